@@ -1,0 +1,2 @@
+//! The command line `mplug`.
+fn main() {}

@@ -1,0 +1,1 @@
+//! CPU hot loops over slices.

@@ -1,0 +1,1 @@
+//! mplug-train.

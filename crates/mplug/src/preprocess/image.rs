@@ -1,0 +1,1 @@
+//! Pictures: decoding, Pillow-identical resizing, normalising.

@@ -1,0 +1,1 @@
+//! Text: BERT tokenising and decoding.
