@@ -46,6 +46,11 @@ impl<'a> MatrixView<'a> {
         Self { data: &data[offset.min(end)..end], rows, cols, row_stride }
     }
 
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
     fn view(self) -> Matrix<'a> {
         NdTensorView::from_data_with_strides([self.rows, self.cols], self.data, [self.row_stride, 1])
             .expect("checked by the constructors")

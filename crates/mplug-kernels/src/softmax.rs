@@ -1,12 +1,20 @@
-//! Softmax of rows, in place: `exp(x − max) / Σ exp(x − max)`, in three passes (vectorised by `rten-vecmath`).
+//! Softmax of rows, in place: `exp(x − max) / Σ exp(x − max)`, in three passes, and its logarithm
+//! (vectorised by `rten-vecmath`).
 
 use rten_simd::SimdOp;
-use rten_vecmath::Softmax;
+use rten_vecmath::{LogSoftmax, Softmax};
 
 /// Softmax of one row.
 pub fn softmax_row(row: &mut [f32]) {
     if !row.is_empty() {
         Softmax::new_mut(row).dispatch();
+    }
+}
+
+/// Logarithm of the softmax of one row: `x − max − ln Σ exp(x − max)`.
+pub fn log_softmax_row(row: &mut [f32]) {
+    if !row.is_empty() {
+        LogSoftmax::new_mut(row).dispatch();
     }
 }
 
@@ -37,6 +45,11 @@ mod tests {
             let mut fast = row.clone();
             softmax_row(&mut fast);
             assert_close(&fast, &naive_softmax(&row), 1e-6);
+            let mut fast = row.clone();
+            log_softmax_row(&mut fast);
+            let sum: f64 = row.iter().map(|&x| f64::from(x).exp()).sum();
+            let expected: Vec<f32> = row.iter().map(|&x| (f64::from(x) - sum.ln()) as f32).collect();
+            assert_close(&fast, &expected, 1e-5);
         }
     }
 }
