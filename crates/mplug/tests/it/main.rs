@@ -1,0 +1,3 @@
+//! Integration tests of the engine crate, one module per concern.
+
+mod checkpoint;
