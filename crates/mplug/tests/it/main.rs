@@ -1,3 +1,5 @@
-//! The crate's integration tests: public API against the original's own numbers.
+//! The crate's integration tests: files in, numbers and texts out, against the original's own.
 
+mod checkpoint;
+mod golden;
 mod preprocess;
