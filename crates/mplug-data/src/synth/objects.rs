@@ -140,7 +140,7 @@ fn person(pen: &mut Pen<'_>, variant: u32) {
     const SHIRTS: [Rgb; 4] = [[96, 132, 168], [168, 108, 100], [120, 148, 110], [150, 126, 160]];
     let shirt = SHIRTS[variant as usize % SHIRTS.len()];
     for x in [-0.07, 0.07] {
-        pen.line(&[(x, 0.12), (x * 1.4, 0.44)], 0.10, [58, 62, 84]);
+        pen.line(&[(x, 0.12), (x * 1.4, 0.44)], 0.10, [84, 92, 134]);
     }
     pen.line(&[(-0.11, -0.12), (-0.21, 0.12)], 0.07, SKIN);
     pen.line(&[(0.11, -0.12), (0.21, 0.12)], 0.07, SKIN);
