@@ -1,10 +1,13 @@
 //! Bicubic resizing, equal to Pillow's in every pixel.
 //!
-//! Source: SPEC 2.1 (Pillow's two-pass resampler for 8-bit channels): rows first, then columns; the cubic kernel with
-//! a = −0.5, widened when the picture shrinks; weights normalised in f64 and rounded to 22 fractional bits; each
+//! Source: SPEC 2.1 and Pillow 13.0.0's two-pass resampler for 8-bit channels: rows first, or columns first where the
+//! height shrinks much more (older versions: rows first unless a picture is 100 times as high as wide, which changes
+//! a pixel by one level here and there); the cubic kernel with a = −0.5, widened when the picture shrinks; weights normalised in f64 and rounded to 22 fractional bits; each
 //! pass rounds and clamps to 8 bits. Stretches: it does not keep the aspect.
 //!
 //! Refuses to know other filters, alpha, and colour spaces.
+
+use std::borrow::Cow;
 
 use rayon::prelude::*;
 
@@ -25,20 +28,28 @@ pub fn resize_bicubic(image: &RgbImage, width: u32, height: u32) -> RgbImage {
     if in_width == 0 || in_height == 0 || out_width == 0 || out_height == 0 {
         return RgbImage::new(width, height);
     }
-    let rows; // (in_height, out_width, 3)
-    let narrowed: &[u8] = if in_width == out_width {
-        image.as_raw()
+    let pixels = if shrinks_columns_first((in_width, in_height), (out_width, out_height)) {
+        // (out_height, in_width, 3)
+        let lowered = resize_columns(image.as_raw(), in_width * CHANNELS, in_height, out_height);
+        resize_rows(&lowered, in_width, out_height, out_width).into_owned()
     } else {
-        rows = resize_rows(image.as_raw(), in_width, in_height, out_width);
-        &rows
-    };
-    let pixels = if in_height == out_height {
-        narrowed.to_vec()
-    } else {
-        resize_columns(narrowed, out_width * CHANNELS, in_height, out_height)
+        // (in_height, out_width, 3)
+        let narrowed = resize_rows(image.as_raw(), in_width, in_height, out_width);
+        resize_columns(&narrowed, out_width * CHANNELS, in_height, out_height).into_owned()
     };
     // Both passes write exactly width × height × 3 values.
     RgbImage::from_raw(width, height, pixels).unwrap_or_default()
+}
+
+/// Pillow's order of the passes (13.0.0): columns first where the height loses more than twice what the width loses.
+/// The order shows in the pixels, for each pass rounds and clamps.
+fn shrinks_columns_first(
+    (in_width, in_height): (usize, usize),
+    (out_width, out_height): (usize, usize),
+) -> bool {
+    let lost_height = in_height as i64 - out_height as i64;
+    let lost_width = in_width as i64 - out_width as i64;
+    lost_height > 0 && lost_height > 2 * lost_width
 }
 
 /// The source pixels that make one output pixel, and their weights in 22-bit fixed point.
@@ -89,7 +100,10 @@ fn to_pixel(sum: i32) -> u8 {
 }
 
 /// (height, in_width, 3) to (height, out_width, 3).
-fn resize_rows(pixels: &[u8], in_width: usize, height: usize, out_width: usize) -> Vec<u8> {
+fn resize_rows(pixels: &[u8], in_width: usize, height: usize, out_width: usize) -> Cow<'_, [u8]> {
+    if in_width == out_width {
+        return Cow::Borrowed(pixels);
+    }
     let windows = windows(in_width, out_width);
     let (in_len, out_len) = (in_width * CHANNELS, out_width * CHANNELS);
     let mut resized = vec![0; height * out_len];
@@ -98,7 +112,7 @@ fn resize_rows(pixels: &[u8], in_width: usize, height: usize, out_width: usize) 
             pixel.copy_from_slice(&weighted_pixel(&row[window.start * CHANNELS..], &window.weights));
         }
     });
-    resized
+    Cow::Owned(resized)
 }
 
 /// The weighted sum of a window's pixels, channel by channel. Three plain sums: the compiler makes vectors of them.
@@ -113,7 +127,10 @@ fn weighted_pixel(row: &[u8], weights: &[i32]) -> [u8; CHANNELS] {
 }
 
 /// (in_height, row_len) to (out_height, row_len).
-fn resize_columns(pixels: &[u8], row_len: usize, in_height: usize, out_height: usize) -> Vec<u8> {
+fn resize_columns(pixels: &[u8], row_len: usize, in_height: usize, out_height: usize) -> Cow<'_, [u8]> {
+    if in_height == out_height {
+        return Cow::Borrowed(pixels);
+    }
     let windows = windows(in_height, out_height);
     let mut resized = vec![0; out_height * row_len];
     resized.par_chunks_mut(row_len).zip(&windows).for_each_init(
@@ -131,7 +148,7 @@ fn resize_columns(pixels: &[u8], row_len: usize, in_height: usize, out_height: u
             }
         },
     );
-    resized
+    Cow::Owned(resized)
 }
 
 #[cfg(test)]
@@ -167,7 +184,11 @@ mod tests {
                 ::image::Rgb(sums.map(|sum| (sum >> 22).clamp(0, 255) as u8))
             })
         };
-        pass(&pass(image, width, image.width(), true), height, image.height(), false)
+        if image.height() > height && image.height() - height > 2 * image.width().saturating_sub(width) {
+            pass(&pass(image, height, image.height(), false), width, image.width(), true)
+        } else {
+            pass(&pass(image, width, image.width(), true), height, image.height(), false)
+        }
     }
 
     fn noise(width: u32, height: u32, seed: u64) -> RgbImage {
