@@ -1,3 +1,5 @@
-//! Integration tests of the engine crate, one module per concern.
+//! The crate's integration tests: files in, numbers and texts out, against the original's own.
 
 mod checkpoint;
+mod golden;
+mod preprocess;

@@ -40,7 +40,8 @@ fn assert_same_values(model: &ModelFolder, recipe: &Recipe, tolerance: f32) {
         match (read, recipe.draw(index)) {
             (Values::F32(a), Values::F32(b)) => {
                 assert_eq!(a.len(), b.len());
-                let worst = a.iter().zip(&b).map(|(a, b)| (a - b).abs() / b.abs().max(1.0)).fold(0.0, f32::max);
+                let worst =
+                    a.iter().zip(&b).map(|(a, b)| (a - b).abs() / b.abs().max(1.0)).fold(0.0, f32::max);
                 assert!(worst <= tolerance, "{}: {worst}", tensor.name);
             }
             (a, b) => assert_eq!(a, b, "{}", tensor.name),
@@ -84,12 +85,24 @@ fn the_configuration_is_that_of_the_original() {
     let model = ModelFolder::open(dir.path(), &ConfigOverrides::default()).unwrap();
     let config = &model.config;
     assert_eq!(config.task, Task::ImageCaptioning);
-    assert_eq!((config.vision.image_size, config.vision.patch_size, config.vision.hidden_size), (56, 14, 1024));
+    assert_eq!(
+        (config.vision.image_size, config.vision.patch_size, config.vision.hidden_size),
+        (56, 14, 1024)
+    );
     assert_eq!((config.vision.num_attention_heads, config.vision.num_hidden_layers), (16, 1));
-    assert_eq!((config.text.hidden_size, config.text.num_attention_heads, config.text.vocab_size), (64, 4, 803));
+    assert_eq!(
+        (config.text.hidden_size, config.text.num_attention_heads, config.text.vocab_size),
+        (64, 4, 803)
+    );
     assert_eq!((config.text.first_fusion_layer, config.text.fusion_layers), (1, 4));
-    assert_eq!((config.text.connected_stride, config.text.text_encoder_layers, config.text.decoder_layers), (2, 2, 3));
-    assert_eq!((config.generation.num_beams, config.generation.min_new_tokens, config.generation.max_new_tokens), (5, 1, 12));
+    assert_eq!(
+        (config.text.connected_stride, config.text.text_encoder_layers, config.text.decoder_layers),
+        (2, 2, 3)
+    );
+    assert_eq!(
+        (config.generation.num_beams, config.generation.min_new_tokens, config.generation.max_new_tokens),
+        (5, 1, 12)
+    );
     assert!(config.has_visual_projection);
     assert_eq!(language(model.vocabulary()), Language::Chinese);
 }
