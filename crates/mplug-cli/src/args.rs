@@ -78,15 +78,21 @@ impl Command {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Engine")]
 pub(crate) struct EngineArgs {
-    /// Pictures that pass through the model together; changes speed and memory, never a result
-    #[arg(long, value_name = "N", env = "MPLUG_BATCH_SIZE", default_value = "4", value_parser = between::<1, 1024>)]
-    pub(crate) batch_size: usize,
     /// Threads of the whole program; changes speed, never a result [default: one per core]
     #[arg(long, value_name = "N", env = "MPLUG_THREADS", value_parser = between::<1, 1024>)]
     pub(crate) threads: Option<usize>,
     /// Side in pixels to which pictures are resized; a multiple of the patch size [default: the model's]
     #[arg(long, value_name = "N", env = "MPLUG_IMAGE_SIZE", value_parser = between::<1, 4096>)]
     pub(crate) image_size: Option<usize>,
+}
+
+/// How much runs at once.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Engine")]
+pub(crate) struct BatchArg {
+    /// Inputs that pass through the model together; changes speed and memory, never a result
+    #[arg(long, value_name = "N", env = "MPLUG_BATCH_SIZE", default_value = "4", value_parser = between::<1, 1024>)]
+    pub(crate) batch_size: usize,
 }
 
 /// What a picture file may cost.
@@ -154,14 +160,14 @@ impl SearchArgs {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Sampling")]
 pub(crate) struct SamplingArgs {
-    /// Draw each word by its probability in place of the beam search
+    /// Draw each word at random by its probability, in place of the beam search
     #[arg(long, conflicts_with = "beams")]
     sample: bool,
     /// Below 1 prefers likely words, above 1 unlikely ones
     #[arg(long, value_name = "F", default_value = "1.0", requires = "sample", allow_negative_numbers = true, value_parser = above_zero)]
     temperature: f32,
     /// Draw among the N likeliest words; 0 for all
-    #[arg(long, value_name = "N", default_value = "50", requires = "sample")]
+    #[arg(long, value_name = "N", default_value = "10", requires = "sample")]
     top_k: usize,
     /// Draw among the likeliest words that share this much of the probability
     #[arg(long, value_name = "F", default_value = "1.0", requires = "sample", value_parser = share)]

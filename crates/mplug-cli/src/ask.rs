@@ -8,12 +8,13 @@ use std::{
 use clap::Args;
 use mplug::{
     config::Task,
+    preprocess::image::pixel_values,
     tasks::{Answerer, Caption},
 };
 use serde::Serialize;
 
 use crate::{
-    args::{EngineArgs, LimitArgs, SearchArgs},
+    args::{BatchArg, EngineArgs, LimitArgs, SearchArgs},
     inputs::{Input, JsonPath},
     model,
     output::{OutputArgs, Record, RecordWriter},
@@ -51,6 +52,8 @@ pub(crate) struct AskArgs {
     #[command(flatten)]
     engine: EngineArgs,
     #[command(flatten)]
+    batch: BatchArg,
+    #[command(flatten)]
     search: SearchArgs,
     #[command(flatten)]
     limits: LimitArgs,
@@ -66,7 +69,7 @@ fn ask(args: &AskArgs) -> anyhow::Result<Status> {
     let answerer =
         Answerer::load(&model::open(&args.model, args.engine.image_size, Task::VisualQuestionAnswering)?)?;
     let options = args.search.options(answerer.default_options())?;
-    let loader = PictureLoader { limits: args.limits.limits(), image_size: answerer.image_size() };
+    let loader = PictureLoader { limits: args.limits.limits(), image_size: answerer.config().vision.image_size as u32 };
     let image = match loader.load(&Input::file(args.image.clone())) {
         Ok(image) => image,
         Err(reason) => {
@@ -76,11 +79,12 @@ fn ask(args: &AskArgs) -> anyhow::Result<Status> {
             return Ok(Status::SomeFailed);
         }
     };
+    // The picture is encoded once, whatever is asked about it: (image_len, hidden_size).
+    let image_embeds = answerer.visual_encoder().forward(&pixel_values(&image)).concat();
     let progress = Progress::new(args.questions.len(), "questions");
-    for questions in args.questions.chunks(args.engine.batch_size) {
-        let images = vec![image.clone(); questions.len()];
+    for questions in args.questions.chunks(args.batch.batch_size) {
         let texts: Vec<&str> = questions.iter().map(String::as_str).collect();
-        let answers = answerer.answer_batch(&images, &texts, &options)?;
+        let answers = answerer.answer_embeds(vec![image_embeds.clone(); texts.len()], &texts, &options)?;
         progress.aside(writer.is_terminal(), || {
             for (question, answers) in questions.iter().zip(&answers) {
                 writer.write(&AnswerRecord::new(args, question, answers.first()))?;

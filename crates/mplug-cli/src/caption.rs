@@ -14,7 +14,7 @@ use mplug::{
 use serde::Serialize;
 
 use crate::{
-    args::{EngineArgs, LimitArgs, OptionalModelArg, SamplingArgs, SearchArgs, between},
+    args::{BatchArg, EngineArgs, LimitArgs, OptionalModelArg, SamplingArgs, SearchArgs, between},
     inputs::{Input, Inputs, JsonPath},
     model,
     output::{OutputArgs, Record, RecordWriter},
@@ -55,6 +55,8 @@ pub(crate) struct CaptionArgs {
     raw: bool,
     #[command(flatten)]
     engine: EngineArgs,
+    #[command(flatten)]
+    batch: BatchArg,
     #[command(flatten)]
     search: SearchArgs,
     /// Captions for each picture, best first, with their scores; at most as many as beams
@@ -115,8 +117,8 @@ impl CaptionRun {
             has_path: !inputs.is_single_file,
             lists_captions: args.captions.is_some(),
         };
-        let loader = PictureLoader { limits: args.limits.limits(), image_size: captioner.image_size() };
-        Ok(Self { inputs, loader, captioner, options, batch_size: args.engine.batch_size, style, writer })
+        let loader = PictureLoader { limits: args.limits.limits(), image_size: captioner.config().vision.image_size as u32 };
+        Ok(Self { inputs, loader, captioner, options, batch_size: args.batch.batch_size, style, writer })
     }
 
     fn run(mut self) -> anyhow::Result<Status> {

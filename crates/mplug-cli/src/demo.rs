@@ -2,6 +2,12 @@
 //! answers, that it is no more than that.
 
 use mplug::checkpoint::ModelFolder;
+#[cfg(demo_model)]
+use mplug::{
+    checkpoint::{ConfigOverrides, ModelParts},
+    preprocess::image::{ImageLimits, decode_image},
+    tasks::Captioner,
+};
 
 use crate::report;
 
@@ -28,6 +34,32 @@ mod built_in {
     pub(super) const WEIGHTS: &[u8] = asset!(include_bytes, "model.safetensors");
     pub(super) const CHECK_PICTURE: &[u8] = asset!(include_bytes, "self_check.png");
     pub(super) const CHECK_CAPTION: &str = asset!(include_str, "self_check.txt");
+}
+
+/// Opens the demo model.
+#[cfg(demo_model)]
+pub(crate) fn open(image_size: Option<usize>) -> anyhow::Result<ModelFolder> {
+    let parts = ModelParts {
+        weights: built_in::WEIGHTS,
+        vocabulary: built_in::VOCAB,
+        configuration_json: Some(built_in::CONFIGURATION),
+        config_yaml: Some(built_in::CONFIG_YAML),
+        bert_json: Some(built_in::CONFIG_BERT),
+    };
+    let overrides = ConfigOverrides { image_size, ..ConfigOverrides::default() };
+    Ok(ModelFolder::from_parts(&parts, &overrides)?)
+}
+
+/// Captions the built-in example and compares with the caption that it should get.
+#[cfg(demo_model)]
+pub(crate) fn self_check() -> anyhow::Result<String> {
+    let captioner = Captioner::load(&open(None)?)?;
+    let picture = decode_image(built_in::CHECK_PICTURE, &ImageLimits::default())?;
+    let captions = captioner.caption_batch(&[picture], &captioner.default_options())?;
+    let found = captions.concat().into_iter().next().map(|caption| caption.text).unwrap_or_default();
+    let expected = built_in::CHECK_CAPTION.trim_end();
+    anyhow::ensure!(found == expected, "captions its example `{found}`, expected `{expected}`");
+    Ok(format!("captions its example `{found}`, as expected"))
 }
 
 /// Opens the demo model.

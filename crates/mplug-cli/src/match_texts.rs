@@ -16,7 +16,6 @@ use crate::{
     output::{OutputArgs, Record, RecordWriter},
     pictures::PictureLoader,
     pool,
-    progress::Progress,
     report,
     status::Status,
 };
@@ -57,7 +56,7 @@ fn match_texts(args: &MatchArgs) -> anyhow::Result<Status> {
     let mut writer = RecordWriter::create(&args.output)?;
     let matcher =
         Matcher::load(&model::open(&args.model, args.engine.image_size, Task::ImageTextRetrieval)?)?;
-    let loader = PictureLoader { limits: args.limits.limits(), image_size: matcher.image_size() };
+    let loader = PictureLoader { limits: args.limits.limits(), image_size: matcher.config().vision.image_size as u32 };
     let image = match loader.load(&Input::file(args.image.clone())) {
         Ok(image) => image,
         Err(reason) => {
@@ -70,19 +69,10 @@ fn match_texts(args: &MatchArgs) -> anyhow::Result<Status> {
             return Ok(Status::SomeFailed);
         }
     };
-    let progress = Progress::new(args.texts.len(), "texts");
-    for texts in args.texts.chunks(args.engine.batch_size) {
-        let images = vec![image.clone(); texts.len()];
-        let borrowed: Vec<&str> = texts.iter().map(String::as_str).collect();
-        let probabilities = matcher.match_batch(&images, &borrowed)?;
-        progress.aside(writer.is_terminal(), || {
-            for (text, probability) in texts.iter().zip(probabilities) {
-                writer
-                    .write(&MatchRecord::new(args, Some(MatchEntry { text: text.clone(), probability })))?;
-            }
-            writer.flush()
-        })?;
-        progress.advance(texts.len());
+    let texts: Vec<&str> = args.texts.iter().map(String::as_str).collect();
+    let probabilities = matcher.match_texts(&image, &texts)?;
+    for (text, probability) in args.texts.iter().zip(probabilities) {
+        writer.write(&MatchRecord::new(args, Some(MatchEntry { text: text.clone(), probability })))?;
     }
     writer.finish()?;
     Ok(Status::Good)
