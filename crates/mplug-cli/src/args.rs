@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use mplug::{
-    generate::{GenerationOptions, SamplingOptions},
+    generate::{GenerationOptions, sampling::SamplingOptions},
     preprocess::image::ImageLimits,
 };
 

@@ -69,7 +69,10 @@ fn ask(args: &AskArgs) -> anyhow::Result<Status> {
     let answerer =
         Answerer::load(&model::open(&args.model, args.engine.image_size, Task::VisualQuestionAnswering)?)?;
     let options = args.search.options(answerer.default_options())?;
-    let loader = PictureLoader { limits: args.limits.limits(), image_size: answerer.config().vision.image_size as u32 };
+    let loader = PictureLoader {
+        limits: args.limits.limits(),
+        image_size: answerer.config().vision.image_size as u32,
+    };
     let image = match loader.load(&Input::file(args.image.clone())) {
         Ok(image) => image,
         Err(reason) => {

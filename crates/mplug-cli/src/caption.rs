@@ -117,7 +117,10 @@ impl CaptionRun {
             has_path: !inputs.is_single_file,
             lists_captions: args.captions.is_some(),
         };
-        let loader = PictureLoader { limits: args.limits.limits(), image_size: captioner.config().vision.image_size as u32 };
+        let loader = PictureLoader {
+            limits: args.limits.limits(),
+            image_size: captioner.config().vision.image_size as u32,
+        };
         Ok(Self { inputs, loader, captioner, options, batch_size: args.batch.batch_size, style, writer })
     }
 

@@ -7,7 +7,10 @@ use std::{
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
-use mplug::checkpoint::{ConfigOverrides, Dtype, FileFormat, Keep, ModelFolder, WriteOptions, write_model_folder};
+use mplug::{
+    checkpoint::{Dtype, FileFormat, Keep, ModelFolder, WriteOptions, write_model_folder},
+    config::ConfigOverrides,
+};
 
 use crate::{report, status::Status};
 
@@ -93,7 +96,10 @@ fn check_replaceable(dest: &Path, source: &Path) -> anyhow::Result<()> {
     let has_folder = entries.iter().any(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
     let is_model = ["model.safetensors", "pytorch_model.bin"].iter().any(|name| dest.join(name).is_file());
     if !entries.is_empty() && (has_folder || !is_model || !dest.join("vocab.txt").is_file()) {
-        bail!("{}: is not a model folder (or holds more than one); `--force` replaces nothing else", dest.display());
+        bail!(
+            "{}: is not a model folder (or holds more than one); `--force` replaces nothing else",
+            dest.display()
+        );
     }
     Ok(())
 }

@@ -4,7 +4,8 @@
 use mplug::checkpoint::ModelFolder;
 #[cfg(demo_model)]
 use mplug::{
-    checkpoint::{ConfigOverrides, ModelParts},
+    checkpoint::ModelParts,
+    config::ConfigOverrides,
     preprocess::image::{ImageLimits, decode_image},
     tasks::Captioner,
 };

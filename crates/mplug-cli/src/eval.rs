@@ -54,14 +54,16 @@ pub(crate) fn run(args: EvalArgs) -> anyhow::Result<Status> {
 
 fn evaluate(args: &EvalArgs) -> anyhow::Result<Status> {
     let mut writer = RecordWriter::create(&args.output)?;
-    let folder = model::open_or_demo(args.model.model.as_deref(), args.engine.image_size, Task::ImageCaptioning)?;
+    let folder =
+        model::open_or_demo(args.model.model.as_deref(), args.engine.image_size, Task::ImageCaptioning)?;
     let captioner = Captioner::load(&folder)?;
     let options = args.search.options(captioner.default_options())?;
     let progress = Progress::new(args.count, "pictures");
     let mut truth = TruthReport::default();
     let indices: Vec<u64> = (0..args.count as u64).collect();
     for batch in indices.chunks(args.batch.batch_size) {
-        let examples: Vec<SynthExample> = batch.par_iter().map(|&index| draw(args.synth_seed, index)).collect();
+        let examples: Vec<SynthExample> =
+            batch.par_iter().map(|&index| draw(args.synth_seed, index)).collect();
         let (images, scenes): (Vec<_>, Vec<_>) =
             examples.into_iter().map(|example| (example.image, example.scene)).unzip();
         let captions = captioner.caption_batch(&images, &options)?;
@@ -101,7 +103,11 @@ const COLUMNS: [Column; 8] = [
 
 impl Record for Evaluation {
     fn write_text(&self, to: &mut dyn Write) -> io::Result<()> {
-        writeln!(to, "{} pictures of seed {}: per cent of captions that are right", self.count, self.synth_seed)?;
+        writeln!(
+            to,
+            "{} pictures of seed {}: per cent of captions that are right",
+            self.count, self.synth_seed
+        )?;
         write!(to, "{:<10} {:>8}", "family", "pictures")?;
         for (name, _) in COLUMNS {
             write!(to, " {name:>10}")?;

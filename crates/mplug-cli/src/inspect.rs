@@ -9,8 +9,8 @@ use std::{
 use anyhow::Context;
 use clap::Args;
 use mplug::{
-    checkpoint::{Checkpoint, ConfigOverrides, ModelFolder, Summary, summarize},
-    config::{Language, ModelConfig, language},
+    checkpoint::{Checkpoint, ModelFolder, Summary, summarize},
+    config::{ConfigOverrides, Language, ModelConfig, language},
 };
 use serde::Serialize;
 
@@ -259,13 +259,15 @@ impl WeightFacts {
         line(to, "file", &format!("{}, {} bytes", self.format, grouped(self.file_bytes as usize)))?;
         let used = self.parameters_used.map_or_else(String::new, |used| format!(", {} used", grouped(used)));
         line(to, "parameters", &format!("{} in {} tensors{used}", grouped(self.parameters), self.tensors))?;
-        let dtypes: Vec<_> = self.dtypes.iter().map(|(dtype, values)| format!("{} {dtype}", grouped(*values))).collect();
+        let dtypes: Vec<_> =
+            self.dtypes.iter().map(|(dtype, values)| format!("{} {dtype}", grouped(*values))).collect();
         line(to, "stored as", &dtypes.join(", "))?;
         if self.has_momentum_twins {
             line(to, "momentum twins", "stored, never used here")?;
         }
         for group in &self.unused {
-            let size = format!("{} in {} tensors: {}", grouped(group.parameters), group.tensors, group.prefix);
+            let size =
+                format!("{} in {} tensors: {}", grouped(group.parameters), group.tensors, group.prefix);
             line(to, "not used", &size)?;
         }
         Ok(())

@@ -15,8 +15,7 @@ use crate::{
     model,
     output::{OutputArgs, Record, RecordWriter},
     pictures::PictureLoader,
-    pool,
-    report,
+    pool, report,
     status::Status,
 };
 
@@ -56,7 +55,8 @@ fn match_texts(args: &MatchArgs) -> anyhow::Result<Status> {
     let mut writer = RecordWriter::create(&args.output)?;
     let matcher =
         Matcher::load(&model::open(&args.model, args.engine.image_size, Task::ImageTextRetrieval)?)?;
-    let loader = PictureLoader { limits: args.limits.limits(), image_size: matcher.config().vision.image_size as u32 };
+    let loader =
+        PictureLoader { limits: args.limits.limits(), image_size: matcher.config().vision.image_size as u32 };
     let image = match loader.load(&Input::file(args.image.clone())) {
         Ok(image) => image,
         Err(reason) => {

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use mplug::{
-    checkpoint::{ConfigOverrides, ModelFolder},
-    config::Task,
+    checkpoint::ModelFolder,
+    config::{ConfigOverrides, Task},
 };
 
 use crate::demo;

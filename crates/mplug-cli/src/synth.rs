@@ -44,6 +44,10 @@ pub(crate) fn run(args: &SynthArgs) -> anyhow::Result<Status> {
     };
     let progress = Progress::new(args.count, "pictures");
     write_folder(&args.dest, args.seed, args.count as u64, &options, &mut |_| progress.advance(1))?;
-    progress.message(&format!("{}: {} pictures and annotations.jsonl", report::one_line(&args.dest.to_string_lossy()), args.count));
+    progress.message(&format!(
+        "{}: {} pictures and annotations.jsonl",
+        report::one_line(&args.dest.to_string_lossy()),
+        args.count
+    ));
     Ok(Status::Good)
 }

@@ -48,7 +48,12 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Status> {
     let best = summary.best.map_or_else(String::new, |[truth, loss]| {
         format!(", best evaluation: {:.1} % true in full, loss {loss:.4}", 100.0 * truth)
     });
-    let line = format!("{} steps, loss {:.4}{best}; the model is in {}\n", summary.steps, summary.loss, config.output.display());
+    let line = format!(
+        "{} steps, loss {:.4}{best}; the model is in {}\n",
+        summary.steps,
+        summary.loss,
+        config.output.display()
+    );
     crate::output::write_whole(line.as_bytes(), None)?;
     Ok(Status::Good)
 }
@@ -67,7 +72,8 @@ fn told(event: &mplug_train::Progress, steps: u64) -> String {
              {examples_per_second:.1} examples/s"
         ),
         Progress::Evaluated { step, loss, truth, best, samples } => {
-            let truth = truth.map_or_else(String::new, |share| format!(", {:.1} % true in full", 100.0 * share));
+            let truth =
+                truth.map_or_else(String::new, |share| format!(", {:.1} % true in full", 100.0 * share));
             let best = if *best { " (best so far)" } else { "" };
             format!("step {step}/{steps}: held-out loss {loss:.4}{truth}{best}; e.g. {}", samples.join(" | "))
         }

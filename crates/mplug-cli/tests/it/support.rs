@@ -3,6 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
+use mplug::{
+    checkpoint::{WriteOptions, seeded::seeded_tensors, write_model_folder_of},
+    config::{ModelConfig, Task},
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -62,7 +66,7 @@ impl Desk {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let desk = Self { folder };
-        desk.model("model", "image-captioning");
+        desk.model("model", Task::ImageCaptioning);
         for (name, colour) in [
             ("red.png", [200, 20, 20]),
             ("green.png", [20, 180, 40]),
@@ -106,15 +110,21 @@ impl Desk {
         self.run(&[&["caption", "--model", "model"], args].concat())
     }
 
-    /// A tiny model of `task` with weights drawn from a seed.
-    pub(crate) fn model(&self, name: &str, task: &str) {
-        self.write(
-            &format!("{name}/task"),
-            match task {
-                "visual-question-answering" => b"vqa",
-                "image-text-retrieval" => b"itr",
-                _ => b"cap",
-            },
-        );
+    /// A tiny model of `task` with weights drawn from a seed, as a folder.
+    pub(crate) fn model(&self, name: &str, task: Task) {
+        let vocabulary = vocabulary();
+        let mut config = ModelConfig::tiny(task);
+        config.text.vocab_size = vocabulary.lines().count();
+        let weights = seeded_tensors(&config, 7);
+        write_model_folder_of(&self.join(name), &config, &vocabulary, &weights, &WriteOptions::default())
+            .unwrap();
     }
+}
+
+/// BERT's special tokens, Chinese characters and a few English words.
+fn vocabulary() -> String {
+    let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].map(str::to_owned);
+    let words = ["a", "cat", "dog", "red", "what", "is", "it", "?", "##s"].map(str::to_owned);
+    let characters = ('\u{4e00}'..='\u{4e80}').map(String::from);
+    special.into_iter().chain(words).chain(characters).map(|token| token + "\n").collect()
 }

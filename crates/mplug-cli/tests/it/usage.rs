@@ -1,5 +1,7 @@
 //! What was typed wrongly: exit code 2, a reason on standard error, nothing on standard output.
 
+use mplug::config::Task;
+
 use crate::support::Desk;
 
 #[test]
@@ -53,7 +55,7 @@ fn a_model_that_cannot_be_used_is_exit_code_2() {
 #[test]
 fn a_model_of_another_task_names_the_command_that_fits() {
     let desk = Desk::new();
-    desk.model("vqa", "visual-question-answering");
+    desk.model("vqa", Task::VisualQuestionAnswering);
     let cases: &[(&[&str], &str, &str)] = &[
         (&["caption", "--model", "vqa", "red.png"], "visual question answering", "`mplug ask`"),
         (&["ask", "--model", "model", "red.png", "什么?"], "image captioning", "`mplug caption`"),
