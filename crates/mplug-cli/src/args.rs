@@ -24,13 +24,15 @@ use crate::{
 )]
 #[command(after_help = "\
 Examples:
-  mplug caption photo.jpg                              with the built-in demo model
+  mplug caption photo.jpg
   mplug caption --model ./mplug_base_zh photos/ --format jsonl --output captions.jsonl
   mplug ask --model ./mplug_vqa photo.jpg '图里有几只猫?'
   mplug inspect ./mplug_base_zh
 
-Results go to standard output, messages and progress to standard error.
-Exit code: 0 all good, 1 some inputs failed (the others are unharmed), 2 usage, an unusable model or output.")]
+Results go to standard output, messages and progress to standard error. Without --model, a small
+demo model answers that knows drawn pictures only.
+Exit code: 0 all good; 1 some inputs failed, the others are unharmed; 2 usage, or a model or an
+output that cannot be used.")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,

@@ -28,8 +28,9 @@ use crate::{
 /// Answer questions about a picture
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Text output is the answer alone for one question, and `question<TAB>answer` lines for several.
-JSON lines: {\"path\", \"question\", \"answer\", \"score\", \"token_ids\"}, or one {\"path\", \"error\"} for a picture that does not open.
+Text: the answer alone for one question; lines of `question<TAB>answer` for several.
+JSON: {\"path\", \"question\", \"answer\", \"score\", \"token_ids\"} for each question, or one
+{\"path\", \"error\"} for a picture that does not open.
 
 Examples:
   mplug ask --model ./mplug_vqa photo.jpg 'how many cats are there?'
@@ -66,6 +67,7 @@ pub(crate) fn run(args: AskArgs) -> anyhow::Result<Status> {
 
 fn ask(args: &AskArgs) -> anyhow::Result<Status> {
     let mut writer = RecordWriter::create(&args.output)?;
+    writer.refuse_inputs(std::iter::once(args.image.as_path()))?;
     let answerer =
         Answerer::load(&model::open(&args.model, args.engine.image_size, Task::VisualQuestionAnswering)?)?;
     let options = args.search.options(answerer.default_options())?;

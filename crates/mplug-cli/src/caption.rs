@@ -28,11 +28,13 @@ use crate::{
 /// Describe pictures
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Text output is the caption alone for one file, and `path<TAB>caption` lines for several inputs, a folder or a list.
-With --captions N there are N lines a picture, best first, with the score before the caption: `[path<TAB>]score<TAB>caption`.
-JSON lines: {\"path\", \"caption\", \"score\", \"token_ids\"}, also \"captions\" with --captions; {\"path\", \"error\"} for an input that
-failed. A name that is not UTF-8 has U+FFFD in \"path\" and its bytes in hexadecimal in \"path_bytes\".
-In a folder, pictures are files ending in jpg, png, webp, gif, bmp or tiff, by name; hidden files are left out.
+Text: the caption alone for one file; lines of `path<TAB>caption` for several inputs, a folder or
+a list. With --captions N each picture has N lines, best first, with the score before the caption:
+`[path<TAB>]score<TAB>caption`. Line breaks and other control characters of names are escaped.
+JSON: {\"path\", \"caption\", \"score\", \"token_ids\"} for each input, in input order, with \"captions\"
+where --captions is given, or {\"path\", \"error\"}. A name that is not UTF-8 has U+FFFD for each bad
+byte in \"path\", and its exact bytes in hexadecimal in \"path_bytes\".
+Pictures of a folder: files ending in jpg, png, webp, gif, bmp or tiff, by name, hidden ones left out.
 
 Examples:
   mplug caption photo.jpg
@@ -108,6 +110,7 @@ impl CaptionRun {
     fn prepare(args: &CaptionArgs) -> anyhow::Result<Self> {
         let inputs = Inputs::collect(&args.inputs, args.recursive)?;
         let writer = RecordWriter::create(&args.output)?;
+        writer.refuse_inputs(inputs.list.iter().map(|input| input.path.as_path()))?;
         let folder =
             model::open_or_demo(args.model.model.as_deref(), args.engine.image_size, Task::ImageCaptioning)?;
         let captioner = Captioner::load(&folder)?;

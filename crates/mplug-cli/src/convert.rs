@@ -8,16 +8,17 @@ use std::{
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use mplug::{
-    checkpoint::{Dtype, FileFormat, Keep, ModelFolder, WriteOptions, write_model_folder},
+    checkpoint::{CheckpointError, Dtype, FileFormat, Keep, WriteOptions, write_model_folder},
     config::ConfigOverrides,
 };
 
-use crate::{report, status::Status};
+use crate::{model, report, status::Status};
 
 /// Convert a model to safetensors, in another precision if wanted
 #[derive(Args, Debug)]
 #[command(after_help = "\
-DEST becomes a model folder: model.safetensors, vocab.txt and the configuration files. It appears whole or not at all.
+DEST becomes a model folder: model.safetensors, vocab.txt and the configuration files. It appears
+whole or not at all.
 
 Examples:
   mplug convert ./mplug_base_zh ./mplug_base_zh_bf16 --dtype bf16
@@ -63,8 +64,7 @@ impl From<StoredType> for Dtype {
 
 /// Runs the command.
 pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<Status> {
-    let source = ModelFolder::open(&args.model, &ConfigOverrides::default())
-        .with_context(|| args.model.display().to_string())?;
+    let source = model::open_folder(&args.model, &ConfigOverrides::default())?;
     if args.force {
         check_replaceable(&args.dest, &source.path)?;
     }
@@ -74,9 +74,15 @@ pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<Status> {
         keep: if args.task_only { Keep::Task } else { Keep::All },
         overwrite: args.force,
     };
-    let hint = if args.force { "" } else { " (`--force` replaces a model folder)" };
-    write_model_folder(&args.dest, &source, &options)
-        .with_context(|| format!("{}{}", args.dest.display(), if args.dest.exists() { hint } else { "" }))?;
+    match write_model_folder(&args.dest, &source, &options) {
+        Err(CheckpointError::Exists { path }) => {
+            bail!(
+                "{}: exists already; choose another name, or replace a model folder with `--force`",
+                path.display()
+            )
+        }
+        written => written?,
+    }
     report::message(format_args!("{}: written", args.dest.display()));
     Ok(Status::Good)
 }

@@ -21,9 +21,10 @@ use crate::{
 /// Measure how many captions of drawn pictures are true
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Each caption is parsed and compared with the scene that was drawn. Per family of scenes and over all, the report has the share
-of captions that are true in full, that are understood, that name every main object, and whose kind, colour, number, relation
-and place are right, where they speak of them.
+Each caption is parsed and compared with the scene that was drawn. Over all pictures and for each
+family of scenes the report has the share of captions that are true in full, that are understood,
+that name every main object, and whose kind, colour, number, relation and place are right where
+they speak of them.
 
 Examples:
   mplug eval

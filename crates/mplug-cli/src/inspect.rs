@@ -6,7 +6,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::Context;
 use clap::Args;
 use mplug::{
     checkpoint::{Checkpoint, ModelFolder, Summary, summarize},
@@ -16,7 +15,7 @@ use serde::Serialize;
 
 use crate::{
     inputs::JsonPath,
-    model::{command_of, task_name},
+    model::{command_of, open_folder, task_name},
     output::{OutputArgs, Record, RecordWriter},
     report,
     status::Status,
@@ -41,15 +40,12 @@ pub(crate) struct InspectArgs {
 /// Runs the command.
 pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<Status> {
     let mut writer = RecordWriter::create(&args.output)?;
-    let report = match ModelFolder::open(&args.model, &ConfigOverrides::default()) {
+    let report = match open_folder(&args.model, &ConfigOverrides::default()) {
         Ok(folder) => Inspection::of_folder(&args.model, &folder),
-        Err(error) => {
-            let reason = report::chain(&anyhow::Error::from(error));
-            let Ok(checkpoint) = Checkpoint::open(&args.model) else {
-                return Err(anyhow::anyhow!(reason)).with_context(|| args.model.display().to_string());
-            };
-            Inspection::of_checkpoint(&args.model, &checkpoint, reason)
-        }
+        Err(error) => match Checkpoint::open(&args.model) {
+            Ok(checkpoint) => Inspection::of_checkpoint(&args.model, &checkpoint, error.to_string()),
+            Err(_) => return Err(error),
+        },
     };
     writer.write(&report)?;
     writer.finish()?;

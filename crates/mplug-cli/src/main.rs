@@ -1,6 +1,5 @@
 //! The command line `mplug`: what was typed (`args` and each command's `…Args`) becomes what was meant (each command's checked
 //! struct), which runs. This crate alone prints: results on standard output, messages on standard error.
-//!
 //! Exit codes: 0 all good, 1 some inputs failed, 2 usage, an unusable model or an output that cannot be written.
 
 mod args;

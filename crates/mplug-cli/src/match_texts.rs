@@ -22,8 +22,9 @@ use crate::{
 /// Score how well texts fit a picture
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Text output is one line a text, in the order typed: `probability<TAB>text`.
-JSON lines: {\"path\", \"text\", \"probability\"}, or one {\"path\", \"error\"} for a picture that does not open.
+Text: a line of `probability<TAB>text` for each text, in the order typed.
+JSON: {\"path\", \"text\", \"probability\"} for each text, or one {\"path\", \"error\"} for a picture that
+does not open.
 
 Examples:
   mplug match --model ./mplug_retrieval photo.jpg 'a cat on a sofa' 'a dog in the snow'
@@ -53,6 +54,7 @@ pub(crate) fn run(args: MatchArgs) -> anyhow::Result<Status> {
 
 fn match_texts(args: &MatchArgs) -> anyhow::Result<Status> {
     let mut writer = RecordWriter::create(&args.output)?;
+    writer.refuse_inputs(std::iter::once(args.image.as_path()))?;
     let matcher =
         Matcher::load(&model::open(&args.model, args.engine.image_size, Task::ImageTextRetrieval)?)?;
     let loader =

@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::{anyhow, bail};
 use mplug::{
     checkpoint::ModelFolder,
     config::{ConfigOverrides, Task},
 };
 
-use crate::demo;
+use crate::{demo, report};
 
 /// Opens the model at `path`, which must be of the task `wanted`.
 ///
@@ -16,7 +16,7 @@ use crate::demo;
 /// When it is no model folder, is damaged, or does something else.
 pub(crate) fn open(path: &Path, image_size: Option<usize>, wanted: Task) -> anyhow::Result<ModelFolder> {
     let overrides = ConfigOverrides { image_size, ..ConfigOverrides::default() };
-    let folder = ModelFolder::open(path, &overrides).with_context(|| path.display().to_string())?;
+    let folder = open_folder(path, &overrides)?;
     let found = folder.config.task;
     if found != wanted {
         let (found_name, wanted_name) = (task_name(found), task_name(wanted));
@@ -27,6 +27,12 @@ pub(crate) fn open(path: &Path, image_size: Option<usize>, wanted: Task) -> anyh
         );
     }
     Ok(folder)
+}
+
+/// Opens a model of any task; an error names `path` first.
+pub(crate) fn open_folder(path: &Path, overrides: &ConfigOverrides) -> anyhow::Result<ModelFolder> {
+    ModelFolder::open(path, overrides)
+        .map_err(|error| anyhow!(report::about(path, &report::chain(&error.into()))))
 }
 
 /// Opens the model at `path`, or the built-in demo model, which says so on standard error.

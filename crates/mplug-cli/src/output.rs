@@ -54,6 +54,19 @@ impl RecordWriter {
         Ok(Self { destination, format: args.format, count: 0 })
     }
 
+    /// An error where the output is one of the inputs: `--output photo.jpg` would replace the picture.
+    pub(crate) fn refuse_inputs<'a>(&self, inputs: impl Iterator<Item = &'a Path>) -> anyhow::Result<()> {
+        let Destination::File { path: output, .. } = &self.destination else {
+            return Ok(());
+        };
+        // Names first: to resolve every input would cost a call of the system each.
+        let mut same_name = inputs.filter(|input| input.file_name() == output.file_name());
+        if same_name.any(|input| fs::canonicalize(input).is_ok_and(|input| input == *output)) {
+            bail!("{}: is an input; `--output` would replace it", output.display());
+        }
+        Ok(())
+    }
+
     /// Writes one record.
     pub(crate) fn write(&mut self, record: &impl Record) -> anyhow::Result<()> {
         let (format, count) = (self.format, self.count);

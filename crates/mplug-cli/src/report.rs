@@ -23,11 +23,12 @@ pub(crate) fn chain(error: &anyhow::Error) -> String {
     })
 }
 
-/// `<path>: <reason>`, the reason with its causes, for [`message`]. A reason that already names the path is not told twice.
+/// `<path>: <reason>`, for [`message`]. A reason that begins with the path already does not name it twice.
 pub(crate) fn about(path: &Path, reason: &str) -> String {
     let name = path.display().to_string();
     match reason.strip_prefix(&name) {
         Some(rest) if rest.starts_with(':') => reason.to_owned(),
+        Some(rest) if rest.starts_with(' ') => format!("{name}:{rest}"),
         _ => format!("{name}: {reason}"),
     }
 }
@@ -69,6 +70,7 @@ mod tests {
         let path = Path::new("a b.jpg");
         assert_eq!(about(path, "empty file"), "a b.jpg: empty file");
         assert_eq!(about(path, "a b.jpg: empty file"), "a b.jpg: empty file");
+        assert_eq!(about(path, "a b.jpg is empty"), "a b.jpg: is empty");
         assert_eq!(about(path, "a b.jpgs are odd"), "a b.jpg: a b.jpgs are odd");
     }
 }

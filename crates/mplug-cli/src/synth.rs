@@ -10,7 +10,8 @@ use crate::{args::between, progress::Progress, report, status::Status};
 /// Draw pictures with captions that are true of them
 #[derive(Args, Debug)]
 #[command(after_help = format!("\
-DEST gets `images/` and `annotations.jsonl` with {{\"path\", \"captions_zh\", \"captions_en\", \"scene\"}} a line.
+DEST gets `images/`, and `annotations.jsonl` with {{\"path\", \"captions_zh\", \"captions_en\", \"scene\"}}
+for each picture.
 The demo model was trained on seed {TRAIN_SEED} and is evaluated on seed {EVAL_SEED}.
 
 Examples:

@@ -39,7 +39,11 @@ impl HeadShape {
 pub fn self_attention(query_key_value: &[f32], valid_keys: usize, shape: HeadShape, output: &mut [f32]) {
     let width = shape.width();
     let len = output.len() / width;
-    assert_eq!(query_key_value.len(), len * 3 * width, "self-attention: the fused projection has the wrong length");
+    assert_eq!(
+        query_key_value.len(),
+        len * 3 * width,
+        "self-attention: the fused projection has the wrong length"
+    );
     assert!((1..=len).contains(&valid_keys), "self-attention: {valid_keys} valid keys of {len}");
     let part = |which: usize, rows: usize, head: usize| {
         let offset = which * width + head * shape.head_dim;
@@ -118,12 +122,14 @@ fn per_head(
         .par_chunks_mut(len * shape.head_dim)
         .enumerate()
         .for_each_init(Vec::new, |scratch, (head, context)| attend(head, scratch, context));
-    output.par_chunks_mut(shape.width()).with_min_len(crate::ROWS_PER_TASK).enumerate().for_each(|(row, out)| {
-        for (head, out) in out.chunks_exact_mut(shape.head_dim).enumerate() {
-            let start = (head * len + row) * shape.head_dim;
-            out.copy_from_slice(&contexts[start..start + shape.head_dim]);
-        }
-    });
+    output.par_chunks_mut(shape.width()).with_min_len(crate::ROWS_PER_TASK).enumerate().for_each(
+        |(row, out)| {
+            for (head, out) in out.chunks_exact_mut(shape.head_dim).enumerate() {
+                let start = (head * len + row) * shape.head_dim;
+                out.copy_from_slice(&contexts[start..start + shape.head_dim]);
+            }
+        },
+    );
 }
 
 /// One query row over `len` cached key and value rows, all of `width` values. `scores` is scratch.
@@ -142,7 +148,8 @@ pub fn attend_one(
         let range = head_range(head);
         scores.clear();
         scores.extend(
-            keys.chunks_exact(width).map(|key| dot(&query[range.clone()], &key[range.clone()]) * shape.scale()),
+            keys.chunks_exact(width)
+                .map(|key| dot(&query[range.clone()], &key[range.clone()]) * shape.scale()),
         );
         softmax_row(scores);
         let out = &mut output[range.clone()];

@@ -126,7 +126,9 @@ fn run(a: MatrixView, b: GemmInputB<f32>, scale: f32, bias: Option<&[f32]>, beta
         GemmOptions { alpha: scale, beta, bias: bias.map(BiasVector::Row), ..GemmOptions::default() };
     EXECUTOR
         .with(|executor| executor.gemm(output, GemmInputA::Unpacked(a.view()), b, options))
-        .unwrap_or_else(|error| panic!("product of {} x {} with {} x {}: {error}", a.rows, a.cols, b.rows(), b.cols()));
+        .unwrap_or_else(|error| {
+            panic!("product of {} x {} with {} x {}: {error}", a.rows, a.cols, b.rows(), b.cols())
+        });
 }
 
 /// The naive twin: `scale · a · bᵀ + bias` with `b` as `(n, k)`, summed in f64.

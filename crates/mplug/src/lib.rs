@@ -1,5 +1,40 @@
-//! mPLUG as a CPU engine.
+//! mPLUG on a CPU: captions for pictures, answers to questions about them, and how well a text fits a picture, from the
+//! checkpoints published on ModelScope, with the original's tokens.
+//!
+//! ```no_run
+//! use mplug::checkpoint::ModelFolder;
+//! use mplug::config::ConfigOverrides;
+//! use mplug::preprocess::image::{ImageLimits, load_image};
+//! use mplug::tasks::Captioner;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let folder = ModelFolder::open("path/to/model".as_ref(), &ConfigOverrides::default())?;
+//! let captioner = Captioner::load(&folder)?;
+//! let picture = load_image("photo.jpg".as_ref(), &ImageLimits::default())?;
+//! let captions = captioner.caption_batch(&[picture], &captioner.default_options())?;
+//! println!("{}", captions[0][0].text); // 一群人在海滩上
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The modules stand in the order of the data's way: a model folder is opened ([`config`], [`checkpoint`]); files and
+//! strings become tensors ([`preprocess`]); the stages run ([`visual_encoder`], [`text_encoder`], [`fusion_encoder`],
+//! [`text_decoder`], all built of [`engine`]'s bricks and joined by [`model`]); [`generate`] writes a text with the
+//! decoder; [`tasks`] wraps it all up for its users.
+//!
+//! Everything runs on rayon's current thread pool; results do not depend on its size, nor on the batch.
 
 pub mod checkpoint;
 pub mod config;
+pub mod engine;
+mod error;
+pub mod fusion_encoder;
+pub mod generate;
+pub mod model;
 pub mod preprocess;
+pub mod tasks;
+pub mod text_decoder;
+pub mod text_encoder;
+pub mod visual_encoder;
+
+pub use error::Error;

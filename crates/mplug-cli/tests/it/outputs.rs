@@ -28,6 +28,16 @@ fn an_output_file_survives_a_run_that_cannot_start() {
     assert_eq!(fs::read_dir(desk.path()).unwrap().count(), before);
 }
 
+#[test]
+fn an_input_is_never_replaced() {
+    let desk = Desk::new();
+    let before = fs::read(desk.join("red.png")).unwrap();
+    let outcome = desk.caption(&["green.png", "red.png", "--output", "./red.png"]);
+    assert_eq!(outcome.code, 2, "{outcome:?}");
+    assert!(outcome.check_messages().stderr.contains("is an input"), "{}", outcome.stderr);
+    assert_eq!(fs::read(desk.join("red.png")).unwrap(), before);
+}
+
 #[cfg(unix)]
 #[test]
 fn an_output_file_has_the_rights_of_any_new_file() {

@@ -88,9 +88,16 @@ fn push_cut_at_punctuation(word: &str, words: &mut Vec<String>) {
 
 /// Python's `str.lower()` (3.11): whole-text lower-casing, final sigma included.
 pub fn lowercase(text: &str) -> String {
-    // Capitals that Unicode 14.0 does not know have no lower case there. Tokenising deletes them either way.
-    let known = text.chars().map(|c| if contains(UNASSIGNED, c) { char::REPLACEMENT_CHARACTER } else { c });
-    known.collect::<String>().to_lowercase()
+    // Capitals that Unicode 14.0 does not know have no lower case there; what stands between them is lower-cased as
+    // a whole, for a sigma's form hangs on its neighbours.
+    let is_unassigned = |character| contains(UNASSIGNED, character);
+    let known = text.split(is_unassigned).map(str::to_lowercase);
+    let unknown = text.chars().filter(|&character| is_unassigned(character)).map(Some).chain([None]);
+    known.zip(unknown).fold(String::with_capacity(text.len()), |mut lowered, (part, character)| {
+        lowered.push_str(&part);
+        lowered.extend(character);
+        lowered
+    })
 }
 
 /// Sorted, inclusive ranges.
@@ -159,5 +166,6 @@ mod tests {
     #[test]
     fn lower_case_is_pythons() {
         assert_eq!(lowercase("ΟΔΟΣ İ [SEP]"), "οδος i\u{307} [sep]");
+        assert_eq!(lowercase("AΣ\u{A7CB}Σ\u{FFFD}"), "aς\u{A7CB}σ\u{FFFD}");
     }
 }

@@ -24,34 +24,40 @@ pub(super) fn detokenize<'t>(tokens: impl Iterator<Item = &'t str>) -> String {
     CLEAN_UP.iter().fold(joined.trim().to_owned(), |text, (from, to)| text.replace(from, to))
 }
 
-/// Removes the spaces between Chinese characters: "一 群 人 ， 2 只 cat" becomes "一群人， 2 只 cat".
+/// Removes the spaces that Chinese text does not have: "一 群 人 ， 2 只 cat" becomes "一群人，2 只 cat".
 ///
-/// The rule: spaces go where the characters on **both** sides are Chinese characters, or Chinese punctuation, or
-/// full-width forms. A space beside a Latin letter, a digit or ASCII punctuation stays. (The original's helper does so
-/// for Chinese characters only, and its pipelines do not call it.)
+/// The rule: a space goes where the characters on **both** sides are Chinese characters (or quotes, dashes and dots
+/// that Chinese shares with other scripts), and where the character on **either** side is Chinese punctuation or a
+/// full-width form. So a space between two Latin words, and one between a Latin word or a number and a Chinese
+/// character, stays. (The original's helper does so between Chinese characters only, and its pipelines do not call it.)
 pub fn join_chinese(text: &str) -> String {
     let mut joined = String::with_capacity(text.len());
     let mut rest = text.chars().peekable();
     while let Some(character) = rest.next() {
         joined.push(character);
         let mut spaces = 0;
-        while is_wide(character) && rest.next_if_eq(&' ').is_some() {
+        while character != ' ' && rest.next_if_eq(&' ').is_some() {
             spaces += 1;
         }
-        if !rest.peek().copied().is_some_and(is_wide) {
+        if !rest.peek().is_some_and(|&next| is_set_solid(character, next)) {
             joined.extend(std::iter::repeat_n(' ', spaces));
         }
     }
     joined
 }
 
-/// A character that Chinese text sets without spaces around it.
-fn is_wide(character: char) -> bool {
-    is_chinese(character)
-        || matches!(character,
-            '\u{3001}'..='\u{303F}' // CJK symbols and punctuation: 、。《》【】
-            | '\u{FF01}'..='\u{FF60}' | '\u{FFE0}'..='\u{FFE6}' // full-width forms: ，！？（）％￥
-            | '‘' | '’' | '“' | '”' | '…' | '—' | '·') // punctuation shared with other scripts
+/// Whether Chinese typography sets the two characters without a space between them.
+fn is_set_solid(left: char, right: char) -> bool {
+    is_full_width(left) || is_full_width(right) || is_chinese_or_shared(left) && is_chinese_or_shared(right)
+}
+
+/// Chinese punctuation and full-width forms, which carry their own space: 、。《》【】，！？（）％￥.
+fn is_full_width(character: char) -> bool {
+    matches!(character, '\u{3001}'..='\u{303F}' | '\u{FF01}'..='\u{FF60}' | '\u{FFE0}'..='\u{FFE6}')
+}
+
+fn is_chinese_or_shared(character: char) -> bool {
+    is_chinese(character) || matches!(character, '‘' | '’' | '“' | '”' | '…' | '—' | '·')
 }
 
 #[cfg(test)]
@@ -60,8 +66,8 @@ mod tests {
 
     #[test]
     fn spaces_between_chinese_go_and_others_stay() {
-        assert_eq!(join_chinese("一 群 人 在 海 滩 上 。"), "一群人在海滩上。");
-        assert_eq!(join_chinese("穿 t 恤 的 2 只 cat dog ， 走"), "穿 t 恤的 2 只 cat dog ，走");
+        assert_eq!(join_chinese("一 群 人 在 海 滩 上 。 a"), "一群人在海滩上。a");
+        assert_eq!(join_chinese("穿 t 恤 的 2 只 cat dog ， 走"), "穿 t 恤的 2 只 cat dog，走");
         assert_eq!(join_chinese("“ 你 好 ” , a man's hat. "), "“你好” , a man's hat. ");
         assert_eq!(join_chinese("人  人 "), "人人 ");
         assert_eq!(join_chinese(""), "");

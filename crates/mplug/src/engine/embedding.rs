@@ -1,0 +1,47 @@
+//! BERT's input embedding: word + position + token type 0, normalised (Devlin et al., arXiv 1810.04805).
+
+use crate::checkpoint::{CheckpointError, Weights};
+use crate::config::TextConfig;
+use crate::engine::LayerNorm;
+
+/// Tables of the text encoder's or the decoder's `embeddings`.
+pub struct TextEmbedding {
+    /// `(vocab_size, width)`.
+    words: Vec<f32>,
+    /// `(max_position_embeddings, width)`, the embedding of token type 0 already added to every row.
+    positions: Vec<f32>,
+    norm: LayerNorm,
+    width: usize,
+}
+
+impl TextEmbedding {
+    /// Reads the tables under `embeddings`; the word table is given, since the decoder shares it with its head.
+    pub fn load(weights: &Weights, words: Vec<f32>, config: &TextConfig) -> Result<Self, CheckpointError> {
+        let width = config.hidden_size;
+        let types = weights.tensor("token_type_embeddings.weight", &[config.type_vocab_size, width])?;
+        let mut positions =
+            weights.tensor("position_embeddings.weight", &[config.max_position_embeddings, width])?;
+        for row in positions.chunks_exact_mut(width) {
+            row.iter_mut().zip(&types).for_each(|(p, t)| *p += t);
+        }
+        let norm = LayerNorm::load(&weights.at("LayerNorm"), width, config.layer_norm_eps)?;
+        Ok(Self { words, positions, norm, width })
+    }
+
+    /// Embeds `token_ids`, the first of which stands at `first_position` and each next one `position_step` after it
+    /// (0 for a step of several beams, which all stand at one position). Returns `(token_ids.len(), width)`.
+    ///
+    /// # Panics
+    /// If an id or a position is outside its table: callers check both.
+    pub fn forward(&self, token_ids: &[u32], first_position: usize, position_step: usize) -> Vec<f32> {
+        let row = |i: usize| i * self.width..(i + 1) * self.width;
+        let mut hidden_states = Vec::with_capacity(token_ids.len() * self.width);
+        for (i, &id) in token_ids.iter().enumerate() {
+            let word = &self.words[row(id as usize)];
+            let position = &self.positions[row(first_position + i * position_step)];
+            hidden_states.extend(word.iter().zip(position).map(|(w, p)| w + p));
+        }
+        self.norm.forward(&mut hidden_states);
+        hidden_states
+    }
+}

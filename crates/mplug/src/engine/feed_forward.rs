@@ -1,0 +1,40 @@
+//! BERT's feed-forward block: `LN(x + W₂ · gelu(W₁ · x))`.
+
+use mplug_kernels::activation::gelu;
+
+use crate::checkpoint::{CheckpointError, Weights};
+use crate::config::TextConfig;
+use crate::engine::{LayerNorm, Linear};
+
+/// `intermediate`, `output.dense` and `output.LayerNorm` of a layer.
+pub struct FeedForward {
+    intermediate: Linear,
+    output: Linear,
+    norm: LayerNorm,
+}
+
+impl FeedForward {
+    /// Reads the block from the cursor of its layer.
+    pub fn load(layer: &Weights, config: &TextConfig) -> Result<Self, CheckpointError> {
+        let (width, inner) = (config.hidden_size, config.intermediate_size);
+        let output = layer.at("output");
+        Ok(Self {
+            intermediate: Linear::load(&layer.at("intermediate.dense"), width, inner)?,
+            output: Linear::load(&output.at("dense"), inner, width)?,
+            norm: LayerNorm::load(&output.at("LayerNorm"), width, config.layer_norm_eps)?,
+        })
+    }
+
+    /// Values a row.
+    pub fn width(&self) -> usize {
+        self.output.out_features()
+    }
+
+    /// `hidden_states` `(rows, width)`, in place.
+    pub fn forward(&self, hidden_states: &mut [f32]) {
+        let mut inner = self.intermediate.forward(hidden_states); // (rows, intermediate_size)
+        gelu(&mut inner);
+        self.output.forward_add(&inner, hidden_states);
+        self.norm.forward(hidden_states);
+    }
+}

@@ -1,0 +1,24 @@
+//! Layer normalisation with its weights.
+
+use crate::checkpoint::{CheckpointError, Weights};
+
+/// Normalises rows of `width` values.
+pub struct LayerNorm {
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+    epsilon: f32,
+}
+
+impl LayerNorm {
+    /// Reads `weight` and `bias`, `(width)` each.
+    pub fn load(weights: &Weights, width: usize, epsilon: f32) -> Result<Self, CheckpointError> {
+        let weight = weights.tensor("weight", &[width])?;
+        let bias = weights.tensor("bias", &[width])?;
+        Ok(Self { weight, bias, epsilon })
+    }
+
+    /// Normalises every row of `hidden_states` `(rows, width)` in place.
+    pub fn forward(&self, hidden_states: &mut [f32]) {
+        mplug_kernels::layer_norm::layer_norm(hidden_states, &self.weight, &self.bias, self.epsilon);
+    }
+}

@@ -1,0 +1,39 @@
+//! What can go wrong between a model folder and a caption.
+
+use crate::checkpoint::CheckpointError;
+use crate::config::Task;
+use crate::generate::GenerationError;
+use crate::preprocess::text::TokenizerError;
+
+/// Everything that loading or running a model can fail with.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The weights do not fit.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The vocabulary cannot be used.
+    #[error(transparent)]
+    Text(#[from] TokenizerError),
+    /// A generation option is out of range.
+    #[error(transparent)]
+    Generation(#[from] GenerationError),
+    /// The model was fine-tuned for something else.
+    #[error("this is a model for {found}, not for {expected}: use `{command}` with it")]
+    WrongTask {
+        /// What was asked of it.
+        expected: Task,
+        /// What it can do.
+        found: Task,
+        /// The command that fits.
+        command: &'static str,
+    },
+    /// The prefix holds a token that the vocabulary lacks, or nothing at all.
+    #[error("the prefix `{prefix}` {problem}")]
+    Prefix {
+        /// The text given.
+        prefix: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+}

@@ -1,0 +1,256 @@
+//! The original's beam search (`TextGenerator._fast_translate_batch`), for one picture, as a pure state machine:
+//! log-probabilities in; parents and next tokens out; at the end the finished hypotheses. It knows no model and no text.
+//!
+//! Scores are `log-probability / ((5 + length) / 6)^alpha` (Wu et al., arXiv 1609.08144). Two habits of the original
+//! are kept because they change tokens:
+//! - a beam that emits the end token is recorded as finished, yet lives on and may grow past it;
+//! - the search ends when its *best* beam ends (or at the last step); then every living beam counts as finished.
+//!
+//! Ties, which PyTorch leaves open, go to the lower beam, then to the lower token id.
+
+/// How a hypothesis's log-probability is set against its length.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum LengthPenalty {
+    /// `((5 + length) / 6)^alpha`.
+    Gnmt {
+        /// 0.6 in the original; 0 turns the penalty off.
+        alpha: f32,
+    },
+}
+
+impl LengthPenalty {
+    /// The divisor for `length` generated tokens.
+    fn divisor(self, length: usize) -> f32 {
+        match self {
+            // In f64, rounded once, as Python computes it.
+            Self::Gnmt { alpha } => ((5.0 + length as f64) / 6.0).powf(f64::from(alpha)) as f32,
+        }
+    }
+}
+
+/// Settings of a search.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BeamSearchConfig {
+    /// Beams kept alive.
+    pub num_beams: usize,
+    /// Tokens that must precede the end token.
+    pub min_new_tokens: usize,
+    /// Most tokens generated, the end token included.
+    pub max_new_tokens: usize,
+    /// Length penalty of the scores.
+    pub length_penalty: LengthPenalty,
+    /// The token that ends a hypothesis.
+    pub eos_token_id: u32,
+}
+
+/// A finished (or, at the last step, unfinished) sequence.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hypothesis {
+    /// Generated tokens, without the start token or the prefix, with the end token where one was produced.
+    pub token_ids: Vec<u32>,
+    /// Length-penalised log-probability.
+    pub score: f32,
+}
+
+/// What the caller does next: beam `i` continues beam `parent_beams[i]` with `next_token_ids[i]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BeamStep {
+    /// Which beam of the last step each beam continues.
+    pub parent_beams: Vec<usize>,
+    /// The token that each beam appends.
+    pub next_token_ids: Vec<u32>,
+}
+
+struct Beam {
+    token_ids: Vec<u32>,
+    /// Sum of the log-probabilities.
+    log_prob: f32,
+}
+
+/// A continuation of a beam by a token.
+#[derive(Clone, Copy)]
+struct Candidate {
+    sum: f32,
+    score: f32,
+    beam: usize,
+    token: u32,
+}
+
+/// The search for one picture's caption.
+pub struct BeamSearch {
+    config: BeamSearchConfig,
+    beams: Vec<Beam>,
+    finished: Vec<Hypothesis>,
+    step: usize,
+    is_done: bool,
+}
+
+/// What the original gives the end token while it may not come yet.
+const FORBIDDEN: f32 = -1e20;
+
+impl BeamSearch {
+    /// A search that has generated nothing; it starts with one beam and forks at the first step.
+    pub fn new(config: BeamSearchConfig) -> Self {
+        let is_done = config.max_new_tokens == 0;
+        let beams = vec![Beam { token_ids: Vec::new(), log_prob: 0.0 }];
+        Self { config, beams, finished: Vec::new(), step: 0, is_done }
+    }
+
+    /// Beams alive: rows of log-probabilities that [`advance`](Self::advance) expects.
+    pub fn num_live_beams(&self) -> usize {
+        self.beams.len()
+    }
+
+    /// Takes one step. `log_probs` is `(num_live_beams, vocab_size)`. Returns what to decode next, or `None` when the
+    /// search has ended.
+    ///
+    /// # Panics
+    /// If the search has ended already or `log_probs` is not whole rows.
+    pub fn advance(&mut self, log_probs: &[f32]) -> Option<BeamStep> {
+        assert!(!self.is_done, "the search has ended");
+        let candidates = self.best_candidates(log_probs);
+        let divisor = self.config.length_penalty.divisor(self.step + 1);
+        self.beams = candidates
+            .iter()
+            .map(|candidate| {
+                let mut token_ids = self.beams[candidate.beam].token_ids.clone();
+                token_ids.push(candidate.token);
+                Beam { token_ids, log_prob: candidate.score * divisor }
+            })
+            .collect();
+        self.step += 1;
+        self.collect_finished(&candidates);
+        (!self.is_done).then(|| BeamStep {
+            parent_beams: candidates.iter().map(|candidate| candidate.beam).collect(),
+            next_token_ids: candidates.iter().map(|candidate| candidate.token).collect(),
+        })
+    }
+
+    fn collect_finished(&mut self, candidates: &[Candidate]) {
+        let is_last_step = self.step == self.config.max_new_tokens;
+        let ends = |candidate: &Candidate| candidate.token == self.config.eos_token_id;
+        self.is_done = is_last_step || candidates.first().is_none_or(ends);
+        for (candidate, beam) in candidates.iter().zip(&self.beams) {
+            if self.is_done || ends(candidate) {
+                self.finished.push(Hypothesis { token_ids: beam.token_ids.clone(), score: candidate.score });
+            }
+        }
+    }
+
+    /// The `num_beams` best continuations of all beams, best first.
+    fn best_candidates(&self, log_probs: &[f32]) -> Vec<Candidate> {
+        let vocab_size = log_probs.len() / self.beams.len();
+        assert_eq!(log_probs.len(), vocab_size * self.beams.len(), "log-probabilities are not whole rows");
+        let divisor = self.config.length_penalty.divisor(self.step + 1);
+        let may_end = self.step >= self.config.min_new_tokens;
+        let mut best = BestCandidates::new(self.config.num_beams);
+        for (beam, row) in log_probs.chunks_exact(vocab_size).enumerate() {
+            let log_prob = self.beams[beam].log_prob;
+            for (token, &token_log_prob) in row.iter().enumerate() {
+                let is_forbidden = !may_end && token as u32 == self.config.eos_token_id;
+                let sum = if is_forbidden { FORBIDDEN } else { token_log_prob } + log_prob;
+                if best.admits(sum) {
+                    best.insert(Candidate { sum, score: sum / divisor, beam, token: token as u32 });
+                }
+            }
+        }
+        best.kept
+    }
+
+    /// The hypotheses found, best first, at most `num_beams`; of equal scores the one found earlier comes first.
+    pub fn into_hypotheses(mut self) -> Vec<Hypothesis> {
+        self.finished.sort_by(|a, b| b.score.total_cmp(&a.score));
+        self.finished.truncate(self.config.num_beams);
+        self.finished
+    }
+}
+
+/// The best few of a stream of candidates, without sorting the stream.
+struct BestCandidates {
+    kept: Vec<Candidate>,
+    capacity: usize,
+}
+
+impl BestCandidates {
+    fn new(capacity: usize) -> Self {
+        Self { kept: Vec::with_capacity(capacity + 1), capacity }
+    }
+
+    /// Whether a candidate of this sum could be kept. Dividing by the penalty keeps the order of the sums, and
+    /// candidates come in the order of their tie-break, so one that is not above the last kept sum never is.
+    fn admits(&self, sum: f32) -> bool {
+        self.kept.len() < self.capacity || self.kept.last().is_some_and(|last| sum > last.sum)
+    }
+
+    /// Inserts behind all that are at least as good. NaN, which no healthy model gives, sorts last.
+    fn insert(&mut self, candidate: Candidate) {
+        let at = self.kept.partition_point(|kept| kept.score >= candidate.score || candidate.score.is_nan());
+        self.kept.insert(at, candidate);
+        self.kept.truncate(self.capacity);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EOS: u32 = 2;
+
+    fn config(num_beams: usize, max_new_tokens: usize) -> BeamSearchConfig {
+        BeamSearchConfig {
+            num_beams,
+            min_new_tokens: 0,
+            max_new_tokens,
+            length_penalty: LengthPenalty::Gnmt { alpha: 0.6 },
+            eos_token_id: EOS,
+        }
+    }
+
+    fn log_probs(probabilities: &[&[f32]]) -> Vec<f32> {
+        probabilities.concat().iter().map(|p| p.ln()).collect()
+    }
+
+    #[test]
+    fn beams_fork_and_follow_the_best_sums() {
+        let mut search = BeamSearch::new(config(2, 9));
+        let step = search.advance(&log_probs(&[&[0.6, 0.3, 0.1]])).unwrap();
+        assert_eq!(step, BeamStep { parent_beams: vec![0, 0], next_token_ids: vec![0, 1] });
+        // 0.6 * 0.2 < 0.3 * 0.9: the second beam takes the lead.
+        let step = search.advance(&log_probs(&[&[0.2, 0.6, 0.2], &[0.9, 0.05, 0.05]])).unwrap();
+        assert_eq!(step, BeamStep { parent_beams: vec![0, 1], next_token_ids: vec![1, 0] });
+    }
+
+    #[test]
+    fn a_finished_beam_lives_on_until_the_best_one_ends() {
+        let mut search = BeamSearch::new(config(2, 9));
+        search.advance(&log_probs(&[&[0.6, 0.1, 0.3]])).unwrap(); // beam 1 ends, beam 0 does not
+        let step = search.advance(&log_probs(&[&[0.1, 0.1, 0.1], &[0.01, 0.97, 0.02]])).unwrap();
+        assert_eq!(step.parent_beams[0], 1, "the finished beam was extended past its end");
+        assert!(search.advance(&log_probs(&[&[0.0, 0.0, 1.0], &[0.3, 0.3, 0.3]])).is_none());
+        let best = &search.into_hypotheses()[0];
+        assert_eq!(best.token_ids, [EOS, 1, EOS], "and beats its own prefix, since the penalty grows");
+    }
+
+    #[test]
+    fn the_end_token_waits_for_min_new_tokens_and_comes_at_the_last_step() {
+        let mut search = BeamSearch::new(BeamSearchConfig { min_new_tokens: 2, ..config(1, 3) });
+        let ends = log_probs(&[&[0.1, 0.2, 0.7]]);
+        assert_eq!(search.advance(&ends).unwrap().next_token_ids, [1]);
+        assert_eq!(search.advance(&ends).unwrap().next_token_ids, [1]);
+        assert!(search.advance(&ends).is_none());
+        assert_eq!(search.into_hypotheses()[0].token_ids, [1, 1, EOS]);
+
+        let mut search = BeamSearch::new(config(1, 1));
+        assert!(search.advance(&log_probs(&[&[0.9, 0.05, 0.05]])).is_none());
+        let hypotheses = search.into_hypotheses();
+        assert_eq!(hypotheses[0].token_ids, [0], "unfinished at the last step, kept all the same");
+        assert!((hypotheses[0].score - 0.9f32.ln()).abs() < 1e-6);
+    }
+
+    #[test]
+    fn ties_go_to_the_lower_token() {
+        let mut search = BeamSearch::new(config(2, 9));
+        let step = search.advance(&log_probs(&[&[0.25, 0.25, 0.25, 0.25]])).unwrap();
+        assert_eq!(step.next_token_ids, [0, 1]);
+    }
+}

@@ -1,0 +1,118 @@
+//! The whole model: it owns the four stages that a task needs and joins them as the paper's figure does.
+//!
+//! ```text
+//! picture --visual_encoder--> image_embeds ─┐
+//!                                           ├─ fusion_encoder ─> fused image + text
+//! text    --text_encoder----> text_embeds ──┘
+//!
+//! captioning: decoder over image_embeds      answering: decoder over fused image + text      matching: head on fused text[0]
+//! ```
+
+use crate::checkpoint::{CheckpointError, Weights};
+use crate::config::{ModelConfig, Task};
+use crate::engine::Linear;
+use crate::fusion_encoder::{Fused, FusionEncoder};
+use crate::generate::StepDecoder;
+use crate::generate::key_value_cache::KeyValueCache;
+use crate::text_decoder::{CrossAttentionCache, TextDecoder};
+use crate::text_encoder::TextEncoder;
+use crate::visual_encoder::VisualEncoder;
+
+/// Text encoder and fusion encoder: what answering and matching need besides the picture.
+pub struct Multimodal {
+    /// The text's own encoder.
+    pub text_encoder: TextEncoder,
+    /// Where picture and text meet.
+    pub fusion_encoder: FusionEncoder,
+}
+
+impl Multimodal {
+    fn load(root: &Weights, config: &ModelConfig) -> Result<Self, CheckpointError> {
+        Ok(Self {
+            text_encoder: TextEncoder::load(root, config)?,
+            fusion_encoder: FusionEncoder::load(root, config)?,
+        })
+    }
+
+    /// `image_embeds` `(image_len, hidden_size)` and the ids of a text, of which those from `valid_len` on are padding.
+    pub fn fuse(&self, image_embeds: Vec<f32>, input_ids: &[u32], valid_len: usize) -> Fused {
+        let text_embeds = self.text_encoder.forward(input_ids, valid_len);
+        self.fusion_encoder.forward(image_embeds, text_embeds, valid_len)
+    }
+}
+
+/// What comes after the encoders, by task.
+pub enum Head {
+    /// A decoder over the picture.
+    Captioning(TextDecoder),
+    /// A decoder over picture and question.
+    Answering(Multimodal, TextDecoder),
+    /// Two classes, `[no match, match]`, from the first fused text token.
+    Matching(Multimodal, Linear),
+}
+
+/// A model in memory. Only what its task needs is loaded: captioning leaves half of a checkpoint on the disk.
+pub struct Mplug {
+    /// The pictures' encoder.
+    pub visual_encoder: VisualEncoder,
+    /// The rest.
+    pub head: Head,
+}
+
+impl Mplug {
+    /// Builds the model from the root cursor of a checkpoint.
+    pub fn load(root: &Weights, config: &ModelConfig) -> Result<Self, CheckpointError> {
+        let visual_encoder = VisualEncoder::load(root, config)?;
+        let head = match config.task {
+            Task::ImageCaptioning => Head::Captioning(TextDecoder::load(root, config)?),
+            Task::VisualQuestionAnswering => {
+                Head::Answering(Multimodal::load(root, config)?, TextDecoder::load(root, config)?)
+            }
+            Task::ImageTextRetrieval => Head::Matching(
+                Multimodal::load(root, config)?,
+                Linear::load(&root.at("itm_head"), config.text.hidden_size, 2)?,
+            ),
+        };
+        Ok(Self { visual_encoder, head })
+    }
+}
+
+/// A decoder in the middle of writing: its cache, and which picture each row looks at.
+pub struct DecoderState<'a> {
+    decoder: &'a TextDecoder,
+    memories: &'a [CrossAttentionCache],
+    cache: KeyValueCache,
+    /// Picture of each row; rows of one picture are neighbours.
+    row_pictures: Vec<usize>,
+    logits: Vec<f32>,
+}
+
+impl<'a> DecoderState<'a> {
+    /// One row for each of `memories`, with room for `capacity` tokens.
+    pub fn new(decoder: &'a TextDecoder, memories: &'a [CrossAttentionCache], capacity: usize) -> Self {
+        Self {
+            decoder,
+            memories,
+            cache: decoder.new_cache(memories.len(), capacity),
+            row_pictures: (0..memories.len()).collect(),
+            logits: Vec::new(),
+        }
+    }
+}
+
+impl StepDecoder for DecoderState<'_> {
+    fn step(&mut self, token_ids: &[u32]) -> &mut [f32] {
+        let memory: Vec<_> = self
+            .row_pictures
+            .chunk_by(|a, b| a == b)
+            .map(|rows| (&self.memories[rows[0]], rows.len()))
+            .collect();
+        self.decoder.step(token_ids, &mut self.cache, &memory, &mut self.logits);
+        &mut self.logits
+    }
+
+    fn select_rows(&mut self, parents: &[usize]) {
+        self.cache.select_rows(parents);
+        self.row_pictures = parents.iter().map(|&parent| self.row_pictures[parent]).collect();
+    }
+}

@@ -1,0 +1,101 @@
+//! Visual question answering: the decoder looks at picture and question after fusion.
+
+use image::RgbImage;
+use rayon::prelude::*;
+
+use super::{Caption, default_options, encode_images, load, write};
+use crate::checkpoint::ModelFolder;
+use crate::config::{ModelConfig, Task};
+use crate::error::Error;
+use crate::generate::GenerationOptions;
+use crate::model::{Head, Multimodal};
+use crate::preprocess::text::{Tokenizer, lowercase};
+use crate::text_decoder::{CrossAttentionCache, TextDecoder};
+use crate::visual_encoder::VisualEncoder;
+
+/// Answers questions about pictures.
+pub struct Answerer {
+    visual_encoder: VisualEncoder,
+    multimodal: Multimodal,
+    decoder: TextDecoder,
+    tokenizer: Tokenizer,
+    config: ModelConfig,
+}
+
+impl Answerer {
+    /// Loads a question-answering model.
+    pub fn load(folder: &ModelFolder) -> Result<Self, Error> {
+        let (model, tokenizer) = load(folder, Task::VisualQuestionAnswering)?;
+        let Head::Answering(multimodal, decoder) = model.head else { unreachable!("the task was checked") };
+        let (visual_encoder, config) = (model.visual_encoder, folder.config.clone());
+        Ok(Self { visual_encoder, multimodal, decoder, tokenizer, config })
+    }
+
+    /// The model's shape and defaults.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// The visual encoder, for those who want the stages one by one.
+    pub fn visual_encoder(&self) -> &VisualEncoder {
+        &self.visual_encoder
+    }
+
+    /// Text and fusion encoder, likewise.
+    pub fn multimodal(&self) -> &Multimodal {
+        &self.multimodal
+    }
+
+    /// The decoder, likewise.
+    pub fn decoder(&self) -> &TextDecoder {
+        &self.decoder
+    }
+
+    /// Options as the model folder sets them.
+    pub fn default_options(&self) -> GenerationOptions {
+        default_options(&self.config)
+    }
+
+    /// Answers `questions[i]` about `images[i]`: for each, `num_return_sequences` answers, best first. Questions are
+    /// lower-cased and cut to the model's text length, as the original does.
+    ///
+    /// # Panics
+    /// If pictures and questions differ in number.
+    pub fn answer_batch(
+        &self,
+        images: &[RgbImage],
+        questions: &[&str],
+        options: &GenerationOptions,
+    ) -> Result<Vec<Vec<Caption>>, Error> {
+        let image_embeds = encode_images(&self.visual_encoder, images);
+        self.answer_embeds(image_embeds, questions, options)
+    }
+
+    /// The same for pictures that are encoded already: `image_embeds` holds `(image_len, hidden_size)` of each.
+    ///
+    /// # Panics
+    /// If pictures and questions differ in number.
+    pub fn answer_embeds(
+        &self,
+        image_embeds: Vec<Vec<f32>>,
+        questions: &[&str],
+        options: &GenerationOptions,
+    ) -> Result<Vec<Vec<Caption>>, Error> {
+        assert_eq!(image_embeds.len(), questions.len(), "one question for each picture");
+        let memories: Vec<CrossAttentionCache> = image_embeds
+            .into_par_iter()
+            .zip(questions)
+            .map(|(image_embeds, question)| self.read(image_embeds, question))
+            .collect();
+        write(&self.decoder, &self.tokenizer, &memories, options)
+    }
+
+    /// What the decoder sees of a picture and a question: fused image and text, one after the other.
+    fn read(&self, image_embeds: Vec<f32>, question: &str) -> CrossAttentionCache {
+        let input_ids = self.tokenizer.encode(&lowercase(question), self.config.max_text_len);
+        let fused = self.multimodal.fuse(image_embeds, &input_ids, input_ids.len());
+        let joined = [fused.image, fused.text].concat(); // (image_len + text_len, hidden_size)
+        let len = joined.len() / self.config.text.hidden_size;
+        self.decoder.attend_to(&joined, len)
+    }
+}

@@ -1,0 +1,79 @@
+//! Captioning: the decoder looks at the picture alone, as in the original, whatever question is asked.
+
+use image::RgbImage;
+use rayon::prelude::*;
+
+use super::{Caption, default_options, encode_images, load, write};
+use crate::checkpoint::ModelFolder;
+use crate::config::{ModelConfig, Task};
+use crate::error::Error;
+use crate::generate::GenerationOptions;
+use crate::model::Head;
+use crate::preprocess::text::Tokenizer;
+use crate::text_decoder::TextDecoder;
+use crate::visual_encoder::VisualEncoder;
+
+/// Writes captions.
+pub struct Captioner {
+    visual_encoder: VisualEncoder,
+    decoder: TextDecoder,
+    tokenizer: Tokenizer,
+    config: ModelConfig,
+}
+
+impl Captioner {
+    /// Loads a captioning model; text encoder and fusion encoder stay on the disk.
+    pub fn load(folder: &ModelFolder) -> Result<Self, Error> {
+        let (model, tokenizer) = load(folder, Task::ImageCaptioning)?;
+        let Head::Captioning(decoder) = model.head else { unreachable!("the task was checked") };
+        Ok(Self { visual_encoder: model.visual_encoder, decoder, tokenizer, config: folder.config.clone() })
+    }
+
+    /// The model's shape and defaults.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// The model's tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// The visual encoder, for those who want the stages one by one.
+    pub fn visual_encoder(&self) -> &VisualEncoder {
+        &self.visual_encoder
+    }
+
+    /// The decoder, likewise.
+    pub fn decoder(&self) -> &TextDecoder {
+        &self.decoder
+    }
+
+    /// Options as the model folder sets them.
+    pub fn default_options(&self) -> GenerationOptions {
+        default_options(&self.config)
+    }
+
+    /// Captions every picture: for each, `num_return_sequences` captions, best first. A picture's captions do not depend
+    /// on the other pictures.
+    pub fn caption_batch(
+        &self,
+        images: &[RgbImage],
+        options: &GenerationOptions,
+    ) -> Result<Vec<Vec<Caption>>, Error> {
+        let image_embeds = encode_images(&self.visual_encoder, images);
+        self.caption_embeds(&image_embeds, options)
+    }
+
+    /// Captions pictures that are encoded already: `image_embeds` holds `(image_len, hidden_size)` of each.
+    pub fn caption_embeds(
+        &self,
+        image_embeds: &[Vec<f32>],
+        options: &GenerationOptions,
+    ) -> Result<Vec<Vec<Caption>>, Error> {
+        let image_len = self.config.vision.image_len();
+        let memories: Vec<_> =
+            image_embeds.par_iter().map(|embeds| self.decoder.attend_to(embeds, image_len)).collect();
+        write(&self.decoder, &self.tokenizer, &memories, options)
+    }
+}

@@ -1,0 +1,118 @@
+//! What shells call: pictures and strings in, captions, answers and scores out.
+
+mod answerer;
+mod captioner;
+mod matcher;
+
+use image::RgbImage;
+use rayon::prelude::*;
+
+pub use answerer::Answerer;
+pub use captioner::Captioner;
+pub use matcher::Matcher;
+
+use crate::checkpoint::{ModelFolder, Weights};
+use crate::config::{ModelConfig, Task};
+use crate::error::Error;
+use crate::generate::beam_search::{Hypothesis, LengthPenalty};
+use crate::generate::{GenerationOptions, generate};
+use crate::model::{DecoderState, Mplug};
+use crate::preprocess::image::{pixel_values, resize_bicubic};
+use crate::preprocess::text::{Tokenizer, TokenizerError, join_chinese};
+use crate::text_decoder::{CrossAttentionCache, TextDecoder};
+use crate::visual_encoder::VisualEncoder;
+
+/// A text that a model wrote.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Caption {
+    /// For people: Chinese without spaces between its characters.
+    pub text: String,
+    /// As the original gives it: one space between Chinese characters.
+    pub raw_text: String,
+    /// Length-penalised log-probability; the plain log-probability when sampled.
+    pub score: f32,
+    /// What was generated, without the start token and the prefix, with the end token where one came.
+    pub token_ids: Vec<u32>,
+}
+
+/// The command that uses a model of each task, for messages.
+fn command_for(task: Task) -> &'static str {
+    match task {
+        Task::ImageCaptioning => "mplug caption",
+        Task::VisualQuestionAnswering => "mplug ask",
+        Task::ImageTextRetrieval => "mplug match",
+    }
+}
+
+/// A model with its tokenizer, checked to be for `task`.
+fn load(folder: &ModelFolder, task: Task) -> Result<(Mplug, Tokenizer), Error> {
+    let found = folder.config.task;
+    if found != task {
+        return Err(Error::WrongTask { expected: task, found, command: command_for(found) });
+    }
+    // The folder was checked when it was opened: every tensor is there, and nothing unknown is.
+    let model = Mplug::load(&Weights::new(folder.checkpoint()), &folder.config)?;
+    Ok((model, tokenizer(folder)?))
+}
+
+/// The tokenizer of a model: `vocab.txt`, and `tokenizer_config.json` where one lies beside it.
+pub fn tokenizer(folder: &ModelFolder) -> Result<Tokenizer, TokenizerError> {
+    let path = folder.vocab_path();
+    if path.is_file() { Tokenizer::from_file(&path) } else { Tokenizer::from_vocab(folder.vocabulary()) }
+}
+
+/// Encodes pictures of any size: resized as the original does, then through the visual encoder.
+fn encode_images(encoder: &VisualEncoder, images: &[RgbImage]) -> Vec<Vec<f32>> {
+    let size = encoder.image_size() as u32;
+    let pixels: Vec<Vec<f32>> =
+        images.par_iter().map(|image| pixel_values(&resize_bicubic(image, size, size))).collect();
+    encoder.forward(&pixels.concat()) // (batch, 3, size, size)
+}
+
+/// The model folder's own settings as options.
+fn default_options(config: &ModelConfig) -> GenerationOptions {
+    let defaults = &config.generation;
+    GenerationOptions {
+        num_beams: defaults.num_beams,
+        min_new_tokens: defaults.min_new_tokens,
+        max_new_tokens: defaults.max_new_tokens,
+        num_return_sequences: 1,
+        length_penalty: LengthPenalty::Gnmt { alpha: 0.6 },
+        sampling: None,
+        prefix: None,
+    }
+}
+
+/// Decodes one text for each memory.
+fn write(
+    decoder: &TextDecoder,
+    tokenizer: &Tokenizer,
+    memories: &[CrossAttentionCache],
+    options: &GenerationOptions,
+) -> Result<Vec<Vec<Caption>>, Error> {
+    let prefix = prefix_ids(tokenizer, options.prefix.as_deref())?;
+    options.check(decoder.config().max_position_embeddings, prefix.len())?;
+    let mut state = DecoderState::new(decoder, memories, prefix.len() + options.max_new_tokens - 1);
+    let hypotheses = generate(&mut state, memories.len(), &prefix, tokenizer.eos_token_id(), options);
+    let caption = |hypothesis: Hypothesis| {
+        let raw_text = tokenizer.decode(&[&prefix[1..], &hypothesis.token_ids].concat());
+        let text = join_chinese(&raw_text);
+        Caption { text, raw_text, score: hypothesis.score, token_ids: hypothesis.token_ids }
+    };
+    Ok(hypotheses.into_iter().map(|found| found.into_iter().map(caption).collect()).collect())
+}
+
+/// The start token and the tokens of the prefix.
+fn prefix_ids(tokenizer: &Tokenizer, prefix: Option<&str>) -> Result<Vec<u32>, Error> {
+    let Some(prefix) = prefix else { return Ok(vec![tokenizer.bos_token_id()]) };
+    let mut ids = tokenizer.encode(prefix, usize::MAX); // [CLS] … [SEP]
+    ids.pop();
+    let error = |problem| Err(Error::Prefix { prefix: prefix.to_owned(), problem });
+    if ids.len() == 1 {
+        return error("has no tokens");
+    }
+    if ids.contains(&tokenizer.unk_token_id()) {
+        return error("has a character or word that the model's vocabulary lacks");
+    }
+    Ok(ids)
+}

@@ -1,0 +1,186 @@
+//! The visual encoder: OpenAI's CLIP vision transformer, all tokens kept.
+//!
+//! ```text
+//! pixel_values (3, size, size) -> patches -> + class token, positions -> ln_pre -> blocks -> ln_post -> [projection, norm]
+//! ```
+//!
+//! Radford et al., arXiv 2103.00020; the original's `models/multi_modal/mplug/clip/clip.py` (`VisualTransformer` with
+//! `skip_last_layer=True`: `ln_post` of every token, `proj` unused). Large models map the width to the text side's by
+//! `visn_fc` and `visn_layer_norm`.
+
+use mplug_kernels::activation::quick_gelu;
+use mplug_kernels::attention::{HeadShape, self_attention};
+use rayon::prelude::*;
+
+use crate::checkpoint::{CheckpointError, Weights};
+use crate::config::{ModelConfig, VisionConfig};
+use crate::engine::{LayerNorm, Linear};
+
+/// Epsilon of CLIP's norms (PyTorch's default).
+const CLIP_EPSILON: f32 = 1e-5;
+
+/// One pre-norm residual block: `x += attention(ln_1(x)); x += mlp(ln_2(x))`.
+struct Block {
+    ln_1: LayerNorm,
+    query_key_value: Linear,
+    attention_output: Linear,
+    ln_2: LayerNorm,
+    intermediate: Linear,
+    output: Linear,
+    shape: HeadShape,
+}
+
+impl Block {
+    fn load(weights: &Weights, config: &VisionConfig) -> Result<Self, CheckpointError> {
+        let (width, inner) = (config.hidden_size, config.intermediate_size);
+        let attention = weights.at("attn");
+        let in_proj_weight = attention.tensor("in_proj_weight", &[3 * width, width])?;
+        let in_proj_bias = attention.tensor("in_proj_bias", &[3 * width])?;
+        Ok(Self {
+            ln_1: LayerNorm::load(&weights.at("ln_1"), width, CLIP_EPSILON)?,
+            query_key_value: Linear::new(&in_proj_weight, Some(in_proj_bias), width, 3 * width),
+            attention_output: Linear::load(&attention.at("out_proj"), width, width)?,
+            ln_2: LayerNorm::load(&weights.at("ln_2"), width, CLIP_EPSILON)?,
+            intermediate: Linear::load(&weights.at("mlp.c_fc"), width, inner)?,
+            output: Linear::load(&weights.at("mlp.c_proj"), inner, width)?,
+            shape: HeadShape {
+                heads: config.num_attention_heads,
+                head_dim: width / config.num_attention_heads,
+            },
+        })
+    }
+
+    /// `hidden_states` `(image_len, width)` of one picture, in place.
+    fn forward(&self, hidden_states: &mut [f32]) {
+        let mut normed = hidden_states.to_vec();
+        self.ln_1.forward(&mut normed);
+        let query_key_value = self.query_key_value.forward(&normed); // (image_len, 3 · width)
+        let image_len = normed.len() / self.shape.width();
+        let mut context = normed; // its values are used up
+        self_attention(&query_key_value, image_len, self.shape, &mut context);
+        self.attention_output.forward_add(&context, hidden_states);
+
+        let mut normed = context;
+        normed.copy_from_slice(hidden_states);
+        self.ln_2.forward(&mut normed);
+        let mut inner = self.intermediate.forward(&normed); // (image_len, intermediate_size)
+        quick_gelu(&mut inner);
+        self.output.forward_add(&inner, hidden_states);
+    }
+}
+
+/// Pictures in, one embedding per patch (and one for the whole) out.
+pub struct VisualEncoder {
+    patch_embedding: Linear,
+    class_embedding: Vec<f32>,
+    /// `(image_len, width)`, resized to the asked image size.
+    position_embedding: Vec<f32>,
+    ln_pre: LayerNorm,
+    blocks: Vec<Block>,
+    ln_post: LayerNorm,
+    /// `visual_projection` and its norm, large models only.
+    projection: Option<(Linear, LayerNorm)>,
+    config: VisionConfig,
+}
+
+impl VisualEncoder {
+    /// Reads `visual_encoder.visual.*` and, for large models, `visn_fc.*` and `visn_layer_norm.*` from the root cursor.
+    pub fn load(root: &Weights, config: &ModelConfig) -> Result<Self, CheckpointError> {
+        let vision = &config.vision;
+        let (width, patch) = (vision.hidden_size, vision.patch_size);
+        let weights = root.at("visual_encoder.visual");
+        let patch_weight = weights.tensor("conv1.weight", &[width, 3, patch, patch])?;
+        let blocks = weights.at("transformer.resblocks");
+        let projection = if config.has_visual_projection {
+            let text_width = config.text.hidden_size;
+            Some((
+                Linear::load(&root.at("visn_fc"), width, text_width)?,
+                LayerNorm::load(&root.at("visn_layer_norm"), text_width, config.text.layer_norm_eps)?,
+            ))
+        } else {
+            None
+        };
+        Ok(Self {
+            patch_embedding: Linear::new(&patch_weight, None, 3 * patch * patch, width),
+            class_embedding: weights.tensor("class_embedding", &[width])?,
+            position_embedding: weights.position_embedding(
+                "positional_embedding",
+                vision.image_size / patch,
+                width,
+            )?,
+            ln_pre: LayerNorm::load(&weights.at("ln_pre"), width, CLIP_EPSILON)?,
+            blocks: (0..vision.num_hidden_layers)
+                .map(|layer| Block::load(&blocks.at(layer), vision))
+                .collect::<Result<_, _>>()?,
+            ln_post: LayerNorm::load(&weights.at("ln_post"), width, CLIP_EPSILON)?,
+            projection,
+            config: vision.clone(),
+        })
+    }
+
+    /// Side of the pictures that [`forward`](Self::forward) takes, in pixels.
+    pub fn image_size(&self) -> usize {
+        self.config.image_size
+    }
+
+    /// `pixel_values` `(batch, 3, image_size, image_size)`, normalised; returns `image_embeds`, one
+    /// `(image_len, hidden_size)` for each picture.
+    ///
+    /// Pictures are encoded side by side, one a thread: a product over four pictures is no faster a row than over one.
+    pub fn forward(&self, pixel_values: &[f32]) -> Vec<Vec<f32>> {
+        let picture = 3 * self.config.image_size * self.config.image_size;
+        assert_eq!(
+            pixel_values.len() % picture,
+            0,
+            "pixel values are not whole pictures of {picture} values"
+        );
+        pixel_values.par_chunks_exact(picture).map(|pixels| self.encode(pixels)).collect()
+    }
+
+    fn encode(&self, pixels: &[f32]) -> Vec<f32> {
+        let mut hidden_states = self.embed(pixels); // (image_len, width)
+        self.ln_pre.forward(&mut hidden_states);
+        for block in &self.blocks {
+            block.forward(&mut hidden_states);
+        }
+        self.ln_post.forward(&mut hidden_states);
+        match &self.projection {
+            None => hidden_states,
+            Some((projection, norm)) => {
+                let mut projected = projection.forward(&hidden_states); // (image_len, hidden_size)
+                norm.forward(&mut projected);
+                projected
+            }
+        }
+    }
+
+    /// Class token and embedded patches, positions added.
+    fn embed(&self, pixels: &[f32]) -> Vec<f32> {
+        let patches = self.patch_embedding.forward(&self.unfold(pixels)); // (num_patches, width)
+        let mut hidden_states = Vec::with_capacity(self.position_embedding.len());
+        hidden_states.extend_from_slice(&self.class_embedding);
+        hidden_states.extend_from_slice(&patches);
+        hidden_states.iter_mut().zip(&self.position_embedding).for_each(|(h, p)| *h += p);
+        hidden_states
+    }
+
+    /// `(3, size, size)` to `(num_patches, 3 · patch · patch)`, the order of the convolution's weight.
+    fn unfold(&self, pixels: &[f32]) -> Vec<f32> {
+        let (size, patch) = (self.config.image_size, self.config.patch_size);
+        let mut patches = Vec::with_capacity(self.config.num_patches() * 3 * patch * patch);
+        for (top, left) in grid(size / patch) {
+            for channel in 0..3 {
+                for y in 0..patch {
+                    let start = (channel * size + top * patch + y) * size + left * patch;
+                    patches.extend_from_slice(&pixels[start..start + patch]);
+                }
+            }
+        }
+        patches
+    }
+}
+
+/// Row-major cells of a square grid.
+fn grid(side: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..side).flat_map(move |row| (0..side).map(move |column| (row, column)))
+}

@@ -1,0 +1,389 @@
+//! Every stage of every seeded model against the numbers of the original (`fixtures/golden`, made by
+//! `reference/make_fixtures.py` from dumps of the unmodified ModelScope classes).
+//!
+//! The weights are drawn by formula from each model's `manifest.json`; no weight file is kept.
+
+use std::path::PathBuf;
+
+use mplug::checkpoint::seeded::tensors_from_manifest;
+use mplug::checkpoint::{Checkpoint, Dtype, ModelFolder, Weights, write_pytorch};
+use mplug::config::{ConfigOverrides, Task};
+use mplug::fusion_encoder::FusionEncoder;
+use mplug::generate::StepDecoder;
+use mplug::generate::sampling::{SamplingOptions, filter_logits};
+use mplug::model::{DecoderState, Multimodal};
+use mplug::preprocess::image::{ImageLimits, RgbImage, load_image, pixel_values};
+use mplug::tasks::{Answerer, Captioner, Matcher, tokenizer};
+use mplug::text_encoder::TextEncoder;
+use mplug::visual_encoder::VisualEncoder;
+use safetensors::SafeTensors;
+use serde_json::Value;
+
+/// Of the standard deviation of the original's values: what the issue allows.
+const TOLERANCE: f32 = 1e-4;
+
+fn fixture(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(path)
+}
+
+/// A seeded model with the original's numbers.
+struct Golden {
+    folder: ModelFolder,
+    tensors: Vec<u8>,
+    json: Value,
+    _temporary: tempfile::TempDir,
+}
+
+impl Golden {
+    /// Draws the weights and writes them as a PyTorch file into a model folder, as the original would find it.
+    fn new(model: &str) -> Self {
+        let source = fixture("golden").join(model);
+        let temporary = tempfile::tempdir().unwrap();
+        for name in ["configuration.json", "config.yaml", "config_bert.json", "vocab.txt"] {
+            std::fs::copy(source.join(name), temporary.path().join(name)).unwrap();
+        }
+        let manifest = std::fs::read_to_string(source.join("manifest.json")).unwrap();
+        let explicit = std::fs::read(source.join("explicit.safetensors")).ok();
+        let tensors = tensors_from_manifest(&manifest, explicit).unwrap();
+        write_pytorch(&temporary.path().join("pytorch_model.bin"), &tensors, Dtype::F32).unwrap();
+        Self {
+            folder: ModelFolder::open(temporary.path(), &ConfigOverrides::default()).unwrap(),
+            tensors: std::fs::read(source.join("golden.safetensors")).unwrap(),
+            json: serde_json::from_slice(&std::fs::read(source.join("golden.json")).unwrap()).unwrap(),
+            _temporary: temporary,
+        }
+    }
+
+    fn checkpoint(&self) -> &Checkpoint {
+        self.folder.checkpoint()
+    }
+
+    fn bytes(&self, name: &str) -> Vec<u8> {
+        let tensors = SafeTensors::deserialize(&self.tensors).unwrap();
+        tensors.tensor(name).unwrap_or_else(|_| panic!("no golden tensor `{name}`")).data().to_vec()
+    }
+
+    fn floats(&self, name: &str) -> Vec<f32> {
+        self.bytes(name).chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
+    }
+
+    fn ids(&self, name: &str) -> Vec<u32> {
+        self.bytes(name).chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as u32).collect()
+    }
+
+    /// Normalised pixels of the four pictures.
+    fn pixels(&self) -> Vec<Vec<f32>> {
+        let size = self.folder.config.vision.image_size;
+        if size == 64 {
+            let names = self.json["batch_images"].as_array().unwrap();
+            return names.iter().map(|name| pixel_values(&resized(name.as_str().unwrap()))).collect();
+        }
+        self.floats("pixels").chunks_exact(3 * size * size).map(<[f32]>::to_vec).collect()
+    }
+
+    /// Ids and number of unpadded ids of question `i` of four.
+    fn question(&self, i: usize) -> (Vec<u32>, usize) {
+        let len = self.folder.config.max_text_len;
+        let range = i * len..(i + 1) * len;
+        let valid = self.ids("question.attention_mask")[range.clone()].iter().filter(|&&m| m == 1).count();
+        (self.ids("question.input_ids")[range].to_vec(), valid)
+    }
+}
+
+/// The original's pixels of a picture after resizing to 64 x 64.
+fn resized(image: &str) -> RgbImage {
+    let file = std::fs::read(fixture("resized/resized_u8.safetensors")).unwrap();
+    let tensors = SafeTensors::deserialize(&file).unwrap();
+    let tensor = tensors.tensor(image).unwrap();
+    assert_eq!(tensor.shape(), [64, 64, 3]);
+    RgbImage::from_raw(64, 64, tensor.data().to_vec()).unwrap()
+}
+
+/// Largest difference, as a share of the expected values' standard deviation.
+fn deviation(actual: &[f32], expected: &[f32]) -> f32 {
+    assert_eq!(actual.len(), expected.len(), "lengths differ");
+    let mean = expected.iter().sum::<f32>() / expected.len() as f32;
+    let variance = expected.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / expected.len() as f32;
+    let largest = actual.iter().zip(expected).map(|(a, e)| (a - e).abs()).fold(0.0, f32::max);
+    largest / variance.sqrt()
+}
+
+fn assert_stage(stage: &str, actual: &[f32], expected: &[f32]) {
+    let found = deviation(actual, expected);
+    assert!(found <= TOLERANCE, "{stage} deviates by {found} of its standard deviation");
+}
+
+/// The encoders: what each gives for the last two of the four pictures and questions.
+fn check_encoders(golden: &Golden) {
+    let config = &golden.folder.config;
+    let root = Weights::new(golden.checkpoint());
+    let pixels = golden.pixels();
+    let image_embeds = VisualEncoder::load(&root, config).unwrap().forward(&pixels[2..].concat());
+    let stage = if config.has_visual_projection { "image_embeds" } else { "visual_out" };
+    assert_stage(stage, &image_embeds.concat(), &golden.floats(stage));
+
+    let text_encoder = TextEncoder::load(&root, config).unwrap();
+    let fusion_encoder = FusionEncoder::load(&root, config).unwrap();
+    let (mut texts, mut fused_images, mut fused_texts) = (vec![], vec![], vec![]);
+    for (i, image_embeds) in image_embeds.into_iter().enumerate() {
+        let (ids, valid) = golden.question(2 + i);
+        let text = text_encoder.forward(&ids, valid);
+        texts.push(text.clone());
+        let fused = fusion_encoder.forward(image_embeds, text, valid);
+        fused_images.push(fused.image);
+        fused_texts.push(fused.text);
+    }
+    assert_stage("text_out", &texts.concat(), &golden.floats("text_out"));
+    assert_stage("fusion_image", &fused_images.concat(), &golden.floats("fusion_image"));
+    assert_stage("fusion_text", &fused_texts.concat(), &golden.floats("fusion_text"));
+}
+
+/// Logits of the given prefixes, token by token through the cache, against those of the original, which runs them whole.
+fn check_logits(golden: &Golden, decoder: &mplug::text_decoder::TextDecoder, memories: &[Vec<f32>]) {
+    let width = golden.folder.config.text.hidden_size;
+    let memories: Vec<_> = memories.iter().map(|m| decoder.attend_to(m, m.len() / width)).collect();
+    let (ids, mask) = (golden.ids("prefix.ids"), golden.ids("prefix.mask"));
+    let (expected, masked) = (golden.floats("prefix.logits"), golden.floats("prefix.logits_masked"));
+    let (rows, len) = (memories.len(), ids.len() / memories.len());
+    let vocab_size = expected.len() / ids.len();
+    let mut state = DecoderState::new(decoder, &memories, len);
+    for position in 0..len {
+        let tokens: Vec<u32> = (0..rows).map(|row| ids[row * len + position]).collect();
+        let logits = state.step(&tokens).to_vec();
+        for (row, logits) in logits.chunks_exact(vocab_size).enumerate() {
+            let at = row * len + position;
+            let range = at * vocab_size..(at + 1) * vocab_size;
+            assert_stage("logits", logits, &expected[range.clone()]);
+            if mask[at] == 1 {
+                assert_stage("masked logits", logits, &masked[range]);
+            }
+        }
+    }
+}
+
+/// Runs `generate(batch, beams, min, max)` for every recorded beam search and compares ids and scores of every hypothesis.
+fn check_beam_searches(
+    golden: &Golden,
+    bos_token_id: u32,
+    generate: impl Fn(&[usize], usize, usize, usize) -> Vec<Vec<mplug::tasks::Caption>>,
+) {
+    let searches = golden.json["beam"].as_array().unwrap();
+    assert!(searches.len() >= 20, "only {} searches recorded", searches.len());
+    for search in searches {
+        let number = |key: &str| search[key].as_u64().unwrap() as usize;
+        let batch: Vec<usize> =
+            search["batch"].as_array().unwrap().iter().map(|i| i.as_u64().unwrap() as usize).collect();
+        let found = generate(&batch, number("beam"), number("min_length"), number("max_length"));
+        for (i, captions) in found.iter().enumerate() {
+            let expected = search["ids"][i].as_array().unwrap();
+            assert!(captions.len() >= expected.len(), "{} hypotheses of {}", captions.len(), expected.len());
+            for (j, caption) in captions.iter().take(expected.len()).enumerate() {
+                let ids: Vec<u32> = serde_json::from_value(expected[j].clone()).unwrap();
+                let all: Vec<u32> =
+                    std::iter::once(bos_token_id).chain(caption.token_ids.iter().copied()).collect();
+                assert_eq!(all, ids, "{search}");
+                let score = search["scores"][i][j].as_f64().unwrap() as f32;
+                assert!(
+                    (caption.score - score).abs() <= 1e-4 * score.abs().max(1.0),
+                    "{} for {score}",
+                    caption.score
+                );
+            }
+            assert_eq!(captions[0].raw_text, search["text"][i].as_str().unwrap());
+        }
+    }
+}
+
+fn options(
+    mut options: mplug::generate::GenerationOptions,
+    beams: usize,
+    min: usize,
+    max: usize,
+) -> mplug::generate::GenerationOptions {
+    (options.num_beams, options.min_new_tokens, options.max_new_tokens) = (beams, min, max);
+    options.num_return_sequences = beams;
+    options
+}
+
+fn check_captioning(model: &str) {
+    let golden = Golden::new(model);
+    assert_eq!(golden.folder.config.task, Task::ImageCaptioning);
+    check_encoders(&golden);
+    let captioner = Captioner::load(&golden.folder).unwrap();
+    let embeds = captioner.visual_encoder().forward(&golden.pixels().concat());
+    check_logits(&golden, captioner.decoder(), &embeds);
+    check_beam_searches(&golden, captioner.tokenizer().bos_token_id(), |batch, beams, min, max| {
+        let embeds: Vec<_> = batch.iter().map(|&i| embeds[i].clone()).collect();
+        let options = options(captioner.default_options(), beams, min, max);
+        captioner.caption_embeds(&embeds, &options).unwrap()
+    });
+}
+
+#[test]
+fn tiny_captioning_model() {
+    check_captioning("tiny");
+}
+
+#[test]
+fn tiny_large_captioning_model() {
+    check_captioning("tiny_large");
+}
+
+/// The pipeline's own captions, from the pixels that the original resized: all 29 kinds of picture.
+#[test]
+fn pipeline_captions_are_identical() {
+    let golden = Golden::new("tiny");
+    let captioner = Captioner::load(&golden.folder).unwrap();
+    let entries = golden.json["pipeline"].as_array().unwrap();
+    assert_eq!(entries.len(), 29);
+    let pictures: Vec<RgbImage> = entries.iter().map(|e| resized(e["image"].as_str().unwrap())).collect();
+    let captions = captioner.caption_batch(&pictures, &captioner.default_options()).unwrap();
+    for (entry, captions) in entries.iter().zip(captions) {
+        assert_eq!(captions[0].raw_text, entry["result"]["caption"].as_str().unwrap(), "{}", entry["image"]);
+    }
+}
+
+/// Whether our pixels of a fixture are the original's: JPEG files need the C library, and 16-bit gray is shown right
+/// here, while the original clips it to white.
+fn has_identical_pixels(image: &str) -> bool {
+    let is_jpeg = image.ends_with(".jpg");
+    !image.contains("gray16") && (!is_jpeg || (cfg!(feature = "libjpeg-turbo") && !image.contains("cmyk")))
+}
+
+/// The entries of a pipeline's record whose pictures can be compared, with the pictures read from their files.
+fn pipeline_entries(golden: &Golden) -> Vec<(Value, RgbImage)> {
+    let entries = golden.json["pipeline"].as_array().unwrap().clone();
+    let image = |entry: &Value| entry["image"].as_str().unwrap().to_owned();
+    let comparable = entries.into_iter().filter(|entry| has_identical_pixels(&image(entry)));
+    comparable
+        .map(|entry| {
+            let path = fixture("images").join(image(&entry));
+            (entry, load_image(&path, &ImageLimits::default()).unwrap())
+        })
+        .collect()
+}
+
+/// The pipelines of all tasks, from picture files and strings to texts and scores.
+#[test]
+fn pipelines_from_files_are_identical() {
+    for model in ["tiny", "tiny_large"] {
+        let golden = Golden::new(model);
+        let captioner = Captioner::load(&golden.folder).unwrap();
+        let entries = pipeline_entries(&golden);
+        assert!(entries.len() >= 13, "only {} pictures can be compared", entries.len());
+        for (entry, picture) in entries {
+            let captions = captioner.caption_batch(&[picture], &captioner.default_options()).unwrap();
+            assert_eq!(captions[0][0].raw_text, entry["result"]["caption"].as_str().unwrap(), "{entry}");
+        }
+    }
+    for model in ["tiny_vqa", "tiny_large_vqa"] {
+        let golden = Golden::new(model);
+        let answerer = Answerer::load(&golden.folder).unwrap();
+        for (entry, picture) in pipeline_entries(&golden) {
+            let question = entry["text"].as_str().unwrap();
+            let answers =
+                answerer.answer_batch(&[picture], &[question], &answerer.default_options()).unwrap();
+            assert_eq!(answers[0][0].raw_text, entry["result"]["text"].as_str().unwrap(), "{entry}");
+        }
+    }
+    let golden = Golden::new("tiny_large_itr");
+    let matcher = Matcher::load(&golden.folder).unwrap();
+    for (entry, picture) in pipeline_entries(&golden) {
+        let score = matcher.match_texts(&picture, &[entry["text"].as_str().unwrap()]).unwrap()[0];
+        let expected = entry["result"]["scores"][1].as_f64().unwrap() as f32;
+        assert!((score - expected).abs() <= 1e-5, "{score}: {entry}");
+    }
+}
+
+/// A caption depends neither on its batch neighbours, nor on their order, nor on the number of threads: same bits.
+#[test]
+fn captions_do_not_depend_on_batch_order_or_threads() {
+    let golden = Golden::new("tiny");
+    let captioner = Captioner::load(&golden.folder).unwrap();
+    let names = ["shapes_rgb.png", "noise_rgb.png", "photo_like.jpg", "wide.png", "one_pixel.png"];
+    let pictures: Vec<RgbImage> = names.into_iter().map(resized).collect();
+    let defaults = captioner.default_options();
+    let mut sampled = defaults.clone();
+    sampled.sampling = Some(SamplingOptions { seed: 7, ..SamplingOptions::default() });
+    for options in [options(defaults, 5, 1, 12), sampled] {
+        let caption = |pictures: &[RgbImage]| captioner.caption_batch(pictures, &options).unwrap();
+        let expected: Vec<_> = pictures.iter().flat_map(|p| caption(std::slice::from_ref(p))).collect();
+        for batch_size in [2, 5] {
+            let found: Vec<_> = pictures.chunks(batch_size).flat_map(caption).collect();
+            assert_eq!(found, expected, "batches of {batch_size}");
+        }
+        let mut reversed = pictures.clone();
+        reversed.reverse();
+        let mut found = caption(&reversed);
+        found.reverse();
+        assert_eq!(found, expected, "in reverse order");
+        for threads in [1, 2, 3] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            assert_eq!(pool.install(|| caption(&pictures)), expected, "{threads} threads");
+        }
+    }
+}
+
+#[test]
+fn sampling_filters_like_the_original() {
+    let golden = Golden::new("tiny_large");
+    let mut logits = golden.floats("sample.logits_in");
+    let options = SamplingOptions { temperature: 1.0, top_k: 10, top_p: 0.9, seed: 0 };
+    filter_logits(&mut logits, &options);
+    assert_eq!(logits, golden.floats("sample.top_k10_top_p0.9"));
+}
+
+fn check_answering(model: &str) {
+    let golden = Golden::new(model);
+    assert_eq!(golden.folder.config.task, Task::VisualQuestionAnswering);
+    check_encoders(&golden);
+    let answerer = Answerer::load(&golden.folder).unwrap();
+    let embeds = answerer.visual_encoder().forward(&golden.pixels().concat());
+    let memories: Vec<Vec<f32>> =
+        (0..4).map(|i| fused_memory(&golden, answerer.multimodal(), &embeds, i)).collect();
+    check_logits(&golden, answerer.decoder(), &memories);
+    let questions: Vec<&str> =
+        golden.json["questions"].as_array().unwrap().iter().map(|q| q.as_str().unwrap()).collect();
+    let bos = tokenizer(&golden.folder).unwrap().bos_token_id();
+    check_beam_searches(&golden, bos, |batch, beams, min, max| {
+        let embeds = batch.iter().map(|&i| embeds[i].clone()).collect();
+        let questions: Vec<&str> = batch.iter().map(|&i| questions[i]).collect();
+        answerer
+            .answer_embeds(embeds, &questions, &options(answerer.default_options(), beams, min, max))
+            .unwrap()
+    });
+}
+
+/// What the decoder reads of picture and question `i`, without the question's padding.
+fn fused_memory(golden: &Golden, multimodal: &Multimodal, embeds: &[Vec<f32>], i: usize) -> Vec<f32> {
+    let (ids, valid) = golden.question(i);
+    let fused = multimodal.fuse(embeds[i].clone(), &ids[..valid], valid);
+    [fused.image, fused.text].concat()
+}
+
+#[test]
+fn tiny_answering_model() {
+    check_answering("tiny_vqa");
+}
+
+#[test]
+fn tiny_large_answering_model() {
+    check_answering("tiny_large_vqa");
+}
+
+#[test]
+fn retrieval_models() {
+    check_encoders(&Golden::new("tiny_itr"));
+    let golden = Golden::new("tiny_large_itr");
+    check_encoders(&golden);
+    let matcher = Matcher::load(&golden.folder).unwrap();
+    let embeds = matcher.visual_encoder().forward(&golden.pixels().concat());
+    let expected = golden.floats("itm"); // (4 pictures, 4 texts, [no match, match])
+    for (i, question) in golden.json["questions"].as_array().unwrap().iter().enumerate() {
+        for (j, embeds) in embeds.iter().enumerate() {
+            let score = matcher.score(embeds.clone(), question.as_str().unwrap());
+            let expected = expected[(j * 4 + i) * 2 + 1];
+            assert!((score - expected).abs() <= 1e-5, "picture {j}, text {i}: {score} instead of {expected}");
+        }
+    }
+}
