@@ -1,2 +1,40 @@
-//! The command line `mplug`.
-fn main() {}
+//! The command line `mplug`: what was typed (`args` and each command's `…Args`) becomes what was meant (each command's checked
+//! struct), which runs. This crate alone prints: results on standard output, messages on standard error.
+//! Exit codes: 0 all good, 1 some inputs failed, 2 usage, an unusable model or an output that cannot be written.
+
+mod args;
+mod ask;
+mod caption;
+mod convert;
+mod demo;
+mod doctor;
+mod eval;
+mod inputs;
+mod inspect;
+mod manual;
+mod match_texts;
+mod model;
+mod output;
+mod pictures;
+mod pool;
+mod progress;
+mod report;
+mod status;
+mod synth;
+mod train;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    match args::Cli::parse().command.run() {
+        Ok(status) => status.into(),
+        // `mplug caption photos | head -3`: the reader has what it wanted.
+        Err(error) if status::is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            report::message(report::chain(&error));
+            ExitCode::from(2)
+        }
+    }
+}

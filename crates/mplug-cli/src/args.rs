@@ -1,0 +1,247 @@
+//! What can be typed: the commands, and the groups of options that several commands share. Nothing is looked up here; each
+//! command turns its `…Args` into a checked struct of its own.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use mplug::{
+    generate::{GenerationOptions, sampling::SamplingOptions},
+    preprocess::image::ImageLimits,
+};
+
+use crate::{
+    ask, caption, convert, doctor, eval, inspect, manual, match_texts, status::Status, synth, train,
+};
+
+/// Describe pictures in Chinese and English, answer questions about them, and score texts against them, with the mPLUG models.
+#[derive(Parser, Debug)]
+#[command(
+    name = "mplug",
+    version,
+    propagate_version = true,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+#[command(after_help = "\
+Examples:
+  mplug caption photo.jpg
+  mplug caption --model ./mplug_base_zh photos/ --format jsonl --output captions.jsonl
+  mplug ask --model ./mplug_vqa photo.jpg '图里有几只猫?'
+  mplug inspect ./mplug_base_zh
+
+Results go to standard output, messages and progress to standard error. Without --model, a small
+demo model answers that knows drawn pictures only.
+Exit code: 0 all good; 1 some inputs failed, the others are unharmed; 2 usage, or a model or an
+output that cannot be used.")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// One command each; the order is that of the help.
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    Caption(caption::CaptionArgs),
+    Ask(ask::AskArgs),
+    Match(match_texts::MatchArgs),
+    Inspect(inspect::InspectArgs),
+    Convert(convert::ConvertArgs),
+    Synth(synth::SynthArgs),
+    Train(train::TrainArgs),
+    Eval(eval::EvalArgs),
+    Doctor(doctor::DoctorArgs),
+    Completions(manual::CompletionsArgs),
+    Man(manual::ManArgs),
+}
+
+impl Command {
+    /// Runs the command to its end.
+    ///
+    /// # Errors
+    /// When it cannot run at all; inputs that fail on their own are in the status.
+    pub(crate) fn run(self) -> anyhow::Result<Status> {
+        match self {
+            Self::Caption(args) => caption::run(args),
+            Self::Ask(args) => ask::run(args),
+            Self::Match(args) => match_texts::run(args),
+            Self::Inspect(args) => inspect::run(&args),
+            Self::Convert(args) => convert::run(&args),
+            Self::Synth(args) => synth::run(&args),
+            Self::Train(args) => train::run(&args),
+            Self::Eval(args) => eval::run(args),
+            Self::Doctor(args) => doctor::run(&args),
+            Self::Completions(args) => manual::run_completions(&args),
+            Self::Man(args) => manual::run_man(&args),
+        }
+    }
+}
+
+/// How the engine runs.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Engine")]
+pub(crate) struct EngineArgs {
+    /// Threads of the whole program; changes speed, never a result [default: one per core]
+    #[arg(long, value_name = "N", env = "MPLUG_THREADS", value_parser = between::<1, 1024>)]
+    pub(crate) threads: Option<usize>,
+    /// Side in pixels to which pictures are resized; a multiple of the patch size [default: the model's]
+    #[arg(long, value_name = "N", env = "MPLUG_IMAGE_SIZE", value_parser = between::<1, 4096>)]
+    pub(crate) image_size: Option<usize>,
+}
+
+/// How much runs at once.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Engine")]
+pub(crate) struct BatchArg {
+    /// Inputs that pass through the model together; changes speed and memory, never a result
+    #[arg(long, value_name = "N", env = "MPLUG_BATCH_SIZE", default_value = "4", value_parser = between::<1, 1024>)]
+    pub(crate) batch_size: usize,
+}
+
+/// What a picture file may cost.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Limits")]
+pub(crate) struct LimitArgs {
+    /// Refuse pictures of more pixels [default: 100 million]
+    #[arg(long, value_name = "N", env = "MPLUG_MAX_PIXELS")]
+    max_pixels: Option<u64>,
+    /// Refuse picture files of more bytes [default: 256 MiB]
+    #[arg(long, value_name = "N", env = "MPLUG_MAX_FILE_BYTES")]
+    max_file_bytes: Option<u64>,
+}
+
+impl LimitArgs {
+    /// The limits meant: what was not typed is the library's default.
+    pub(crate) fn limits(&self) -> ImageLimits {
+        let default = ImageLimits::default();
+        ImageLimits {
+            max_pixels: self.max_pixels.unwrap_or(default.max_pixels),
+            max_file_bytes: self.max_file_bytes.unwrap_or(default.max_file_bytes),
+        }
+    }
+}
+
+/// The search for the best sentence.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Generation")]
+pub(crate) struct SearchArgs {
+    /// Beam width of the search [default: the model's]
+    #[arg(long, value_name = "N", value_parser = between::<1, 64>)]
+    pub(crate) beams: Option<usize>,
+    /// Most tokens generated, the end token included [default: the model's]
+    #[arg(long, value_name = "N", value_parser = between::<1, 1024>)]
+    pub(crate) max_new_tokens: Option<usize>,
+    /// Tokens before the end token may appear [default: the model's]
+    #[arg(long, value_name = "N", value_parser = between::<0, 1024>)]
+    pub(crate) min_new_tokens: Option<usize>,
+}
+
+impl SearchArgs {
+    /// The model's own options with what was typed in their place.
+    ///
+    /// # Errors
+    /// When the shortest length is above the longest.
+    pub(crate) fn options(&self, mut options: GenerationOptions) -> anyhow::Result<GenerationOptions> {
+        options.num_beams = self.beams.unwrap_or(options.num_beams);
+        options.max_new_tokens = self.max_new_tokens.unwrap_or(options.max_new_tokens);
+        options.min_new_tokens = match self.min_new_tokens {
+            Some(min) => min,
+            // A short `--max-new-tokens` is meant, even where the model's own minimum is longer.
+            None => options.min_new_tokens.min(options.max_new_tokens),
+        };
+        anyhow::ensure!(
+            options.min_new_tokens <= options.max_new_tokens,
+            "`--min-new-tokens` {} is above `--max-new-tokens` {}",
+            options.min_new_tokens,
+            options.max_new_tokens
+        );
+        Ok(options)
+    }
+}
+
+/// Drawing words by chance in place of the search.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Sampling")]
+pub(crate) struct SamplingArgs {
+    /// Draw each word at random by its probability, in place of the beam search
+    #[arg(long, conflicts_with = "beams")]
+    sample: bool,
+    /// Below 1 prefers likely words, above 1 unlikely ones
+    #[arg(long, value_name = "F", default_value = "1.0", requires = "sample", allow_negative_numbers = true, value_parser = above_zero)]
+    temperature: f32,
+    /// Draw among the N likeliest words; 0 for all
+    #[arg(long, value_name = "N", default_value = "10", requires = "sample")]
+    top_k: usize,
+    /// Draw among the likeliest words that share this much of the probability
+    #[arg(long, value_name = "F", default_value = "1.0", requires = "sample", value_parser = share)]
+    top_p: f32,
+    /// Start of the random numbers: the same seed gives the same captions
+    #[arg(long, value_name = "N", default_value = "0", requires = "sample")]
+    seed: u64,
+}
+
+impl SamplingArgs {
+    /// The sampling meant, if any.
+    pub(crate) fn options(&self) -> Option<SamplingOptions> {
+        self.sample.then_some(SamplingOptions {
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            seed: self.seed,
+        })
+    }
+}
+
+/// `--model` of the commands that a demo model can serve.
+#[derive(Args, Debug)]
+pub(crate) struct OptionalModelArg {
+    /// Model folder, or the weight file in one [default: the built-in demo model]
+    #[arg(long, short, value_name = "DIR|FILE", env = "MPLUG_MODEL")]
+    pub(crate) model: Option<PathBuf>,
+}
+
+/// A whole number from `MIN` to `MAX`, as clap wants its parsers.
+pub(crate) fn between<const MIN: usize, const MAX: usize>(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if (MIN..=MAX).contains(&number) => Ok(number),
+        _ => Err(format!("a whole number from {MIN} to {MAX} is wanted")),
+    }
+}
+
+fn above_zero(text: &str) -> Result<f32, String> {
+    match text.parse() {
+        Ok(number) if number > 0.0 && f32::is_finite(number) => Ok(number),
+        _ => Err("a number above 0 is wanted".to_owned()),
+    }
+}
+
+fn share(text: &str) -> Result<f32, String> {
+    match text.parse() {
+        Ok(number) if number > 0.0 && number <= 1.0 => Ok(number),
+        _ => Err("a number above 0 and at most 1 is wanted".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn numbers_are_checked_where_they_are_typed() {
+        assert_eq!(between::<1, 64>("64"), Ok(64));
+        for bad in ["0", "65", "-1", "1.5", "", "five", "99999999999999999999"] {
+            assert!(between::<1, 64>(bad).is_err(), "{bad}");
+        }
+        for bad in ["0", "-1", "nan", "inf", "warm"] {
+            assert!(above_zero(bad).is_err(), "{bad}");
+        }
+        assert_eq!(share("1"), Ok(1.0));
+        assert!(share("1.01").is_err() && share("0").is_err());
+    }
+}

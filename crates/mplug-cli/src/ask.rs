@@ -1,0 +1,157 @@
+//! `mplug ask`: a picture and questions in, answers out.
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
+
+use clap::Args;
+use mplug::{
+    config::Task,
+    preprocess::image::pixel_values,
+    tasks::{Answerer, Caption},
+};
+use serde::Serialize;
+
+use crate::{
+    args::{BatchArg, EngineArgs, LimitArgs, SearchArgs},
+    inputs::{Input, JsonPath},
+    model,
+    output::{OutputArgs, Record, RecordWriter},
+    pictures::PictureLoader,
+    pool,
+    progress::Progress,
+    report,
+    status::Status,
+};
+
+/// Answer questions about a picture
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Text: the answer alone for one question; lines of `question<TAB>answer` for several.
+JSON: {\"path\", \"question\", \"answer\", \"score\", \"token_ids\"} for each question, or one
+{\"path\", \"error\"} for a picture that does not open.
+
+Examples:
+  mplug ask --model ./mplug_vqa photo.jpg 'how many cats are there?'
+  mplug ask --model ./mplug_vqa photo.jpg 'what animal is it?' 'what colour is it?' --format json")]
+pub(crate) struct AskArgs {
+    /// Picture file
+    #[arg(value_name = "IMAGE")]
+    image: PathBuf,
+    /// One question or more about it
+    #[arg(required = true, value_name = "QUESTION")]
+    questions: Vec<String>,
+    /// Folder of a model for visual question answering, or the weight file in one
+    #[arg(long, short, value_name = "DIR|FILE", env = "MPLUG_MODEL")]
+    model: PathBuf,
+    #[command(flatten)]
+    output: OutputArgs,
+    /// Text as the original spaces it, in place of joined Chinese
+    #[arg(long)]
+    raw: bool,
+    #[command(flatten)]
+    engine: EngineArgs,
+    #[command(flatten)]
+    batch: BatchArg,
+    #[command(flatten)]
+    search: SearchArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: AskArgs) -> anyhow::Result<Status> {
+    pool::run(args.engine.threads, move || ask(&args))
+}
+
+fn ask(args: &AskArgs) -> anyhow::Result<Status> {
+    let mut writer = RecordWriter::create(&args.output)?;
+    writer.refuse_inputs(std::iter::once(args.image.as_path()))?;
+    let answerer =
+        Answerer::load(&model::open(&args.model, args.engine.image_size, Task::VisualQuestionAnswering)?)?;
+    let options = args.search.options(answerer.default_options())?;
+    let loader = PictureLoader {
+        limits: args.limits.limits(),
+        image_size: answerer.config().vision.image_size as u32,
+    };
+    let image = match loader.load(&Input::file(args.image.clone())) {
+        Ok(image) => image,
+        Err(reason) => {
+            report::message(report::about(&args.image, &reason));
+            writer.write(&AnswerRecord::failed(args, &reason))?;
+            writer.finish()?;
+            return Ok(Status::SomeFailed);
+        }
+    };
+    // The picture is encoded once, whatever is asked about it: (image_len, hidden_size).
+    let image_embeds = answerer.visual_encoder().forward(&pixel_values(&image)).concat();
+    let progress = Progress::new(args.questions.len(), "questions");
+    for questions in args.questions.chunks(args.batch.batch_size) {
+        let texts: Vec<&str> = questions.iter().map(String::as_str).collect();
+        let answers = answerer.answer_embeds(vec![image_embeds.clone(); texts.len()], &texts, &options)?;
+        progress.aside(writer.is_terminal(), || {
+            for (question, answers) in questions.iter().zip(&answers) {
+                writer.write(&AnswerRecord::new(args, question, answers.first()))?;
+            }
+            writer.flush()
+        })?;
+        progress.advance(questions.len());
+    }
+    writer.finish()?;
+    Ok(Status::Good)
+}
+
+/// One question's answer.
+#[derive(Serialize)]
+struct AnswerRecord {
+    #[serde(flatten)]
+    path: JsonPath,
+    #[serde(skip)]
+    has_question: bool,
+    #[serde(flatten)]
+    answer: Option<AnswerEntry>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct AnswerEntry {
+    question: String,
+    answer: String,
+    score: f32,
+    token_ids: Vec<u32>,
+}
+
+impl AnswerRecord {
+    fn new(args: &AskArgs, question: &str, best: Option<&Caption>) -> Self {
+        let answer = best.map(|best| AnswerEntry {
+            question: question.to_owned(),
+            answer: if args.raw { best.raw_text.clone() } else { best.text.clone() },
+            score: best.score,
+            token_ids: best.token_ids.clone(),
+        });
+        Self {
+            path: args.image.as_path().into(),
+            has_question: args.questions.len() > 1,
+            answer,
+            error: None,
+        }
+    }
+
+    fn failed(args: &AskArgs, reason: &str) -> Self {
+        Self { error: Some(report::one_line(reason)), ..Self::new(args, "", None) }
+    }
+}
+
+impl Record for AnswerRecord {
+    fn write_text(&self, to: &mut dyn Write) -> io::Result<()> {
+        match &self.answer {
+            Some(entry) if self.has_question => {
+                writeln!(to, "{}\t{}", report::one_line(&entry.question), entry.answer)
+            }
+            Some(entry) => writeln!(to, "{}", entry.answer),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! From the INPUT… of a command to an ordered list of picture files: files, folders and `-` (a list on standard input).
+//! Globs are the shell's business. Knows names only: whether a file holds a picture is found out when it is opened.
+//!
+//! The order is the order typed; within a folder, by name. An input that cannot be listed is an entry with its reason, in its
+//! place, so that the others are unharmed.
+
+use std::{
+    ffi::{OsStr, OsString},
+    fs,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, bail};
+use serde::Serialize;
+use walkdir::{DirEntry, WalkDir};
+
+/// Endings that make a file of a folder a picture. A file that is named itself may end as it likes.
+const PICTURE_ENDINGS: [&str; 9] = ["jpg", "jpeg", "jpe", "png", "webp", "gif", "bmp", "tif", "tiff"];
+
+/// Longest list accepted on standard input: ten million long names, and no end to a stream that has none.
+const MAX_LIST_BYTES: u64 = 1 << 30;
+
+/// One picture to work on, or the reason why there is none.
+#[derive(Debug)]
+pub(crate) struct Input {
+    /// The file or folder, as typed (inside a folder: the folder as typed, then the file's name).
+    pub(crate) path: PathBuf,
+    /// Why this input cannot even be opened.
+    pub(crate) problem: Option<String>,
+}
+
+impl Input {
+    /// A file to open.
+    pub(crate) fn file(path: PathBuf) -> Self {
+        Self { path, problem: None }
+    }
+
+    fn failed(path: PathBuf, problem: impl Into<String>) -> Self {
+        Self { path, problem: Some(problem.into()) }
+    }
+}
+
+/// The inputs of a run, and whether one file alone was asked for (its answer then needs no name beside it).
+#[derive(Debug)]
+pub(crate) struct Inputs {
+    /// In the order of the answers.
+    pub(crate) list: Vec<Input>,
+    /// One file was typed: no folder, no list, no second name.
+    pub(crate) is_single_file: bool,
+}
+
+impl Inputs {
+    /// Lists what was typed. Reads standard input where `-` was typed.
+    ///
+    /// # Errors
+    /// When standard input cannot be read, holds no name, or was asked for twice.
+    pub(crate) fn collect(typed: &[PathBuf], is_recursive: bool) -> anyhow::Result<Self> {
+        let dash = Path::new("-");
+        if typed.iter().filter(|path| *path == dash).count() > 1 {
+            bail!("`-` can be given once: standard input has one list (a file named `-` is `./-`)");
+        }
+        let mut list = Vec::new();
+        for path in typed {
+            if path == dash {
+                let names = read_list(io::stdin().lock()).context("the list on standard input")?;
+                for name in names {
+                    expand(name, is_recursive, &mut list);
+                }
+            } else {
+                expand(path.clone(), is_recursive, &mut list);
+            }
+        }
+        let is_single_file = matches!(typed, [path] if path != dash && !path.is_dir());
+        Ok(Self { list, is_single_file })
+    }
+}
+
+/// One name of the command line or of the list: a folder becomes its pictures, anything else stays.
+fn expand(path: PathBuf, is_recursive: bool, list: &mut Vec<Input>) {
+    if path.is_dir() {
+        expand_folder(path, is_recursive, list);
+    } else if is_web_address(&path) {
+        list.push(Input::failed(
+            path,
+            "is a web address; mplug opens files only: download the picture first",
+        ));
+    } else {
+        list.push(Input::file(path));
+    }
+}
+
+fn is_web_address(path: &Path) -> bool {
+    let name = path.as_os_str().as_encoded_bytes();
+    name.starts_with(b"http://") || name.starts_with(b"https://")
+}
+
+/// The pictures of a folder by name, those of its subfolders too with `is_recursive`; hidden files are left out, links to
+/// folders are not followed (so no loop is possible). A folder without any is a failed input.
+fn expand_folder(folder: PathBuf, is_recursive: bool, list: &mut Vec<Input>) {
+    let depth = if is_recursive { usize::MAX } else { 1 };
+    let walk = WalkDir::new(&folder).min_depth(1).max_depth(depth).sort_by_file_name();
+    let before = list.len();
+    let mut subfolders = 0;
+    for entry in walk.into_iter().filter_entry(|entry| entry.depth() == 0 || !is_hidden(entry.file_name())) {
+        match entry {
+            Ok(entry) if entry.file_type().is_dir() => subfolders += 1,
+            Ok(entry) if is_picture(&entry) => list.push(Input::file(entry.into_path())),
+            Ok(_) => {}
+            Err(error) => {
+                let path = error.path().unwrap_or(&folder).to_owned();
+                let reason = error.io_error().map_or_else(|| error.to_string(), ToString::to_string);
+                list.push(Input::failed(path, format!("cannot read this folder: {reason}")));
+            }
+        }
+    }
+    if list.len() == before {
+        let hint = match subfolders {
+            1.. if !is_recursive => "; `--recursive` looks into its subfolders",
+            _ => "",
+        };
+        list.push(Input::failed(folder, format!("no pictures in this folder{hint}")));
+    }
+}
+
+fn is_hidden(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".")
+}
+
+fn is_picture(entry: &DirEntry) -> bool {
+    let has_ending = entry
+        .path()
+        .extension()
+        .is_some_and(|ending| PICTURE_ENDINGS.iter().any(|picture| ending.eq_ignore_ascii_case(picture)));
+    // A broken link is kept: its message says more than silence.
+    let is_folder_link =
+        || entry.path_is_symlink() && fs::metadata(entry.path()).is_ok_and(|found| found.is_dir());
+    has_ending && !is_folder_link()
+}
+
+/// The names of a list: separated by NUL bytes where it has any (`find -print0`), by line ends otherwise; empty ones do not count.
+fn read_list(source: impl Read) -> anyhow::Result<Vec<PathBuf>> {
+    let mut bytes = Vec::new();
+    source.take(MAX_LIST_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_LIST_BYTES {
+        bail!("longer than {MAX_LIST_BYTES} bytes; split it");
+    }
+    let names: Vec<PathBuf> = if bytes.contains(&0) {
+        bytes
+            .split(|&byte| byte == 0)
+            .filter(|name| !name.is_empty())
+            .map(to_path)
+            .collect::<Result<_, _>>()?
+    } else {
+        let lines = bytes.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+        lines.filter(|line| !line.is_empty()).map(to_path).collect::<Result<_, _>>()?
+    };
+    if names.is_empty() {
+        bail!("no names; one path per line is wanted");
+    }
+    Ok(names)
+}
+
+#[cfg(unix)]
+#[expect(clippy::unnecessary_wraps, reason = "elsewhere names can be invalid")]
+fn to_path(name: &[u8]) -> anyhow::Result<PathBuf> {
+    use std::os::unix::ffi::OsStringExt;
+    Ok(OsString::from_vec(name.to_vec()).into())
+}
+
+#[cfg(not(unix))]
+fn to_path(name: &[u8]) -> anyhow::Result<PathBuf> {
+    let name = std::str::from_utf8(name).context("a name that is not UTF-8")?;
+    Ok(OsString::from(name).into())
+}
+
+/// A path as JSON carries it, to be flattened into a record: `path` with U+FFFD for what is not UTF-8, and, only then,
+/// `path_bytes`, the exact bytes in hexadecimal.
+#[derive(Debug, Serialize)]
+pub(crate) struct JsonPath {
+    path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_bytes: Option<String>,
+}
+
+impl From<&Path> for JsonPath {
+    fn from(path: &Path) -> Self {
+        use std::fmt::Write;
+        let path_bytes = path.to_str().is_none().then(|| {
+            path.as_os_str().as_encoded_bytes().iter().fold(String::new(), |mut hex, byte| {
+                let _ = write!(hex, "{byte:02x}");
+                hex
+            })
+        });
+        Self { path: path.to_string_lossy().into_owned(), path_bytes }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(list: &[Input]) -> Vec<String> {
+        list.iter().map(|input| input.path.display().to_string()).collect()
+    }
+
+    #[test]
+    fn lists_are_lines_or_nul_separated() {
+        let lines = read_list("a.jpg\r\n\n两只猫.png\nc d.gif".as_bytes()).unwrap();
+        assert_eq!(lines, ["a.jpg", "两只猫.png", "c d.gif"].map(PathBuf::from));
+        let nuls = read_list("a\nb.jpg\0c.png\0".as_bytes()).unwrap();
+        assert_eq!(nuls, ["a\nb.jpg", "c.png"].map(PathBuf::from));
+    }
+
+    #[test]
+    fn an_empty_list_is_an_error() {
+        assert!(read_list(&b"\n\n"[..]).unwrap_err().to_string().contains("no names"));
+    }
+
+    #[test]
+    fn a_folder_becomes_its_pictures_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["b.PNG", "a.jpg", "notes.txt", ".hidden.png", "._a.jpg"] {
+            fs::write(folder.path().join(name), b"").unwrap();
+        }
+        fs::create_dir(folder.path().join("deep.png")).unwrap();
+        fs::write(folder.path().join("deep.png/c.webp"), b"").unwrap();
+        let at = |name: &str| folder.path().join(name).display().to_string();
+
+        let flat = Inputs::collect(&[folder.path().to_owned()], false).unwrap();
+        assert_eq!(names(&flat.list), [at("a.jpg"), at("b.PNG")]);
+        assert!(!flat.is_single_file);
+        let deep = Inputs::collect(&[folder.path().to_owned()], true).unwrap();
+        assert_eq!(names(&deep.list), [at("a.jpg"), at("b.PNG"), at("deep.png/c.webp")]);
+    }
+
+    #[test]
+    fn a_folder_without_pictures_fails_in_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("sub")).unwrap();
+        let typed =
+            ["x.jpg".into(), folder.path().to_owned(), "https://example.org/y.jpg".into(), "z.jpg".into()];
+        let inputs = Inputs::collect(&typed, false).unwrap();
+        assert_eq!(inputs.list.len(), 4);
+        assert!(inputs.list[0].problem.is_none() && inputs.list[3].problem.is_none());
+        let problem = inputs.list[1].problem.as_deref().unwrap();
+        assert!(problem.contains("no pictures in this folder; `--recursive`"), "{problem}");
+        assert!(inputs.list[2].problem.as_deref().unwrap().contains("web address"));
+    }
+
+    #[test]
+    fn a_second_dash_is_refused() {
+        let twice = [PathBuf::from("-"), PathBuf::from("-")];
+        assert!(Inputs::collect(&twice, false).unwrap_err().to_string().contains("once"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn names_that_are_not_text_keep_their_bytes() {
+        let path = to_path(b"\xff\xfe.jpg").unwrap();
+        let json = serde_json::to_string(&JsonPath::from(path.as_path())).unwrap();
+        assert_eq!(json, "{\"path\":\"\u{fffd}\u{fffd}.jpg\",\"path_bytes\":\"fffe2e6a7067\"}");
+        let plain = serde_json::to_string(&JsonPath::from(Path::new("猫\n.jpg"))).unwrap();
+        assert_eq!(plain, "{\"path\":\"猫\\n.jpg\"}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_to_folders_are_not_followed_and_links_to_files_are() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a.jpg"), b"").unwrap();
+        std::os::unix::fs::symlink(folder.path(), folder.path().join("loop.png")).unwrap();
+        std::os::unix::fs::symlink(folder.path().join("a.jpg"), folder.path().join("b.jpg")).unwrap();
+        let inputs = Inputs::collect(&[folder.path().to_owned()], true).unwrap();
+        let at = |name: &str| folder.path().join(name).display().to_string();
+        assert_eq!(names(&inputs.list), [at("a.jpg"), at("b.jpg")]);
+    }
+}

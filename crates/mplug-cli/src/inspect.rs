@@ -1,0 +1,299 @@
+//! `mplug inspect`: what a model folder or a weight file holds, without running it. The counting is `mplug::checkpoint`'s.
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use mplug::{
+    checkpoint::{Checkpoint, ModelFolder, Summary, summarize},
+    config::{ConfigOverrides, Language, ModelConfig, language},
+};
+use serde::Serialize;
+
+use crate::{
+    inputs::JsonPath,
+    model::{command_of, open_folder, task_name},
+    output::{OutputArgs, Record, RecordWriter},
+    report,
+    status::Status,
+};
+
+/// Tell what a model or a weight file holds
+#[derive(Args, Debug)]
+#[command(after_help = "\
+A weight file with no model folder around it is counted too, and the reason why its model is unknown is told.
+
+Examples:
+  mplug inspect ./mplug_base_zh
+  mplug inspect ./mplug_base_zh/pytorch_model.bin --format json")]
+pub(crate) struct InspectArgs {
+    /// Model folder or weight file
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<Status> {
+    let mut writer = RecordWriter::create(&args.output)?;
+    let report = match open_folder(&args.model, &ConfigOverrides::default()) {
+        Ok(folder) => Inspection::of_folder(&args.model, &folder),
+        Err(error) => match Checkpoint::open(&args.model) {
+            Ok(checkpoint) => Inspection::of_checkpoint(&args.model, &checkpoint, error.to_string()),
+            Err(_) => return Err(error),
+        },
+    };
+    writer.write(&report)?;
+    writer.finish()?;
+    Ok(Status::Good)
+}
+
+/// What was found.
+#[derive(Serialize)]
+struct Inspection {
+    #[serde(flatten)]
+    path: JsonPath,
+    #[serde(flatten)]
+    model: Option<ModelFacts>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model_unknown: Option<String>,
+    #[serde(flatten)]
+    weights: WeightFacts,
+}
+
+/// What the model is.
+#[derive(Serialize)]
+struct ModelFacts {
+    task: &'static str,
+    command: &'static str,
+    language: &'static str,
+    vision: VisionFacts,
+    text: TextFacts,
+    generation: GenerationFacts,
+    #[serde(skip)]
+    task_in_words: &'static str,
+}
+
+#[derive(Serialize)]
+struct VisionFacts {
+    image_size: usize,
+    patch_size: usize,
+    hidden_size: usize,
+    num_hidden_layers: usize,
+    num_attention_heads: usize,
+    intermediate_size: usize,
+}
+
+#[derive(Serialize)]
+struct TextFacts {
+    hidden_size: usize,
+    num_attention_heads: usize,
+    intermediate_size: usize,
+    vocab_size: usize,
+    max_position_embeddings: usize,
+    text_encoder_layers: usize,
+    fusion_layers: usize,
+    connected_stride: usize,
+    decoder_layers: usize,
+}
+
+#[derive(Serialize)]
+struct GenerationFacts {
+    num_beams: usize,
+    min_new_tokens: usize,
+    max_new_tokens: usize,
+}
+
+/// What the weight file holds.
+#[derive(Serialize)]
+struct WeightFacts {
+    format: String,
+    file_bytes: u64,
+    tensors: usize,
+    parameters: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parameters_used: Option<usize>,
+    /// Values by stored type.
+    dtypes: BTreeMap<String, usize>,
+    has_momentum_twins: bool,
+    unused: Vec<UnusedFacts>,
+}
+
+#[derive(Serialize)]
+struct UnusedFacts {
+    prefix: String,
+    tensors: usize,
+    parameters: usize,
+}
+
+impl Inspection {
+    fn of_folder(path: &Path, folder: &ModelFolder) -> Self {
+        let summary = summarize(folder.checkpoint(), Some(&folder.config));
+        let model = ModelFacts::new(&folder.config, folder.vocabulary());
+        Self { path: path.into(), model: Some(model), model_unknown: None, weights: summary.into() }
+    }
+
+    fn of_checkpoint(path: &Path, checkpoint: &Checkpoint, reason: String) -> Self {
+        let weights = summarize(checkpoint, None).into();
+        Self { path: path.into(), model: None, model_unknown: Some(reason), weights }
+    }
+}
+
+impl ModelFacts {
+    fn new(config: &ModelConfig, vocabulary: &str) -> Self {
+        let (vision, text, generation) = (&config.vision, &config.text, &config.generation);
+        Self {
+            task: config.task.name(),
+            command: command_of(config.task),
+            language: match language(vocabulary) {
+                Language::Chinese => "Chinese",
+                Language::English => "English",
+            },
+            vision: VisionFacts {
+                image_size: vision.image_size,
+                patch_size: vision.patch_size,
+                hidden_size: vision.hidden_size,
+                num_hidden_layers: vision.num_hidden_layers,
+                num_attention_heads: vision.num_attention_heads,
+                intermediate_size: vision.intermediate_size,
+            },
+            text: TextFacts {
+                hidden_size: text.hidden_size,
+                num_attention_heads: text.num_attention_heads,
+                intermediate_size: text.intermediate_size,
+                vocab_size: text.vocab_size,
+                max_position_embeddings: text.max_position_embeddings,
+                text_encoder_layers: text.text_encoder_layers,
+                fusion_layers: text.fusion_layers,
+                connected_stride: text.connected_stride,
+                decoder_layers: text.decoder_layers,
+            },
+            generation: GenerationFacts {
+                num_beams: generation.num_beams,
+                min_new_tokens: generation.min_new_tokens,
+                max_new_tokens: generation.max_new_tokens,
+            },
+            task_in_words: task_name(config.task),
+        }
+    }
+}
+
+impl From<Summary> for WeightFacts {
+    fn from(summary: Summary) -> Self {
+        Self {
+            format: summary.format.to_string(),
+            file_bytes: summary.file_len,
+            tensors: summary.num_tensors,
+            parameters: summary.num_parameters,
+            parameters_used: summary.num_parameters_used,
+            dtypes: summary.dtypes.into_iter().map(|(dtype, values)| (dtype.to_string(), values)).collect(),
+            has_momentum_twins: summary.has_momentum_twins,
+            unused: summary
+                .unused
+                .into_iter()
+                .map(|group| UnusedFacts {
+                    prefix: group.prefix,
+                    tensors: group.num_tensors,
+                    parameters: group.num_parameters,
+                })
+                .collect(),
+        }
+    }
+}
+
+impl Record for Inspection {
+    fn write_text(&self, to: &mut dyn Write) -> io::Result<()> {
+        if let Some(model) = &self.model {
+            model.write_text(to)?;
+        }
+        if let Some(reason) = &self.model_unknown {
+            line(to, "model", &format!("unknown: {}", report::one_line(reason)))?;
+        }
+        self.weights.write_text(to)
+    }
+}
+
+impl ModelFacts {
+    fn write_text(&self, to: &mut dyn Write) -> io::Result<()> {
+        let (vision, text, generation) = (&self.vision, &self.text, &self.generation);
+        line(to, "task", &format!("{}: `mplug {}`", self.task_in_words, self.command))?;
+        line(to, "language", &format!("{}, {} tokens", self.language, text.vocab_size))?;
+        let sizes = format!(
+            "{0}x{0} pixels, patches of {1}, {2} layers of width {3} with {4} heads",
+            vision.image_size,
+            vision.patch_size,
+            vision.num_hidden_layers,
+            vision.hidden_size,
+            vision.num_attention_heads
+        );
+        line(to, "pictures", &sizes)?;
+        let sizes = format!(
+            "width {} with {} heads; {} text, {} fusion (connected every {}), {} decoder layers; {} positions",
+            text.hidden_size,
+            text.num_attention_heads,
+            text.text_encoder_layers,
+            text.fusion_layers,
+            text.connected_stride,
+            text.decoder_layers,
+            text.max_position_embeddings
+        );
+        line(to, "text", &sizes)?;
+        let sizes = format!(
+            "{} beams, {} to {} new tokens",
+            generation.num_beams, generation.min_new_tokens, generation.max_new_tokens
+        );
+        line(to, "generation", &sizes)
+    }
+}
+
+impl WeightFacts {
+    fn write_text(&self, to: &mut dyn Write) -> io::Result<()> {
+        line(to, "file", &format!("{}, {} bytes", self.format, grouped(self.file_bytes as usize)))?;
+        let used = self.parameters_used.map_or_else(String::new, |used| format!(", {} used", grouped(used)));
+        line(to, "parameters", &format!("{} in {} tensors{used}", grouped(self.parameters), self.tensors))?;
+        let dtypes: Vec<_> =
+            self.dtypes.iter().map(|(dtype, values)| format!("{} {dtype}", grouped(*values))).collect();
+        line(to, "stored as", &dtypes.join(", "))?;
+        if self.has_momentum_twins {
+            line(to, "momentum twins", "stored, never used here")?;
+        }
+        for group in &self.unused {
+            let size =
+                format!("{} in {} tensors: {}", grouped(group.parameters), group.tensors, group.prefix);
+            line(to, "not used", &size)?;
+        }
+        Ok(())
+    }
+}
+
+fn line(to: &mut dyn Write, name: &str, value: &str) -> io::Result<()> {
+    writeln!(to, "{name:<15} {value}")
+}
+
+/// `1234567` as `1,234,567`.
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let first = digits.len() % 3;
+    let (head, tail) = digits.split_at(first);
+    let parts: Vec<&str> = (!head.is_empty())
+        .then_some(head)
+        .into_iter()
+        .chain(tail.as_bytes().chunks(3).filter_map(|part| std::str::from_utf8(part).ok()))
+        .collect();
+    parts.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_grouped_by_thousands() {
+        let numbers = [0, 7, 999, 1000, 123_456, 1_234_567].map(grouped);
+        assert_eq!(numbers, ["0", "7", "999", "1,000", "123,456", "1,234,567"]);
+    }
+}

@@ -1,0 +1,113 @@
+//! `mplug match`: a picture and texts in, the probability that each text describes the picture out.
+
+use std::{
+    io::{self, Write},
+    path::PathBuf,
+};
+
+use clap::Args;
+use mplug::{config::Task, tasks::Matcher};
+use serde::Serialize;
+
+use crate::{
+    args::{EngineArgs, LimitArgs},
+    inputs::{Input, JsonPath},
+    model,
+    output::{OutputArgs, Record, RecordWriter},
+    pictures::PictureLoader,
+    pool, report,
+    status::Status,
+};
+
+/// Score how well texts fit a picture
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Text: a line of `probability<TAB>text` for each text, in the order typed.
+JSON: {\"path\", \"text\", \"probability\"} for each text, or one {\"path\", \"error\"} for a picture that
+does not open.
+
+Examples:
+  mplug match --model ./mplug_retrieval photo.jpg 'a cat on a sofa' 'a dog in the snow'
+  mplug match --model ./mplug_retrieval photo.jpg 'a cat' 'a dog' | sort -rn | head -1")]
+pub(crate) struct MatchArgs {
+    /// Picture file
+    #[arg(value_name = "IMAGE")]
+    image: PathBuf,
+    /// One text or more
+    #[arg(required = true, value_name = "TEXT")]
+    texts: Vec<String>,
+    /// Folder of a model for image-text retrieval, or the weight file in one
+    #[arg(long, short, value_name = "DIR|FILE", env = "MPLUG_MODEL")]
+    model: PathBuf,
+    #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
+    engine: EngineArgs,
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: MatchArgs) -> anyhow::Result<Status> {
+    pool::run(args.engine.threads, move || match_texts(&args))
+}
+
+fn match_texts(args: &MatchArgs) -> anyhow::Result<Status> {
+    let mut writer = RecordWriter::create(&args.output)?;
+    writer.refuse_inputs(std::iter::once(args.image.as_path()))?;
+    let matcher =
+        Matcher::load(&model::open(&args.model, args.engine.image_size, Task::ImageTextRetrieval)?)?;
+    let loader =
+        PictureLoader { limits: args.limits.limits(), image_size: matcher.config().vision.image_size as u32 };
+    let image = match loader.load(&Input::file(args.image.clone())) {
+        Ok(image) => image,
+        Err(reason) => {
+            report::message(report::about(&args.image, &reason));
+            writer.write(&MatchRecord {
+                error: Some(report::one_line(&reason)),
+                ..MatchRecord::new(args, None)
+            })?;
+            writer.finish()?;
+            return Ok(Status::SomeFailed);
+        }
+    };
+    let texts: Vec<&str> = args.texts.iter().map(String::as_str).collect();
+    let probabilities = matcher.match_texts(&image, &texts)?;
+    for (text, probability) in args.texts.iter().zip(probabilities) {
+        writer.write(&MatchRecord::new(args, Some(MatchEntry { text: text.clone(), probability })))?;
+    }
+    writer.finish()?;
+    Ok(Status::Good)
+}
+
+/// One text's probability.
+#[derive(Serialize)]
+struct MatchRecord {
+    #[serde(flatten)]
+    path: JsonPath,
+    #[serde(flatten)]
+    entry: Option<MatchEntry>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct MatchEntry {
+    text: String,
+    probability: f32,
+}
+
+impl MatchRecord {
+    fn new(args: &MatchArgs, entry: Option<MatchEntry>) -> Self {
+        Self { path: args.image.as_path().into(), entry, error: None }
+    }
+}
+
+impl Record for MatchRecord {
+    fn write_text(&self, to: &mut dyn Write) -> io::Result<()> {
+        match &self.entry {
+            Some(entry) => writeln!(to, "{:.6}\t{}", entry.probability, report::one_line(&entry.text)),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Opens the model that a command needs, and says which command fits where the model is of another task.
+
+use std::path::Path;
+
+use anyhow::{anyhow, bail};
+use mplug::{
+    checkpoint::ModelFolder,
+    config::{ConfigOverrides, Task},
+};
+
+use crate::{demo, report};
+
+/// Opens the model at `path`, which must be of the task `wanted`.
+///
+/// # Errors
+/// When it is no model folder, is damaged, or does something else.
+pub(crate) fn open(path: &Path, image_size: Option<usize>, wanted: Task) -> anyhow::Result<ModelFolder> {
+    let overrides = ConfigOverrides { image_size, ..ConfigOverrides::default() };
+    let folder = open_folder(path, &overrides)?;
+    let found = folder.config.task;
+    if found != wanted {
+        let (found_name, wanted_name) = (task_name(found), task_name(wanted));
+        bail!(
+            "{}: is a model for {found_name}, which `mplug {}` uses; a model for {wanted_name} is wanted here",
+            path.display(),
+            command_of(found)
+        );
+    }
+    Ok(folder)
+}
+
+/// Opens a model of any task; an error names `path` first.
+pub(crate) fn open_folder(path: &Path, overrides: &ConfigOverrides) -> anyhow::Result<ModelFolder> {
+    ModelFolder::open(path, overrides)
+        .map_err(|error| anyhow!(report::about(path, &report::chain(&error.into()))))
+}
+
+/// Opens the model at `path`, or the built-in demo model, which says so on standard error.
+pub(crate) fn open_or_demo(
+    path: Option<&Path>,
+    image_size: Option<usize>,
+    wanted: Task,
+) -> anyhow::Result<ModelFolder> {
+    if let Some(path) = path {
+        return open(path, image_size, wanted);
+    }
+    let folder = demo::open(image_size)?;
+    demo::tell();
+    Ok(folder)
+}
+
+/// The task in words.
+pub(crate) fn task_name(task: Task) -> &'static str {
+    match task {
+        Task::ImageCaptioning => "image captioning",
+        Task::VisualQuestionAnswering => "visual question answering",
+        Task::ImageTextRetrieval => "image-text retrieval",
+    }
+}
+
+/// The command that uses models of the task.
+pub(crate) fn command_of(task: Task) -> &'static str {
+    match task {
+        Task::ImageCaptioning => "caption",
+        Task::VisualQuestionAnswering => "ask",
+        Task::ImageTextRetrieval => "match",
+    }
+}

@@ -1,0 +1,24 @@
+//! One thread pool for the whole run. Knows nothing of the work.
+
+use anyhow::Context;
+
+/// Runs `work` with `threads` threads in all, or with one per core.
+pub(crate) fn run<T: Send>(
+    threads: Option<usize>,
+    work: impl FnOnce() -> anyhow::Result<T> + Send,
+) -> anyhow::Result<T> {
+    let Some(threads) = threads else {
+        return work();
+    };
+    let pool =
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("cannot start the threads")?;
+    pool.install(work)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_pool_has_the_threads_asked_for() {
+        assert_eq!(super::run(Some(3), || Ok(rayon::current_num_threads())).unwrap(), 3);
+    }
+}

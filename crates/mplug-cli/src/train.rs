@@ -1,0 +1,91 @@
+//! `mplug train`: fine-tuning and pre-training from a recipe. The work is `mplug-train`'s; this is its door, and in a build
+//! without the feature `train` it says how to get one.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::status::Status;
+
+/// Train a model from a recipe (in builds with the feature `train`)
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Training is a feature of the build: cargo install --path crates/mplug-cli --features train
+
+Examples:
+  mplug train configs/demo.toml
+  mplug train configs/demo.toml --set run.steps=100 --set output=runs/try
+  mplug train configs/demo.toml --resume")]
+pub(crate) struct TrainArgs {
+    /// The recipe, as TOML
+    #[arg(value_name = "CONFIG.toml")]
+    config: PathBuf,
+    /// Set a value of the recipe (`run.steps=100`), whatever the file says; may be given several times
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+    settings: Vec<(String, String)>,
+    /// Go on from the last checkpoint in the output folder
+    #[arg(long)]
+    resume: bool,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
+        _ => Err("`key=value` is wanted".to_owned()),
+    }
+}
+
+/// Runs the command.
+#[cfg(feature = "train")]
+pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Status> {
+    use anyhow::Context;
+    use mplug_train::{TrainConfig, train};
+
+    let config =
+        TrainConfig::open(&args.config, &args.settings).with_context(|| args.config.display().to_string())?;
+    let steps = config.run.steps;
+    let summary = train(&config, args.resume, &mut |event| crate::report::message(told(event, steps)))?;
+    let best = summary.best.map_or_else(String::new, |[truth, loss]| {
+        format!(", best evaluation: {:.1} % true in full, loss {loss:.4}", 100.0 * truth)
+    });
+    let line = format!(
+        "{} steps, loss {:.4}{best}; the model is in {}\n",
+        summary.steps,
+        summary.loss,
+        config.output.display()
+    );
+    crate::output::write_whole(line.as_bytes(), None)?;
+    Ok(Status::Good)
+}
+
+/// An event of the run as a message.
+#[cfg(feature = "train")]
+fn told(event: &mplug_train::Progress, steps: u64) -> String {
+    use mplug_train::Progress;
+
+    match event {
+        Progress::Started { step, steps, parameters, vocab_size } => {
+            format!("training {parameters} numbers, {vocab_size} tokens, from step {step} to {steps}")
+        }
+        Progress::Step { step, loss, gradient_norm, learning_rate, examples_per_second } => format!(
+            "step {step}/{steps}: loss {loss:.4}, gradient {gradient_norm:.3}, learning rate {learning_rate:.2e}, \
+             {examples_per_second:.1} examples/s"
+        ),
+        Progress::Evaluated { step, loss, truth, best, samples } => {
+            let truth =
+                truth.map_or_else(String::new, |share| format!(", {:.1} % true in full", 100.0 * share));
+            let best = if *best { " (best so far)" } else { "" };
+            format!("step {step}/{steps}: held-out loss {loss:.4}{truth}{best}; e.g. {}", samples.join(" | "))
+        }
+        Progress::Saved { step } => format!("step {step}/{steps}: state saved"),
+    }
+}
+
+/// Runs the command.
+#[cfg(not(feature = "train"))]
+pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Status> {
+    anyhow::bail!(
+        "{}: this build cannot train; build one that can: `cargo build --release -p mplug-cli --features train`",
+        args.config.display()
+    )
+}

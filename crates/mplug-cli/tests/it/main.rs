@@ -1,0 +1,10 @@
+//! The command line as its users meet it: the built program, its output, its messages and its exit codes.
+
+mod captions;
+mod engine;
+mod help;
+mod input_names;
+mod models;
+mod outputs;
+mod support;
+mod usage;

@@ -1,0 +1,130 @@
+//! What the tests share: the program, a folder of pictures, a tiny model.
+
+use std::path::{Path, PathBuf};
+
+use assert_cmd::Command;
+use mplug::{
+    checkpoint::{WriteOptions, seeded::seeded_tensors, write_model_folder_of},
+    config::{ModelConfig, Task},
+};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The program, with no setting of this machine's user.
+pub(crate) fn mplug() -> Command {
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("mplug"));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("MPLUG_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// What a run left: exit code, standard output, standard error.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+/// Runs `mplug` with `args` in `folder`.
+pub(crate) fn run_in(folder: &Path, args: &[&str]) -> Outcome {
+    outcome(mplug().current_dir(folder).args(args))
+}
+
+/// Runs a command to its end.
+pub(crate) fn outcome(command: &mut Command) -> Outcome {
+    let output = command.output().unwrap();
+    Outcome {
+        code: output.status.code().unwrap(),
+        stdout: String::from_utf8(output.stdout).expect("standard output is UTF-8"),
+        stderr: String::from_utf8(output.stderr).expect("messages are UTF-8"),
+    }
+}
+
+impl Outcome {
+    /// The objects of JSON lines.
+    pub(crate) fn jsonl(&self) -> Vec<Value> {
+        self.stdout.lines().map(|line| serde_json::from_str(line).expect(line)).collect()
+    }
+
+    /// Every message is one line that begins with the program's name.
+    pub(crate) fn check_messages(&self) -> &Self {
+        assert!(self.stderr.lines().all(|line| line.starts_with("mplug: ")), "{}", self.stderr);
+        self
+    }
+}
+
+/// A folder with a model in `model` and pictures beside it: red.png, green.png, blue.jpg, 两只 猫.png.
+pub(crate) struct Desk {
+    folder: TempDir,
+}
+
+impl Desk {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let desk = Self { folder };
+        desk.model("model", Task::ImageCaptioning);
+        for (name, colour) in [
+            ("red.png", [200, 20, 20]),
+            ("green.png", [20, 180, 40]),
+            ("blue.jpg", [30, 40, 220]),
+            ("两只 猫.png", [9, 9, 9]),
+        ] {
+            desk.picture(name, colour);
+        }
+        desk
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn join(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// A picture of two halves, one of them `colour`.
+    pub(crate) fn picture(&self, name: &str, colour: [u8; 3]) {
+        let image = image::RgbImage::from_fn(48, 32, |x, y| {
+            if x < 24 { image::Rgb(colour) } else { image::Rgb([(x * 5) as u8, (y * 7) as u8, 128]) }
+        });
+        std::fs::create_dir_all(self.join(name).parent().unwrap()).unwrap();
+        image.save(self.join(name)).unwrap();
+    }
+
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) {
+        std::fs::create_dir_all(self.join(name).parent().unwrap()).unwrap();
+        std::fs::write(self.join(name), bytes).unwrap();
+    }
+
+    /// Runs `mplug` here.
+    pub(crate) fn run(&self, args: &[&str]) -> Outcome {
+        run_in(self.path(), args)
+    }
+
+    /// Runs `mplug caption --model model` here.
+    pub(crate) fn caption(&self, args: &[&str]) -> Outcome {
+        self.run(&[&["caption", "--model", "model"], args].concat())
+    }
+
+    /// A tiny model of `task` with weights drawn from a seed, as a folder.
+    pub(crate) fn model(&self, name: &str, task: Task) {
+        let vocabulary = vocabulary();
+        let mut config = ModelConfig::tiny(task);
+        config.text.vocab_size = vocabulary.lines().count();
+        let weights = seeded_tensors(&config, 7);
+        write_model_folder_of(&self.join(name), &config, &vocabulary, &weights, &WriteOptions::default())
+            .unwrap();
+    }
+}
+
+/// BERT's special tokens, Chinese characters and a few English words.
+fn vocabulary() -> String {
+    let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].map(str::to_owned);
+    let words = ["a", "cat", "dog", "red", "what", "is", "it", "?", "##s"].map(str::to_owned);
+    let characters = ('\u{4e00}'..='\u{4e80}').map(String::from);
+    special.into_iter().chain(words).chain(characters).map(|token| token + "\n").collect()
+}
