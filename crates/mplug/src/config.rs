@@ -273,7 +273,7 @@ impl ConfigTexts {
             g.num_beams,
         );
         if config.task == Task::ImageTextRetrieval {
-            yaml += &format!("embed_dim: {}\nmomentum: 0.995\n", config.projection_size);
+            yaml.extend(["embed_dim: ", &config.projection_size.to_string(), "\nmomentum: 0.995\n"]);
         }
         let bert = serde_json::json!({
             "architectures": ["BertForMaskedLM"], "model_type": "bert", "hidden_act": "gelu",

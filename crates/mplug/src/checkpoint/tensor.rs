@@ -277,7 +277,9 @@ fn read_pieces(source: &Source, at: u64, out: &mut [u8]) -> Result<u32, Checkpoi
         })
         .collect::<Result<_, CheckpointError>>()?;
     let mut crc = crc32fast::Hasher::new();
-    sums.iter().for_each(|sum| crc.combine(sum));
+    for sum in &sums {
+        crc.combine(sum);
+    }
     Ok(crc.finalize())
 }
 
