@@ -273,14 +273,14 @@ impl ConfigTexts {
             g.num_beams,
         );
         if config.task == Task::ImageTextRetrieval {
-            yaml.push_str(&format!("embed_dim: {}\nmomentum: 0.995\n", config.projection_size));
+            yaml.extend(["embed_dim: ", &config.projection_size.to_string(), "\nmomentum: 0.995\n"]);
         }
         let bert = serde_json::json!({
             "architectures": ["BertForMaskedLM"], "model_type": "bert", "hidden_act": "gelu",
             "hidden_size": t.hidden_size, "num_attention_heads": t.num_attention_heads,
             "intermediate_size": t.intermediate_size, "vocab_size": t.vocab_size,
             "max_position_embeddings": t.max_position_embeddings, "type_vocab_size": t.type_vocab_size,
-            "layer_norm_eps": f64::from(t.layer_norm_eps).to_string().parse::<f64>().unwrap_or(1e-12),
+            "layer_norm_eps": shortest_f64(t.layer_norm_eps),
             "pad_token_id": 0, "encoder_width": t.hidden_size,
             "num_hidden_layers": t.first_fusion_layer + t.fusion_layers,
             "text_encoder_layers": t.text_encoder_layers, "fusion_layers": t.fusion_layers,
@@ -410,17 +410,21 @@ impl ModelConfig {
                 },
             ));
         }
-        let config = Self {
-            task,
-            vision,
-            text,
-            has_visual_projection,
-            projection_size: resolver.projection_size(task)?,
-            generation: resolver.generation(task)?,
-            max_text_len: 25,
-        };
-        Ok(config)
+        let generation = resolver.generation(task)?;
+        if generation.max_new_tokens > text.max_position_embeddings {
+            return Err(resolver.contradiction(
+                format!("{} text positions", text.max_position_embeddings),
+                format!("`max_length: {}` in {CONFIG_YAML}", generation.max_new_tokens),
+            ));
+        }
+        let projection_size = resolver.projection_size(task)?;
+        Ok(Self { task, vision, text, has_visual_projection, projection_size, generation, max_text_len: 25 })
     }
+}
+
+/// The f64 that reads as the same decimal number: 1e-12 stays 1e-12.
+fn shortest_f64(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or(f64::from(value))
 }
 
 /// The sources of a configuration, side by side.
@@ -726,7 +730,7 @@ impl<'a> Resolver<'a> {
             min_new_tokens: self.config.min_length.unwrap_or(min),
             max_new_tokens: self.config.max_length.unwrap_or(max),
         };
-        if generation.num_beams == 0
+        if !(1..=MAX_BEAMS).contains(&generation.num_beams)
             || generation.max_new_tokens == 0
             || generation.min_new_tokens > generation.max_new_tokens
         {
@@ -744,6 +748,8 @@ impl<'a> Resolver<'a> {
 
 /// Channels of a head where the files do not tell the number of heads; always in the visual encoder.
 const HEAD_DIM: usize = 64;
+/// Widest beam that a file may ask for.
+const MAX_BEAMS: usize = 1024;
 /// Most patches along a side: 504 px need 36.
 const MAX_GRID: usize = 256;
 const DECODER_WORDS: &str = "text_decoder.bert.embeddings.word_embeddings.weight";

@@ -269,7 +269,7 @@ pub fn write_model_folder(
     options: &WriteOptions,
 ) -> Result<(), CheckpointError> {
     let tensors = CheckpointTensors::new(source, options.keep);
-    write_folder(dest, &tensors, &source.texts, &source.vocabulary, options)
+    write_folder(dest, &tensors, &source.texts, &source.vocabulary, *options)
 }
 
 /// Writes a model folder from tensors that are not in a checkpoint, such as drawn or trained ones.
@@ -280,7 +280,7 @@ pub fn write_model_folder_of(
     tensors: &(impl TensorReader + ?Sized),
     options: &WriteOptions,
 ) -> Result<(), CheckpointError> {
-    write_folder(dest, tensors, &ConfigTexts::describing(config), vocabulary, options)
+    write_folder(dest, tensors, &ConfigTexts::describing(config), vocabulary, *options)
 }
 
 fn write_folder(
@@ -288,7 +288,7 @@ fn write_folder(
     tensors: &(impl TensorReader + ?Sized),
     texts: &ConfigTexts,
     vocabulary: &str,
-    options: &WriteOptions,
+    options: WriteOptions,
 ) -> Result<(), CheckpointError> {
     let io = |source| CheckpointError::Io { action: "write", path: dest.to_path_buf(), source };
     if dest.symlink_metadata().is_ok() && !options.overwrite {

@@ -5,9 +5,10 @@ use mplug::config::ConfigOverrides;
 use proptest::prelude::*;
 
 use super::build::{
-    PickleBytes, SIX, TensorBytes, ZipEntry, legacy, one_tensor, safetensors, six_values, torch_entries, torch_zip, zip,
+    PickleBytes, SIX, TensorBytes, ZipEntry, legacy, one_tensor, safetensors, six_values, torch_entries,
+    torch_zip, zip,
 };
-use super::golden::{folder, fixture, golden_folder};
+use super::golden::{fixture, folder, golden_folder};
 
 fn refused(bytes: Vec<u8>) -> String {
     Checkpoint::from_bytes(bytes).expect_err("the file must be refused").to_string()
@@ -25,7 +26,8 @@ fn python_code_is_named_and_not_executed() {
     let reduce = |module, name| call(PickleBytes::new().global(module, name)).end();
     let stack_global = call(PickleBytes::new().text("posix").text("system").raw(b"\x93")).end();
     let inside_state = {
-        let p = PickleBytes::new().raw(b"}(").text("weight").tensor(&SIX).text("other").global("os", "system");
+        let p =
+            PickleBytes::new().raw(b"}(").text("weight").tensor(&SIX).text("other").global("os", "system");
         call(p).raw(b"u").end()
     };
     let beside_model = {
@@ -97,12 +99,17 @@ fn bombs_of_repetition_and_nesting_are_bounded() {
     }
     // A list of pairs that many dicts share: each dict counts its entries.
     let p = PickleBytes::new().raw(b"](");
-    let p = (0..1000).fold(p, |p, _| p.raw(b"NN\x86")).raw(b"e\x85q\x000").global("collections", "OrderedDict").raw(b"q\x010");
+    let p = (0..1000)
+        .fold(p, |p, _| p.raw(b"NN\x86"))
+        .raw(b"e\x85q\x000")
+        .global("collections", "OrderedDict")
+        .raw(b"q\x010");
     let p = (0..1000).fold(p, |p, _| p.raw(b"h\x01h\x00R0"));
     assert!(refused_pickle(&p.raw(b"N").end()).contains("more than"));
     // Tensors made of one remembered description.
     let p = PickleBytes::new().global("torch._utils", "_rebuild_tensor_v2").raw(b"q\x000((").text("storage");
-    let p = p.global("torch", "FloatStorage").text("0").text("cpu").int(6).raw(b"tQK\0K\x06\x85K\x01\x85tq\x010");
+    let p =
+        p.global("torch", "FloatStorage").text("0").text("cpu").int(6).raw(b"tQK\0K\x06\x85K\x01\x85tq\x010");
     let p = (0..100_001).fold(p, |p, _| p.raw(b"h\0h\x01R0"));
     assert!(refused_pickle(&p.raw(b"N").end()).contains("more than 100000 tensors"));
 }
@@ -296,9 +303,21 @@ fn contradictions_name_both_sides() {
         ("config_bert.json", "\"hidden_act\": \"gelu\"", "\"hidden_act\": \"relu\"", ["relu", "gelu"]),
         ("config.yaml", "vision_width: 1024", "vision_width: 768", ["768", "1024"]),
         ("config.yaml", "image_res: 56", "image_res: 57", ["57", "14"]),
-        ("config.yaml", "task: image-captioning", "task: visual-question-answering", ["configuration.json", "config.yaml"]),
+        (
+            "config.yaml",
+            "task: image-captioning",
+            "task: visual-question-answering",
+            ["configuration.json", "config.yaml"],
+        ),
+        ("config.yaml", "max_length: 12", "max_length: 33", ["33", "32"]),
+        ("config.yaml", "beam_size: 5", "beam_size: 0", ["beam_size: 0", "config.yaml"]),
         ("config.yaml", "beam_size: 5", "beam_size: [", ["config.yaml", ""]),
-        ("configuration.json", "\"task\": \"image-captioning\"", "\"task\": \"poetry\"", ["poetry", "configuration.json"]),
+        (
+            "configuration.json",
+            "\"task\": \"image-captioning\"",
+            "\"task\": \"poetry\"",
+            ["poetry", "configuration.json"],
+        ),
     ] {
         let reason = open(file, from, to);
         assert!(parts.iter().all(|part| reason.contains(part)), "{file} {to}: {reason}");
@@ -369,7 +388,32 @@ proptest! {
 
 /// Instructions that random pickles are made of, likelier to reach deep than random bytes.
 const PIECES: [&[u8]; 28] = [
-    b"N", b"K", b"(", b")", b"}", b"]", b"t", b"\x85", b"\x86", b"\x87", b"R", b"Q", b"b", b"s", b"u", b"a", b"e", b"q",
-    b"h", b"0", b"1", b"2", b"\x81", b"\x89", b"X\x07\0\0\0storage", b"ctorch\nFloatStorage\n",
-    b"ctorch._utils\n_rebuild_tensor_v2\n", b"ccollections\nOrderedDict\n",
+    b"N",
+    b"K",
+    b"(",
+    b")",
+    b"}",
+    b"]",
+    b"t",
+    b"\x85",
+    b"\x86",
+    b"\x87",
+    b"R",
+    b"Q",
+    b"b",
+    b"s",
+    b"u",
+    b"a",
+    b"e",
+    b"q",
+    b"h",
+    b"0",
+    b"1",
+    b"2",
+    b"\x81",
+    b"\x89",
+    b"X\x07\0\0\0storage",
+    b"ctorch\nFloatStorage\n",
+    b"ctorch._utils\n_rebuild_tensor_v2\n",
+    b"ccollections\nOrderedDict\n",
 ];

@@ -17,7 +17,8 @@ fn plain_files_of_the_three_formats_open() {
     let old = one_tensor(&TensorBytes { is_legacy: true, ..SIX });
     let old = open(legacy(&old, &[("0", 6, &six_values())]));
     assert_eq!(old.format(), CheckpointFormat::PytorchLegacy);
-    let header = r#"{"__metadata__":{"format":"pt"},"weight":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}}"#;
+    let header =
+        r#"{"__metadata__":{"format":"pt"},"weight":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]}}"#;
     let safe = open(safetensors(header, &six_values()));
     assert_eq!(safe.format(), CheckpointFormat::Safetensors);
     for checkpoint in [zip, old, safe] {
@@ -39,7 +40,13 @@ fn wraps_and_prefixes_come_off() {
             let mut p = PickleBytes::new();
             for wrap in wraps {
                 // Beside the weights lies what a training checkpoint has: a number, a Namespace, an optimizer's state.
-                p = p.raw(b"}(").text("epoch").int(3).text("config").global("argparse", "Namespace").raw(b")\x81}b");
+                p = p
+                    .raw(b"}(")
+                    .text("epoch")
+                    .int(3)
+                    .text("config")
+                    .global("argparse", "Namespace")
+                    .raw(b")\x81}b");
                 p = p.text("step").global("numpy.core.multiarray", "scalar").raw(b"(K\x01tR").text(wrap);
             }
             p = p.global("collections", "OrderedDict").raw(b")R").text(key);
@@ -65,7 +72,10 @@ fn views_are_gathered_in_row_major_order() {
     let column = TensorBytes { offset: 1, shape: &[2], strides: &[3], ..SIX };
     assert_eq!(open(torch_zip(&one_tensor(&column), &six_values())).read_f32("weight").unwrap(), [1.0, 4.0]);
     let row = TensorBytes { offset: 3, shape: &[3], strides: &[1], ..SIX };
-    assert_eq!(open(torch_zip(&one_tensor(&row), &six_values())).read_f32("weight").unwrap(), [3.0, 4.0, 5.0]);
+    assert_eq!(
+        open(torch_zip(&one_tensor(&row), &six_values())).read_f32("weight").unwrap(),
+        [3.0, 4.0, 5.0]
+    );
     let scalar = TensorBytes { offset: 5, shape: &[], strides: &[], ..SIX };
     assert_eq!(open(torch_zip(&one_tensor(&scalar), &six_values())).read_f32("weight").unwrap(), [5.0]);
     let empty = TensorBytes { shape: &[0, 3], strides: &[3, 1], ..SIX };
@@ -89,7 +99,8 @@ fn every_stored_type_becomes_f32_and_integers_stay_exact() {
     for (storage, bytes) in storages {
         let t = TensorBytes { storage, numel: 2, shape: &[2], strides: &[1], ..SIX };
         let checkpoint = open(torch_zip(&one_tensor(&t), &bytes));
-        let (f32s, values) = (checkpoint.read_f32("weight").unwrap(), checkpoint.read_values("weight").unwrap());
+        let (f32s, values) =
+            (checkpoint.read_f32("weight").unwrap(), checkpoint.read_values("weight").unwrap());
         let expected = match storage {
             "ByteStorage" => [7.0, 254.0],
             "BoolStorage" => [1.0, 0.0],

@@ -142,3 +142,91 @@ fn converting_keeps_the_values_and_is_never_half_done() {
     let left: Vec<_> = std::fs::read_dir(out.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(left, ["converted"], "nothing temporary is left");
 }
+
+#[test]
+fn a_bare_weight_file_opens_with_its_vocabulary_beside_it() {
+    let dir = golden_folder();
+    for name in ["configuration.json", "config.yaml", "config_bert.json"] {
+        std::fs::remove_file(dir.path().join(name)).unwrap();
+    }
+    let path = dir.path().join("epoch_3.pth");
+    std::fs::rename(dir.path().join("pytorch_model.bin"), &path).unwrap();
+    let model = ModelFolder::open(&path, &ConfigOverrides::default()).unwrap();
+    let text = &model.config.text;
+    // What neither weights nor files tell: the research code's captioning lengths, the large models' stride.
+    assert_eq!(model.config.generation.max_new_tokens, 25);
+    assert_eq!((model.config.vision.image_size, text.connected_stride, text.num_attention_heads), (56, 6, 1));
+    assert_eq!(ModelFolder::open(dir.path(), &ConfigOverrides::default()).unwrap().config, model.config);
+    std::fs::remove_file(dir.path().join("vocab.txt")).unwrap();
+    let reason = ModelFolder::open(&path, &ConfigOverrides::default()).unwrap_err().to_string();
+    assert!(reason.contains("vocab.txt is missing"), "{reason}");
+}
+
+#[test]
+fn overrides_win_and_are_written_down() {
+    let dir = golden_folder();
+    let overrides =
+        ConfigOverrides { image_size: Some(84), connected_stride: Some(3), ..ConfigOverrides::default() };
+    let model = ModelFolder::open(dir.path(), &overrides).unwrap();
+    assert_eq!((model.config.vision.image_size, model.config.text.connected_stride), (84, 3));
+    let weights = Weights::new(model.checkpoint()).at("visual_encoder.visual");
+    let table = weights.position_embedding("positional_embedding", 6, 1024).unwrap();
+    assert_eq!(table.len(), 37 * 1024);
+    let stored = weights.position_embedding("positional_embedding", 4, 1024).unwrap();
+    assert!(table[..1024] == stored[..1024], "the class token keeps its row");
+    assert!(table[1024..2048] == stored[1024..2048], "corners stay where they are");
+    assert!(table[2048..3072] != stored[2048..3072], "the cell beside the corner is a mixture");
+    let out = tempfile::tempdir().unwrap();
+    let dest = out.path().join("converted");
+    write_model_folder(&dest, &model, &WriteOptions::default()).unwrap();
+    assert_eq!(ModelFolder::open(&dest, &ConfigOverrides::default()).unwrap().config, model.config);
+    let odd = ConfigOverrides { image_size: Some(85), ..ConfigOverrides::default() };
+    assert!(ModelFolder::open(dir.path(), &odd).unwrap_err().to_string().contains("85"));
+}
+
+#[test]
+fn names_of_the_research_code_become_plain() {
+    for (stored, plain) in [
+        ("model.visn_fc.weight", "visn_fc.weight"),
+        ("module.model.visn_fc.weight", "visn_fc.weight"),
+        ("foo.model.bar", "foo.bar"),
+        (
+            "fusion_encoder.fusion.encoder.layer.6.output.dense.bias",
+            "fusion_encoder.encoder.layer.6.output.dense.bias",
+        ),
+        ("text_encoder.bert.embeddings.LayerNorm.bias", "text_encoder.embeddings.LayerNorm.bias"),
+        ("text_decoder.bert.embeddings.LayerNorm.bias", "text_decoder.bert.embeddings.LayerNorm.bias"),
+        ("temp", "temp"),
+        ("model", "model"),
+        ("module", "module"),
+        ("", ""),
+    ] {
+        assert_eq!(key_names::plain_name(stored), plain);
+    }
+}
+
+#[test]
+fn the_summary_counts_each_stored_value_once() {
+    let dir = golden_folder();
+    let model = ModelFolder::open(dir.path(), &ConfigOverrides::default()).unwrap();
+    let summary = mplug::checkpoint::summarize(model.checkpoint(), Some(&model.config));
+    // The manifest's own count, and the two tables of position ids.
+    assert_eq!(summary.num_parameters, 13_835_900 + 64);
+    let unused: usize = summary.unused.iter().map(|group| group.num_parameters).sum();
+    assert_eq!(summary.num_parameters_used, Some(summary.num_parameters - unused));
+    assert!(!summary.has_momentum_twins);
+    let fusion = summary.unused.iter().find(|group| group.prefix == "fusion_encoder").unwrap();
+    assert_eq!((fusion.num_tensors, fusion.num_parameters), (130, 230_560));
+}
+
+#[test]
+fn a_file_that_cannot_be_written_leaves_nothing_behind() {
+    let out = tempfile::tempdir().unwrap();
+    let path = out.path().join("model.safetensors");
+    let wrong = [("a".to_owned(), vec![2, 3], vec![0.0; 5])];
+    assert!(write_safetensors(&path, &wrong[..], Dtype::F32).is_err());
+    let too_large = [("a".to_owned(), vec![1], vec![70_000.0])];
+    let reason = write_pytorch(&path, &too_large[..], Dtype::F16).unwrap_err().to_string();
+    assert!(reason.contains("does not fit f16"), "{reason}");
+    assert_eq!(std::fs::read_dir(out.path()).unwrap().count(), 0);
+}
