@@ -1,1 +1,28 @@
-//! CPU hot loops over slices.
+//! The CPU hot loops of mPLUG inference, over slices, sizes and strides. This crate knows nothing of models.
+//!
+//! Every function computes each output row from its own input row alone, in an order that depends neither on the
+//! number of rows nor on the number of threads: that is what makes a caption independent of its batch neighbours.
+//!
+//! Modules, from the largest share of the time to the smallest: [`gemm`] (matrix products over packed weights),
+//! [`attention`], [`layer_norm`], [`activation`], [`softmax`]. Each fast form stands beside its naive twin, which is
+//! kept as the oracle of its property tests.
+
+pub mod activation;
+pub mod attention;
+pub mod gemm;
+pub mod layer_norm;
+pub mod softmax;
+
+/// Rows that one task takes when a row-wise operation is split over threads: enough work to pay for the split.
+const ROWS_PER_TASK: usize = 32;
+
+/// Runs `operation` on every row of `data` (rows of `width` values), in parallel where there are many rows.
+fn for_each_row(data: &mut [f32], width: usize, operation: impl Fn(&mut [f32]) + Sync) {
+    use rayon::prelude::*;
+    if data.len() <= ROWS_PER_TASK * width {
+        data.chunks_exact_mut(width).for_each(operation);
+    } else {
+        data.par_chunks_mut(ROWS_PER_TASK * width)
+            .for_each(|rows| rows.chunks_exact_mut(width).for_each(&operation));
+    }
+}

@@ -1,0 +1,127 @@
+//! Writes captions of a scene, Chinese and English, from a few shapes of sentence per family.
+//!
+//! Our own templates. Every caption states the scene's main facts in full, so that it can be judged; the words come
+//! from `words`. This file refuses to know pixels.
+
+use std::collections::BTreeSet;
+
+use super::scene::{Colour, Family, Group, Kind, Place, Relation, Scene};
+use super::words::{NUMBERS_EN, NUMBERS_ZH};
+
+/// Chinese captions of a scene, three to four, all true and complete; joined, without a full stop. The first is the
+/// plainest.
+pub fn captions_zh(scene: &Scene) -> Vec<String> {
+    let phrases: Vec<String> = scene.groups().iter().map(phrase_zh).collect();
+    match (phrases.as_slice(), scene.relation, scene.place()) {
+        ([a, b], Some(relation), _) => relation_zh(a, relation, b),
+        ([a, ..], _, Some(place)) if scene.family == Family::Places => {
+            let place = place.zh();
+            vec![format!("{place}有{a}"), format!("{a}在{place}"), format!("这是{place}的{a}")]
+        }
+        ([a, ..], ..) => vec![a.clone(), format!("图中有{a}"), format!("这是{a}")],
+        ([], ..) => Vec::new(),
+    }
+}
+
+fn relation_zh(a: &str, relation: Relation, b: &str) -> Vec<String> {
+    let (here, there) = (relation.zh(), relation.reversed().zh());
+    let mut captions =
+        vec![format!("{a}在{b}{here}"), format!("{b}在{a}{there}"), format!("{a}{there}有{b}")];
+    if relation == Relation::Beside {
+        captions.push(format!("{b}{here}有{a}"));
+    } else {
+        captions.push(format!("{here}是{a}，{there}是{b}"));
+    }
+    captions
+}
+
+/// "两棵绿色的树"
+fn phrase_zh(group: &Group) -> String {
+    let words = group.kind.words();
+    let number = NUMBERS_ZH[group.count.clamp(1, 4) - 1];
+    let colour = group.colour.map_or_else(String::new, |c| format!("{}的", c.zh()));
+    format!("{number}{}{colour}{}", words.measure, words.zh)
+}
+
+/// English captions of a scene, three to four, lower case, all true and complete. The first is the plainest.
+pub fn captions_en(scene: &Scene) -> Vec<String> {
+    let groups = scene.groups();
+    let phrases: Vec<String> = groups.iter().map(phrase_en).collect();
+    let verbs: Vec<&str> = groups.iter().map(|g| if g.count == 1 { "is" } else { "are" }).collect();
+    match (phrases.as_slice(), scene.relation, scene.place()) {
+        ([a, b], Some(relation), _) => {
+            let (here, there) = (relation.en(), relation.reversed().en());
+            let mut captions = vec![
+                format!("{a} {} {here} {b}", verbs[0]),
+                format!("{b} {} {there} {a}", verbs[1]),
+                format!("there {} {a} {here} {b}", verbs[0]),
+            ];
+            if relation != Relation::Beside {
+                let (first, second) = (relation.spot_en(), relation.reversed().spot_en());
+                captions.push(format!("{a} {first} and {b} {second}"));
+            }
+            captions
+        }
+        ([a, ..], _, Some(place)) if scene.family == Family::Places => {
+            let (place, verb) = (place.en(), verbs[0]);
+            vec![format!("{a} {place}"), format!("there {verb} {a} {place}"), format!("a picture of {a} {place}")]
+        }
+        ([a, ..], ..) => vec![a.clone(), format!("there {} {a}", verbs[0]), format!("a picture of {a}")],
+        ([], ..) => Vec::new(),
+    }
+}
+
+/// "two green trees", "an orange cat"
+fn phrase_en(group: &Group) -> String {
+    let words = group.kind.words();
+    let noun = if group.count == 1 { words.en } else { words.plural };
+    let described = group.colour.map_or_else(|| noun.to_owned(), |c| format!("{} {noun}", c.en()));
+    match group.count {
+        0 | 1 if described.starts_with(['a', 'e', 'i', 'o', 'u']) => format!("an {described}"),
+        0 | 1 => format!("a {described}"),
+        count => format!("{} {described}", NUMBERS_EN[count.min(4) - 2]),
+    }
+}
+
+/// The demo model's `vocab.txt`: BERT's special tokens at BERT's numbers (`[PAD]` 0, `[UNK]` 100, `[CLS]` 101, `[SEP]`
+/// 102, `[MASK]` 103), ASCII digits, letters and punctuation, then every Chinese character and every English word
+/// that a caption can have. One token a line.
+pub fn demo_vocabulary() -> String {
+    let mut lines = vec!["[PAD]".to_owned()];
+    lines.extend((1..100).map(|i| format!("[unused{i}]")));
+    lines.extend(["[UNK]", "[CLS]", "[SEP]", "[MASK]"].map(str::to_owned));
+    lines.extend(('!'..='~').filter(|c| !c.is_ascii_uppercase()).map(String::from));
+    lines.extend("，。！？、".chars().map(String::from));
+    let (characters, words) = template_words();
+    lines.extend(characters.into_iter().map(String::from));
+    // Single letters are there already.
+    lines.extend(words.into_iter().filter(|w| w.len() > 1));
+    let mut text = lines.join("\n");
+    text.push('\n');
+    text
+}
+
+/// Every Chinese character and English word that the templates can produce, sorted.
+fn template_words() -> (BTreeSet<char>, BTreeSet<String>) {
+    let mut zh: String = "图中有这是在的".to_owned();
+    let mut en: String = "there is are a an picture of and".to_owned();
+    let mut add = |chinese: &str, english: &str| {
+        zh.push_str(chinese);
+        en.push(' ');
+        en.push_str(english);
+    };
+    for kind in Kind::all() {
+        let words = kind.words();
+        add(words.zh, words.en);
+        add(words.measure, words.plural);
+    }
+    Colour::ALL.iter().for_each(|c| add(c.zh(), c.en()));
+    Place::ALL.iter().for_each(|p| add(p.zh(), p.en()));
+    for relation in Relation::ALL {
+        add(relation.zh(), relation.en());
+        add("", relation.spot_en());
+    }
+    NUMBERS_ZH.iter().for_each(|n| add(n, ""));
+    NUMBERS_EN.iter().for_each(|n| add("", n));
+    (zh.chars().collect(), en.split_whitespace().map(str::to_owned).collect())
+}

@@ -1,0 +1,24 @@
+//! Drawn pictures with captions whose truth can be checked.
+//!
+//! The way of the data: a seed and an index give a [`Scene`] (`compose`), the scene gives pixels (`draw`,
+//! `objects`) and captions (`caption`); `check` parses any caption back and judges it against the scene, and
+//! the report adds such verdicts up. Our own design: the original has nothing like it. Nothing here knows of a
+//! model. Training draws with [`TRAIN_SEED`], evaluation with [`EVAL_SEED`].
+
+mod caption;
+mod compose;
+mod draw;
+mod objects;
+mod random;
+mod scene;
+mod words;
+
+pub use caption::{captions_en, captions_zh, demo_vocabulary};
+pub use compose::compose;
+pub use draw::{SynthExample, draw, draw_at, render};
+pub use scene::{Background, Colour, Family, Group, Kind, Object, Place, Relation, Rgb, Scene};
+
+/// The seed that training draws with.
+pub const TRAIN_SEED: u64 = 1;
+/// The seed that evaluation draws with: never train on it.
+pub const EVAL_SEED: u64 = 2;

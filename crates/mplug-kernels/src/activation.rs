@@ -1,0 +1,53 @@
+//! The two activations of mPLUG, element by element, in place. They are different functions and keep different names.
+//!
+//! - [`gelu`]: the exact form of BERT, `x · (1 + erf(x / √2)) / 2` (Hendrycks & Gimpel, arXiv 1606.08415);
+//! - [`quick_gelu`]: CLIP's approximation `x · sigmoid(1.702 x)`.
+
+use rayon::prelude::*;
+use rten_simd::SimdUnaryOp;
+use rten_vecmath::{Gelu, Swish};
+
+/// Values that one thread takes at a time.
+const CHUNK: usize = 1 << 15;
+
+/// BERT's GELU.
+pub fn gelu(data: &mut [f32]) {
+    data.par_chunks_mut(CHUNK).for_each(|chunk| Gelu {}.map_mut(chunk));
+}
+
+/// CLIP's GELU.
+pub fn quick_gelu(data: &mut [f32]) {
+    data.par_chunks_mut(CHUNK).for_each(|chunk| Swish { alpha: 1.702 }.map_mut(chunk));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gemm::tests::assert_close;
+
+    /// `erf` by its Taylor series (|x| ≤ 3) in f64: slow and sure.
+    fn naive_erf(x: f64) -> f64 {
+        let (mut term, mut sum) = (x, x);
+        for n in 1..200 {
+            term *= -x * x / f64::from(n);
+            sum += term / f64::from(2 * n + 1);
+        }
+        sum * std::f64::consts::FRAC_2_SQRT_PI
+    }
+
+    #[test]
+    fn both_equal_their_definitions() {
+        let inputs: Vec<f32> = (-400..=400).map(|i| i as f32 / 100.0).collect();
+        let (mut fast, mut quick) = (inputs.clone(), inputs.clone());
+        gelu(&mut fast);
+        quick_gelu(&mut quick);
+        let expected: Vec<f32> = inputs
+            .iter()
+            .map(|&x| (f64::from(x) * 0.5 * (1.0 + naive_erf(f64::from(x) / 2.0_f64.sqrt()))) as f32)
+            .collect();
+        assert_close(&fast, &expected, 1e-6);
+        let expected: Vec<f32> =
+            inputs.iter().map(|&x| (f64::from(x) / (1.0 + (-1.702 * f64::from(x)).exp())) as f32).collect();
+        assert_close(&quick, &expected, 1e-6);
+    }
+}
