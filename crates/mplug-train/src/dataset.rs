@@ -1,6 +1,10 @@
 //! Examples by number: a picture's pixels and its caption's token ids. A dataset is a pure function of the split and the
 //! number, so that any thread can make any example and a resumed run sees what it would have seen. Knows no batches.
 
+mod synth;
+
+pub use synth::SynthDataset;
+
 use crate::error::TrainError;
 
 /// Which part of a dataset.
