@@ -1,9 +1,9 @@
 //! Scaled dot-product attention over several heads. Knows no projections: queries, keys and values in, mixtures out.
 
 use burn::tensor::Tensor;
-use burn::tensor::activation::softmax;
 
 use crate::dropout::dropout;
+use crate::fused::attention_softmax;
 
 /// Mixes `value` by the agreement of `query` and `key`, head by head.
 ///
@@ -19,15 +19,11 @@ pub(crate) fn attention(
 ) -> Tensor<2> {
     let [rows, width] = query.dims();
     let scale = 1.0 / ((width / shape.heads) as f32).sqrt();
-    let query = shape.split(query.mul_scalar(scale)); // (batch, heads, query_len, head_size)
+    let query = shape.split(query); // (batch, heads, query_len, head_size)
     let key = shape.split(key).swap_dims(2, 3); // (batch, heads, head_size, key_len)
     let value = shape.split(value); // (batch, heads, key_len, head_size)
     let scores = query.matmul(key); // (batch, heads, query_len, key_len)
-    let scores = match mask {
-        Some(mask) => scores + mask,
-        None => scores,
-    };
-    let probabilities = dropout(softmax(scores, 3), dropout_rate);
+    let probabilities = dropout(attention_softmax(scores, scale, mask), dropout_rate);
     probabilities.matmul(value).swap_dims(1, 2).reshape([rows, width])
 }
 

@@ -1,9 +1,9 @@
 //! The feed-forward block of a transformer layer: widen, bend, narrow. Knows neither the residual nor the norm.
 
 use burn::tensor::Tensor;
-use burn::tensor::activation::{gelu, sigmoid};
 
 use crate::error::NnError;
+use crate::fused::{gelu, quick_gelu};
 use crate::linear::Linear;
 use crate::parameter::{Reader, has_parameters};
 
@@ -47,7 +47,7 @@ impl FeedForward {
         let inner = self.widen.forward(input); // (rows, inner)
         self.narrow.forward(match self.activation {
             Activation::Gelu => gelu(inner),
-            Activation::QuickGelu => inner.clone() * sigmoid(inner.mul_scalar(1.702)),
+            Activation::QuickGelu => quick_gelu(inner),
         })
     }
 }

@@ -1,8 +1,9 @@
 //! Layer normalisation over the last axis. Knows nothing but rows.
 
-use burn::tensor::{Tensor, module::layer_norm};
+use burn::tensor::Tensor;
 
 use crate::error::NnError;
+use crate::fused::layer_norm;
 use crate::parameter::{Initial, Parameter, Reader, has_parameters};
 
 /// Layer normalisation with scale and shift.
@@ -27,6 +28,6 @@ impl LayerNorm {
 
     /// `(rows, width)` -> the same shape, every row normalised.
     pub(crate) fn forward(&self, input: Tensor<2>) -> Tensor<2> {
-        layer_norm(input, self.weight.vector(), Some(self.bias.vector()), self.epsilon)
+        layer_norm(input, self.weight.vector(), self.bias.vector(), self.epsilon)
     }
 }

@@ -20,6 +20,7 @@ mod attention;
 mod dropout;
 mod embedding;
 mod feed_forward;
+mod fused;
 mod layer_norm;
 mod linear;
 

@@ -1,7 +1,6 @@
 //! The text decoder: a post-norm BERT with causal self-attention and cross-attention to the picture, and a head tied to
 //! the word embeddings (SPEC 1.4, 1.5). Knows nothing of pictures but their embeddings, nothing of tokens but their ids.
 
-use burn::tensor::activation::gelu;
 use burn::tensor::{Int, Tensor};
 use mplug::config::TextConfig;
 
@@ -9,6 +8,7 @@ use crate::attention::{Heads, attention};
 use crate::dropout::dropout;
 use crate::embedding::Embeddings;
 use crate::error::NnError;
+use crate::fused::gelu;
 use crate::feed_forward::{Activation, FeedForward};
 use crate::layer_norm::LayerNorm;
 use crate::linear::Linear;
