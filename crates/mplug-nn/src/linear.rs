@@ -1,9 +1,10 @@
 //! The affine map `x Wᵀ + b` with PyTorch's weight layout `(out, in)`. Knows nothing of batches or sequences: rows in,
 //! rows out.
 
-use burn::tensor::{Tensor, module::linear};
+use burn::tensor::Tensor;
 
 use crate::error::NnError;
+use crate::fused::linear;
 use crate::parameter::{Initial, Parameter, Reader, has_parameters};
 
 /// An affine map of rows.
@@ -26,6 +27,6 @@ impl Linear {
 
     /// `(rows, input)` -> `(rows, output)`.
     pub(crate) fn forward(&self, input: Tensor<2>) -> Tensor<2> {
-        linear(input, self.weight.matrix().transpose(), Some(self.bias.vector()))
+        linear(input, self.weight.matrix(), self.bias.vector())
     }
 }

@@ -40,10 +40,18 @@ impl Parameter {
         self.value.clone()
     }
 
-    /// Replaces the values by `value`, which must have as many; they become a new leaf that requires gradients.
-    pub fn set(&mut self, value: Tensor<1>) {
-        debug_assert_eq!(value.dims(), self.value.dims(), "{}", self.name);
-        self.value = if value.is_autodiff() { value } else { Tensor::from_inner(value) }.require_grad();
+    /// Replaces the values by what `change` makes of them; they become a new leaf, which requires gradients if the old
+    /// one did. `change` gets the values off the gradient graph and returns as many. It owns them: if nobody else holds
+    /// them it can change them in place.
+    ///
+    /// # Panics
+    /// If `change` returns another number of values.
+    pub fn update(&mut self, change: impl FnOnce(Tensor<1>) -> Tensor<1>) {
+        let (len, learning) = (self.value.dims(), self.value.is_require_grad());
+        let empty = Tensor::empty([0], &self.value.device());
+        let value = change(std::mem::replace(&mut self.value, empty).without_autodiff());
+        assert_eq!(value.dims(), len, "parameter {}: wrong number of values", self.name);
+        self.value = if learning { value.autodiff().require_grad() } else { value };
     }
 
     /// The values on the host, row-major.

@@ -9,6 +9,7 @@ use crate::dropout::dropout;
 use crate::error::NnError;
 use crate::feed_forward::{Activation, FeedForward};
 use crate::layer_norm::LayerNorm;
+use crate::fused::linear;
 use crate::linear::Linear;
 use crate::parameter::{Initial, Parameter, Reader, has_parameters};
 
@@ -49,9 +50,9 @@ impl SelfAttention {
         let (weight, bias) = (self.in_proj_weight.matrix(), self.in_proj_bias.vector());
         // The weights are cut, not the much larger activations: a cut's backward pass fills a whole tensor.
         let [query, key, value] = [0, 1, 2].map(|part| {
-            let weight = weight.clone().narrow(0, part * width, width).transpose();
+            let weight = weight.clone().narrow(0, part * width, width);
             let bias = bias.clone().narrow(0, part * width, width);
-            burn::tensor::module::linear(input.clone(), weight, Some(bias))
+            linear(input.clone(), weight, bias)
         });
         let shape = Heads { batch, heads: self.heads };
         self.out_proj.forward(attention(query, key, value, shape, None, 0.0))

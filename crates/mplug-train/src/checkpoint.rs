@@ -80,12 +80,11 @@ impl RunFolder {
     /// Writes the state.
     pub fn write_state(&self, state: &State<'_>) -> Result<(), TrainError> {
         let mut tensors: Vec<(String, Vec<usize>, Vec<f32>)> = Vec::new();
-        let mut push = |kind: &str, name: &str, value: &Tensor<1>| {
-            let values = value.try_to_vec_as().expect("parameters are f32 and readable");
-            tensors.push((format!("{kind}/{name}"), value.dims().to_vec(), values));
+        let mut push = |kind: &str, name: &str, values: &[f32]| {
+            tensors.push((format!("{kind}/{name}"), vec![values.len()], values.to_vec()));
         };
         for (place, parameter) in state.model.parameters().iter().enumerate() {
-            push("weight", parameter.name(), &parameter.value().inner());
+            push("weight", parameter.name(), &parameter.to_vec());
             if let Some([first, second]) = &state.optimizer.moments[place] {
                 push("first", parameter.name(), first);
                 push("second", parameter.name(), second);
@@ -116,19 +115,19 @@ impl RunFolder {
             let (truth, loss) = best.split_once(' ')?;
             Some([truth.parse().ok()?, loss.parse().ok()?])
         });
-        let device = state.model.parameters()[0].value().inner().device();
-        let read = |kind: &str, name: &str, len: usize| -> Result<Tensor<1>, TrainError> {
+        let read = |kind: &str, name: &str, len: usize| -> Result<Vec<f32>, TrainError> {
             let name = format!("{kind}/{name}");
             let view = file.tensor(&name).map_err(|_| wrong(format!("{name} is missing")))?;
             if view.dtype() != Dtype::F32 || view.shape() != [len] {
                 return Err(wrong(format!("{name}: expected f32 ({len}), found {:?} {:?}", view.dtype(), view.shape())));
             }
             let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-            Ok(Tensor::from_data(TensorData::new(values.collect::<Vec<f32>>(), [len]), &device))
+            Ok(values.collect())
         };
         for (place, parameter) in state.model.parameters_mut().into_iter().enumerate() {
             let (name, len) = (parameter.name().to_owned(), parameter.shape().iter().product());
-            parameter.set(read("weight", &name, len)?);
+            let weights = TensorData::new(read("weight", &name, len)?, [len]);
+            parameter.update(|value| Tensor::from_data(weights, &value.device()));
             state.optimizer.moments[place] = match file.tensor(&format!("first/{name}")) {
                 Ok(_) => Some([read("first", &name, len)?, read("second", &name, len)?]),
                 Err(_) => None,

@@ -9,8 +9,8 @@ use crate::batch::{Batch, MicroBatch};
 use crate::error::TrainError;
 use crate::loss::cross_entropy;
 
-/// A gradient per parameter, in the model's order; none where the loss does not depend on the parameter.
-pub type Gradients = Vec<Option<Tensor<1>>>;
+/// A gradient per parameter, in the model's order; none where the loss does not depend on the parameter. Flat, on the host.
+pub type Gradients = Vec<Option<Vec<f32>>>;
 
 /// Threads for gradients.
 pub struct Workers {
@@ -64,8 +64,7 @@ fn accumulate<'a>(
 ) -> (f32, Gradients) {
     let mut replica = model.clone();
     for parameter in replica.parameters_mut() {
-        let value = parameter.value().inner();
-        parameter.set(value);
+        parameter.update(|value| value);
     }
     let parameters = replica.parameters();
     let (mut total, mut sum) = (0.0, Gradients::new());
@@ -73,7 +72,8 @@ fn accumulate<'a>(
         let loss = portion_loss(&replica, portion, tokens, device);
         total += loss.clone().into_scalar::<f32>();
         let mut gradients = loss.backward();
-        let gradients = parameters.iter().map(|p| p.value().grad_remove(&mut gradients)).collect();
+        let host = |gradient: Tensor<1>| gradient.try_into_vec_as().expect("gradients are f32 and readable");
+        let gradients = parameters.iter().map(|p| p.value().grad_remove(&mut gradients).map(host)).collect();
         sum = add(sum, gradients);
     }
     (total, sum)
@@ -111,7 +111,10 @@ fn add(left: Gradients, right: Gradients) -> Gradients {
     left.into_iter()
         .zip(right)
         .map(|pair| match pair {
-            (Some(left), Some(right)) => Some(left + right),
+            (Some(mut left), Some(right)) => {
+                left.iter_mut().zip(right).for_each(|(left, right)| *left += right);
+                Some(left)
+            }
             (left, right) => left.or(right),
         })
         .collect()

@@ -15,7 +15,7 @@ use crate::error::TrainError;
 use crate::evaluate::{Evaluation, evaluate};
 use crate::gradients::Workers;
 use crate::log::{EventLog, Progress};
-use crate::optimizer::{AdamW, clip_norm};
+use crate::optimizer::AdamW;
 use crate::schedule::rate_share;
 
 /// How a run ended.
@@ -68,16 +68,13 @@ pub fn train_on(
         let mut loss_now = 0.0;
         for step in first..steps {
             let batch = batches.next_batch()?;
-            let (loss, mut gradients) = trainer.workers.gradients(&trainer.model, &batch);
+            let (loss, gradients) = trainer.workers.gradients(&trainer.model, &batch);
             if !loss.is_finite() {
                 return Err(TrainError::Diverged { step, loss });
             }
-            let norm = clip_norm(&mut gradients, config.optimizer.clip_norm);
             let share = rate_share(&config.schedule, step, steps);
-            trainer.optimizer.step(trainer.model.parameters_mut(), gradients, share);
-            if let Some(average) = &mut trainer.average {
-                average.update(&trainer.model, step);
-            }
+            let parameters = trainer.model.parameters_mut();
+            let norm = trainer.optimizer.step(parameters, &gradients, trainer.average.as_mut(), share);
             let (done, last) = (step + 1, step + 1 == steps);
             recent.add(loss, run.batch_size);
             if done % run.log_every == 0 || last {
