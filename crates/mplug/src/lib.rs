@@ -1,5 +1,5 @@
 //! mPLUG as a CPU engine.
 
-pub mod config;
 pub mod checkpoint;
+pub mod config;
 pub mod preprocess;

@@ -64,7 +64,11 @@ pub fn captions_en(scene: &Scene) -> Vec<String> {
         }
         ([a, ..], _, Some(place)) if scene.family == Family::Places => {
             let (place, verb) = (place.en(), verbs[0]);
-            vec![format!("{a} {place}"), format!("there {verb} {a} {place}"), format!("a picture of {a} {place}")]
+            vec![
+                format!("{a} {place}"),
+                format!("there {verb} {a} {place}"),
+                format!("a picture of {a} {place}"),
+            ]
         }
         ([a, ..], ..) => vec![a.clone(), format!("there {} {a}", verbs[0]), format!("a picture of {a}")],
         ([], ..) => Vec::new(),
@@ -77,6 +81,7 @@ fn phrase_en(group: &Group) -> String {
     let noun = if group.count == 1 { words.en } else { words.plural };
     let described = group.colour.map_or_else(|| noun.to_owned(), |c| format!("{} {noun}", c.en()));
     match group.count {
+        0 | 1 if matches!(group.kind, Kind::Sun | Kind::Moon) => format!("the {described}"),
         0 | 1 if described.starts_with(['a', 'e', 'i', 'o', 'u']) => format!("an {described}"),
         0 | 1 => format!("a {described}"),
         count => format!("{} {described}", NUMBERS_EN[count.min(4) - 2]),
@@ -104,7 +109,7 @@ pub fn demo_vocabulary() -> String {
 /// Every Chinese character and English word that the templates can produce, sorted.
 fn template_words() -> (BTreeSet<char>, BTreeSet<String>) {
     let mut zh: String = "图中有这是在的".to_owned();
-    let mut en: String = "there is are a an picture of and".to_owned();
+    let mut en: String = "there is are a an the picture of and".to_owned();
     let mut add = |chinese: &str, english: &str| {
         zh.push_str(chinese);
         en.push(' ');
@@ -115,13 +120,21 @@ fn template_words() -> (BTreeSet<char>, BTreeSet<String>) {
         add(words.zh, words.en);
         add(words.measure, words.plural);
     }
-    Colour::ALL.iter().for_each(|c| add(c.zh(), c.en()));
-    Place::ALL.iter().for_each(|p| add(p.zh(), p.en()));
+    for c in Colour::ALL {
+        add(c.zh(), c.en());
+    }
+    for p in Place::ALL {
+        add(p.zh(), p.en());
+    }
     for relation in Relation::ALL {
         add(relation.zh(), relation.en());
         add("", relation.spot_en());
     }
-    NUMBERS_ZH.iter().for_each(|n| add(n, ""));
-    NUMBERS_EN.iter().for_each(|n| add("", n));
+    for n in NUMBERS_ZH {
+        add(n, "");
+    }
+    for n in NUMBERS_EN {
+        add("", n);
+    }
     (zh.chars().collect(), en.split_whitespace().map(str::to_owned).collect())
 }

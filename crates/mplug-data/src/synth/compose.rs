@@ -8,6 +8,10 @@ use super::scene::{Background, Colour, Family, Kind, Object, Place, Relation, Rg
 
 /// Least distance between an object's paint and what is behind it (Euclidean, 0 to 441).
 const MIN_CONTRAST: f32 = 112.0;
+/// As [`MIN_CONTRAST`], for flat shapes, which have no outline or detail to be known by.
+const MIN_SHAPE_CONTRAST: f32 = 135.0;
+/// As [`MIN_CONTRAST`], for trees: their trunk and form help, and green must be seen at night too.
+const MIN_TREE_CONTRAST: f32 = 88.0;
 /// Free space around an object, as a fraction of the shorter side.
 const GAP: f32 = 0.03;
 /// How often a layout is tried before a new scene is invented.
@@ -45,6 +49,9 @@ fn picture_size(choices: &mut Choices) -> (u32, u32) {
     if choices.chance(50) { (longer, shorter) } else { (shorter, longer) }
 }
 
+/// A kind and its colour, if it has one that captions name.
+type Dressed = (Kind, Option<Colour>);
+
 fn counts(choices: &mut Choices, width: u32, height: u32) -> Option<Scene> {
     let kind = choices.pick(&Kind::SHAPES);
     let colour = choices.pick(&Colour::ALL);
@@ -69,8 +76,7 @@ fn relations(choices: &mut Choices, width: u32, height: u32) -> Option<Scene> {
         return None;
     }
     let background = backdrop(choices, &[first.1, second.1])?;
-    let relation =
-        choices.pick(&[Relation::LeftOf, Relation::RightOf, Relation::Above, Relation::Below]);
+    let relation = choices.pick(&[Relation::LeftOf, Relation::RightOf, Relation::Above, Relation::Below]);
     let canvas = Canvas::whole(width, height);
     let mut turn = 0;
     let objects = canvas.scatter(choices, 2, |choices| {
@@ -95,11 +101,12 @@ fn places(choices: &mut Choices, width: u32, height: u32) -> Option<Scene> {
     let place = choices.pick(&Place::ALL);
     let kind = choices.pick(inhabitants(place));
     let background = place_background(choices, place);
-    let colour = visible_colour(choices, kind, &background)?;
+    let (kind, colour) = dressed(choices, kind, place)?;
     let count = choices.pick(&[1, 1, 2, 2, 3]);
     let (low, high) = [(0.40, 0.62), (0.34, 0.44), (0.30, 0.36)][count - 1];
-    let size = choices.between(low, high);
-    let canvas = Canvas::of_ground(width, height, &background, kind);
+    let narrow = if matches!(kind, Kind::Person | Kind::Flower) { 1.2 } else { 1.0 };
+    let size = choices.between(low, high) * narrow;
+    let canvas = Canvas::of_ground(width, height, background, kind);
     let objects = canvas.scatter(choices, count, |choices| {
         let size = size * choices.between(0.94, 1.06);
         object(choices, kind, colour, size)
@@ -115,9 +122,9 @@ fn beside(choices: &mut Choices, width: u32, height: u32) -> Option<Scene> {
         return None;
     }
     let background = place_background(choices, place);
-    let first = (first, visible_colour(choices, first, &background)?);
-    let second = (second, visible_colour(choices, second, &background)?);
-    let canvas = Canvas::of_ground(width, height, &background, Kind::House);
+    let first = dressed(choices, first, place)?;
+    let second = dressed(choices, second, place)?;
+    let canvas = Canvas::of_ground(width, height, background, Kind::House);
     let mut turn = 0;
     let objects = canvas.scatter(choices, 2, |choices| {
         let (kind, colour) = if turn % 2 == 0 { first } else { second };
@@ -143,13 +150,13 @@ fn above(choices: &mut Choices, width: u32, height: u32) -> Option<Scene> {
     });
     let lower = choices.pick(inhabitants(place));
     let background = place_background(choices, place);
-    let upper = (upper, visible_colour(choices, upper, &background)?);
-    let lower = (lower, visible_colour(choices, lower, &background)?);
+    let upper = dressed(choices, upper, place)?;
+    let lower = dressed(choices, lower, place)?;
     let count = if upper.0 == Kind::Bird { choices.pick(&[1, 1, 2]) } else { 1 };
     let sky_size = choices.between(0.30, 0.37);
     let sky = Canvas { bottom: 0.42, ..Canvas::whole(width, height) };
     let mut objects = sky.scatter(choices, count, |choices| object(choices, upper.0, upper.1, sky_size))?;
-    let ground = Canvas::of_ground(width, height, &background, lower.0);
+    let ground = Canvas::of_ground(width, height, background, lower.0);
     let below = ground.scatter(choices, 1, |choices| {
         let size = choices.between(ground_size(lower.0).0, ground_size(lower.0).1) * 1.05;
         object(choices, lower.0, lower.1, size)
@@ -215,6 +222,8 @@ fn ground_size(kind: Kind) -> (f32, f32) {
     match kind {
         Kind::House | Kind::Tree | Kind::Boat => (0.40, 0.50),
         Kind::Car => (0.38, 0.46),
+        // Narrow ones are taller.
+        Kind::Person | Kind::Flower => (0.42, 0.52),
         _ => (0.34, 0.44),
     }
 }
@@ -226,7 +235,7 @@ fn is_in_sky(kind: Kind) -> bool {
 
 /// A plain, graded or noisy background against which all `colours` stand out; `None` if none is found.
 fn backdrop(choices: &mut Choices, colours: &[Colour]) -> Option<Background> {
-    let visible = |rgb: Rgb| colours.iter().all(|c| distance(c.rgb(), rgb) > MIN_CONTRAST);
+    let visible = |rgb: Rgb| colours.iter().all(|c| distance(c.rgb(), rgb) > MIN_SHAPE_CONTRAST);
     let mut tint = || {
         for _ in 0..200 {
             // Muted tints: grey of any brightness with a little hue, so that no background passes for a colour word.
@@ -250,9 +259,11 @@ fn place_background(choices: &mut Choices, place: Place) -> Background {
     Background::Place { place, horizon: choices.between(0.42, 0.56) }
 }
 
-/// A colour of `kind` that stands out here: `Some(None)` for a kind without a named colour, `None` if none does.
-fn visible_colour(choices: &mut Choices, kind: Kind, background: &Background) -> Option<Option<Colour>> {
-    let Background::Place { place, .. } = *background else { return None };
+/// What an object of `kind` is to be here, in a colour that stands out; `None` where none of its colours does.
+fn dressed(choices: &mut Choices, kind: Kind, place: Place) -> Option<Dressed> {
+    if kind.colours().is_empty() {
+        return Some((kind, None));
+    }
     let (sky, ground) = place.paints();
     let behind: &[Rgb] = match kind {
         _ if is_in_sky(kind) => &[sky],
@@ -260,19 +271,10 @@ fn visible_colour(choices: &mut Choices, kind: Kind, background: &Background) ->
         Kind::Fish | Kind::Boat | Kind::House | Kind::Tree => &[sky, ground],
         _ => &[ground],
     };
-    let visible: Vec<Colour> = kind
-        .colours()
-        .iter()
-        .copied()
-        .filter(|c| behind.iter().all(|rgb| distance(c.rgb(), *rgb) > MIN_CONTRAST))
-        .collect();
-    if kind.colours().is_empty() {
-        Some(None)
-    } else if visible.is_empty() {
-        None
-    } else {
-        Some(Some(choices.pick(&visible)))
-    }
+    let contrast = if kind == Kind::Tree { MIN_TREE_CONTRAST } else { MIN_CONTRAST };
+    let stands_out = |c: &Colour| behind.iter().all(|rgb| distance(c.rgb(), *rgb) > contrast);
+    let visible: Vec<Colour> = kind.colours().iter().copied().filter(stands_out).collect();
+    (!visible.is_empty()).then(|| (kind, Some(choices.pick(&visible))))
 }
 
 fn distance(a: Rgb, b: Rgb) -> f32 {
@@ -299,9 +301,9 @@ impl Canvas {
     }
 
     /// Where objects of `kind` may be in this place: feet on the ground, or anywhere for swimmers.
-    fn of_ground(width: u32, height: u32, background: &Background, kind: Kind) -> Self {
+    fn of_ground(width: u32, height: u32, background: Background, kind: Kind) -> Self {
         let whole = Self::whole(width, height);
-        match *background {
+        match background {
             Background::Place { horizon, .. } if kind != Kind::Fish => {
                 Self { ground_top: Some(horizon + 0.12), ..whole }
             }

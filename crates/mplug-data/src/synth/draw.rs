@@ -41,8 +41,7 @@ pub fn draw_at(seed: u64, index: u64, width: u32, height: u32) -> SynthExample {
 
 fn example(seed: u64, index: u64, scene: Scene, width: u32, height: u32) -> SynthExample {
     let image = render(&scene, seed, index, width, height);
-    let (captions_zh, captions_en) =
-        (captions_zh(&scene), captions_en(&scene));
+    let (captions_zh, captions_en) = (captions_zh(&scene), captions_en(&scene));
     SynthExample { image, scene, captions_zh, captions_en }
 }
 

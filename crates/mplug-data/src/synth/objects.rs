@@ -87,7 +87,9 @@ fn house(pen: &mut Pen<'_>, rgb: Rgb) {
 
 fn tree(pen: &mut Pen<'_>, rgb: Rgb, variant: u32) {
     pen.rect(-0.06, 0.05, 0.12, 0.45, WOOD);
-    if variant % 2 == 0 {
+    // Firs are green only.
+    let is_broad = variant % 2 == 0 || rgb[0] > rgb[1];
+    if is_broad {
         pen.ellipse(-0.15, -0.06, 0.21, 0.20, shade(rgb));
         pen.ellipse(0.15, -0.06, 0.21, 0.20, shade(rgb));
         pen.ellipse(0.0, -0.25, 0.25, 0.25, rgb);
@@ -106,10 +108,11 @@ fn sun(pen: &mut Pen<'_>) {
         let angle = std::f32::consts::PI * i as f32 / 6.0;
         let (x, y) = (angle.cos(), angle.sin());
         pen.polygon(
-            &[(0.30 * x - 0.07 * y, 0.30 * y + 0.07 * x), (0.48 * x, 0.48 * y), (
-                0.30 * x + 0.07 * y,
-                0.30 * y - 0.07 * x,
-            )],
+            &[
+                (0.30 * x - 0.07 * y, 0.30 * y + 0.07 * x),
+                (0.48 * x, 0.48 * y),
+                (0.30 * x + 0.07 * y, 0.30 * y - 0.07 * x),
+            ],
             rays,
         );
     }
@@ -128,9 +131,9 @@ fn moon(pen: &mut Pen<'_>) {
 fn boat(pen: &mut Pen<'_>, rgb: Rgb) {
     pen.line(&[(0.0, -0.44), (0.0, 0.14)], 0.045, WOOD);
     pen.polygon(&[(0.04, -0.42), (0.40, 0.04), (0.04, 0.04)], [250, 246, 232]);
-    pen.polygon(&[(-0.04, -0.32), (-0.30, 0.04), (-0.04, 0.04)], [232, 226, 210]);
-    pen.polygon(&[(-0.50, 0.12), (0.50, 0.12), (0.34, 0.46), (-0.34, 0.46)], rgb);
-    pen.line(&[(-0.48, 0.13), (0.48, 0.13)], 0.035, ink(rgb));
+    pen.polygon(&[(-0.04, -0.36), (-0.36, 0.04), (-0.04, 0.04)], rgb);
+    pen.polygon(&[(-0.50, 0.10), (0.50, 0.10), (0.34, 0.46), (-0.34, 0.46)], rgb);
+    pen.line(&[(-0.47, 0.11), (0.47, 0.11)], 0.035, ink(rgb));
 }
 
 fn person(pen: &mut Pen<'_>, variant: u32) {
@@ -171,7 +174,8 @@ fn flower(pen: &mut Pen<'_>, rgb: Rgb) {
         let (x, y) = (0.20 * angle.cos(), -0.17 + 0.20 * angle.sin());
         pen.ellipse(x, y, 0.13, 0.13, if i % 2 == 0 { rgb } else { shifted(rgb, -12) });
     }
-    let heart: Rgb = if rgb[0] > 200 && rgb[1] > 120 && rgb[2] < 120 { [132, 78, 32] } else { [250, 206, 60] };
+    let heart: Rgb =
+        if rgb[0] > 200 && rgb[1] > 120 && rgb[2] < 120 { [132, 78, 32] } else { [250, 206, 60] };
     pen.ellipse(0.0, -0.17, 0.10, 0.10, heart);
 }
 
@@ -201,7 +205,11 @@ fn dog(pen: &mut Pen<'_>) {
     let (coat, dark): (Rgb, Rgb) = ([176, 120, 70], [108, 68, 38]);
     pen.line(&[(-0.32, -0.04), (-0.46, -0.26)], 0.07, coat);
     for x in [-0.30, -0.19, 0.10, 0.20] {
-        pen.line(&[(x, 0.10), (x, 0.36)], 0.08, if x == -0.19 || x == 0.10 { shifted(coat, -24) } else { coat });
+        pen.line(
+            &[(x, 0.10), (x, 0.36)],
+            0.08,
+            if x == -0.19 || x == 0.10 { shifted(coat, -24) } else { coat },
+        );
     }
     pen.ellipse(-0.04, 0.05, 0.33, 0.15, coat);
     pen.polygon(&[(0.08, 0.02), (0.16, -0.24), (0.34, -0.18), (0.27, 0.10)], coat);

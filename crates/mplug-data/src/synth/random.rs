@@ -10,7 +10,6 @@ use rand_pcg::Pcg64Mcg;
 pub(super) enum Purpose {
     Scene = 1,
     Pixels = 2,
-    Words = 3,
 }
 
 /// One stream of choices.

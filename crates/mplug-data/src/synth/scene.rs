@@ -167,12 +167,9 @@ impl Kind {
             Self::Dog => (0.50, 0.40),
             Self::Fish => (0.52, 0.32),
             Self::Bird => (0.50, 0.36),
-            Self::Circle
-            | Self::Square
-            | Self::Triangle
-            | Self::Star
-            | Self::Sun
-            | Self::Moon => (0.47, 0.47),
+            Self::Circle | Self::Square | Self::Triangle | Self::Star | Self::Sun | Self::Moon => {
+                (0.47, 0.47)
+            }
         }
     }
 }
@@ -203,7 +200,7 @@ impl Place {
             Self::Sea => ([206, 230, 246], [104, 186, 206]),
             Self::Water => ([92, 178, 204], [52, 132, 172]),
             Self::Snow => ([158, 184, 214], [238, 243, 249]),
-            Self::Night => ([26, 30, 74], [44, 70, 62]),
+            Self::Night => ([26, 30, 74], [62, 58, 76]),
             Self::Beach => ([170, 216, 242], [238, 214, 158]),
             Self::Street => ([204, 212, 224], [158, 158, 164]),
         }

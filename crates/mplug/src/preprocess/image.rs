@@ -1,1 +1,156 @@
-//! Pictures: decoding, Pillow-identical resizing, normalising.
+//! Pictures: from a file's bytes to the model's `pixel_values`.
+//!
+//! Source: SPEC 2.1 (the original reads a path with Pillow, turns it upright, converts it to RGB, stretches it to a
+//! square with Pillow's bicubic filter, and normalises as CLIP does). Three steps, one file each: [`decode_image`],
+//! [`resize_bicubic`], [`pixel_values`].
+//!
+//! Refuses to know where a picture comes from beyond a path or bytes (no URLs), and what the model does with it.
+
+mod decode;
+mod normalize;
+mod resize;
+
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+pub use self::decode::decode_image;
+pub use self::normalize::{IMAGE_MEAN, IMAGE_STD, pixel_values};
+pub use self::resize::resize_bicubic;
+pub use ::image::RgbImage;
+
+/// What a picture may cost. Checked before memory is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ImageLimits {
+    /// Most pixels (width × height) of a picture. A picture may decode to four bytes for each.
+    pub max_pixels: u64,
+    /// Most bytes of an encoded picture.
+    pub max_file_bytes: u64,
+}
+
+impl Default for ImageLimits {
+    /// 100 megapixels, 256 MiB.
+    fn default() -> Self {
+        Self { max_pixels: 100_000_000, max_file_bytes: 256 << 20 }
+    }
+}
+
+/// A picture that could not be had, and which one.
+#[derive(Debug)]
+pub struct ImageError {
+    /// The picture's name for people: its path, or what [`ImageError::named`] said.
+    pub origin: String,
+    /// What is wrong with it.
+    pub fault: ImageFault,
+}
+
+impl ImageError {
+    /// The same fault under another name: the position in a stream, the name of an archive's member.
+    #[must_use]
+    pub fn named(self, origin: impl fmt::Display) -> Self {
+        Self { origin: origin.to_string(), fault: self.fault }
+    }
+}
+
+impl fmt::Display for ImageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.origin, self.fault)
+    }
+}
+
+impl std::error::Error for ImageError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        std::error::Error::source(&self.fault)
+    }
+}
+
+/// What is wrong with a picture.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ImageFault {
+    /// The file is missing, or may not be read.
+    #[error("cannot be read: {0}")]
+    Read(#[source] std::io::Error),
+    /// A folder, a pipe, a device.
+    #[error("is not a regular file; give the path of a picture")]
+    NotAFile,
+    /// No bytes at all.
+    #[error("is empty (0 bytes)")]
+    Empty,
+    /// No known signature at the start.
+    #[error("not a picture: starts with {0}; expected PNG, JPEG, WebP, GIF, BMP or TIFF")]
+    NotAPicture(String),
+    /// The encoded picture is larger than the limit.
+    #[error("has {found} bytes, more than the limit of {limit}")]
+    TooManyBytes {
+        /// Bytes of the file.
+        found: u64,
+        /// [`ImageLimits::max_file_bytes`].
+        limit: u64,
+    },
+    /// Width or height is 0.
+    #[error("has no pixels: {width}x{height}")]
+    NoPixels {
+        /// Claimed width in pixels.
+        width: u32,
+        /// Claimed height in pixels.
+        height: u32,
+    },
+    /// The header claims more pixels than the limit.
+    #[error("claims {width}x{height} = {pixels} pixels, more than the limit of {limit}")]
+    TooManyPixels {
+        /// Claimed width in pixels.
+        width: u32,
+        /// Claimed height in pixels.
+        height: u32,
+        /// Their product.
+        pixels: u64,
+        /// [`ImageLimits::max_pixels`].
+        limit: u64,
+    },
+    /// The decoded picture would take more memory than the limit (deep colours).
+    #[error("would decode to {found} bytes, more than the limit of {limit}")]
+    TooManyDecodedBytes {
+        /// Bytes of the decoded picture.
+        found: u64,
+        /// Four times [`ImageLimits::max_pixels`].
+        limit: u64,
+    },
+    /// The file ends before the picture does.
+    #[error("truncated {format}: the file ends before the picture does")]
+    Truncated {
+        /// Name of the format.
+        format: &'static str,
+    },
+    /// The decoder refused it.
+    #[error("cannot be decoded: {0}")]
+    Decode(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The decoder panicked: a fault of the decoder that a hostile picture set off.
+    #[error("made its decoder panic: {0}")]
+    Panicked(String),
+}
+
+/// Reads a picture from a file: upright (EXIF), RGB, alpha dropped, its format told by its bytes and not by its name.
+pub fn load_image(path: &Path, limits: &ImageLimits) -> Result<RgbImage, ImageError> {
+    read_file(path, limits)
+        .and_then(|bytes| decode::decode(&bytes, limits))
+        .map_err(|fault| ImageError { origin: path.display().to_string(), fault })
+}
+
+/// A regular file's bytes, never more than the limit even if the file grows meanwhile.
+fn read_file(path: &Path, limits: &ImageLimits) -> Result<Vec<u8>, ImageFault> {
+    let metadata = std::fs::metadata(path).map_err(ImageFault::Read)?;
+    // Asked before opening: opening a pipe nobody writes to would wait for ever.
+    if !metadata.is_file() {
+        return Err(ImageFault::NotAFile);
+    }
+    let limit = limits.max_file_bytes;
+    if metadata.len() > limit {
+        return Err(ImageFault::TooManyBytes { found: metadata.len(), limit });
+    }
+    let mut bytes = Vec::with_capacity(metadata.len() as usize);
+    let file = File::open(path).map_err(ImageFault::Read)?;
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(ImageFault::Read)?;
+    Ok(bytes)
+}

@@ -1,0 +1,65 @@
+//! A folder that is written reads back as the same examples; a bad folder is an error that says where.
+
+use std::fs;
+
+use mplug::preprocess::image::ImageLimits;
+use mplug_data::dataset::{ANNOTATIONS, DataError, Dataset, FolderDataset, Language, SynthDataset};
+use mplug_data::synth::{EVAL_SEED, FolderOptions, Scene, draw, write_folder};
+
+#[test]
+fn a_written_folder_reads_back() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let mut done = Vec::new();
+    write_folder(dir.path(), EVAL_SEED, 12, &FolderOptions::default(), &mut |n| done.push(n))
+        .expect("written");
+    assert_eq!(done, (1..=12).collect::<Vec<_>>());
+    let annotations = fs::read_to_string(dir.path().join(ANNOTATIONS)).expect("annotations");
+    assert!(annotations.contains(".jpg") && annotations.contains(".png"));
+    for (index, line) in annotations.lines().enumerate() {
+        let value: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        let scene: Scene = serde_json::from_value(value["scene"].clone()).expect("a scene");
+        assert_eq!(scene, draw(EVAL_SEED, index as u64).scene);
+    }
+    for language in [Language::Chinese, Language::English] {
+        let folder = FolderDataset::open(dir.path(), language, ImageLimits::default()).expect("opens");
+        let drawn = SynthDataset { seed: EVAL_SEED, len: 12, language, size: None };
+        assert_eq!(folder.len(), 12);
+        for index in 0..12 {
+            let (read, fresh) = (folder.example(index).expect("read"), drawn.example(index).expect("drawn"));
+            assert_eq!(read.captions, fresh.captions);
+            assert_eq!(read.image.dimensions(), fresh.image.dimensions());
+            let is_png = dir.path().join(format!("images/{index:06}.png")).exists();
+            assert!(!is_png || read.image == fresh.image, "PNG loses nothing");
+        }
+        assert!(matches!(folder.example(12), Err(DataError::OutOfRange { index: 12, len: 12 })));
+        assert!(matches!(drawn.example(12), Err(DataError::OutOfRange { .. })));
+    }
+    let again = write_folder(dir.path(), EVAL_SEED, 1, &FolderOptions::default(), &mut |_| ());
+    assert!(matches!(again, Err(DataError::Exists { .. })));
+    let names = fs::read_dir(dir.path()).expect("the folder").count();
+    assert_eq!(names, 2, "no temporary file is left");
+}
+
+#[test]
+fn bad_annotations_name_the_line() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let open = |text: &str| {
+        fs::write(dir.path().join(ANNOTATIONS), text).expect("written");
+        FolderDataset::open(dir.path(), Language::Chinese, ImageLimits::default())
+    };
+    let good = r#"{"path": "a.png", "captions_zh": ["一只猫"]}"#;
+    assert_eq!(open(&format!("{good}\n\n{good}\n")).expect("good").len(), 2);
+    for bad in [
+        "{",
+        r#"{"path": "../a.png", "captions_zh": ["一只猫"]}"#,
+        r#"{"path": "/a.png", "captions_zh": ["一只猫"]}"#,
+        r#"{"path": "a.png", "captions_en": ["a cat"]}"#,
+        r#"{"captions_zh": ["一只猫"]}"#,
+    ] {
+        let error = open(&format!("{good}\n{bad}\n")).expect_err(bad).to_string();
+        assert!(error.contains(ANNOTATIONS) && error.contains("line 2"), "{error}");
+    }
+    assert!(matches!(open(&"x".repeat(2 << 20)), Err(DataError::Io { .. })));
+    let missing = open(good).expect("opens").example(0).expect_err("no such picture").to_string();
+    assert!(missing.contains("a.png"), "{missing}");
+}
