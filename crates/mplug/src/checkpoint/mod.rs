@@ -1,1 +1,166 @@
-//! Model folders and weight files.
+//! Weight files and model folders: names in, tensors out.
+//!
+//! [`Checkpoint`] opens PyTorch's zip format, PyTorch's older pickle stream and safetensors, whatever the file is called,
+//! and gives every tensor under the original's plain name (SPEC 1.8). [`Weights`] is the strict cursor with which a model
+//! takes its tensors; [`ModelFolder`] adds the small files beside the weights.
+//!
+//! Files are read by position, never mapped: pages of an 1.8 GB file do not stay resident, and a file cut short under us
+//! is an error instead of a signal. Nothing in a file is ever executed: pickles run on a machine that only builds inert
+//! values (see [`pickle`]). This module knows nothing of what a layer computes.
+
+mod error;
+pub mod expected;
+mod folder;
+pub mod key_names;
+pub mod pickle;
+mod position_embedding;
+mod pytorch_legacy;
+mod pytorch_zip;
+mod safetensors;
+pub mod seeded;
+mod source;
+mod summary;
+mod tensor;
+mod weights;
+mod write;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+pub use error::{CheckpointError, Mismatch};
+pub use folder::{
+    Keep, ModelFolder, ModelParts, WriteOptions, write_model_folder, write_model_folder_of, write_text,
+};
+pub use position_embedding::resize_position_embedding;
+use source::Source;
+pub use summary::{Summary, UnusedGroup, summarize};
+use tensor::TensorView;
+pub use tensor::{Dtype, Values};
+pub use weights::Weights;
+pub(crate) use weights::square_grid;
+pub use write::{FileFormat, TensorEntry, TensorReader, write_pytorch, write_safetensors};
+
+/// How a weight file is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckpointFormat {
+    /// `torch.save` since 1.6: a zip archive of a pickle and raw storages.
+    PytorchZip,
+    /// `torch.save` before 1.6: a stream of pickles, then raw storages.
+    PytorchLegacy,
+    /// safetensors.
+    Safetensors,
+}
+
+impl std::fmt::Display for CheckpointFormat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::PytorchZip => "PyTorch (zip)",
+            Self::PytorchLegacy => "PyTorch (legacy pickle)",
+            Self::Safetensors => "safetensors",
+        })
+    }
+}
+
+/// An opened weight file: tensors by their plain names. Opening reads names and shapes alone; values are read when asked
+/// for. Can be shared between threads.
+#[derive(Debug)]
+pub struct Checkpoint {
+    source: Source,
+    format: CheckpointFormat,
+    tensors: BTreeMap<String, TensorView>,
+}
+
+impl Checkpoint {
+    /// Opens a weight file. The format is told from its first bytes; a wrapping `model` or `module` entry is taken off, and
+    /// names get their plain form ([`key_names::plain_name`]).
+    pub fn open(path: &Path) -> Result<Self, CheckpointError> {
+        Self::from_source(Source::open(path)?)
+    }
+
+    /// Opens a weight file that is already in memory, such as one embedded in a binary.
+    pub fn from_static(bytes: &'static [u8]) -> Result<Self, CheckpointError> {
+        Self::from_source(Source::from_static(bytes))
+    }
+
+    /// Opens a weight file that is already in memory.
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, CheckpointError> {
+        Self::from_source(Source::from_vec(bytes))
+    }
+
+    fn from_source(source: Source) -> Result<Self, CheckpointError> {
+        let head = source.read_vec(0, source.len().min(16))?;
+        let (format, stored) = if head.starts_with(b"PK\x03\x04") {
+            (CheckpointFormat::PytorchZip, pytorch_zip::read(&source)?)
+        } else if pytorch_legacy::starts_like(&head) {
+            (CheckpointFormat::PytorchLegacy, pytorch_legacy::read(&source)?)
+        } else if safetensors::starts_like(&head, source.len()) {
+            (CheckpointFormat::Safetensors, safetensors::read(&source)?)
+        } else {
+            return Err(CheckpointError::UnknownFormat { file: source.label().to_owned() });
+        };
+        let tensors = key_names::to_plain_names(&source, stored)?;
+        Ok(Self { source, format, tensors })
+    }
+
+    /// How the file is laid out.
+    pub fn format(&self) -> CheckpointFormat {
+        self.format
+    }
+
+    /// What messages call this file: its path, or that it is in memory.
+    pub fn label(&self) -> &str {
+        self.source.label()
+    }
+
+    /// The path of the file, if it has one.
+    pub fn path(&self) -> Option<PathBuf> {
+        self.source.path().map(Path::to_path_buf)
+    }
+
+    /// Length of the file in bytes.
+    pub fn file_len(&self) -> u64 {
+        self.source.len()
+    }
+
+    /// The plain names, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.keys().map(String::as_str)
+    }
+
+    /// Whether a tensor of that name is there.
+    pub fn has(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// The shape of a tensor.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.tensors.get(name).map(|t| t.shape.as_slice())
+    }
+
+    /// How a tensor's values are stored.
+    pub fn dtype(&self, name: &str) -> Option<Dtype> {
+        self.tensors.get(name).map(|t| t.dtype)
+    }
+
+    /// A key that is equal for tensors that are one and the same stored values (tied weights).
+    pub(crate) fn identity(&self, name: &str) -> Option<impl Eq + std::hash::Hash + use<>> {
+        self.tensors.get(name).map(TensorView::identity)
+    }
+
+    /// The values of a tensor in row-major order, converted to f32.
+    pub fn read_f32(&self, name: &str) -> Result<Vec<f32>, CheckpointError> {
+        self.view(name)?.read_f32(&self.source, name)
+    }
+
+    /// The values of a tensor in row-major order: integers as i64, everything else as f32.
+    pub fn read_values(&self, name: &str) -> Result<Values, CheckpointError> {
+        self.view(name)?.read_values(&self.source, name)
+    }
+
+    fn view(&self, name: &str) -> Result<&TensorView, CheckpointError> {
+        self.tensors.get(name).ok_or_else(|| CheckpointError::MissingTensor {
+            name: name.to_owned(),
+            file: self.label().to_owned(),
+        })
+    }
+}

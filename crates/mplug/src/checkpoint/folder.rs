@@ -1,0 +1,412 @@
+//! A model folder (the original's layout): `configuration.json`, `config.yaml`, the BERT json that it names, `vocab.txt`
+//! and one weight file. Opens a folder, a bare weight file with its `vocab.txt` beside it, or parts embedded in a binary;
+//! writes a folder whole or not at all.
+//!
+//! Opening is strict: the weights must hold exactly what the configuration asks for (and what is on the written list of
+//! superfluous tensors); everything wrong is reported at once. This file knows no tokenizer: the vocabulary is counted.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use super::expected::needed_tensors;
+use super::key_names::is_never_needed;
+use super::weights::square_grid;
+use super::write::{FileFormat, TensorEntry, TensorReader, atomically, write_pytorch, write_safetensors};
+use super::{Checkpoint, CheckpointError, Dtype, Mismatch, Values};
+use crate::config::{ConfigOverrides, ConfigTexts, ModelConfig, vocabulary_size};
+
+/// Largest configuration file.
+const MAX_CONFIG_BYTES: u64 = 4 << 20;
+/// Largest vocabulary file.
+const MAX_VOCABULARY_BYTES: u64 = 64 << 20;
+
+const CONFIGURATION_JSON: &str = "configuration.json";
+const CONFIG_YAML: &str = "config.yaml";
+const BERT_JSON: &str = "config_bert.json";
+const VOCABULARY: &str = "vocab.txt";
+const SAFETENSORS: &str = "model.safetensors";
+const PYTORCH: &str = "pytorch_model.bin";
+
+/// An opened model: its configuration, checked against its weights, and its vocabulary.
+#[derive(Debug)]
+pub struct ModelFolder {
+    /// The folder; for embedded models a made-up name.
+    pub path: PathBuf,
+    /// The model's shape.
+    pub config: ModelConfig,
+    checkpoint: Checkpoint,
+    texts: ConfigTexts,
+    vocabulary: String,
+}
+
+/// The parts of a model that is embedded in a binary.
+#[derive(Clone, Copy, Debug)]
+pub struct ModelParts {
+    /// A safetensors (or PyTorch) file.
+    pub weights: &'static [u8],
+    /// `vocab.txt`.
+    pub vocabulary: &'static str,
+    /// `configuration.json`, if there is one.
+    pub configuration_json: Option<&'static str>,
+    /// `config.yaml`, if there is one.
+    pub config_yaml: Option<&'static str>,
+    /// The BERT json, if there is one.
+    pub bert_json: Option<&'static str>,
+}
+
+impl ModelFolder {
+    /// Opens a model folder, or a weight file with `vocab.txt` (and, where present, the other small files) beside it.
+    pub fn open(path: &Path, overrides: &ConfigOverrides) -> Result<Self, CheckpointError> {
+        let (folder, weights) = locate(path)?;
+        let checkpoint = Checkpoint::open(&weights)?;
+        let texts = read_texts(&folder)?;
+        let vocabulary_path = folder.join(VOCABULARY);
+        let Some(vocabulary) = read_text(&vocabulary_path, MAX_VOCABULARY_BYTES)? else {
+            return Err(CheckpointError::NotAModelFolder {
+                path: folder,
+                reason: format!("{VOCABULARY} is missing; it belongs beside {}", weights.display()),
+            });
+        };
+        Self::checked(folder, checkpoint, texts, vocabulary, overrides)
+    }
+
+    /// Opens a model whose files are embedded in the binary.
+    pub fn from_parts(parts: &ModelParts, overrides: &ConfigOverrides) -> Result<Self, CheckpointError> {
+        let checkpoint = Checkpoint::from_static(parts.weights)?;
+        let texts = ConfigTexts {
+            configuration_json: parts.configuration_json.map(str::to_owned),
+            config_yaml: parts.config_yaml.map(str::to_owned),
+            bert_json: parts.bert_json.map(|text| (BERT_JSON.to_owned(), text.to_owned())),
+        };
+        Self::checked("built-in model".into(), checkpoint, texts, parts.vocabulary.to_owned(), overrides)
+    }
+
+    /// A model of known configuration whose weights are in memory or in a file opened already, as after training.
+    pub fn from_checkpoint(
+        config: &ModelConfig,
+        checkpoint: Checkpoint,
+        vocabulary: String,
+    ) -> Result<Self, CheckpointError> {
+        let texts = ConfigTexts::describing(config);
+        Self::checked("model in memory".into(), checkpoint, texts, vocabulary, &ConfigOverrides::default())
+    }
+
+    fn checked(
+        path: PathBuf,
+        checkpoint: Checkpoint,
+        mut texts: ConfigTexts,
+        vocabulary: String,
+        overrides: &ConfigOverrides,
+    ) -> Result<Self, CheckpointError> {
+        let config = ModelConfig::resolve(&checkpoint, &texts, overrides)?;
+        let tokens = vocabulary_size(&vocabulary);
+        if tokens != config.text.vocab_size {
+            return Err(CheckpointError::Contradiction {
+                first: format!("{} with {tokens} tokens", path.join(VOCABULARY).display()),
+                second: format!(
+                    "{} rows of word embeddings in {}",
+                    config.text.vocab_size,
+                    checkpoint.label()
+                ),
+            });
+        }
+        check_tensors(&checkpoint, &config)?;
+        if *overrides != ConfigOverrides::default() {
+            // What is written from this folder must say what was asked for.
+            texts = ConfigTexts::describing(&config);
+        }
+        Ok(Self { path, config, checkpoint, texts, vocabulary })
+    }
+
+    /// The weights.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// Where `vocab.txt` lies. Of an embedded model there is no such file: [`Self::vocabulary`] has its text.
+    pub fn vocab_path(&self) -> PathBuf {
+        self.path.join(VOCABULARY)
+    }
+
+    /// The text of `vocab.txt`, one token a line.
+    pub fn vocabulary(&self) -> &str {
+        &self.vocabulary
+    }
+}
+
+/// The folder and the weight file in it.
+fn locate(path: &Path) -> Result<(PathBuf, PathBuf), CheckpointError> {
+    let io = |source| CheckpointError::Io { action: "open", path: path.to_path_buf(), source };
+    if std::fs::metadata(path).map_err(io)?.is_file() {
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        return Ok((folder.to_path_buf(), path.to_path_buf()));
+    }
+    for name in [SAFETENSORS, PYTORCH] {
+        let weights = path.join(name);
+        if weights.is_file() {
+            return Ok((path.to_path_buf(), weights));
+        }
+    }
+    let mut found: Vec<PathBuf> = std::fs::read_dir(path)
+        .map_err(io)?
+        .filter_map(|entry| entry.ok().map(|e| e.path()))
+        .filter(|p| {
+            let extension = p.extension().and_then(|e| e.to_str()).unwrap_or("");
+            ["safetensors", "bin", "pth", "pt"].contains(&extension) && p.is_file()
+        })
+        .collect();
+    found.sort();
+    match found.as_slice() {
+        [only] => Ok((path.to_path_buf(), only.clone())),
+        [] => Err(CheckpointError::NotAModelFolder {
+            path: path.to_path_buf(),
+            reason: format!("it holds no weights; expected {SAFETENSORS} or {PYTORCH}"),
+        }),
+        many => Err(CheckpointError::NotAModelFolder {
+            path: path.to_path_buf(),
+            reason: format!(
+                "it holds {} weight files and none is called {SAFETENSORS} or {PYTORCH}: name the file itself",
+                many.len()
+            ),
+        }),
+    }
+}
+
+fn read_texts(folder: &Path) -> Result<ConfigTexts, CheckpointError> {
+    let configuration_json = read_text(&folder.join(CONFIGURATION_JSON), MAX_CONFIG_BYTES)?;
+    let config_yaml = read_text(&folder.join(CONFIG_YAML), MAX_CONFIG_BYTES)?;
+    // The research code writes a path here; only the last part counts, so the file cannot lie elsewhere.
+    let named = ConfigTexts::bert_json_name(config_yaml.as_deref())?.unwrap_or_else(|| BERT_JSON.to_owned());
+    let bert_json = match read_text(&folder.join(&named), MAX_CONFIG_BYTES)? {
+        Some(text) => Some((named, text)),
+        None => {
+            read_text(&folder.join(BERT_JSON), MAX_CONFIG_BYTES)?.map(|text| (BERT_JSON.to_owned(), text))
+        }
+    };
+    Ok(ConfigTexts { configuration_json, config_yaml, bert_json })
+}
+
+/// The text of a small file, `None` when there is no such file.
+fn read_text(path: &Path, limit: u64) -> Result<Option<String>, CheckpointError> {
+    let io = |source| CheckpointError::Io { action: "read", path: path.to_path_buf(), source };
+    let config = |reason: String| CheckpointError::Config { file: path.display().to_string(), reason };
+    let metadata = match std::fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(io(e)),
+    };
+    if !metadata.is_file() {
+        return Err(config("expected a file".into()));
+    }
+    if metadata.len() > limit {
+        return Err(config(format!("it has {} bytes, the limit is {limit}", metadata.len())));
+    }
+    let bytes = std::fs::read(path).map_err(io)?;
+    String::from_utf8(bytes).map(Some).map_err(|_| config("it is not UTF-8".into()))
+}
+
+/// Everything that the model needs is there with its shape, and nothing unknown is.
+pub(crate) fn check_tensors(checkpoint: &Checkpoint, config: &ModelConfig) -> Result<(), CheckpointError> {
+    let mut mismatch = Mismatch::default();
+    let mut needed = std::collections::HashSet::new();
+    for (name, shape) in needed_tensors(config) {
+        match checkpoint.shape(&name) {
+            None => mismatch.missing.push(name.clone()),
+            Some(found) if fits(&name, &shape, found) => {}
+            Some(found) => mismatch.wrong_shape.push((name.clone(), shape, found.to_vec())),
+        }
+        needed.insert(name);
+    }
+    let left = checkpoint.names().filter(|name| !needed.contains(*name) && !is_never_needed(config, name));
+    mismatch.unexpected = left.map(str::to_owned).collect();
+    if mismatch.is_empty() {
+        return Ok(());
+    }
+    Err(CheckpointError::Mismatch { file: checkpoint.label().to_owned(), mismatch })
+}
+
+/// Shapes are equal, except that a position table may be that of another picture size.
+fn fits(name: &str, expected: &[usize], found: &[usize]) -> bool {
+    let is_table = name == "visual_encoder.visual.positional_embedding";
+    expected == found
+        || (is_table && found.len() == 2 && found[1] == expected[1] && square_grid(found[0]).is_some())
+}
+
+/// Which tensors [`write_model_folder`] writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keep {
+    /// All of the source, including what the task never reads.
+    #[default]
+    All,
+    /// Those that the model's task reads: half of a captioning checkpoint.
+    Task,
+}
+
+/// How [`write_model_folder`] writes.
+#[derive(Clone, Copy, Debug)]
+pub struct WriteOptions {
+    /// Stored type of the weights: f32, f16 or bf16.
+    pub dtype: Dtype,
+    /// Format of the weight file.
+    pub format: FileFormat,
+    /// Which tensors.
+    pub keep: Keep,
+    /// Whether an existing destination is replaced.
+    pub overwrite: bool,
+}
+
+impl Default for WriteOptions {
+    fn default() -> Self {
+        Self { dtype: Dtype::F32, format: FileFormat::Safetensors, keep: Keep::All, overwrite: false }
+    }
+}
+
+/// Writes a model folder: weights in the chosen format and the small files of `source`. The folder appears whole under
+/// its name or not at all.
+pub fn write_model_folder(
+    dest: &Path,
+    source: &ModelFolder,
+    options: &WriteOptions,
+) -> Result<(), CheckpointError> {
+    let tensors = CheckpointTensors::new(source, options.keep);
+    write_folder(dest, &tensors, &source.texts, &source.vocabulary, options)
+}
+
+/// Writes a model folder from tensors that are not in a checkpoint, such as drawn or trained ones.
+pub fn write_model_folder_of(
+    dest: &Path,
+    config: &ModelConfig,
+    vocabulary: &str,
+    tensors: &(impl TensorReader + ?Sized),
+    options: &WriteOptions,
+) -> Result<(), CheckpointError> {
+    write_folder(dest, tensors, &ConfigTexts::describing(config), vocabulary, options)
+}
+
+fn write_folder(
+    dest: &Path,
+    tensors: &(impl TensorReader + ?Sized),
+    texts: &ConfigTexts,
+    vocabulary: &str,
+    options: &WriteOptions,
+) -> Result<(), CheckpointError> {
+    let io = |source| CheckpointError::Io { action: "write", path: dest.to_path_buf(), source };
+    if dest.symlink_metadata().is_ok() && !options.overwrite {
+        return Err(CheckpointError::Exists { path: dest.to_path_buf() });
+    }
+    let parent = dest.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent).map_err(io)?;
+    let temporary =
+        tempfile::Builder::new().prefix(".mplug-").suffix(".tmp").tempdir_in(parent).map_err(io)?;
+    let folder = temporary.path();
+    let bert_json = texts.bert_json.as_ref().map(|(name, text)| (name.as_str(), text));
+    let small = [
+        (CONFIGURATION_JSON, texts.configuration_json.as_ref()),
+        (CONFIG_YAML, texts.config_yaml.as_ref()),
+        (bert_json.map_or(BERT_JSON, |(name, _)| name), bert_json.map(|(_, text)| text)),
+    ];
+    for (name, text) in small {
+        if let Some(text) = text {
+            std::fs::write(folder.join(name), text).map_err(io)?;
+        }
+    }
+    std::fs::write(folder.join(VOCABULARY), vocabulary).map_err(io)?;
+    match options.format {
+        FileFormat::Safetensors => write_safetensors(&folder.join(SAFETENSORS), tensors, options.dtype)?,
+        FileFormat::Pytorch => write_pytorch(&folder.join(PYTORCH), tensors, options.dtype)?,
+    }
+    move_into_place(temporary, parent, dest)
+}
+
+/// Gives the finished folder its name. An old folder of that name steps aside first and comes back if that fails.
+fn move_into_place(temporary: tempfile::TempDir, parent: &Path, dest: &Path) -> Result<(), CheckpointError> {
+    let io = |source| CheckpointError::Io { action: "write", path: dest.to_path_buf(), source };
+    make_listable(temporary.path()).map_err(io)?;
+    let old = tempfile::Builder::new().prefix(".mplug-old-").tempdir_in(parent).map_err(io)?;
+    let aside = old.path().join("replaced");
+    let had_old = dest.symlink_metadata().is_ok();
+    if had_old {
+        std::fs::rename(dest, &aside).map_err(io)?;
+    }
+    if let Err(e) = std::fs::rename(temporary.path(), dest) {
+        if had_old {
+            // The first error is the one to report; the old folder stays in `old` only if even this fails.
+            std::fs::rename(&aside, dest).map_err(io)?;
+        }
+        return Err(io(e));
+    }
+    // Its content has the final name now: nothing is left to remove.
+    let _moved = temporary.keep();
+    Ok(())
+}
+
+/// Temporary folders are private to their owner; a model folder has ordinary permissions.
+#[cfg(unix)]
+fn make_listable(folder: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))
+}
+
+#[cfg(not(unix))]
+fn make_listable(_: &Path) -> std::io::Result<()> {
+    Ok(())
+}
+
+/// The tensors of an opened model, each tied one once.
+struct CheckpointTensors<'a> {
+    checkpoint: &'a Checkpoint,
+    entries: Vec<TensorEntry>,
+}
+
+impl<'a> CheckpointTensors<'a> {
+    fn new(source: &'a ModelFolder, keep: Keep) -> Self {
+        let checkpoint = &source.checkpoint;
+        let needed: std::collections::HashSet<String> =
+            needed_tensors(&source.config).into_iter().map(|(name, _)| name).collect();
+        let (mut entries, mut first) = (Vec::new(), HashMap::new());
+        for name in checkpoint.names().filter(|name| keep == Keep::All || needed.contains(*name)) {
+            let index = entries.len();
+            let same_as = checkpoint.identity(name).and_then(|id| match first.entry(id) {
+                std::collections::hash_map::Entry::Occupied(earlier) => Some(*earlier.get()),
+                std::collections::hash_map::Entry::Vacant(free) => {
+                    free.insert(index);
+                    None
+                }
+            });
+            entries.push(TensorEntry {
+                name: name.to_owned(),
+                shape: checkpoint.shape(name).unwrap_or_default().to_vec(),
+                is_integer: checkpoint.dtype(name).is_some_and(Dtype::is_integer),
+                same_as: same_as.filter(|_| is_restored(name)),
+            });
+        }
+        Self { checkpoint, entries }
+    }
+}
+
+/// Whether reading a file without this name gives it back: the second names of tied output weights.
+fn is_restored(name: &str) -> bool {
+    name.ends_with(".cls.predictions.decoder.weight") || name.ends_with(".cls.predictions.decoder.bias")
+}
+
+impl TensorReader for CheckpointTensors<'_> {
+    fn entries(&self) -> Vec<TensorEntry> {
+        self.entries.clone()
+    }
+
+    fn read(&self, index: usize) -> Result<Values, CheckpointError> {
+        self.checkpoint.read_values(&self.entries[index].name)
+    }
+}
+
+/// Writes a text file whole or not at all.
+pub fn write_text(path: &Path, text: &str) -> Result<(), CheckpointError> {
+    use std::io::Write;
+    atomically(path, |file| {
+        file.write_all(text.as_bytes()).map_err(|source| CheckpointError::Io {
+            action: "write",
+            path: path.to_path_buf(),
+            source,
+        })
+    })
+}

@@ -1,0 +1,131 @@
+//! The golden model `tiny_large` drawn from its manifest, through every way of storing and opening it.
+
+use std::path::{Path, PathBuf};
+
+use mplug::checkpoint::expected::needed_tensors;
+use mplug::checkpoint::seeded::{Recipe, tensors_from_manifest};
+use mplug::checkpoint::{
+    CheckpointError, Dtype, Keep, ModelFolder, Values, Weights, WriteOptions, key_names, write_model_folder,
+    write_pytorch, write_safetensors,
+};
+use mplug::config::{ConfigOverrides, Language, Task, language};
+
+pub(crate) fn fixture() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/golden/tiny_large")
+}
+
+pub(crate) fn recipe() -> Recipe {
+    let manifest = std::fs::read_to_string(fixture().join("manifest.json")).unwrap();
+    let explicit = std::fs::read(fixture().join("explicit.safetensors")).unwrap();
+    tensors_from_manifest(&manifest, Some(explicit)).unwrap()
+}
+
+/// A model folder with the golden small files and weights written by `write`.
+pub(crate) fn folder(write: impl FnOnce(&Path, &Recipe)) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["configuration.json", "config.yaml", "config_bert.json", "vocab.txt"] {
+        std::fs::copy(fixture().join(name), dir.path().join(name)).unwrap();
+    }
+    write(dir.path(), &recipe());
+    dir
+}
+
+pub(crate) fn golden_folder() -> tempfile::TempDir {
+    folder(|dir, recipe| write_pytorch(&dir.join("pytorch_model.bin"), recipe, Dtype::F32).unwrap())
+}
+
+fn assert_same_values(model: &ModelFolder, recipe: &Recipe, tolerance: f32) {
+    for (index, tensor) in recipe.tensors.iter().enumerate() {
+        let read = model.checkpoint().read_values(&tensor.name).unwrap();
+        match (read, recipe.draw(index)) {
+            (Values::F32(a), Values::F32(b)) => {
+                assert_eq!(a.len(), b.len());
+                let worst = a.iter().zip(&b).map(|(a, b)| (a - b).abs() / b.abs().max(1.0)).fold(0.0, f32::max);
+                assert!(worst <= tolerance, "{}: {worst}", tensor.name);
+            }
+            (a, b) => assert_eq!(a, b, "{}", tensor.name),
+        }
+    }
+}
+
+#[test]
+fn pytorch_and_safetensors_give_back_the_drawn_values() {
+    let as_pytorch = golden_folder();
+    let model = ModelFolder::open(as_pytorch.path(), &ConfigOverrides::default()).unwrap();
+    assert_same_values(&model, &recipe(), 0.0);
+    let as_safetensors = folder(|dir, recipe| {
+        write_safetensors(&dir.join("model.safetensors"), recipe, Dtype::F32).unwrap();
+    });
+    let model = ModelFolder::open(as_safetensors.path(), &ConfigOverrides::default()).unwrap();
+    assert_same_values(&model, &recipe(), 0.0);
+}
+
+#[test]
+fn half_precision_is_within_its_rounding() {
+    for (dtype, tolerance) in [(Dtype::F16, 6e-4), (Dtype::Bf16, 4.5e-3)] {
+        for is_pytorch in [false, true] {
+            let dir = folder(|dir, recipe| {
+                if is_pytorch {
+                    write_pytorch(&dir.join("pytorch_model.bin"), recipe, dtype).unwrap();
+                } else {
+                    write_safetensors(&dir.join("model.safetensors"), recipe, dtype).unwrap();
+                }
+            });
+            let model = ModelFolder::open(dir.path(), &ConfigOverrides::default()).unwrap();
+            assert_same_values(&model, &recipe(), tolerance);
+            assert_eq!(model.checkpoint().dtype("visn_fc.weight"), Some(dtype));
+        }
+    }
+}
+
+#[test]
+fn the_configuration_is_that_of_the_original() {
+    let dir = golden_folder();
+    let model = ModelFolder::open(dir.path(), &ConfigOverrides::default()).unwrap();
+    let config = &model.config;
+    assert_eq!(config.task, Task::ImageCaptioning);
+    assert_eq!((config.vision.image_size, config.vision.patch_size, config.vision.hidden_size), (56, 14, 1024));
+    assert_eq!((config.vision.num_attention_heads, config.vision.num_hidden_layers), (16, 1));
+    assert_eq!((config.text.hidden_size, config.text.num_attention_heads, config.text.vocab_size), (64, 4, 803));
+    assert_eq!((config.text.first_fusion_layer, config.text.fusion_layers), (1, 4));
+    assert_eq!((config.text.connected_stride, config.text.text_encoder_layers, config.text.decoder_layers), (2, 2, 3));
+    assert_eq!((config.generation.num_beams, config.generation.min_new_tokens, config.generation.max_new_tokens), (5, 1, 12));
+    assert!(config.has_visual_projection);
+    assert_eq!(language(model.vocabulary()), Language::Chinese);
+}
+
+#[test]
+fn a_model_reads_every_needed_tensor_and_nothing_unknown_is_left() {
+    let dir = golden_folder();
+    let model = ModelFolder::open(dir.path(), &ConfigOverrides::default()).unwrap();
+    let weights = Weights::new(model.checkpoint());
+    for (name, shape) in needed_tensors(&model.config) {
+        let (place, tail) = name.rsplit_once('.').unwrap();
+        assert_eq!(weights.at(place).tensor(tail, &shape).unwrap().len(), shape.iter().product::<usize>());
+    }
+    weights.finish(|name| key_names::is_never_needed(&model.config, name)).unwrap();
+    // Without the list of superfluous names, the unread ones are reported.
+    let error = weights.finish(|_| false).unwrap_err().to_string();
+    assert!(error.contains("fusion_encoder.encoder.layer.0."), "{error}");
+}
+
+#[test]
+fn converting_keeps_the_values_and_is_never_half_done() {
+    let dir = golden_folder();
+    let model = ModelFolder::open(dir.path(), &ConfigOverrides::default()).unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let dest = out.path().join("converted");
+    write_model_folder(&dest, &model, &WriteOptions::default()).unwrap();
+    let converted = ModelFolder::open(&dest, &ConfigOverrides::default()).unwrap();
+    assert_eq!(converted.config, model.config);
+    assert_same_values(&converted, &recipe(), 0.0);
+    let refused = write_model_folder(&dest, &model, &WriteOptions::default()).unwrap_err();
+    assert!(matches!(refused, CheckpointError::Exists { .. }), "{refused}");
+    let options = WriteOptions { keep: Keep::Task, overwrite: true, ..WriteOptions::default() };
+    write_model_folder(&dest, &model, &options).unwrap();
+    let smaller = ModelFolder::open(&dest, &ConfigOverrides::default()).unwrap();
+    assert_eq!(smaller.config, model.config);
+    assert!(!smaller.checkpoint().has("text_encoder.embeddings.word_embeddings.weight"));
+    let left: Vec<_> = std::fs::read_dir(out.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left, ["converted"], "nothing temporary is left");
+}

@@ -1,0 +1,3 @@
+//! Weight files and model folders: round trips of every format, and files made to do harm.
+
+mod golden;
