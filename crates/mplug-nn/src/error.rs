@@ -25,7 +25,11 @@ pub enum NnError {
         /// The values given.
         found: usize,
     },
-    /// The configuration describes something this crate does not build.
-    #[error("{0}")]
-    Unsupported(String),
+}
+
+impl NnError {
+    /// What `source` says about the parameter `name`.
+    pub(crate) fn source(name: &str, source: impl std::error::Error + Send + Sync + 'static) -> Self {
+        Self::Source { name: name.to_owned(), source: Box::new(source) }
+    }
 }

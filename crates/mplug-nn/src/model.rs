@@ -89,16 +89,12 @@ impl CaptioningModel {
         model
     }
 
-    /// The checkpoint of this model by the original's names: name, shape, values. Tied tensors come under both names.
+    /// The checkpoint of this model by the original's names: name, shape, values. Tied tensors come once, under the name
+    /// of their first use.
     pub fn export(&self) -> Vec<(String, Vec<usize>, Vec<f32>)> {
-        let mut tensors = Vec::new();
-        for parameter in self.parameters() {
-            let values = parameter.to_vec();
-            if let Some(tied) = parameter.tied_name() {
-                tensors.push((tied.to_owned(), parameter.shape().to_vec(), values.clone()));
-            }
-            tensors.push((parameter.name().to_owned(), parameter.shape().to_vec(), values));
-        }
-        tensors
+        let tensor = |parameter: &Parameter| {
+            (parameter.name().to_owned(), parameter.shape().to_vec(), parameter.to_vec())
+        };
+        self.parameters().iter().map(tensor).collect()
     }
 }

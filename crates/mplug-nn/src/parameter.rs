@@ -5,6 +5,7 @@
 //! through a reshape, which copies nothing. Refuses to know what layer a parameter belongs to.
 
 use burn::tensor::{Device, Tensor, TensorData};
+use mplug::checkpoint::Weights;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
@@ -14,7 +15,6 @@ use crate::error::NnError;
 #[derive(Clone, Debug)]
 pub struct Parameter {
     name: String,
-    tied_name: Option<String>,
     shape: Vec<usize>,
     value: Tensor<1>,
 }
@@ -23,11 +23,6 @@ impl Parameter {
     /// The parameter's name in the original's checkpoints.
     pub fn name(&self) -> &str {
         &self.name
-    }
-
-    /// The second name under which checkpoints store the same values, if there is one.
-    pub fn tied_name(&self) -> Option<&str> {
-        self.tied_name.as_deref()
     }
 
     /// The shape in the original's checkpoints.
@@ -155,6 +150,26 @@ pub trait ParameterSource {
     fn has(&self, name: &str) -> bool;
 }
 
+impl ParameterSource for Weights<'_> {
+    fn read(&mut self, name: &str, shape: &[usize], _: Initial) -> Result<Vec<f32>, NnError> {
+        self.tensor(name, shape).map_err(|source| NnError::source(name, source))
+    }
+
+    fn position_embedding(
+        &mut self,
+        name: &str,
+        grid: usize,
+        width: usize,
+        _: Initial,
+    ) -> Result<Vec<f32>, NnError> {
+        Weights::position_embedding(self, name, grid, width).map_err(|source| NnError::source(name, source))
+    }
+
+    fn has(&self, name: &str) -> bool {
+        Weights::has(self, name)
+    }
+}
+
 /// Fresh parameters, drawn from a seed; the values of one parameter depend on the seed and its name alone.
 #[derive(Clone, Copy, Debug)]
 pub struct RandomParameters {
@@ -219,7 +234,7 @@ impl<'a> Reader<'a> {
     ) -> Result<Parameter, NnError> {
         let name = format!("{}{name}", self.prefix);
         let values = self.source.read(&name, shape, initial)?;
-        self.build(name, None, shape, values)
+        self.build(name, shape, values)
     }
 
     /// The parameter `name` at this place, which checkpoints also store as `tied`; where both exist `tied` counts, as
@@ -234,7 +249,7 @@ impl<'a> Reader<'a> {
         let [name, tied] = [name, tied].map(|name| format!("{}{name}", self.prefix));
         let stored = if self.source.has(&tied) { &tied } else { &name };
         let values = self.source.read(stored, shape, initial)?;
-        self.build(name, Some(tied), shape, values)
+        self.build(name, shape, values)
     }
 
     /// The position embeddings of a picture of `grid` by `grid` patches.
@@ -247,13 +262,12 @@ impl<'a> Reader<'a> {
     ) -> Result<Parameter, NnError> {
         let name = format!("{}{name}", self.prefix);
         let values = self.source.position_embedding(&name, grid, width, initial)?;
-        self.build(name, None, &[1 + grid * grid, width], values)
+        self.build(name, &[1 + grid * grid, width], values)
     }
 
     fn build(
         &self,
         name: String,
-        tied_name: Option<String>,
         shape: &[usize],
         values: Vec<f32>,
     ) -> Result<Parameter, NnError> {
@@ -262,6 +276,6 @@ impl<'a> Reader<'a> {
             return Err(NnError::Length { name, shape, expected: len, found: values.len() });
         }
         let value = Tensor::from_data(TensorData::new(values, [len]), self.device).require_grad();
-        Ok(Parameter { name, tied_name, shape, value })
+        Ok(Parameter { name, shape, value })
     }
 }

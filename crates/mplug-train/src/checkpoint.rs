@@ -6,10 +6,10 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Tensor, TensorData};
+use mplug::checkpoint::{WriteOptions, write_model_folder_of};
 use mplug::config::ModelConfig;
 use mplug_nn::CaptioningModel;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
-use serde_json::json;
 
 use crate::average::WeightAverage;
 use crate::error::TrainError;
@@ -67,14 +67,8 @@ impl RunFolder {
         vocabulary: &str,
     ) -> Result<(), TrainError> {
         let folder = self.path.join(name);
-        std::fs::create_dir_all(&folder).map_err(TrainError::file(&folder))?;
-        write_whole(&folder.join("vocab.txt"), vocabulary.as_bytes())?;
-        write_whole(&folder.join("config.yaml"), config_yaml(config).as_bytes())?;
-        write_whole(&folder.join("config_bert.json"), bert_json(config).as_bytes())?;
-        write_whole(&folder.join("configuration.json"), configuration_json().as_bytes())?;
-        let tensors = model.export();
-        let path = folder.join("model.safetensors");
-        write_tensors(&path, tensors.iter().map(|(name, shape, values)| (name.as_str(), shape, values)), None)
+        let options = WriteOptions { overwrite: true, ..WriteOptions::default() };
+        Ok(write_model_folder_of(&folder, config, vocabulary, model.export().as_slice(), &options)?)
     }
 
     /// Writes the state.
@@ -164,64 +158,4 @@ fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
     file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(TrainError::file(path))?;
     file.persist(path).map_err(|error| TrainError::File { path: path.to_owned(), source: error.error })?;
     Ok(())
-}
-
-/// The original's `config.yaml`.
-fn config_yaml(config: &ModelConfig) -> String {
-    let (vision, generation) = (&config.vision, &config.generation);
-    format!(
-        "task: image-captioning\nbert_config: config_bert.json\neos: '[SEP]'\nclip_name: ViT-B-16\n\
-         vision_width: {width}\nclip_vision_width: {width}\nclip_vision_patch_size: {patch}\n\
-         clip_vision_layers: {layers}\nclip_image_resolution: {size}\nimage_res: {size}\ndistill: false\n\
-         min_length: {min}\nmax_length: {max}\nbeam_size: {beams}\n",
-        width = vision.hidden_size,
-        patch = vision.patch_size,
-        layers = vision.num_hidden_layers,
-        size = vision.image_size,
-        min = generation.min_new_tokens,
-        max = generation.max_new_tokens,
-        beams = generation.num_beams,
-    )
-}
-
-/// The BERT json that `config.yaml` names.
-fn bert_json(config: &ModelConfig) -> String {
-    let text = &config.text;
-    let json = json!({
-        "architectures": ["BertForMaskedLM"],
-        "attention_probs_dropout_prob": 0.1,
-        "hidden_act": "gelu",
-        "hidden_dropout_prob": 0.1,
-        "hidden_size": text.hidden_size,
-        "initializer_range": 0.02,
-        "intermediate_size": text.intermediate_size,
-        "layer_norm_eps": 1e-12,
-        "max_position_embeddings": text.max_position_embeddings,
-        "model_type": "bert",
-        "num_attention_heads": text.num_attention_heads,
-        "num_hidden_layers": text.first_fusion_layer + text.fusion_layers,
-        "pad_token_id": 0,
-        "type_vocab_size": text.type_vocab_size,
-        "vocab_size": text.vocab_size,
-        "encoder_width": text.hidden_size,
-        "add_cross_attention": false,
-        "use_cache": false,
-        "gradient_checkpointing": false,
-        "text_encoder_layers": text.text_encoder_layers,
-        "fusion_layers": text.fusion_layers,
-        "text_decode_layers": text.decoder_layers,
-        "stride_layer": text.connected_stride,
-    });
-    format!("{json:#}\n")
-}
-
-/// The original's `configuration.json`.
-fn configuration_json() -> String {
-    let json = json!({
-        "framework": "pytorch",
-        "task": "image-captioning",
-        "model": {"type": "mplug"},
-        "pipeline": {"type": "image-captioning"},
-    });
-    format!("{json:#}\n")
 }

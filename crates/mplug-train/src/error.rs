@@ -47,6 +47,9 @@ pub enum TrainError {
     /// The network cannot be built.
     #[error(transparent)]
     Network(#[from] mplug_nn::NnError),
+    /// A model folder cannot be written.
+    #[error(transparent)]
+    Checkpoint(#[from] mplug::checkpoint::CheckpointError),
     /// The loss is not a number any more.
     #[error("step {step}: the loss is {loss}; lower the learning rate and resume from the last checkpoint")]
     Diverged {

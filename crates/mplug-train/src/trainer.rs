@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use burn::tensor::Device;
-use mplug::config::ModelConfig;
+use mplug::config::{ModelConfig, vocabulary_size};
 use mplug_nn::{CaptioningModel, RandomParameters};
 
 use crate::average::WeightAverage;
@@ -37,7 +37,8 @@ pub fn train(
 ) -> Result<Summary, TrainError> {
     let dataset = match &config.data {
         DataSection::Synth { language, seed, held_out_seed } => {
-            SynthDataset::new([*seed, *held_out_seed], *language, config.model.image_size)
+            let sizes = [config.model.image_size, config.model.max_position_embeddings];
+            SynthDataset::new([*seed, *held_out_seed], *language, sizes)?
         }
     };
     train_on(config, &dataset, resume, progress)
@@ -113,7 +114,7 @@ struct Trainer<'a> {
 impl<'a> Trainer<'a> {
     fn new(config: &'a TrainConfig, dataset: &'a dyn Dataset, resume: bool) -> Result<Self, TrainError> {
         let device = Device::flex();
-        let shape = config.model.model_config(dataset.vocabulary().lines().count());
+        let shape = config.model.model_config(vocabulary_size(dataset.vocabulary()));
         let autodiff = device.clone().autodiff();
         let mut source = RandomParameters { seed: config.seed };
         let mut model = CaptioningModel::new(&shape, &mut source, &autodiff)?;
