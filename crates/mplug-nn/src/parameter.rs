@@ -275,7 +275,8 @@ impl<'a> Reader<'a> {
         if values.len() != len {
             return Err(NnError::Length { name, shape, expected: len, found: values.len() });
         }
-        let value = Tensor::from_data(TensorData::new(values, [len]), self.device).require_grad();
+        let value = Tensor::from_data(TensorData::new(values, [len]), self.device);
+        let value = if self.device.is_autodiff() { value.require_grad() } else { value };
         Ok(Parameter { name, shape, value })
     }
 }

@@ -7,6 +7,11 @@ use crate::common::{Golden, assert_close};
 /// Share of the standard deviation within which our numbers must be.
 const TOLERANCE: f32 = 1e-4;
 
+/// Where only the last pictures' numbers are kept in the fixture, the last of ours.
+fn last<'a>(ours: &'a [f32], theirs: &[f32]) -> &'a [f32] {
+    &ours[ours.len() - theirs.len()..]
+}
+
 fn check(name: &str) {
     let golden = Golden::open(name);
     // With and without gradients different code runs: both must give the original's numbers.
@@ -15,9 +20,11 @@ fn check(name: &str) {
         let visual = model.visual_encoder.forward(golden.pixels(&device));
         let image = model.visual_encoder.project(visual.clone(), 0.0);
         let host = |tensor: Tensor<3>| tensor.try_into_vec_as::<f32>().expect("f32");
-        assert_close("visual_out", &host(visual), &golden.numbers("visual_out").0, TOLERANCE);
+        let (ours, theirs) = (host(visual), golden.numbers("visual_out").0);
+        assert_close("visual_out", last(&ours, &theirs), &theirs, TOLERANCE);
         if golden.config.has_visual_projection {
-            assert_close("image_embeds", &host(image.clone()), &golden.numbers("image_embeds").0, TOLERANCE);
+            let (ours, theirs) = (host(image.clone()), golden.numbers("image_embeds").0);
+            assert_close("image_embeds", last(&ours, &theirs), &theirs, TOLERANCE);
         }
         let (ids, shape) = golden.numbers("prefix.ids");
         let shape = [shape[0], shape[1]];
