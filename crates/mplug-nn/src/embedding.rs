@@ -1,0 +1,45 @@
+//! BERT's embeddings: word + position + token type 0, normalised (SPEC 1.3). Knows no tokens' meaning.
+
+use burn::tensor::{Int, Tensor, module::embedding};
+use mplug::config::TextConfig;
+
+use crate::dropout::dropout;
+use crate::error::NnError;
+use crate::layer_norm::LayerNorm;
+use crate::parameter::{Initial, Parameter, Reader, has_parameters};
+
+/// Word, position and token type embeddings with their norm. The word table belongs to the decoder, which shares it
+/// with its head.
+#[derive(Clone, Debug)]
+pub(crate) struct Embeddings {
+    position_embeddings: Parameter,
+    token_type_embeddings: Parameter,
+    layer_norm: LayerNorm,
+}
+
+has_parameters!(Embeddings: position_embeddings, token_type_embeddings, layer_norm);
+
+impl Embeddings {
+    /// Reads the tables below `at`.
+    pub(crate) fn new(mut at: Reader<'_>, config: &TextConfig, std: f32) -> Result<Self, NnError> {
+        let (width, initial) = (config.hidden_size, Initial::Normal(std));
+        let positions = [config.max_position_embeddings, width];
+        let types = [config.type_vocab_size, width];
+        Ok(Self {
+            position_embeddings: at.parameter("position_embeddings.weight", &positions, initial)?,
+            token_type_embeddings: at.parameter("token_type_embeddings.weight", &types, initial)?,
+            layer_norm: LayerNorm::new(at.at("LayerNorm"), width, f64::from(config.layer_norm_eps))?,
+        })
+    }
+
+    /// `input_ids` `(batch, len)`, table `(vocab, width)` -> `(batch · len, width)`.
+    pub(crate) fn forward(&self, input_ids: Tensor<2, Int>, words: Tensor<2>, dropout_rate: f32) -> Tensor<2> {
+        let [batch, len] = input_ids.dims();
+        let words = embedding(words, input_ids); // (batch, len, width)
+        let width = words.dims()[2];
+        let places = self.position_embeddings.matrix().narrow(0, 0, len)
+            + self.token_type_embeddings.matrix().narrow(0, 0, 1); // (len, width)
+        let sum = (words + places.unsqueeze::<3>()).reshape([batch * len, width]);
+        dropout(self.layer_norm.forward(sum), dropout_rate)
+    }
+}

@@ -1,0 +1,37 @@
+//! The running average of the weights over the last steps, which captions better than the last step's weights. Knows no
+//! optimizer.
+
+use burn::tensor::{Tensor, TensorData};
+use mplug_nn::CaptioningModel;
+
+/// Averages of all parameters, in the model's order.
+#[derive(Clone, Debug)]
+pub struct WeightAverage {
+    /// The averages.
+    pub values: Vec<Vec<f32>>,
+    decay: f64,
+}
+
+impl WeightAverage {
+    /// Starts at the model's weights.
+    pub fn new(model: &CaptioningModel, decay: f64) -> Self {
+        Self { values: model.parameters().iter().map(mplug_nn::parameter::Parameter::to_vec).collect(), decay }
+    }
+
+    /// The averages to be moved after `step` (from 0), each with its decay. Early steps weigh more, so that the fresh
+    /// weights are soon forgotten.
+    pub fn advance(&mut self, step: u64) -> Vec<Option<(&mut [f32], f32)>> {
+        let decay = self.decay.min((1.0 + step as f64) / (10.0 + step as f64)) as f32;
+        self.values.iter_mut().map(|values| Some((values.as_mut_slice(), decay))).collect()
+    }
+
+    /// The model with the averaged weights, without gradients.
+    pub fn model(&self, model: &CaptioningModel) -> CaptioningModel {
+        let mut averaged = model.clone();
+        for (parameter, average) in averaged.parameters_mut().into_iter().zip(&self.values) {
+            let data = TensorData::new(average.clone(), [average.len()]);
+            parameter.update(|value| Tensor::from_data(data, &value.device()));
+        }
+        averaged.without_autodiff()
+    }
+}

@@ -1,0 +1,55 @@
+//! Examples by number: a picture's pixels and its caption's token ids. A dataset is a pure function of the split and the
+//! number, so that any thread can make any example and a resumed run sees what it would have seen. Knows no batches.
+
+mod synth;
+
+pub use synth::SynthDataset;
+
+use crate::error::TrainError;
+
+/// Which part of a dataset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Split {
+    /// To learn from.
+    Train,
+    /// To evaluate on; never learned from.
+    HeldOut,
+}
+
+/// A picture and its caption as the network takes them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Example {
+    /// Normalised pixels `(3, size, size)`.
+    pub pixel_values: Vec<f32>,
+    /// The caption: start token, tokens, end token.
+    pub input_ids: Vec<u32>,
+}
+
+/// A source of examples.
+pub trait Dataset: Sync {
+    /// The example `index` of `split`; the same whenever it is asked for.
+    fn example(&self, split: Split, index: u64) -> Result<Example, TrainError>;
+
+    /// The vocabulary file's text, one token a line.
+    fn vocabulary(&self) -> &str;
+
+    /// The ids of padding, start and end.
+    fn special_ids(&self) -> SpecialIds;
+
+    /// The text of token ids.
+    fn decode(&self, ids: &[u32]) -> String;
+
+    /// Whether `caption` is true of the held-out picture `index`, if the dataset can tell.
+    fn judge(&self, index: u64, caption: &str) -> Option<bool>;
+}
+
+/// Token ids that the trainer must know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpecialIds {
+    /// Fills short captions.
+    pub pad: u32,
+    /// Starts a caption.
+    pub start: u32,
+    /// Ends a caption.
+    pub end: u32,
+}

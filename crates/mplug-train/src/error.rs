@@ -1,0 +1,74 @@
+//! What can go wrong in training. Every message names the file or field, what was expected, and what was found.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// Errors of training.
+#[derive(Debug, Error)]
+pub enum TrainError {
+    /// The recipe cannot be read or has an unknown or malformed field.
+    #[error("recipe: {0}")]
+    Recipe(String),
+    /// A field of the recipe has a value that makes no sense.
+    #[error("recipe: {field}: expected {expected}, found {found}")]
+    Value {
+        /// The field, with its table.
+        field: &'static str,
+        /// What would be right.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// A file or folder cannot be read or written.
+    #[error("{path}: {source}", path = path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A file of a run folder does not hold what it should.
+    #[error("{path}: {problem}", path = path.display())]
+    Content {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and what to do.
+        problem: String,
+    },
+    /// An example cannot be made.
+    #[error("example {index}: {problem}")]
+    Example {
+        /// Its number in the dataset.
+        index: u64,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The network cannot be built.
+    #[error(transparent)]
+    Network(#[from] mplug_nn::NnError),
+    /// A model folder cannot be written.
+    #[error(transparent)]
+    Checkpoint(#[from] mplug::checkpoint::CheckpointError),
+    /// The loss is not a number any more.
+    #[error("step {step}: the loss is {loss}; lower the learning rate and resume from the last checkpoint")]
+    Diverged {
+        /// The step.
+        step: u64,
+        /// The loss.
+        loss: f32,
+    },
+}
+
+impl TrainError {
+    /// An error of the file system at `path`.
+    pub(crate) fn file(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::File { path, source }
+    }
+
+    /// A file at `path` that holds something unusable.
+    pub(crate) fn content(path: impl Into<PathBuf>, problem: impl std::fmt::Display) -> Self {
+        Self::Content { path: path.into(), problem: problem.to_string() }
+    }
+}

@@ -1,0 +1,7 @@
+//! Tests of training: the original's losses and gradients, learning and resuming on a toy dataset, recipes.
+
+#[path = "../../../mplug-nn/tests/it/common.rs"]
+mod common;
+mod golden;
+mod recipe;
+mod toy;

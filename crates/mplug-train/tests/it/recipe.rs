@@ -1,0 +1,43 @@
+//! Recipes: the shipped one is good; unknown keys and senseless values are errors that name the field.
+
+use mplug_train::TrainConfig;
+
+const DEMO: &str = include_str!("../../../../configs/demo.toml");
+
+fn with(key: &str, value: &str) -> Result<TrainConfig, String> {
+    let overrides = [(key.to_owned(), value.to_owned())];
+    TrainConfig::from_toml(DEMO, &overrides).map_err(|error| error.to_string())
+}
+
+#[test]
+fn the_demo_recipe_reads_and_survives_writing() {
+    let config = TrainConfig::from_toml(DEMO, &[]).expect("the shipped recipe is good");
+    let again = TrainConfig::from_toml(&config.to_toml(), &[]).expect("what we write we read");
+    assert_eq!(config, again);
+}
+
+#[test]
+fn overrides_set_numbers_and_text() {
+    assert_eq!(with("run.steps", "7").expect("a number").run.steps, 7);
+    assert_eq!(with("output", "some/where").expect("text").output.to_str(), Some("some/where"));
+    assert_eq!(with("optimizer.vision_learning_rate", "1e-4").expect("new").optimizer.vision_learning_rate, Some(1e-4));
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    for (key, value, word) in [
+        ("run.stepz", "7", "stepz"),
+        ("model.image_size", "97", "model.image_size"),
+        ("model.vision_width", "100", "model.vision_width"),
+        ("model.text_heads", "0", "model.text_width"),
+        ("run.threads", "0", "run.threads"),
+        ("optimizer.learning_rate", "-1.0", "optimizer.learning_rate"),
+        ("optimizer.learning_rate", "nan", "optimizer.learning_rate"),
+        ("optimizer.betas", "[0.9, 1.5]", "optimizer.betas"),
+        ("output.deeper", "1", "output"),
+        ("data.kind", "nonsense", "nonsense"),
+    ] {
+        let message = with(key, value).expect_err(key);
+        assert!(message.contains(word), "{key} = {value}: {message}");
+    }
+}

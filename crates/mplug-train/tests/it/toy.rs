@@ -1,0 +1,156 @@
+//! Learning and resuming on pictures of one colour, whose caption is the colour's token.
+
+use std::path::Path;
+
+use mplug_train::dataset::{Dataset, Example, SpecialIds, Split};
+use mplug_train::{Progress, TrainConfig, TrainError, train_on};
+
+/// Eight colours; the caption is `[CLS] colour colour [SEP]`.
+struct Colours;
+
+impl Dataset for Colours {
+    fn example(&self, split: Split, index: u64) -> Result<Example, TrainError> {
+        let colour = (index * 5 + u64::from(split == Split::HeldOut)) % 8;
+        let pixel_values = (0..3)
+            .flat_map(|channel| vec![if colour >> channel & 1 == 1 { 1.5 } else { -1.5 }; 32 * 32])
+            .collect();
+        let token = 4 + colour as u32;
+        Ok(Example { pixel_values, input_ids: vec![1, token, token, 2] })
+    }
+
+    fn vocabulary(&self) -> &'static str {
+        "[PAD]\n[CLS]\n[SEP]\n[UNK]\na\nb\nc\nd\ne\nf\ng\nh\n"
+    }
+
+    fn special_ids(&self) -> SpecialIds {
+        SpecialIds { pad: 0, start: 1, end: 2 }
+    }
+
+    fn decode(&self, ids: &[u32]) -> String {
+        ids.iter().map(|id| format!("{id} ")).collect()
+    }
+
+    fn judge(&self, index: u64, caption: &str) -> Option<bool> {
+        let colour = 4 + (index * 5 + 1) % 8;
+        Some(caption == format!("{colour} {colour} "))
+    }
+}
+
+fn recipe(output: &Path, steps: u64) -> TrainConfig {
+    let text = r#"
+        seed = 3
+        [model]
+        image_size = 32
+        patch_size = 16
+        vision_width = 64
+        vision_layers = 1
+        text_width = 32
+        text_heads = 2
+        text_intermediate = 64
+        decoder_layers = 1
+        max_position_embeddings = 8
+        [data]
+        kind = "synth"
+        language = "zh"
+        seed = 1
+        held_out_seed = 2
+        [run]
+        steps = 1
+        batch_size = 8
+        micro_batch_size = 2
+        threads = 2
+        data_threads = 2
+        log_every = 10
+        checkpoint_every = 20
+        [optimizer]
+        learning_rate = 3e-3
+        weight_decay = 0.01
+        clip_norm = 1.0
+        average_decay = 0.9
+        [schedule]
+        warmup_steps = 10
+        min_ratio = 0.1
+        [evaluation]
+        every = 20
+        pictures = 8
+    "#;
+    let output = toml::Value::String(output.to_str().expect("utf-8").to_owned()).to_string();
+    let text = format!("output = {output}\n{text}");
+    TrainConfig::from_toml(&text, &[("run.steps".to_owned(), steps.to_string())]).expect("a good recipe")
+}
+
+fn run(config: &TrainConfig, resume: bool) -> (Vec<Progress>, Result<(), TrainError>) {
+    let mut events = Vec::new();
+    let result = train_on(config, &Colours, resume, &mut |event| events.push(event.clone()));
+    (events, result.map(|_| ()))
+}
+
+#[test]
+fn a_small_model_learns_to_name_colours() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (events, result) = run(&recipe(folder.path(), 120), false);
+    result.expect("the run ends well");
+    let truths: Vec<f64> = events
+        .iter()
+        .filter_map(|event| match event {
+            Progress::Evaluated { truth, .. } => *truth,
+            _ => None,
+        })
+        .collect();
+    assert_eq!(truths.last(), Some(&1.0), "{truths:?}");
+    let lines = std::fs::read_to_string(folder.path().join("log.jsonl")).expect("a log");
+    assert_eq!(lines.lines().count(), events.len());
+    let model = mplug::checkpoint::ModelFolder::open(&folder.path().join("best"), &Default::default());
+    let model = model.expect("the engine's loader reads what training wrote");
+    assert_eq!(model.config.vision.patch_size, 16);
+    assert_eq!(model.config.text.num_attention_heads, 2);
+    assert_eq!(model.config.generation.max_new_tokens, 7);
+    assert!(model.config.has_visual_projection);
+}
+
+#[test]
+fn a_resumed_run_ends_with_the_same_weights() {
+    let folders = [(); 2].map(|()| tempfile::tempdir().expect("a temporary folder"));
+    let [whole, parts] = [0, 1].map(|i| recipe(folders[i].path(), 40));
+    run(&whole, false).1.expect("the run ends well");
+    // A data set that fails after 27 batches stands in for a killed run; the last checkpoint is at step 20.
+    let mut events = Vec::new();
+    let failed = train_on(&parts, &FailingAfter(27 * 8), false, &mut |event| events.push(event.clone()));
+    assert!(matches!(failed, Err(TrainError::Example { .. })), "{failed:?}");
+    let refused = run(&parts, false).1.expect_err("a folder with a run in it needs resume").to_string();
+    assert!(refused.contains("resume"), "{refused}");
+    let (events, result) = run(&parts, true);
+    result.expect("the rest ends well");
+    assert!(matches!(events[0], Progress::Started { step: 20, steps: 40, .. }), "{:?}", events[0]);
+    let read = |i: usize| std::fs::read(folders[i].path().join("state.safetensors")).expect("a state");
+    assert!(read(0) == read(1), "the states differ");
+    let read = |i: usize| std::fs::read(folders[i].path().join("last/model.safetensors")).expect("a model");
+    assert!(read(0) == read(1), "the models differ");
+}
+
+struct FailingAfter(u64);
+
+impl Dataset for FailingAfter {
+    fn example(&self, split: Split, index: u64) -> Result<Example, TrainError> {
+        if split == Split::Train && index >= self.0 {
+            return Err(TrainError::Example { index, problem: "cut off".to_owned() });
+        }
+        Colours.example(split, index)
+    }
+
+    fn vocabulary(&self) -> &'static str {
+        Colours.vocabulary()
+    }
+
+    fn special_ids(&self) -> SpecialIds {
+        Colours.special_ids()
+    }
+
+    fn decode(&self, ids: &[u32]) -> String {
+        Colours.decode(ids)
+    }
+
+    fn judge(&self, index: u64, caption: &str) -> Option<bool> {
+        Colours.judge(index, caption)
+    }
+}
