@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use image::{RgbImage, imageops};
-use mplug_data::synth::{EVAL_SEED, draw, draw_at};
+use mplug_data::synth::{EVAL_SEED, demo_vocabulary, draw, draw_at};
 
 /// Usage: contact_sheet OUT.png SIDE COLUMNS ROWS [FIRST]
 fn main() {
@@ -22,6 +22,7 @@ fn main() {
     if let Some(path) = arguments.first() {
         sheet.save(path).expect("the sheet can be written");
     }
+    println!("vocabulary:   {} tokens", demo_vocabulary().lines().count());
     let start = Instant::now();
     (0..500).for_each(|i| drop(draw(3, i)));
     println!("natural size: {:.3} ms a picture", start.elapsed().as_secs_f64() * 2.0);

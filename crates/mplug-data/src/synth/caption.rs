@@ -30,9 +30,15 @@ fn relation_zh(a: &str, relation: Relation, b: &str) -> Vec<String> {
     if relation == Relation::Beside {
         captions.push(format!("{b}{here}有{a}"));
     } else {
-        captions.push(format!("{here}是{a}，{there}是{b}"));
+        let ((first, a), (second, b)) = in_reading_order((relation, a), (relation.reversed(), b));
+        captions.push(format!("{}是{a}，{}是{b}", first.zh(), second.zh()));
     }
     captions
+}
+
+/// Left before right, above before below.
+fn in_reading_order<T>(a: (Relation, T), b: (Relation, T)) -> ((Relation, T), (Relation, T)) {
+    if matches!(a.0, Relation::RightOf | Relation::Below) { (b, a) } else { (a, b) }
 }
 
 /// "两棵绿色的树"
@@ -57,8 +63,8 @@ pub fn captions_en(scene: &Scene) -> Vec<String> {
                 format!("there {} {a} {here} {b}", verbs[0]),
             ];
             if relation != Relation::Beside {
-                let (first, second) = (relation.spot_en(), relation.reversed().spot_en());
-                captions.push(format!("{a} {first} and {b} {second}"));
+                let ((first, a), (second, b)) = in_reading_order((relation, a), (relation.reversed(), b));
+                captions.push(format!("{a} {} and {b} {}", first.spot_en(), second.spot_en()));
             }
             captions
         }

@@ -98,8 +98,20 @@ fn relations(choices: &mut Choices, width: u32, height: u32) -> Option<Scene> {
 }
 
 fn places(choices: &mut Choices, width: u32, height: u32) -> Option<Scene> {
-    let place = choices.pick(&Place::ALL);
-    let kind = choices.pick(inhabitants(place));
+    // The kind before the place, so that flowers are as frequent as cats.
+    let kind = choices.pick(&[
+        Kind::House,
+        Kind::Tree,
+        Kind::Boat,
+        Kind::Person,
+        Kind::Car,
+        Kind::Flower,
+        Kind::Cat,
+        Kind::Dog,
+        Kind::Fish,
+        Kind::Fish,
+    ]);
+    let place = home(choices, kind);
     let background = place_background(choices, place);
     let (kind, colour) = dressed(choices, kind, place)?;
     let count = choices.pick(&[1, 1, 2, 2, 3]);
@@ -115,8 +127,9 @@ fn places(choices: &mut Choices, width: u32, height: u32) -> Option<Scene> {
 }
 
 fn beside(choices: &mut Choices, width: u32, height: u32) -> Option<Scene> {
-    let place = choices.pick(&[Place::Grass, Place::Snow, Place::Night, Place::Beach, Place::Street]);
-    let first = choices.pick(inhabitants(place));
+    let first =
+        choices.pick(&[Kind::House, Kind::Tree, Kind::Person, Kind::Car, Kind::Flower, Kind::Cat, Kind::Dog]);
+    let place = home(choices, first);
     let second = choices.pick(inhabitants(place));
     if first == second {
         return None;
@@ -141,14 +154,23 @@ fn beside(choices: &mut Choices, width: u32, height: u32) -> Option<Scene> {
 }
 
 fn above(choices: &mut Choices, width: u32, height: u32) -> Option<Scene> {
-    let place =
-        choices.pick(&[Place::Grass, Place::Sea, Place::Snow, Place::Night, Place::Beach, Place::Street]);
+    let lower = choices.pick(&[
+        Kind::House,
+        Kind::Tree,
+        Kind::Boat,
+        Kind::Boat,
+        Kind::Person,
+        Kind::Car,
+        Kind::Flower,
+        Kind::Cat,
+        Kind::Dog,
+    ]);
+    let place = if lower != Kind::Boat && choices.chance(30) { Place::Night } else { home(choices, lower) };
     let upper = choices.pick(if place == Place::Night {
         &[Kind::Moon, Kind::Moon, Kind::Bird]
     } else {
         &[Kind::Sun, Kind::Bird, Kind::Bird]
     });
-    let lower = choices.pick(inhabitants(place));
     let background = place_background(choices, place);
     let upper = dressed(choices, upper, place)?;
     let lower = dressed(choices, lower, place)?;
@@ -215,6 +237,12 @@ fn inhabitants(place: Place) -> &'static [Kind] {
         Place::Beach => &[Person, Dog, Cat, Car, House],
         Place::Street => &[Car, Person, Dog, Cat, Tree],
     }
+}
+
+/// A place where `kind` may be.
+fn home(choices: &mut Choices, kind: Kind) -> Place {
+    let homes: Vec<Place> = Place::ALL.into_iter().filter(|p| inhabitants(*p).contains(&kind)).collect();
+    choices.pick(&homes)
 }
 
 /// Least and greatest size of a single ground object in a scene of two.

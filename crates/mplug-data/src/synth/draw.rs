@@ -92,11 +92,11 @@ fn draw_background(canvas: &mut Canvas, choices: &mut Choices, scene: &Scene) ->
     let mut pen = canvas.pen(Transform::from_scale(width, height));
     let (tint, amplitude) = match scene.background {
         Background::Plain { rgb } => {
-            pen.rect(0.0, 0.0, 1.0, 1.0, rgb);
+            pen.gradient(0.0, 1.0, rgb, rgb);
             (rgb, 0)
         }
         Background::Noise { rgb, amplitude } => {
-            pen.rect(0.0, 0.0, 1.0, 1.0, rgb);
+            pen.gradient(0.0, 1.0, rgb, rgb);
             (rgb, amplitude)
         }
         Background::Gradient { top, bottom } => {
@@ -138,7 +138,7 @@ fn draw_place(pen: &mut Pen<'_>, choices: &mut Choices, place: Place, horizon: f
     }
     let lift = if place == Place::Night { 10 } else { 12 };
     pen.gradient(0.0, horizon, shifted(sky, -lift), shifted(sky, lift));
-    pen.rect(0.0, horizon, 1.0, 1.0 - horizon, ground);
+    pen.gradient(horizon, 1.0, ground, ground);
     match place {
         Place::Grass => draw_marks(pen, choices, horizon, shifted(ground, -26), Mark::Blade),
         Place::Sea => {
@@ -302,14 +302,17 @@ impl Pen<'_> {
         }
     }
 
-    /// Bands from `y0` to `y1` over the whole width, from one colour to another.
+    /// Paints all rows from fraction `y0` of the picture's height to `y1`, from one colour to another.
     fn gradient(&mut self, y0: f32, y1: f32, top: Rgb, bottom: Rgb) {
-        const BANDS: usize = 48;
-        for band in 0..BANDS {
-            let t = band as f32 / (BANDS - 1) as f32;
-            let rgb = [0, 1, 2].map(|i| (f32::from(top[i]) * (1.0 - t) + f32::from(bottom[i]) * t) as u8);
-            let from = y0 + (y1 - y0) * band as f32 / BANDS as f32;
-            self.rect(0.0, from, 1.0, y1 - from, rgb);
+        let (width, height) = (self.pixmap.width() as usize, self.pixmap.height() as f32);
+        let rows = self.pixmap.data_mut().chunks_exact_mut(4 * width);
+        for (y, row) in rows.enumerate() {
+            let t = ((y as f32 + 0.5) / height - y0) / (y1 - y0);
+            if (0.0..=1.0).contains(&t) {
+                let [r, g, b] =
+                    [0, 1, 2].map(|i| (f32::from(top[i]) * (1.0 - t) + f32::from(bottom[i]) * t + 0.5) as u8);
+                row.chunks_exact_mut(4).for_each(|pixel| pixel.copy_from_slice(&[r, g, b, 255]));
+            }
         }
     }
 }

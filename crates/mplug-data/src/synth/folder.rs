@@ -104,7 +104,7 @@ fn encode(image: &RgbImage, jpeg_quality: Option<u8>) -> Result<Vec<u8>, image::
     let mut bytes = std::io::Cursor::new(Vec::new());
     match jpeg_quality {
         Some(quality) => {
-            image.write_with_encoder(JpegEncoder::new_with_quality(&mut bytes, quality.clamp(1, 100)))?
+            image.write_with_encoder(JpegEncoder::new_with_quality(&mut bytes, quality.clamp(1, 100)))?;
         }
         None => image.write_to(&mut bytes, ImageFormat::Png)?,
     }

@@ -6,7 +6,7 @@
 use tiny_skia::PathBuilder;
 
 use super::draw::{Pen, shifted};
-use super::scene::{Kind, Object, Rgb};
+use super::scene::{Colour, Kind, Object, Rgb};
 
 const DARK: Rgb = [40, 36, 40];
 const SKIN: Rgb = [240, 200, 166];
@@ -15,7 +15,7 @@ const GLASS: Rgb = [196, 224, 238];
 
 /// Draws one object. `jitter` moves its colour a little, `variant` picks details that captions never name.
 pub(super) fn draw_object(pen: &mut Pen<'_>, object: &Object, jitter: [i16; 3], variant: u32) {
-    let named = object.colour.map_or([128; 3], |c| c.rgb());
+    let named = object.colour.map_or([128; 3], Colour::rgb);
     let rgb = [0, 1, 2].map(|i| (i16::from(named[i]) + jitter[i]).clamp(0, 255) as u8);
     match object.kind {
         Kind::Circle => pen.ellipse(0.0, 0.0, 0.46, 0.46, rgb),
@@ -88,7 +88,7 @@ fn house(pen: &mut Pen<'_>, rgb: Rgb) {
 fn tree(pen: &mut Pen<'_>, rgb: Rgb, variant: u32) {
     pen.rect(-0.06, 0.05, 0.12, 0.45, WOOD);
     // Firs are green only.
-    let is_broad = variant % 2 == 0 || rgb[0] > rgb[1];
+    let is_broad = variant.is_multiple_of(2) || rgb[0] > rgb[1];
     if is_broad {
         pen.ellipse(-0.15, -0.06, 0.21, 0.20, shade(rgb));
         pen.ellipse(0.15, -0.06, 0.21, 0.20, shade(rgb));
@@ -140,7 +140,7 @@ fn person(pen: &mut Pen<'_>, variant: u32) {
     const SHIRTS: [Rgb; 4] = [[96, 132, 168], [168, 108, 100], [120, 148, 110], [150, 126, 160]];
     let shirt = SHIRTS[variant as usize % SHIRTS.len()];
     for x in [-0.07, 0.07] {
-        pen.line(&[(x, 0.12), (x * 1.4, 0.44)], 0.10, [58, 62, 84]);
+        pen.line(&[(x, 0.12), (x * 1.4, 0.44)], 0.10, [84, 92, 134]);
     }
     pen.line(&[(-0.11, -0.12), (-0.21, 0.12)], 0.07, SKIN);
     pen.line(&[(0.11, -0.12), (0.21, 0.12)], 0.07, SKIN);
@@ -183,7 +183,7 @@ fn cat(pen: &mut Pen<'_>, rgb: Rgb) {
     let line = ink(rgb);
     let mut tail = PathBuilder::new();
     tail.move_to(0.16, 0.40);
-    tail.cubic_to(0.42, 0.42, 0.40, 0.16, 0.33, 0.06);
+    tail.cubic_to(0.39, 0.42, 0.37, 0.16, 0.31, 0.06);
     pen.stroke(tail.finish(), 0.08, shade(rgb));
     pen.ellipse(0.0, 0.24, 0.22, 0.24, rgb);
     for (inner, outer, tip) in [(-0.05, -0.28, -0.25), (0.05, 0.28, 0.25)] {
@@ -204,12 +204,8 @@ fn cat(pen: &mut Pen<'_>, rgb: Rgb) {
 fn dog(pen: &mut Pen<'_>) {
     let (coat, dark): (Rgb, Rgb) = ([176, 120, 70], [108, 68, 38]);
     pen.line(&[(-0.32, -0.04), (-0.46, -0.26)], 0.07, coat);
-    for x in [-0.30, -0.19, 0.10, 0.20] {
-        pen.line(
-            &[(x, 0.10), (x, 0.36)],
-            0.08,
-            if x == -0.19 || x == 0.10 { shifted(coat, -24) } else { coat },
-        );
+    for (x, leg) in [(-0.19, shifted(coat, -24)), (0.10, shifted(coat, -24)), (-0.30, coat), (0.20, coat)] {
+        pen.line(&[(x, 0.10), (x, 0.36)], 0.08, leg);
     }
     pen.ellipse(-0.04, 0.05, 0.33, 0.15, coat);
     pen.polygon(&[(0.08, 0.02), (0.16, -0.24), (0.34, -0.18), (0.27, 0.10)], coat);

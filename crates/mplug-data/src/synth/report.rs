@@ -64,7 +64,7 @@ pub struct FamilyTruth {
 }
 
 impl FamilyTruth {
-    fn add(&mut self, verdict: &Verdict) {
+    fn add(&mut self, verdict: Verdict) {
         self.fully_true.add(Some(verdict.is_true()));
         self.understood.add(Some(verdict.understood));
         self.complete.add(verdict.understood.then_some(verdict.complete));
@@ -88,7 +88,7 @@ pub struct TruthReport {
 
 impl TruthReport {
     /// Adds one picture's verdict.
-    pub fn add(&mut self, family: Family, verdict: &Verdict) {
+    pub fn add(&mut self, family: Family, verdict: Verdict) {
         self.all.add(verdict);
         self.families.entry(family).or_default().add(verdict);
     }
@@ -103,9 +103,9 @@ mod tests {
         let right = Verdict { understood: true, complete: true, kind: Some(true), ..Verdict::default() };
         let wrong = Verdict { colour: Some(false), ..right };
         let mut report = TruthReport::default();
-        report.add(Family::Counts, &right);
-        report.add(Family::Counts, &wrong);
-        report.add(Family::Above, &Verdict::default());
+        report.add(Family::Counts, right);
+        report.add(Family::Counts, wrong);
+        report.add(Family::Above, Verdict::default());
         let json = serde_json::to_value(&report).expect("plain data");
         assert_eq!(json["all"]["fully_true"]["judged"], 3);
         assert_eq!(json["all"]["kind"]["share"], 1.0);

@@ -293,3 +293,68 @@ impl ManifestEntry {
         }
     }
 }
+
+/// The text of a `vocab.txt` of `len` tokens laid out like bert-base-chinese's: `[PAD]` first, the other special tokens
+/// from 100 on, then printable ASCII and its continuations, then Chinese characters, then filler.
+pub fn synthetic_vocabulary(len: usize) -> String {
+    let special = ["[UNK]", "[CLS]", "[SEP]", "[MASK]"].map(str::to_owned);
+    let unused = (1..100).map(|i| format!("[unused{i}]"));
+    let ascii = (b'!'..=b'~').filter(|b| !b.is_ascii_uppercase()).map(char::from);
+    let tokens = std::iter::once("[PAD]".to_owned())
+        .chain(unused)
+        .chain(special)
+        .chain(ascii.clone().map(String::from))
+        .chain(ascii.filter(char::is_ascii_alphanumeric).map(|c| format!("##{c}")))
+        .chain(('\u{4e00}'..='\u{9fa5}').map(String::from))
+        .chain((100..).map(|i| format!("[unused{i}]")));
+    let mut text = String::new();
+    for token in tokens.take(len) {
+        text.push_str(&token);
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Task;
+
+    /// Computed with the formula's reference implementation in Python (numpy), seed 20221122, amplitude 1, mean 0.
+    #[test]
+    fn the_formula_gives_the_reference_values() {
+        let values = seeded_uniform(20_221_122, "visn_fc.weight", 100_000, 0.0, 1.0);
+        assert_eq!(values[..4], [-0.472_545_39, -0.942_388_4, -0.290_111_06, -0.942_974_45]);
+        assert!((values[99_999] - -0.271_624_09).abs() < 1e-8);
+        assert!(values.iter().all(|v| (-1.0..1.0).contains(v)));
+    }
+
+    #[test]
+    fn a_prefix_of_a_longer_draw_is_the_shorter_draw() {
+        let long = seeded_uniform(7, "a.weight", 50_000, 1.0, 0.5);
+        assert_eq!(long[..100], seeded_uniform(7, "a.weight", 100, 1.0, 0.5));
+        assert_ne!(long[..100], seeded_uniform(8, "a.weight", 100, 1.0, 0.5));
+        assert_ne!(long[..100], seeded_uniform(7, "b.weight", 100, 1.0, 0.5));
+    }
+
+    #[test]
+    fn a_drawn_model_of_every_task_has_exactly_the_tensors_that_it_needs() {
+        for task in [Task::ImageCaptioning, Task::VisualQuestionAnswering, Task::ImageTextRetrieval] {
+            let config = ModelConfig::tiny(task);
+            let checkpoint = seeded_checkpoint(&config, 1).unwrap();
+            let vocabulary = synthetic_vocabulary(config.text.vocab_size);
+            let model = super::super::ModelFolder::from_checkpoint(&config, checkpoint, vocabulary).unwrap();
+            assert_eq!(model.config, config);
+        }
+    }
+
+    #[test]
+    fn the_sizes_are_the_published_ones() {
+        let base = seeded_tensors(&ModelConfig::base_captioning_zh(), 0);
+        // SPEC 0.1 counts 217.1 M with the unused `visual.proj` (0.4 M); the decoder's head is tied.
+        assert_eq!(base.num_parameters(), 216_748_424);
+        let vocabulary = synthetic_vocabulary(21128);
+        assert_eq!(vocabulary.lines().position(|t| t == "[CLS]"), Some(101));
+        assert_eq!(vocabulary.lines().count(), 21128);
+    }
+}

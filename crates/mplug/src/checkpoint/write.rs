@@ -269,10 +269,9 @@ fn pickle_text(p: &mut Vec<u8>, text: &str) {
 }
 
 fn pickle_int(p: &mut Vec<u8>, n: usize) {
-    // LONG1 of eight bytes plus a sign byte holds every size.
-    p.extend([0x8a, 9]);
+    // LONG1 of eight bytes: signed, and no size reaches the sign bit.
+    p.extend([0x8a, 8]);
     p.extend((n as u64).to_le_bytes());
-    p.push(0);
 }
 
 /// A zip archive of stored files. Every offset is written in the ZIP64 way, so that the one path is always exercised.

@@ -7,7 +7,7 @@ use super::RgbImage;
 /// Mean of each channel (R, G, B) over CLIP's training pictures.
 pub const IMAGE_MEAN: [f32; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
 /// Standard deviation of each channel (R, G, B) over CLIP's training pictures.
-pub const IMAGE_STD: [f32; 3] = [0.268_629_54, 0.261_302_58, 0.275_777_11];
+pub const IMAGE_STD: [f32; 3] = [0.268_629_54, 0.261_302_6, 0.275_777_1];
 
 /// `(x / 255 − mean) / std` in this order of f32 operations. Returns (3, height, width), row-major.
 pub fn pixel_values(resized: &RgbImage) -> Vec<f32> {

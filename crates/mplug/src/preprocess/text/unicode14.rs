@@ -3,6 +3,8 @@
 //! Written by `fixtures/tokenizer/make_unicode14.py`; do not edit by hand. Newer tables would keep characters that the
 //! original deletes. Knows nothing of what the classes are for.
 
+#![expect(clippy::unreadable_literal, reason = "code points, as Unicode writes them")]
+
 /// Categories Cc, Cf, Cn, Co and Cs: control, format, unassigned, private, surrogates.
 #[rustfmt::skip]
 pub(super) const OTHER: &[(u32, u32)] = &[

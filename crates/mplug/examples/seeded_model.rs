@@ -1,0 +1,71 @@
+//! Writes a model folder whose weights are drawn from a seed: for tests and benchmarks without any download.
+//!
+//! ```text
+//! cargo run --release -p mplug --example seeded_model -- OUT_DIR [--size base|large|tiny] [--task caption|ask|match]
+//!     [--seed N] [--format pytorch|safetensors] [--dtype f32|f16|bf16] [--keep all|task] [--overwrite]
+//! ```
+//!
+//! The captions of such a model are nonsense; its shapes, speed and memory are those of a real one.
+
+use std::error::Error;
+use std::path::PathBuf;
+
+use mplug::checkpoint::seeded::{seeded_stored_tensors, seeded_tensors, synthetic_vocabulary};
+use mplug::checkpoint::{Dtype, FileFormat, Keep, WriteOptions, write_model_folder_of};
+use mplug::config::{ModelConfig, Task};
+
+struct Arguments {
+    out_dir: PathBuf,
+    config: ModelConfig,
+    seed: u64,
+    options: WriteOptions,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let Arguments { out_dir, config, seed, options } = parse(std::env::args().skip(1))?;
+    let recipe = match options.keep {
+        Keep::All => seeded_stored_tensors(&config, seed),
+        Keep::Task => seeded_tensors(&config, seed),
+    };
+    let vocabulary = synthetic_vocabulary(config.text.vocab_size);
+    write_model_folder_of(&out_dir, &config, &vocabulary, &recipe, &options)?;
+    Ok(())
+}
+
+fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Arguments, Box<dyn Error>> {
+    let (mut out_dir, mut size, mut task, mut seed) = (None, "base".to_owned(), Task::ImageCaptioning, 0);
+    let mut options = WriteOptions::default();
+    while let Some(argument) = arguments.next() {
+        if argument == "--overwrite" {
+            options.overwrite = true;
+            continue;
+        }
+        if !argument.starts_with("--") {
+            out_dir = Some(PathBuf::from(argument));
+            continue;
+        }
+        let value = arguments.next().ok_or_else(|| format!("{argument} needs a value"))?;
+        match (argument.as_str(), value.as_str()) {
+            ("--size", "base" | "large" | "tiny") => size = value,
+            ("--task", "caption") => task = Task::ImageCaptioning,
+            ("--task", "ask") => task = Task::VisualQuestionAnswering,
+            ("--task", "match") => task = Task::ImageTextRetrieval,
+            ("--seed", _) => seed = value.parse()?,
+            ("--format", "pytorch") => options.format = FileFormat::Pytorch,
+            ("--format", "safetensors") => options.format = FileFormat::Safetensors,
+            ("--dtype", "f32") => options.dtype = Dtype::F32,
+            ("--dtype", "f16") => options.dtype = Dtype::F16,
+            ("--dtype", "bf16") => options.dtype = Dtype::Bf16,
+            ("--keep", "all") => options.keep = Keep::All,
+            ("--keep", "task") => options.keep = Keep::Task,
+            _ => return Err(format!("{argument} {value} is not understood; see the top of this file").into()),
+        }
+    }
+    let config = match size.as_str() {
+        "base" => ModelConfig::base_captioning_zh(),
+        "large" => ModelConfig::large_captioning(21128),
+        _ => ModelConfig::tiny(task),
+    };
+    let out_dir = out_dir.ok_or("the folder to write is missing")?;
+    Ok(Arguments { out_dir, config: config.with_task(task), seed, options })
+}
