@@ -70,7 +70,7 @@ fn evaluate(args: &EvalArgs) -> anyhow::Result<Status> {
         let captions = captioner.caption_batch(&images, &options)?;
         for (scene, captions) in scenes.iter().zip(captions) {
             let text = captions.first().map_or("", |caption| caption.text.as_str());
-            truth.add(scene.family, &check_caption(scene, text));
+            truth.add(scene.family, check_caption(scene, text));
         }
         progress.advance(batch.len());
     }

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
 use crate::report;
 
@@ -20,8 +20,12 @@ impl Progress {
         if len < FEWEST_ITEMS || !std::io::stderr().is_terminal() {
             return Self { bar: ProgressBar::hidden() };
         }
-        let template = format!("{{bar:30}} {{pos}}/{{len}} {what}, {{per_sec}}, {{eta}} left");
+        let template = format!("{{bar:30}} {{pos}}/{{len}} {what}, {{rate}}, {{eta}} left");
         let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style = style.with_key("rate", |state: &ProgressState, to: &mut dyn std::fmt::Write| {
+            // A rate that cannot be written is a rate not shown.
+            let _ = write!(to, "{:.1}/s", state.per_sec());
+        });
         Self { bar: ProgressBar::new(len as u64).with_style(style) }
     }
 

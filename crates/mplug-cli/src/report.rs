@@ -23,13 +23,14 @@ pub(crate) fn chain(error: &anyhow::Error) -> String {
     })
 }
 
-/// `<path>: <reason>`, for [`message`]. A reason that begins with the path already does not name it twice.
+/// `<path>: <reason>`, for [`message`]. A reason that names the path itself (`<path> is damaged`, `cannot open <path>: …`) does
+/// not name it twice.
 pub(crate) fn about(path: &Path, reason: &str) -> String {
     let name = path.display().to_string();
     match reason.strip_prefix(&name) {
         Some(rest) if rest.starts_with(':') => reason.to_owned(),
         Some(rest) if rest.starts_with(' ') => format!("{name}:{rest}"),
-        _ => format!("{name}: {reason}"),
+        _ => format!("{name}: {}", reason.replacen(&format!(" {name}:"), ":", 1)),
     }
 }
 
@@ -71,6 +72,7 @@ mod tests {
         assert_eq!(about(path, "empty file"), "a b.jpg: empty file");
         assert_eq!(about(path, "a b.jpg: empty file"), "a b.jpg: empty file");
         assert_eq!(about(path, "a b.jpg is empty"), "a b.jpg: is empty");
+        assert_eq!(about(path, "cannot open a b.jpg: no such file"), "a b.jpg: cannot open: no such file");
         assert_eq!(about(path, "a b.jpgs are odd"), "a b.jpg: a b.jpgs are odd");
     }
 }
