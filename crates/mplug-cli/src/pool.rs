@@ -2,16 +2,16 @@
 
 use anyhow::Context;
 
-/// Runs `work` with `threads` threads in all, or with one per core.
+/// Runs `work` with `threads` threads in all, or with one per core. It runs inside the pool: work that is handed in from
+/// outside, step by step, pays for the hand-over each time, and a decoder takes hundreds of steps a caption.
 pub(crate) fn run<T: Send>(
     threads: Option<usize>,
     work: impl FnOnce() -> anyhow::Result<T> + Send,
 ) -> anyhow::Result<T> {
-    let Some(threads) = threads else {
-        return work();
-    };
-    let pool =
-        rayon::ThreadPoolBuilder::new().num_threads(threads).build().context("cannot start the threads")?;
+    let pool = rayon::ThreadPoolBuilder::new()
+        .num_threads(threads.unwrap_or(0)) // 0: one per core
+        .build()
+        .context("cannot start the threads")?;
     pool.install(work)
 }
 
