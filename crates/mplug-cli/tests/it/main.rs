@@ -7,4 +7,5 @@ mod input_names;
 mod models;
 mod outputs;
 mod support;
+mod tidy;
 mod usage;

@@ -1,4 +1,4 @@
-//! Every tensor of a model, by plain name and shape (SPEC 1.8): what a task reads, and what the original stores beside it.
+//! Every tensor of a model, by plain name and shape: what a task reads, and what the original stores beside it.
 
 use crate::config::{ModelConfig, Task};
 

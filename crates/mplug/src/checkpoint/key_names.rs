@@ -1,4 +1,4 @@
-//! The names of the original's tensors (SPEC 1.8): from what a file calls them to one plain form, and which of them a task
+//! The names of the original's tensors: from what a file calls them to one plain form, and which of them a task
 //! never needs.
 //!
 //! Plain names are those of the original's state dict, e.g. `text_decoder.bert.encoder.layer.0.output.dense.weight`. This
@@ -60,7 +60,7 @@ pub(crate) fn to_plain_names(
     Ok(tensors)
 }
 
-/// The original holds `later` and `earlier` as one parameter; where a file has both, loading leaves the later one (SPEC L2).
+/// The original holds `later` and `earlier` as one parameter; where a file has both, loading leaves the later one (`load_state_dict` goes in the file's order).
 fn tie(
     source: &Source,
     tensors: &mut BTreeMap<String, TensorView>,

@@ -1,7 +1,7 @@
 //! Weight files and model folders: names in, tensors out.
 //!
 //! [`Checkpoint`] opens PyTorch's zip format, PyTorch's older pickle stream and safetensors, whatever the file is called,
-//! and gives every tensor under the original's plain name (SPEC 1.8). [`Weights`] is the strict cursor with which a model
+//! and gives every tensor under the original's plain name. [`Weights`] is the strict cursor with which a model
 //! takes its tensors; [`ModelFolder`] adds the small files beside the weights.
 //!
 //! Files are read by position, never mapped: pages of an 1.8 GB file do not stay resident, and a file cut short under us

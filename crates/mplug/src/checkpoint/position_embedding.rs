@@ -1,4 +1,4 @@
-//! Resizing a visual position table to another picture size, as the research code does before loading (SPEC 1.8):
+//! Resizing a visual position table to another picture size, as the research code does before loading (`interpolate_pos_embed`):
 //! bilinear, `align_corners = false`, no antialiasing; the class token's row is kept.
 
 /// Resizes a table of `1 + from²` rows to `1 + to²` rows of `width` values.

@@ -351,7 +351,7 @@ mod tests {
     #[test]
     fn the_sizes_are_the_published_ones() {
         let base = seeded_tensors(&ModelConfig::base_captioning_zh(), 0);
-        // SPEC 0.1 counts 217.1 M with the unused `visual.proj` (0.4 M); the decoder's head is tied.
+        // The original counts 217.1 M with the unused `visual.proj` (0.4 M); the decoder's head is tied.
         assert_eq!(base.num_parameters(), 216_748_424);
         let vocabulary = synthetic_vocabulary(21128);
         assert_eq!(vocabulary.lines().position(|t| t == "[CLS]"), Some(101));

@@ -6,6 +6,8 @@ pub struct LayerCache {
     /// `(rows, capacity, width)`; of each row, the first `len` tokens are filled.
     keys: Vec<f32>,
     values: Vec<f32>,
+    /// Where rows are gathered, then swapped in: a step allocates nothing.
+    spare: Vec<f32>,
     len: usize,
     capacity: usize,
     width: usize,
@@ -26,14 +28,13 @@ impl LayerCache {
     }
 
     fn select_rows(&mut self, parents: &[usize]) {
+        let (stride, filled) = (self.capacity * self.width, self.len * self.width);
         for table in [&mut self.keys, &mut self.values] {
-            let mut selected = vec![0.0; parents.len() * self.capacity * self.width];
-            for (row, &parent) in selected.chunks_exact_mut(self.capacity * self.width).zip(parents) {
-                let start = parent * self.capacity * self.width;
-                let filled = self.len * self.width;
-                row[..filled].copy_from_slice(&table[start..start + filled]);
+            self.spare.resize(parents.len() * stride, 0.0);
+            for (row, &parent) in self.spare.chunks_exact_mut(stride).zip(parents) {
+                row[..filled].copy_from_slice(&table[parent * stride..parent * stride + filled]);
             }
-            *table = selected;
+            std::mem::swap(table, &mut self.spare);
         }
     }
 }
@@ -51,7 +52,14 @@ impl KeyValueCache {
     pub fn new(layers: usize, rows: usize, capacity: usize, width: usize) -> Self {
         let empty = || vec![0.0; rows * capacity * width];
         let layers = (0..layers)
-            .map(|_| LayerCache { keys: empty(), values: empty(), len: 0, capacity, width })
+            .map(|_| LayerCache {
+                keys: empty(),
+                values: empty(),
+                spare: Vec::new(),
+                len: 0,
+                capacity,
+                width,
+            })
             .collect();
         Self { layers, rows, len: 0, capacity }
     }

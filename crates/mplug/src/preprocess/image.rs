@@ -1,6 +1,6 @@
 //! Pictures: from a file's bytes to the model's `pixel_values`.
 //!
-//! Source: SPEC 2.1 (the original reads a path with Pillow, turns it upright, converts it to RGB, stretches it to a
+//! Source: the original's `MPlugPreprocessor` (the original reads a path with Pillow, turns it upright, converts it to RGB, stretches it to a
 //! square with Pillow's bicubic filter, and normalises as CLIP does). Three steps, one file each: [`decode_image`],
 //! [`resize_bicubic`], [`pixel_values`].
 //!

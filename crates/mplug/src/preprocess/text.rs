@@ -1,6 +1,6 @@
 //! Text: BERT's WordPiece tokenising, and decoding back to text.
 //!
-//! Source: SPEC 2.2, 2.3 and 9 K1, K2, K7 (Hugging Face's Python `BertTokenizer` of transformers 4.57, not its Rust
+//! Source: (Hugging Face's Python `BertTokenizer` of transformers 4.57, not its Rust
 //! twin and not transformers 5, which give other ids for control and unassigned characters). Own code, because only
 //! that is exact.
 //!

@@ -1,6 +1,6 @@
 //! Decoding: a picture's bytes to upright RGB, as Pillow's `exif_transpose` and `convert("RGB")` give it.
 //!
-//! Source: SPEC 2.1 and 9 V2. Alpha is dropped, not composited: a transparent pixel shows the colour hidden under it.
+//! Source: the original's `LoadImage`, which opens with Pillow. Alpha is dropped, not composited: a transparent pixel shows the colour hidden under it.
 //! One documented difference: 16-bit gray keeps its high byte, where the original clips it to white.
 //! Every limit is checked on the header, before memory is taken for pixels.
 //!
@@ -56,10 +56,9 @@ fn sniff(bytes: &[u8]) -> Result<ImageFormat, ImageFault> {
         Ok(format) => {
             Err(ImageFault::NotAPicture(format!("the signature of {format:?}, which is not supported")))
         }
-        Err(_) => Err(ImageFault::NotAPicture(format!(
-            "{:?}",
-            bytes[..bytes.len().min(12)].escape_ascii().to_string()
-        ))),
+        Err(_) => {
+            Err(ImageFault::NotAPicture(format!("\"{}\"", bytes[..bytes.len().min(12)].escape_ascii())))
+        }
     }
 }
 

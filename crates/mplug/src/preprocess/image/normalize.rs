@@ -1,6 +1,6 @@
 //! From 8-bit pixels to the visual encoder's input: torchvision's `ToTensor` and `Normalize` with CLIP's constants.
 //!
-//! Source: SPEC 2.1. Refuses to know any picture size: it takes what it is given.
+//! Source: torchvision's `ToTensor` and `Normalize` with CLIP's mean and deviation. Refuses to know any picture size: it takes what it is given.
 
 use super::RgbImage;
 

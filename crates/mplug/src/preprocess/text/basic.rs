@@ -1,6 +1,6 @@
 //! From a text to words: BERT's "basic tokenizer", step for step.
 //!
-//! Source: SPEC 2.2 and 9 K2. The steps: delete control and unassigned characters, make every space a blank, put blanks
+//! Source: the `BasicTokenizer` of transformers 4.57 (Python). The steps: delete control and unassigned characters, make every space a blank, put blanks
 //! around Chinese characters, NFC, cut at blanks, lower-case, NFD without accents, cut at punctuation. Characters
 //! are classed by Unicode 14.0 (Python 3.11's tables), whatever the standard library's version is.
 //!

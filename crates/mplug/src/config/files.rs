@@ -1,0 +1,125 @@
+//! The small files of a model folder with the original's spellings: how they are read, and how they are written so that
+//! the original reads them too. What they mean for a model is `resolve`'s matter.
+
+use serde::Deserialize;
+
+use super::{ModelConfig, Task};
+use crate::checkpoint::CheckpointError;
+
+/// The texts of a model folder's configuration files, those that are there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConfigTexts {
+    /// `configuration.json`.
+    pub configuration_json: Option<String>,
+    /// `config.yaml`.
+    pub config_yaml: Option<String>,
+    /// File name and text of the BERT json.
+    pub bert_json: Option<(String, String)>,
+}
+
+/// `configuration.json`, the part that matters here.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct RawConfiguration {
+    pub(super) task: Option<String>,
+}
+
+/// `config.yaml` with the original's spellings; other keys are for training.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct RawConfig {
+    pub(super) task: Option<String>,
+    pub(super) bert_config: Option<String>,
+    pub(super) image_res: Option<usize>,
+    pub(super) vision_width: Option<usize>,
+    pub(super) clip_vision_width: Option<usize>,
+    pub(super) clip_vision_patch_size: Option<usize>,
+    pub(super) clip_vision_layers: Option<usize>,
+    pub(super) embed_dim: Option<usize>,
+    pub(super) min_length: Option<usize>,
+    pub(super) max_length: Option<usize>,
+    pub(super) beam_size: Option<usize>,
+}
+
+/// The BERT json with the original's spellings.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct RawBert {
+    pub(super) hidden_size: Option<usize>,
+    pub(super) num_attention_heads: Option<usize>,
+    pub(super) intermediate_size: Option<usize>,
+    pub(super) vocab_size: Option<usize>,
+    pub(super) max_position_embeddings: Option<usize>,
+    pub(super) type_vocab_size: Option<usize>,
+    pub(super) layer_norm_eps: Option<f32>,
+    pub(super) hidden_act: Option<String>,
+    pub(super) encoder_width: Option<usize>,
+    pub(super) num_hidden_layers: Option<usize>,
+    pub(super) text_encoder_layers: Option<usize>,
+    pub(super) fusion_layers: Option<usize>,
+    pub(super) stride_layer: Option<usize>,
+    pub(super) text_decode_layers: Option<usize>,
+}
+
+pub(super) const CONFIG_YAML: &str = "config.yaml";
+
+pub(super) fn parse_yaml(text: &str) -> Result<RawConfig, CheckpointError> {
+    serde_saphyr::from_str(text)
+        .map_err(|e| CheckpointError::Config { file: CONFIG_YAML.into(), reason: e.to_string() })
+}
+
+impl ConfigTexts {
+    /// The file name of the BERT json that a `config.yaml` names, without the folders that may precede it.
+    pub(crate) fn bert_json_name(config_yaml: Option<&str>) -> Result<Option<String>, CheckpointError> {
+        let Some(text) = config_yaml else { return Ok(None) };
+        let named = parse_yaml(text)?.bert_config;
+        let name = named.as_deref().and_then(|n| n.rsplit(['/', '\\']).next());
+        Ok(name.filter(|n| !n.is_empty() && *n != "..").map(str::to_owned))
+    }
+
+    /// Files that describe this configuration, readable by the original.
+    pub fn describing(config: &ModelConfig) -> Self {
+        let (v, t, g) = (&config.vision, &config.text, &config.generation);
+        let configuration = serde_json::json!({
+            "framework": "pytorch", "task": config.task.name(),
+            "model": { "type": "mplug" }, "pipeline": { "type": config.task.name() },
+        });
+        let clip_name = if v.patch_size == 14 { "ViT-L-14" } else { "ViT-B-16" };
+        let mut yaml = format!(
+            "task: {}\nbert_config: config_bert.json\nimage_res: {}\nvision_width: {}\nclip_name: {clip_name}\n\
+             clip_vision_width: {}\nclip_vision_patch_size: {}\nclip_vision_layers: {}\n\
+             min_length: {}\nmax_length: {}\nbeam_size: {}\n",
+            config.task,
+            v.image_size,
+            v.hidden_size,
+            v.hidden_size,
+            v.patch_size,
+            v.num_hidden_layers,
+            g.min_new_tokens,
+            g.max_new_tokens,
+            g.num_beams,
+        );
+        if config.task == Task::ImageTextRetrieval {
+            yaml.extend(["embed_dim: ", &config.projection_size.to_string(), "\nmomentum: 0.995\n"]);
+        }
+        let bert = serde_json::json!({
+            "architectures": ["BertForMaskedLM"], "model_type": "bert", "hidden_act": "gelu",
+            "hidden_size": t.hidden_size, "num_attention_heads": t.num_attention_heads,
+            "intermediate_size": t.intermediate_size, "vocab_size": t.vocab_size,
+            "max_position_embeddings": t.max_position_embeddings, "type_vocab_size": t.type_vocab_size,
+            "layer_norm_eps": shortest_f64(t.layer_norm_eps),
+            "pad_token_id": 0, "encoder_width": t.hidden_size,
+            "num_hidden_layers": t.first_fusion_layer + t.fusion_layers,
+            "text_encoder_layers": t.text_encoder_layers, "fusion_layers": t.fusion_layers,
+            "text_decode_layers": t.decoder_layers, "stride_layer": t.connected_stride,
+            "hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1, "initializer_range": 0.02,
+        });
+        Self {
+            configuration_json: Some(format!("{configuration:#}\n")),
+            config_yaml: Some(yaml),
+            bert_json: Some(("config_bert.json".into(), format!("{bert:#}\n"))),
+        }
+    }
+}
+
+/// The f64 that reads as the same decimal number: 1e-12 stays 1e-12.
+fn shortest_f64(value: f32) -> f64 {
+    value.to_string().parse().unwrap_or(f64::from(value))
+}

@@ -1,0 +1,381 @@
+//! From tensors and small files to one configuration. What the tensors tell counts; a file that says otherwise is an error
+//! that names both; what neither tells has the original's defaults.
+
+use super::files::{CONFIG_YAML, ConfigTexts, RawBert, RawConfig, RawConfiguration, parse_yaml};
+use super::{GenerationDefaults, MAX_TEXT_LEN, ModelConfig, Task, TextConfig, VisionConfig};
+use crate::checkpoint::{Checkpoint, CheckpointError, square_grid};
+
+/// What a user sets against what a model folder says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConfigOverrides {
+    /// The task; what a bare weight file was trained for cannot always be told from it.
+    pub task: Option<Task>,
+    /// Side of the picture; the position table is resized. A multiple of the patch size.
+    pub image_size: Option<usize>,
+    /// Connected stride of the fusion encoder (3 in the base models, 6 in the large ones).
+    pub connected_stride: Option<usize>,
+    /// Fusion layers that run (the last ones).
+    pub fusion_layers: Option<usize>,
+}
+
+impl ModelConfig {
+    /// What a model is, from its tensors and its small files; `overrides` win over the files.
+    pub fn resolve(
+        checkpoint: &Checkpoint,
+        texts: &ConfigTexts,
+        overrides: &ConfigOverrides,
+    ) -> Result<Self, CheckpointError> {
+        let resolver = Resolver::new(checkpoint, texts)?;
+        let task = resolver.task(overrides)?;
+        let vision = resolver.vision(overrides)?;
+        let text = resolver.text(task, overrides)?;
+        let has_visual_projection = checkpoint.has("visn_fc.weight");
+        if has_visual_projection == (vision.hidden_size == text.hidden_size) {
+            return Err(resolver.contradiction(
+                format!("visual width {} and text width {}", vision.hidden_size, text.hidden_size),
+                if has_visual_projection {
+                    "`visn_fc.weight` is there"
+                } else {
+                    "`visn_fc.weight` is missing"
+                },
+            ));
+        }
+        let generation = resolver.generation(task)?;
+        if generation.max_new_tokens > text.max_position_embeddings {
+            return Err(resolver.contradiction(
+                format!("{} text positions", text.max_position_embeddings),
+                format!("`max_length: {}` in {CONFIG_YAML}", generation.max_new_tokens),
+            ));
+        }
+        let projection_size = resolver.projection_size(task)?;
+        let max_text_len = MAX_TEXT_LEN.min(text.max_position_embeddings);
+        Ok(Self { task, vision, text, has_visual_projection, projection_size, generation, max_text_len })
+    }
+}
+
+/// The sources of a configuration, side by side.
+struct Resolver<'a> {
+    checkpoint: &'a Checkpoint,
+    configuration: RawConfiguration,
+    config: RawConfig,
+    has_config: bool,
+    bert: RawBert,
+    bert_name: String,
+}
+
+impl<'a> Resolver<'a> {
+    fn new(checkpoint: &'a Checkpoint, texts: &ConfigTexts) -> Result<Self, CheckpointError> {
+        let json_error = |file: &str, e: serde_json::Error| CheckpointError::Config {
+            file: file.to_owned(),
+            reason: e.to_string(),
+        };
+        let configuration = texts.configuration_json.as_deref().map(serde_json::from_str).transpose();
+        let bert_name = texts.bert_json.as_ref().map_or("config_bert.json", |(name, _)| name).to_owned();
+        let bert = texts.bert_json.as_ref().map(|(_, text)| serde_json::from_str(text)).transpose();
+        let config = texts.config_yaml.as_deref().map(parse_yaml).transpose()?;
+        Ok(Self {
+            checkpoint,
+            configuration: configuration
+                .map_err(|e| json_error("configuration.json", e))?
+                .unwrap_or_default(),
+            has_config: config.is_some(),
+            config: config.unwrap_or_default(),
+            bert: bert.map_err(|e| json_error(&bert_name, e))?.unwrap_or_default(),
+            bert_name,
+        })
+    }
+
+    fn contradiction(
+        &self,
+        first: impl std::fmt::Display,
+        second: impl std::fmt::Display,
+    ) -> CheckpointError {
+        CheckpointError::Contradiction {
+            first: format!("{first} in {}", self.checkpoint.label()),
+            second: second.to_string(),
+        }
+    }
+
+    /// A value that the tensors tell: what a file says must be the same.
+    fn agree(
+        &self,
+        told: usize,
+        tensor: &str,
+        said: Option<usize>,
+        file: &str,
+        key: &str,
+    ) -> Result<usize, CheckpointError> {
+        match said {
+            Some(said) if said != told => Err(self.contradiction(
+                format!("`{tensor}`, which makes {key} {told},"),
+                format!("`{key}: {said}` in {file}"),
+            )),
+            _ => Ok(told),
+        }
+    }
+
+    fn shape<const N: usize>(&self, name: &str) -> Result<[usize; N], CheckpointError> {
+        let shape = self.checkpoint.shape(name).ok_or_else(|| CheckpointError::MissingTensor {
+            file: self.checkpoint.label().to_owned(),
+            name: name.to_owned(),
+        })?;
+        let dimensions = shape.len();
+        shape.try_into().ok().filter(|s: &[usize; N]| s.iter().all(|&d| d > 0)).ok_or_else(|| {
+            CheckpointError::Damaged {
+                file: self.checkpoint.label().to_owned(),
+                reason: format!("tensor `{name}` has shape {shape:?} ({dimensions} dimensions), expected {N} dimensions of at least 1"),
+            }
+        })
+    }
+
+    /// Layers named `prefix.0.…` onwards: the highest number and one, 0 if there are none.
+    fn count_layers(&self, prefix: &str) -> usize {
+        let number = |name: &str| {
+            name.strip_prefix(prefix)?.strip_prefix('.')?.split('.').next()?.parse::<usize>().ok()
+        };
+        let highest = self.checkpoint.names().filter_map(number).max();
+        // Tensors of a model with more layers than this would not fit any file; the check for missing ones lists each.
+        highest.map_or(0, |n| n.saturating_add(1).min(1024))
+    }
+
+    fn task(&self, overrides: &ConfigOverrides) -> Result<Task, CheckpointError> {
+        if let Some(task) = overrides.task {
+            return Ok(task);
+        }
+        let parse = |name: &Option<String>, file: &str| -> Result<Option<Task>, CheckpointError> {
+            let Some(name) = name else { return Ok(None) };
+            let task = Task::from_name(name).ok_or_else(|| CheckpointError::Config {
+                file: file.to_owned(),
+                reason: format!(
+                    "`task: {name}` is unknown, expected image-captioning, visual-question-answering or image-text-retrieval"
+                ),
+            })?;
+            Ok(Some(task))
+        };
+        let first = parse(&self.configuration.task, "configuration.json")?;
+        let second = parse(&self.config.task, CONFIG_YAML)?;
+        match (first, second) {
+            (Some(a), Some(b)) if a != b => Err(CheckpointError::Contradiction {
+                first: format!("`task: {a}` in configuration.json"),
+                second: format!("`task: {b}` in {CONFIG_YAML}"),
+            }),
+            (Some(task), _) | (None, Some(task)) => Ok(task),
+            (None, None) if self.checkpoint.has("itm_head.weight") && !self.checkpoint.has(DECODER_WORDS) => {
+                Ok(Task::ImageTextRetrieval)
+            }
+            // Captioning and answering have the same decoder: the names cannot tell.
+            (None, None) => Ok(Task::ImageCaptioning),
+        }
+    }
+
+    fn vision(&self, overrides: &ConfigOverrides) -> Result<VisionConfig, CheckpointError> {
+        let (conv, table) =
+            ("visual_encoder.visual.conv1.weight", "visual_encoder.visual.positional_embedding");
+        let [width, channels, patch_size, patch_width] = self.shape(conv)?;
+        if channels != 3 || patch_width != patch_size || !width.is_multiple_of(HEAD_DIM) {
+            return Err(CheckpointError::WrongShape {
+                file: self.checkpoint.label().to_owned(),
+                name: conv.into(),
+                expected: vec![width.next_multiple_of(HEAD_DIM), 3, patch_size, patch_size],
+                found: vec![width, channels, patch_size, patch_width],
+            });
+        }
+        self.agree(width, conv, self.config.vision_width, CONFIG_YAML, "vision_width")?;
+        self.agree(width, conv, self.config.clip_vision_width, CONFIG_YAML, "clip_vision_width")?;
+        self.agree(
+            patch_size,
+            conv,
+            self.config.clip_vision_patch_size,
+            CONFIG_YAML,
+            "clip_vision_patch_size",
+        )?;
+        let blocks = "visual_encoder.visual.transformer.resblocks";
+        let layers = self.count_layers(blocks);
+        self.agree(layers, blocks, self.config.clip_vision_layers, CONFIG_YAML, "clip_vision_layers")?;
+        let [rows, _] = self.shape(table)?;
+        let grid = square_grid(rows).ok_or_else(|| CheckpointError::Damaged {
+            file: self.checkpoint.label().to_owned(),
+            reason: format!("tensor `{table}` has {rows} rows, expected a square number and one"),
+        })?;
+        let image_size = overrides.image_size.or(self.config.image_res).unwrap_or(grid * patch_size);
+        if image_size == 0 || !image_size.is_multiple_of(patch_size) || image_size / patch_size > MAX_GRID {
+            return Err(CheckpointError::Config {
+                file: if overrides.image_size.is_some() { "image size".into() } else { CONFIG_YAML.into() },
+                reason: format!(
+                    "a picture side of {image_size} is not possible: expected a multiple of the patch size {patch_size}, at most {}",
+                    MAX_GRID * patch_size
+                ),
+            });
+        }
+        let [intermediate_size, _] = self.shape(&format!("{blocks}.0.mlp.c_fc.weight"))?;
+        let num_attention_heads = width / HEAD_DIM;
+        Ok(VisionConfig {
+            image_size,
+            patch_size,
+            hidden_size: width,
+            num_hidden_layers: layers,
+            num_attention_heads,
+            intermediate_size,
+        })
+    }
+
+    fn text(&self, task: Task, overrides: &ConfigOverrides) -> Result<TextConfig, CheckpointError> {
+        let bert = &self.bert;
+        let (embeddings, layers) = if task == Task::ImageTextRetrieval {
+            ("text_encoder.embeddings", "text_encoder.encoder.layer")
+        } else {
+            ("text_decoder.bert.embeddings", "text_decoder.bert.encoder.layer")
+        };
+        let file = self.bert_name.as_str();
+        let words = format!("{embeddings}.word_embeddings.weight");
+        let [vocab_size, hidden_size] = self.shape(&words)?;
+        self.agree(vocab_size, &words, bert.vocab_size, file, "vocab_size")?;
+        self.agree(hidden_size, &words, bert.hidden_size, file, "hidden_size")?;
+        self.agree(hidden_size, &words, bert.encoder_width, file, "encoder_width")?;
+        let positions = format!("{embeddings}.position_embeddings.weight");
+        let [max_position_embeddings, _] = self.shape(&positions)?;
+        self.agree(
+            max_position_embeddings,
+            &positions,
+            bert.max_position_embeddings,
+            file,
+            "max_position_embeddings",
+        )?;
+        let types = format!("{embeddings}.token_type_embeddings.weight");
+        let [type_vocab_size, _] = self.shape(&types)?;
+        self.agree(type_vocab_size, &types, bert.type_vocab_size, file, "type_vocab_size")?;
+        let intermediate = format!("{layers}.0.intermediate.dense.weight");
+        let [intermediate_size, _] = self.shape(&intermediate)?;
+        self.agree(intermediate_size, &intermediate, bert.intermediate_size, file, "intermediate_size")?;
+        let (first_fusion_layer, fusion_layers) = self.fusion(task, overrides)?;
+        Ok(TextConfig {
+            hidden_size,
+            num_attention_heads: self.text_heads(hidden_size)?,
+            intermediate_size,
+            vocab_size,
+            max_position_embeddings,
+            type_vocab_size,
+            layer_norm_eps: self.layer_norm_eps()?,
+            text_encoder_layers: self.layers_of(
+                "text_encoder.encoder.layer",
+                bert.text_encoder_layers,
+                "text_encoder_layers",
+                6,
+            )?,
+            first_fusion_layer,
+            fusion_layers,
+            connected_stride: self.connected_stride(overrides)?,
+            decoder_layers: self.layers_of(
+                "text_decoder.bert.encoder.layer",
+                bert.text_decode_layers,
+                "text_decode_layers",
+                12,
+            )?,
+        })
+    }
+
+    /// Layers of a stack: as stored; a stack that is not stored has what the files say.
+    fn layers_of(
+        &self,
+        prefix: &str,
+        said: Option<usize>,
+        key: &str,
+        default: usize,
+    ) -> Result<usize, CheckpointError> {
+        match self.count_layers(prefix) {
+            0 => Ok(said.unwrap_or(default).min(1024)),
+            stored => self.agree(stored, prefix, said, &self.bert_name, key),
+        }
+    }
+
+    /// First fusion layer that runs, and how many run: the last ones.
+    fn fusion(&self, task: Task, overrides: &ConfigOverrides) -> Result<(usize, usize), CheckpointError> {
+        let prefix = "fusion_encoder.encoder.layer";
+        let built = self.layers_of(prefix, self.bert.num_hidden_layers, "num_hidden_layers", 12)?;
+        let running = overrides.fusion_layers.or(self.bert.fusion_layers).unwrap_or(6);
+        if running > built && overrides.fusion_layers.is_some() && task != Task::ImageCaptioning {
+            return Err(self.contradiction(
+                format!("{built} fusion layers"),
+                format!("the {running} fusion layers asked for"),
+            ));
+        }
+        // The original runs all layers when asked for more than there are.
+        let running = running.min(built);
+        Ok((built - running, running))
+    }
+
+    fn text_heads(&self, hidden_size: usize) -> Result<usize, CheckpointError> {
+        let heads = self.bert.num_attention_heads.unwrap_or_else(|| (hidden_size / HEAD_DIM).max(1));
+        if heads == 0 || !hidden_size.is_multiple_of(heads) {
+            return Err(self.contradiction(
+                format!("text width {hidden_size}"),
+                format!("`num_attention_heads: {heads}` in {}, which must divide it", self.bert_name),
+            ));
+        }
+        Ok(heads)
+    }
+
+    fn layer_norm_eps(&self) -> Result<f32, CheckpointError> {
+        let config = |reason: String| CheckpointError::Config { file: self.bert_name.clone(), reason };
+        if let Some(act) = self.bert.hidden_act.as_deref().filter(|act| *act != "gelu") {
+            return Err(config(format!("`hidden_act: {act}` is not supported, expected gelu")));
+        }
+        let eps = self.bert.layer_norm_eps.unwrap_or(1e-12);
+        if !(0.0..=1.0).contains(&eps) {
+            return Err(config(format!("`layer_norm_eps: {eps}` is out of range, expected 0 to 1")));
+        }
+        Ok(eps)
+    }
+
+    fn connected_stride(&self, overrides: &ConfigOverrides) -> Result<usize, CheckpointError> {
+        // Nothing in the weights tells: 6 in the large models, 3 in the base ones.
+        let default = if self.checkpoint.has("visn_fc.weight") { 6 } else { 3 };
+        match overrides.connected_stride.or(self.bert.stride_layer).unwrap_or(default) {
+            0 => Err(CheckpointError::Config {
+                file: self.bert_name.clone(),
+                reason: "`stride_layer: 0` is not possible, expected at least 1".into(),
+            }),
+            stride => Ok(stride),
+        }
+    }
+
+    fn projection_size(&self, task: Task) -> Result<usize, CheckpointError> {
+        if task != Task::ImageTextRetrieval {
+            return Ok(0);
+        }
+        let name = "vision_proj.weight";
+        let [size, _] = self.shape(name)?;
+        self.agree(size, name, self.config.embed_dim, CONFIG_YAML, "embed_dim")
+    }
+
+    fn generation(&self, task: Task) -> Result<GenerationDefaults, CheckpointError> {
+        // The original's defaults (its `MPlugConfig`); without a config.yaml those of the research code's captioning scripts.
+        let (min, max) = if !self.has_config && task == Task::ImageCaptioning { (8, 25) } else { (1, 10) };
+        let generation = GenerationDefaults {
+            num_beams: self.config.beam_size.unwrap_or(5),
+            min_new_tokens: self.config.min_length.unwrap_or(min),
+            max_new_tokens: self.config.max_length.unwrap_or(max),
+        };
+        if !(1..=MAX_BEAMS).contains(&generation.num_beams)
+            || generation.max_new_tokens == 0
+            || generation.min_new_tokens > generation.max_new_tokens
+        {
+            return Err(CheckpointError::Config {
+                file: CONFIG_YAML.into(),
+                reason: format!(
+                    "`beam_size: {}`, `min_length: {}` and `max_length: {}` are not possible together",
+                    generation.num_beams, generation.min_new_tokens, generation.max_new_tokens
+                ),
+            });
+        }
+        Ok(generation)
+    }
+}
+
+/// Channels of a head where the files do not tell the number of heads; always in the visual encoder.
+const HEAD_DIM: usize = 64;
+/// Widest beam that a file may ask for.
+const MAX_BEAMS: usize = 1024;
+/// Most patches along a side: 504 px need 36.
+const MAX_GRID: usize = 256;
+const DECODER_WORDS: &str = "text_decoder.bert.embeddings.word_embeddings.weight";
