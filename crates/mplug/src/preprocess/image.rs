@@ -1,8 +1,8 @@
 //! Pictures: from a file's bytes to the model's `pixel_values`.
 //!
-//! Source: the original's `MPlugPreprocessor` (the original reads a path with Pillow, turns it upright, converts it to RGB, stretches it to a
-//! square with Pillow's bicubic filter, and normalises as CLIP does). Three steps, one file each: [`decode_image`],
-//! [`resize_bicubic`], [`pixel_values`].
+//! Source: the original's `MPlugPreprocessor`, which reads a path with Pillow, turns it upright, converts it to RGB,
+//! stretches it to a square with Pillow's bicubic filter, and normalises as CLIP does. Three steps, one file each:
+//! [`decode_image`], [`resize_bicubic`], [`pixel_values`].
 //!
 //! Refuses to know where a picture comes from beyond a path or bytes (no URLs), and what the model does with it.
 

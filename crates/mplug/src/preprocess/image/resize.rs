@@ -1,9 +1,9 @@
 //! Bicubic resizing, equal to Pillow's in every pixel.
 //!
-//! Source: Pillow 13.0.0's two-pass resampler for 8-bit channels: rows first, or columns first where the
-//! height shrinks much more (older versions: rows first unless a picture is 100 times as high as wide, which changes
-//! a pixel by one level here and there); the cubic kernel with a = −0.5, widened when the picture shrinks; weights normalised in f64 and rounded to 22 fractional bits; each
-//! pass rounds and clamps to 8 bits. Stretches: it does not keep the aspect.
+//! Source: Pillow 13.0.0's two-pass resampler for 8-bit channels: rows first, or columns first where the height shrinks
+//! much more (older versions: rows first unless a picture is 100 times as high as wide, which changes a pixel by one
+//! level here and there); the cubic kernel with a = −0.5, widened when the picture shrinks; weights normalised in f64
+//! and rounded to 22 fractional bits; each pass rounds and clamps to 8 bits. Stretches: it does not keep the aspect.
 //!
 //! Refuses to know other filters, alpha, and colour spaces.
 
