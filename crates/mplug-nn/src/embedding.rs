@@ -33,7 +33,12 @@ impl Embeddings {
     }
 
     /// `input_ids` `(batch, len)`, table `(vocab, width)` -> `(batch · len, width)`.
-    pub(crate) fn forward(&self, input_ids: Tensor<2, Int>, words: Tensor<2>, dropout_rate: f32) -> Tensor<2> {
+    pub(crate) fn forward(
+        &self,
+        input_ids: Tensor<2, Int>,
+        words: Tensor<2>,
+        dropout_rate: f32,
+    ) -> Tensor<2> {
         let [batch, len] = input_ids.dims();
         let words = embedding(words, input_ids); // (batch, len, width)
         let width = words.dims()[2];

@@ -186,7 +186,9 @@ impl Backward<Flex, 3> for LayerNormBackward {
         let [to_input, to_weight, to_bias] =
             layer_norm_backward(values(&input), values(&weight), &moments, values(&gradient));
         let shapes = [input.layout().shape(), weight.layout().shape(), weight.layout().shape()];
-        for ((parent, gradient), shape) in ops.parents.into_iter().zip([to_input, to_weight, to_bias]).zip(shapes) {
+        for ((parent, gradient), shape) in
+            ops.parents.into_iter().zip([to_input, to_weight, to_bias]).zip(shapes)
+        {
             if let Some(parent) = parent {
                 grads.register::<Flex>(parent.id, build(gradient, shape));
             }
@@ -195,7 +197,12 @@ impl Backward<Flex, 3> for LayerNormBackward {
 }
 
 /// The normalised rows, and each row's mean and inverse deviation.
-fn layer_norm_forward(input: &[f32], weight: &[f32], bias: &[f32], epsilon: f32) -> (Vec<f32>, Vec<[f32; 2]>) {
+fn layer_norm_forward(
+    input: &[f32],
+    weight: &[f32],
+    bias: &[f32],
+    epsilon: f32,
+) -> (Vec<f32>, Vec<[f32; 2]>) {
     let width = weight.len();
     let mut output = Vec::with_capacity(input.len());
     let mut moments = Vec::with_capacity(input.len() / width);
@@ -232,7 +239,8 @@ fn layer_norm_backward(
         }
         let along_one = sum(scaled.iter().copied()) / width as f32;
         let along_normal = lanes(&scaled, &normal, |s, n| s * n) / width as f32;
-        to_input.extend(scaled.iter().zip(&normal).map(|(s, n)| inverse * (s - along_one - n * along_normal)));
+        to_input
+            .extend(scaled.iter().zip(&normal).map(|(s, n)| inverse * (s - along_one - n * along_normal)));
     }
     [to_input, to_weight, to_bias]
 }
@@ -273,10 +281,10 @@ fn softmax_tracked(scores: Tracked, scale: f32, mask: Option<FlexTensor>) -> Ten
     let input = scores.primitive().to_contiguous();
     let shape = input.layout().shape().clone();
     let plane = shape[2] * shape[3];
-    let output = softmax_forward(values(&input), shape[3], scale, mask.as_ref().map(values), [shape[1], plane]);
+    let output =
+        softmax_forward(values(&input), shape[3], scale, mask.as_ref().map(values), [shape[1], plane]);
     let output = build(output, &shape);
-    let prepared =
-        SoftmaxBackward.prepare::<NoCheckpointing>([scores.node()]).compute_bound().stateful();
+    let prepared = SoftmaxBackward.prepare::<NoCheckpointing>([scores.node()]).compute_bound().stateful();
     from_tracked(match prepared {
         OpsKind::Tracked(op) => op.finish(SoftmaxState { output: output.clone(), scale }, output),
         OpsKind::UnTracked(op) => op.finish(output),
@@ -373,14 +381,18 @@ impl Backward<Flex, 1> for BendBackward {
         if let Some(parent) = parent {
             let pairs = values(&input).iter().zip(values(&gradient));
             let result = match bend {
-                Bend::Gelu => pairs.map(|(x, g)| {
-                    let [cdf, density] = normal_cdf(*x);
-                    g * (cdf + x * density)
-                }).collect(),
-                Bend::QuickGelu => pairs.map(|(x, g)| {
-                    let s = sigmoid(QUICK * x);
-                    g * s * (1.0 + QUICK * x * (1.0 - s))
-                }).collect(),
+                Bend::Gelu => pairs
+                    .map(|(x, g)| {
+                        let [cdf, density] = normal_cdf(*x);
+                        g * (cdf + x * density)
+                    })
+                    .collect(),
+                Bend::QuickGelu => pairs
+                    .map(|(x, g)| {
+                        let s = sigmoid(QUICK * x);
+                        g * s * (1.0 + QUICK * x * (1.0 - s))
+                    })
+                    .collect(),
             };
             grads.register::<Flex>(parent.id, build(result, input.layout().shape()));
         }
@@ -399,7 +411,8 @@ fn sigmoid(x: f32) -> f32 {
 fn normal_cdf(x: f32) -> [f32; 2] {
     let z = x.abs() * std::f32::consts::FRAC_1_SQRT_2;
     let t = 1.0 / (1.0 + 0.327_591_1 * z);
-    let poly = ((((1.061_405_4 * t - 1.453_152_1) * t + 1.421_413_8) * t - 0.284_496_72) * t + 0.254_829_6) * t;
+    let poly =
+        ((((1.061_405_4 * t - 1.453_152_1) * t + 1.421_413_8) * t - 0.284_496_72) * t + 0.254_829_6) * t;
     let bell = exp(-z * z);
     let tail = 0.5 * poly * bell;
     let cdf = if x < 0.0 { tail } else { 1.0 - tail };
@@ -415,7 +428,8 @@ fn exp(x: f32) -> f32 {
     let x = x.clamp(-87.0, 88.0);
     let whole = x * std::f32::consts::LOG2_E + ROUND - ROUND;
     let rest = x - whole * 0.693_359_4 - whole * -2.121_944_4e-4;
-    let poly = ((((1.987_569_1e-4 * rest + 1.398_199_9e-3) * rest + 8.333_452e-3) * rest + 4.166_579_6e-2) * rest
+    let poly = ((((1.987_569_1e-4 * rest + 1.398_199_9e-3) * rest + 8.333_452e-3) * rest + 4.166_579_6e-2)
+        * rest
         + 1.666_666_5e-1)
         * rest
         + 0.5;
@@ -443,7 +457,8 @@ mod tests {
             [output.inner(), input.grad(&gradients).expect("the input has a gradient")]
         });
         for (name, place) in [("value", 0), ("gradient", 1)] {
-            let worst = (results[0][place].clone() - results[1][place].clone()).abs().max().into_scalar::<f32>();
+            let worst =
+                (results[0][place].clone() - results[1][place].clone()).abs().max().into_scalar::<f32>();
             assert!(worst < 2e-5, "{name}: worst difference {worst}");
         }
     }
@@ -456,9 +471,14 @@ mod tests {
 
     #[test]
     fn softmax_is_burns_with_and_without_a_mask() {
-        check([2, 3, 5, 19], |x| attention_softmax(x, 0.3, None), |x| activation::softmax(x.mul_scalar(0.3), 3));
+        check(
+            [2, 3, 5, 19],
+            |x| attention_softmax(x, 0.3, None),
+            |x| activation::softmax(x.mul_scalar(0.3), 3),
+        );
         let device = Device::flex().autodiff();
-        let mask = Tensor::<4>::random([2, 1, 5, 19], Distribution::Bernoulli(0.3), &device).mul_scalar(-10_000.0);
+        let mask =
+            Tensor::<4>::random([2, 1, 5, 19], Distribution::Bernoulli(0.3), &device).mul_scalar(-10_000.0);
         check(
             [2, 3, 5, 19],
             |x| attention_softmax(x, 0.3, Some(mask.clone())),

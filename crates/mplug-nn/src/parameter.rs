@@ -265,12 +265,7 @@ impl<'a> Reader<'a> {
         self.build(name, &[1 + grid * grid, width], values)
     }
 
-    fn build(
-        &self,
-        name: String,
-        shape: &[usize],
-        values: Vec<f32>,
-    ) -> Result<Parameter, NnError> {
+    fn build(&self, name: String, shape: &[usize], values: Vec<f32>) -> Result<Parameter, NnError> {
         let (shape, len) = (shape.to_vec(), shape.iter().product());
         if values.len() != len {
             return Err(NnError::Length { name, shape, expected: len, found: values.len() });

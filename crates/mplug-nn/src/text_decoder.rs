@@ -8,8 +8,8 @@ use crate::attention::{Heads, attention};
 use crate::dropout::dropout;
 use crate::embedding::Embeddings;
 use crate::error::NnError;
-use crate::fused::gelu;
 use crate::feed_forward::{Activation, FeedForward};
+use crate::fused::gelu;
 use crate::layer_norm::LayerNorm;
 use crate::linear::Linear;
 use crate::parameter::{Initial, Parameter, Reader, has_parameters};
@@ -45,7 +45,13 @@ impl AttentionBlock {
     }
 
     /// `hidden` `(batch · len, width)` looks at `context` `(batch · context_len, width)` -> the shape of `hidden`.
-    fn forward(&self, hidden: Tensor<2>, context: Tensor<2>, mask: Option<Tensor<4>>, step: Step) -> Tensor<2> {
+    fn forward(
+        &self,
+        hidden: Tensor<2>,
+        context: Tensor<2>,
+        mask: Option<Tensor<4>>,
+        step: Step,
+    ) -> Tensor<2> {
         let mixed = attention(
             self.query.forward(hidden.clone()),
             self.key.forward(context.clone()),

@@ -8,8 +8,8 @@ use crate::attention::{Heads, attention};
 use crate::dropout::dropout;
 use crate::error::NnError;
 use crate::feed_forward::{Activation, FeedForward};
-use crate::layer_norm::LayerNorm;
 use crate::fused::linear;
+use crate::layer_norm::LayerNorm;
 use crate::linear::Linear;
 use crate::parameter::{Initial, Parameter, Reader, has_parameters};
 
@@ -141,7 +141,8 @@ impl VisualEncoder {
         let (width, patch) = (vision.hidden_size, vision.patch_size);
         let scale = Initial::Normal((width as f32).powf(-0.5));
         let conv_std = Initial::Normal(((3 * patch * patch) as f32).powf(-0.5));
-        let projection = if config.has_visual_projection { Some(Self::projection(root, config)?) } else { None };
+        let projection =
+            if config.has_visual_projection { Some(Self::projection(root, config)?) } else { None };
         let mut encoder = root.at("visual_encoder");
         let mut at = encoder.at("visual");
         let grid = vision.image_size / patch;

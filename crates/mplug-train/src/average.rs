@@ -15,7 +15,10 @@ pub struct WeightAverage {
 impl WeightAverage {
     /// Starts at the model's weights.
     pub fn new(model: &CaptioningModel, decay: f64) -> Self {
-        Self { values: model.parameters().iter().map(mplug_nn::parameter::Parameter::to_vec).collect(), decay }
+        Self {
+            values: model.parameters().iter().map(mplug_nn::parameter::Parameter::to_vec).collect(),
+            decay,
+        }
     }
 
     /// The averages to be moved after `step` (from 0), each with its decay. Early steps weigh more, so that the fresh

@@ -34,8 +34,7 @@ pub struct MicroBatch {
 impl MicroBatch {
     /// Puts examples side by side, padded with `pad` to the longest.
     pub fn collate(examples: &[Example], pad: u32) -> Self {
-        let (rows, len) =
-            (examples.len(), examples.iter().map(|e| e.input_ids.len() - 1).max().unwrap_or(0));
+        let (rows, len) = (examples.len(), examples.iter().map(|e| e.input_ids.len() - 1).max().unwrap_or(0));
         let mut batch = Self {
             rows,
             len,
@@ -70,7 +69,12 @@ pub struct Batch {
 
 impl Batch {
     /// The batch of `step`.
-    pub fn make(dataset: &dyn Dataset, step: u64, size: usize, micro_size: usize) -> Result<Self, TrainError> {
+    pub fn make(
+        dataset: &dyn Dataset,
+        step: u64,
+        size: usize,
+        micro_size: usize,
+    ) -> Result<Self, TrainError> {
         let first = step * size as u64;
         let mut examples = (first..first + size as u64)
             .map(|index| dataset.example(Split::Train, index))

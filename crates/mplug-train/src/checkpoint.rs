@@ -92,14 +92,19 @@ impl RunFolder {
             about.insert("best".to_owned(), format!("{truth} {loss}"));
         }
         let path = self.path.join(STATE);
-        write_tensors(&path, tensors.iter().map(|(name, shape, values)| (name.as_str(), shape, values)), Some(about))
+        write_tensors(
+            &path,
+            tensors.iter().map(|(name, shape, values)| (name.as_str(), shape, values)),
+            Some(about),
+        )
     }
 
     /// Reads the state back into a model and optimizer of the same recipe.
     pub fn read_state(&self, state: &mut State<'_>) -> Result<(), TrainError> {
         let path = self.path.join(STATE);
         let bytes = std::fs::read(&path).map_err(TrainError::file(&path))?;
-        let wrong = |problem: String| TrainError::content(&path, format!("{problem}; start a new run folder"));
+        let wrong =
+            |problem: String| TrainError::content(&path, format!("{problem}; start a new run folder"));
         let file = SafeTensors::deserialize(&bytes).map_err(|error| wrong(error.to_string()))?;
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| wrong(error.to_string()))?;
         let about = header.metadata().clone().unwrap_or_default();
@@ -113,7 +118,11 @@ impl RunFolder {
             let name = format!("{kind}/{name}");
             let view = file.tensor(&name).map_err(|_| wrong(format!("{name} is missing")))?;
             if view.dtype() != Dtype::F32 || view.shape() != [len] {
-                return Err(wrong(format!("{name}: expected f32 ({len}), found {:?} {:?}", view.dtype(), view.shape())));
+                return Err(wrong(format!(
+                    "{name}: expected f32 ({len}), found {:?} {:?}",
+                    view.dtype(),
+                    view.shape()
+                )));
             }
             let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
             Ok(values.collect())
@@ -147,7 +156,8 @@ fn write_tensors<'a>(
         .iter()
         .map(|(name, shape, data)| Ok((*name, TensorView::new(Dtype::F32, (*shape).clone(), data)?)))
         .collect::<Result<Vec<_>, safetensors::SafeTensorError>>();
-    let file = views.and_then(|views| serialize(views, about)).map_err(|error| TrainError::content(path, error))?;
+    let file =
+        views.and_then(|views| serialize(views, about)).map_err(|error| TrainError::content(path, error))?;
     write_whole(path, &file)
 }
 

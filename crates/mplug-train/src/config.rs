@@ -195,9 +195,11 @@ impl TrainConfig {
     pub fn check(&self) -> Result<(), TrainError> {
         let (model, run) = (&self.model, &self.run);
         let patch = model.patch_size;
-        ensure(patch > 0 && model.image_size % patch == 0 && model.image_size > 0, "model.image_size", || {
-            (format!("a multiple of the patch size {patch}"), model.image_size.to_string())
-        })?;
+        ensure(
+            patch > 0 && model.image_size % patch == 0 && model.image_size > 0,
+            "model.image_size",
+            || (format!("a multiple of the patch size {patch}"), model.image_size.to_string()),
+        )?;
         ensure(model.image_size <= 4096, "model.image_size", || {
             ("at most 4096".to_owned(), model.image_size.to_string())
         })?;
@@ -205,9 +207,11 @@ impl TrainConfig {
             ("a multiple of 64".to_owned(), model.vision_width.to_string())
         })?;
         let heads = model.text_heads;
-        ensure(heads > 0 && model.text_width > 0 && model.text_width % heads == 0, "model.text_width", || {
-            (format!("a multiple of the {heads} heads"), model.text_width.to_string())
-        })?;
+        ensure(
+            heads > 0 && model.text_width > 0 && model.text_width % heads == 0,
+            "model.text_width",
+            || (format!("a multiple of the {heads} heads"), model.text_width.to_string()),
+        )?;
         ensure((0.0..1.0).contains(&model.dropout), "model.dropout", || {
             ("at least 0 and below 1".to_owned(), model.dropout.to_string())
         })?;
@@ -298,7 +302,11 @@ impl ModelSection {
 }
 
 /// An error unless `good`; `words` tells what was expected and what was found.
-fn ensure(good: bool, field: &'static str, words: impl FnOnce() -> (String, String)) -> Result<(), TrainError> {
+fn ensure(
+    good: bool,
+    field: &'static str,
+    words: impl FnOnce() -> (String, String),
+) -> Result<(), TrainError> {
     if good {
         return Ok(());
     }
@@ -323,9 +331,9 @@ fn set(table: &mut toml::Table, key: &str, value: toml::Value) -> Result<(), Tra
         }
         Some((outer, inner)) => {
             let entry = table.entry(outer).or_insert_with(|| toml::Value::Table(toml::Table::new()));
-            let entry = entry.as_table_mut().ok_or_else(|| {
-                TrainError::Recipe(format!("{key}: `{outer}` is a value, not a table"))
-            })?;
+            let entry = entry
+                .as_table_mut()
+                .ok_or_else(|| TrainError::Recipe(format!("{key}: `{outer}` is a value, not a table")))?;
             set(entry, inner, value)
         }
     }

@@ -66,7 +66,8 @@ impl EventLog {
     /// Opens `log.jsonl` in `folder` to append.
     pub fn open(folder: &Path) -> Result<Self, TrainError> {
         let path = folder.join("log.jsonl");
-        let file = OpenOptions::new().create(true).append(true).open(&path).map_err(TrainError::file(&path))?;
+        let file =
+            OpenOptions::new().create(true).append(true).open(&path).map_err(TrainError::file(&path))?;
         Ok(Self { path, file })
     }
 

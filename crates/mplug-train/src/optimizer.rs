@@ -64,12 +64,8 @@ impl AdamW {
         averages.resize_with(parameters.len(), || None);
         self.steps += 1;
         let (config, steps) = (&self.config, self.steps);
-        parameters
-            .into_par_iter()
-            .zip(gradients)
-            .zip(&mut self.moments)
-            .zip(averages)
-            .for_each(|(((parameter, gradient), moments), average)| {
+        parameters.into_par_iter().zip(gradients).zip(&mut self.moments).zip(averages).for_each(
+            |(((parameter, gradient), moments), average)| {
                 let Some(gradient) = gradient else { return };
                 let numbers = coefficients(config, steps, parameter.name(), share, scale);
                 let moments = moments.get_or_insert_with(|| [(); 2].map(|()| vec![0.0; gradient.len()]));
@@ -85,7 +81,8 @@ impl AdamW {
                     let len = weights.len();
                     Tensor::from_data(TensorData::new(weights, [len]), &device)
                 });
-            });
+            },
+        );
         norm
     }
 }
@@ -176,6 +173,8 @@ mod tests {
         };
         let numbers = coefficients(&config, 1, "some.weight", 1.0, 1.0);
         update(&mut weights, &[0.3, -0.001], &mut moments, numbers);
-        assert!((weights[0] - (1.0 * 0.95 - 0.1)).abs() < 1e-5 && (weights[1] - (-2.0 * 0.95 + 0.1)).abs() < 1e-4);
+        assert!(
+            (weights[0] - (1.0 * 0.95 - 0.1)).abs() < 1e-5 && (weights[1] - (-2.0 * 0.95 + 0.1)).abs() < 1e-4
+        );
     }
 }

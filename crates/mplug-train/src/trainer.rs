@@ -82,7 +82,13 @@ pub fn train_on(
                 let learning_rate = share * config.optimizer.learning_rate;
                 let (loss, examples_per_second) = recent.take();
                 loss_now = loss;
-                report(Progress::Step { step: done, loss, gradient_norm: norm, learning_rate, examples_per_second })?;
+                report(Progress::Step {
+                    step: done,
+                    loss,
+                    gradient_norm: norm,
+                    learning_rate,
+                    examples_per_second,
+                })?;
             }
             if config.evaluation.every > 0 && (done % config.evaluation.every == 0 || last) {
                 report(trainer.evaluate()?)?;
@@ -173,7 +179,8 @@ impl<'a> Trainer<'a> {
 
     fn evaluate(&mut self) -> Result<Progress, TrainError> {
         let model = self.current();
-        let (pictures, max_len) = (self.config.evaluation.pictures, self.config.model.max_position_embeddings);
+        let (pictures, max_len) =
+            (self.config.evaluation.pictures, self.config.model.max_position_embeddings);
         let Evaluation { loss, truth, samples } =
             evaluate(&model, self.dataset, pictures, max_len, &self.device)?;
         let score = [truth.unwrap_or(0.0), loss];

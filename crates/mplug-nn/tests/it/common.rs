@@ -30,8 +30,8 @@ impl Golden {
             config_yaml: Some(text("config.yaml")),
             bert_json: Some(("config_bert.json".to_owned(), text("config_bert.json"))),
         };
-        let config =
-            ModelConfig::resolve(&checkpoint, &texts, &ConfigOverrides::default()).expect("a good model folder");
+        let config = ModelConfig::resolve(&checkpoint, &texts, &ConfigOverrides::default())
+            .expect("a good model folder");
         let golden: serde_json::Value = serde_json::from_str(&text("golden.json")).expect("json");
         let losses = golden["train"]["curve"].as_array().expect("losses").iter();
         let images = golden["batch_images"].as_array().expect("names").iter();
@@ -39,7 +39,8 @@ impl Golden {
             config,
             checkpoint,
             numbers: Checkpoint::open(&folder.join("golden.safetensors")).expect("golden numbers"),
-            resized: Checkpoint::open(&fixtures.join("resized/resized_u8.safetensors")).expect("resized pictures"),
+            resized: Checkpoint::open(&fixtures.join("resized/resized_u8.safetensors"))
+                .expect("resized pictures"),
             losses: losses.map(|loss| loss.as_f64().expect("a number")).collect(),
             images: images.map(|name| name.as_str().expect("a name").to_owned()).collect(),
         }
@@ -83,7 +84,8 @@ impl Golden {
         let size = self.config.vision.image_size as u32;
         let bytes: Vec<u8> =
             self.resized.read_f32(name).expect("a resized picture").iter().map(|byte| *byte as u8).collect();
-        let image = mplug::preprocess::image::RgbImage::from_raw(size, size, bytes).expect("of the model's size");
+        let image =
+            mplug::preprocess::image::RgbImage::from_raw(size, size, bytes).expect("of the model's size");
         mplug::preprocess::image::pixel_values(&image)
     }
 }
@@ -94,5 +96,9 @@ pub(crate) fn assert_close(what: &str, ours: &[f32], theirs: &[f32], tolerance: 
     let mean = theirs.iter().sum::<f32>() / theirs.len() as f32;
     let variance = theirs.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / theirs.len() as f32;
     let worst = ours.iter().zip(theirs).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    assert!(worst <= tolerance * variance.sqrt(), "{what}: worst difference {worst}, deviation {}", variance.sqrt());
+    assert!(
+        worst <= tolerance * variance.sqrt(),
+        "{what}: worst difference {worst}, deviation {}",
+        variance.sqrt()
+    );
 }

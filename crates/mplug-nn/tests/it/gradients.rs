@@ -5,7 +5,12 @@ use mplug::config::{ModelConfig, Task};
 use mplug_nn::{CaptioningModel, RandomParameters};
 
 /// A scalar of the network's output that depends on every logit.
-fn scalar(model: &CaptioningModel, pixels: &Tensor<4>, ids: &Tensor<2, Int>, weights: &Tensor<3>) -> Tensor<1> {
+fn scalar(
+    model: &CaptioningModel,
+    pixels: &Tensor<4>,
+    ids: &Tensor<2, Int>,
+    weights: &Tensor<3>,
+) -> Tensor<1> {
     let device = pixels.device();
     let mask = Tensor::<2>::from_floats([[1.0, 1.0, 1.0, 1.0, 1.0], [1.0, 1.0, 1.0, 0.0, 0.0]], &device);
     (model.forward(pixels.clone(), ids.clone(), mask) * weights.clone()).mean()
@@ -20,12 +25,17 @@ fn every_parameters_gradient_is_the_finite_difference() {
     let size = config.vision.image_size;
     let pixels = Tensor::<4>::random([2, 3, size, size], Distribution::Normal(0.0, 1.0), &device);
     let ids = Tensor::<2, Int>::from_ints([[101, 7, 300, 5, 9], [101, 4, 8, 0, 0]], &device);
-    let weights = Tensor::<3>::random([2, 5, config.text.vocab_size], Distribution::Normal(0.0, 50.0), &device);
+    let weights =
+        Tensor::<3>::random([2, 5, config.text.vocab_size], Distribution::Normal(0.0, 50.0), &device);
     let gradients = scalar(&model, &pixels, &ids, &weights).backward();
     let parameters = model.parameters();
     for (place, parameter) in parameters.iter().enumerate() {
-        let gradient: Vec<f32> =
-            parameter.value().grad(&gradients).expect("every parameter counts").try_into_vec_as().expect("f32");
+        let gradient: Vec<f32> = parameter
+            .value()
+            .grad(&gradients)
+            .expect("every parameter counts")
+            .try_into_vec_as()
+            .expect("f32");
         let norm = gradient.iter().map(|g| f64::from(*g).powi(2)).sum::<f64>().sqrt();
         let values = parameter.to_vec();
         let size = values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>().sqrt().max(1.0);

@@ -24,11 +24,7 @@ pub struct SynthDataset {
 
 impl SynthDataset {
     /// Pictures of `size` by `size` pixels with captions of at most `max_len` tokens; `seeds` of the two splits.
-    pub fn new(
-        seeds: [u64; 2],
-        language: Language,
-        [size, max_len]: [usize; 2],
-    ) -> Result<Self, TrainError> {
+    pub fn new(seeds: [u64; 2], language: Language, [size, max_len]: [usize; 2]) -> Result<Self, TrainError> {
         let vocabulary = synth::demo_vocabulary();
         let tokenizer = Tokenizer::from_vocab(&vocabulary)
             .map_err(|error| TrainError::Recipe(format!("vocabulary of the drawn pictures: {error}")))?;

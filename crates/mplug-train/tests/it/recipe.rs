@@ -20,7 +20,10 @@ fn the_demo_recipe_reads_and_survives_writing() {
 fn overrides_set_numbers_and_text() {
     assert_eq!(with("run.steps", "7").expect("a number").run.steps, 7);
     assert_eq!(with("output", "some/where").expect("text").output.to_str(), Some("some/where"));
-    assert_eq!(with("optimizer.vision_learning_rate", "1e-4").expect("new").optimizer.vision_learning_rate, Some(1e-4));
+    assert_eq!(
+        with("optimizer.vision_learning_rate", "1e-4").expect("new").optimizer.vision_learning_rate,
+        Some(1e-4)
+    );
 }
 
 #[test]
