@@ -12,22 +12,22 @@ use crate::parameter::{Initial, Parameter, Reader, has_parameters};
 /// with its head.
 #[derive(Clone, Debug)]
 pub(crate) struct Embeddings {
-    position_embeddings: Parameter,
-    token_type_embeddings: Parameter,
+    positions: Parameter,
+    token_types: Parameter,
     layer_norm: LayerNorm,
 }
 
-has_parameters!(Embeddings: position_embeddings, token_type_embeddings, layer_norm);
+has_parameters!(Embeddings: positions, token_types, layer_norm);
 
 impl Embeddings {
     /// Reads the tables below `at`.
     pub(crate) fn new(mut at: Reader<'_>, config: &TextConfig, std: f32) -> Result<Self, NnError> {
         let (width, initial) = (config.hidden_size, Initial::Normal(std));
-        let positions = [config.max_position_embeddings, width];
-        let types = [config.type_vocab_size, width];
+        let positions_shape = [config.max_position_embeddings, width];
+        let types_shape = [config.type_vocab_size, width];
         Ok(Self {
-            position_embeddings: at.parameter("position_embeddings.weight", &positions, initial)?,
-            token_type_embeddings: at.parameter("token_type_embeddings.weight", &types, initial)?,
+            positions: at.parameter("position_embeddings.weight", &positions_shape, initial)?,
+            token_types: at.parameter("token_type_embeddings.weight", &types_shape, initial)?,
             layer_norm: LayerNorm::new(at.at("LayerNorm"), width, f64::from(config.layer_norm_eps))?,
         })
     }
@@ -42,8 +42,7 @@ impl Embeddings {
         let [batch, len] = input_ids.dims();
         let words = embedding(words, input_ids); // (batch, len, width)
         let width = words.dims()[2];
-        let places = self.position_embeddings.matrix().narrow(0, 0, len)
-            + self.token_type_embeddings.matrix().narrow(0, 0, 1); // (len, width)
+        let places = self.positions.matrix().narrow(0, 0, len) + self.token_types.matrix().narrow(0, 0, 1); // (len, width)
         let sum = (words + places.unsqueeze::<3>()).reshape([batch * len, width]);
         dropout(self.layer_norm.forward(sum), dropout_rate)
     }

@@ -21,7 +21,7 @@ type Tracked = <Differentiable as burn::backend::BackendTypes>::FloatTensorPrimi
 /// The affine map `input · weightᵀ + bias`: `(rows, in)`, `(out, in)`, `(out)` -> `(rows, out)`.
 pub(crate) fn linear(input: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
     match (tracked(&input), tracked(&weight), tracked(&bias)) {
-        (Some(input), Some(weight), Some(bias)) => linear_tracked(input, weight, bias),
+        (Some(input), Some(weight), Some(bias)) => linear_tracked(&input, &weight, &bias),
         _ => module::linear(input, weight.transpose(), Some(bias)),
     }
 }
@@ -29,7 +29,7 @@ pub(crate) fn linear(input: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Te
 /// Layer normalisation over the last axis.
 pub(crate) fn layer_norm(input: Tensor<2>, weight: Tensor<1>, bias: Tensor<1>, epsilon: f64) -> Tensor<2> {
     match (tracked(&input), tracked(&weight), tracked(&bias)) {
-        (Some(input), Some(weight), Some(bias)) => layer_norm_tracked(input, weight, bias, epsilon as f32),
+        (Some(input), Some(weight), Some(bias)) => layer_norm_tracked(&input, &weight, &bias, epsilon as f32),
         _ => module::layer_norm(input, weight, Some(bias), epsilon),
     }
 }
@@ -42,8 +42,8 @@ pub(crate) fn attention_softmax(scores: Tensor<4>, scale: f32, mask: Option<Tens
         mask.try_into_primitive::<Flex>().ok().map(|mask| mask.to_contiguous())
     };
     match (tracked(&scores), mask.as_ref().map(values)) {
-        (Some(scores), None) => softmax_tracked(scores, scale, None),
-        (Some(scores), Some(Some(mask))) => softmax_tracked(scores, scale, Some(mask)),
+        (Some(scores), None) => softmax_tracked(&scores, scale, None),
+        (Some(scores), Some(Some(mask))) => softmax_tracked(&scores, scale, Some(&mask)),
         _ => {
             let scores = scores.mul_scalar(scale);
             activation::softmax(
@@ -60,7 +60,7 @@ pub(crate) fn attention_softmax(scores: Tensor<4>, scale: f32, mask: Option<Tens
 /// BERT's GELU, `x Φ(x)`.
 pub(crate) fn gelu(input: Tensor<2>) -> Tensor<2> {
     match tracked(&input) {
-        Some(input) => activate_tracked(input, Bend::Gelu),
+        Some(input) => activate_tracked(&input, Bend::Gelu),
         None => activation::gelu(input),
     }
 }
@@ -68,7 +68,7 @@ pub(crate) fn gelu(input: Tensor<2>) -> Tensor<2> {
 /// CLIP's GELU, `x σ(1.702 x)`.
 pub(crate) fn quick_gelu(input: Tensor<2>) -> Tensor<2> {
     match tracked(&input) {
-        Some(input) => activate_tracked(input, Bend::QuickGelu),
+        Some(input) => activate_tracked(&input, Bend::QuickGelu),
         None => input.clone() * activation::sigmoid(input.mul_scalar(QUICK)),
     }
 }
@@ -105,7 +105,7 @@ fn last_dim(tensor: &FlexTensor) -> usize {
 #[derive(Debug)]
 struct LinearBackward;
 
-fn linear_tracked(input: Tracked, weight: Tracked, bias: Tracked) -> Tensor<2> {
+fn linear_tracked(input: &Tracked, weight: &Tracked, bias: &Tracked) -> Tensor<2> {
     let (rows, matrix) = (input.primitive().clone(), weight.primitive().clone());
     let mut output = Flex::float_matmul(rows.clone(), matrix.transpose(0, 1));
     let shift = bias.primitive().to_contiguous();
@@ -162,7 +162,7 @@ struct LayerNormState {
     moments: Vec<[f32; 2]>,
 }
 
-fn layer_norm_tracked(input: Tracked, weight: Tracked, bias: Tracked, epsilon: f32) -> Tensor<2> {
+fn layer_norm_tracked(input: &Tracked, weight: &Tracked, bias: &Tracked, epsilon: f32) -> Tensor<2> {
     let rows = input.primitive().to_contiguous();
     let (scale, shift) = (weight.primitive().to_contiguous(), bias.primitive().to_contiguous());
     let (output, moments) = layer_norm_forward(values(&rows), values(&scale), values(&shift), epsilon);
@@ -277,12 +277,11 @@ struct SoftmaxState {
     scale: f32,
 }
 
-fn softmax_tracked(scores: Tracked, scale: f32, mask: Option<FlexTensor>) -> Tensor<4> {
+fn softmax_tracked(scores: &Tracked, scale: f32, mask: Option<&FlexTensor>) -> Tensor<4> {
     let input = scores.primitive().to_contiguous();
     let shape = input.layout().shape().clone();
     let plane = shape[2] * shape[3];
-    let output =
-        softmax_forward(values(&input), shape[3], scale, mask.as_ref().map(values), [shape[1], plane]);
+    let output = softmax_forward(values(&input), shape[3], scale, mask.map(values), [shape[1], plane]);
     let output = build(output, &shape);
     let prepared = SoftmaxBackward.prepare::<NoCheckpointing>([scores.node()]).compute_bound().stateful();
     from_tracked(match prepared {
@@ -325,9 +324,13 @@ fn softmax_forward(
     }
     for row in output.chunks_exact_mut(width) {
         let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        row.iter_mut().for_each(|x| *x = exp(*x - max));
+        for x in row.iter_mut() {
+            *x = exp(*x - max);
+        }
         let inverse = 1.0 / lanes(row, row, |x, _| x);
-        row.iter_mut().for_each(|x| *x *= inverse);
+        for x in row.iter_mut() {
+            *x *= inverse;
+        }
     }
     output
 }
@@ -356,7 +359,7 @@ enum Bend {
 #[derive(Debug)]
 struct BendBackward;
 
-fn activate_tracked(input: Tracked, bend: Bend) -> Tensor<2> {
+fn activate_tracked(input: &Tracked, bend: Bend) -> Tensor<2> {
     let rows = input.primitive().to_contiguous();
     let output = values(&rows).iter();
     let output = match bend {

@@ -73,16 +73,16 @@ struct Step {
 
 /// A decoder layer.
 #[derive(Clone, Debug)]
-struct Layer {
+struct DecoderLayer {
     attention: AttentionBlock,
     crossattention: AttentionBlock,
     feed_forward: FeedForward,
     layer_norm: LayerNorm,
 }
 
-has_parameters!(Layer: attention, crossattention, feed_forward, layer_norm);
+has_parameters!(DecoderLayer: attention, crossattention, feed_forward, layer_norm);
 
-impl Layer {
+impl DecoderLayer {
     fn new(mut at: Reader<'_>, config: &TextConfig, std: f32) -> Result<Self, NnError> {
         let width = config.hidden_size;
         Ok(Self {
@@ -112,7 +112,7 @@ impl Layer {
 pub struct TextDecoder {
     word_embeddings: Parameter,
     embeddings: Embeddings,
-    layers: Vec<Layer>,
+    layers: Vec<DecoderLayer>,
     transform: Linear,
     transform_layer_norm: LayerNorm,
     head_bias: Parameter,
@@ -136,7 +136,7 @@ impl TextDecoder {
             )?,
             embeddings: Embeddings::new(at.at("bert.embeddings"), config, std)?,
             layers: (0..config.decoder_layers)
-                .map(|i| Layer::new(at.at(format!("bert.encoder.layer.{i}")), config, std))
+                .map(|i| DecoderLayer::new(at.at(format!("bert.encoder.layer.{i}")), config, std))
                 .collect::<Result<_, _>>()?,
             transform: Linear::new(at.at("cls.predictions.transform.dense"), width, width, std)?,
             transform_layer_norm: LayerNorm::new(at.at("cls.predictions.transform.LayerNorm"), width, eps)?,

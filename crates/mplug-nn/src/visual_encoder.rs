@@ -30,7 +30,7 @@ struct SelfAttention {
 has_parameters!(SelfAttention: in_proj_weight, in_proj_bias, out_proj);
 
 impl SelfAttention {
-    fn new(mut at: Reader<'_>, config: &VisionConfig, stds: Stds) -> Result<Self, NnError> {
+    fn new(at: &mut Reader<'_>, config: &VisionConfig, stds: Stds) -> Result<Self, NnError> {
         let width = config.hidden_size;
         Ok(Self {
             in_proj_weight: at.parameter(
@@ -45,7 +45,7 @@ impl SelfAttention {
     }
 
     /// `(batch · len, width)` -> the same shape.
-    fn forward(&self, input: Tensor<2>, batch: usize) -> Tensor<2> {
+    fn forward(&self, input: &Tensor<2>, batch: usize) -> Tensor<2> {
         let width = input.dims()[1];
         let (weight, bias) = (self.in_proj_weight.matrix(), self.in_proj_bias.vector());
         // The weights are cut, not the much larger activations: a cut's backward pass fills a whole tensor.
@@ -91,7 +91,7 @@ impl ResidualBlock {
         let (width, stds) = (config.hidden_size, Stds::new(config));
         Ok(Self {
             ln_1: LayerNorm::new(at.at("ln_1"), width, LAYER_NORM_EPS)?,
-            attention: SelfAttention::new(at.at("attn"), config, stds)?,
+            attention: SelfAttention::new(&mut at.at("attn"), config, stds)?,
             ln_2: LayerNorm::new(at.at("ln_2"), width, LAYER_NORM_EPS)?,
             feed_forward: FeedForward::new(
                 &mut at.at("mlp"),
@@ -105,7 +105,7 @@ impl ResidualBlock {
 
     /// `(batch · len, width)` -> the same shape.
     fn forward(&self, hidden: Tensor<2>, batch: usize) -> Tensor<2> {
-        let hidden = hidden.clone() + self.attention.forward(self.ln_1.forward(hidden), batch);
+        let hidden = hidden.clone() + self.attention.forward(&self.ln_1.forward(hidden), batch);
         hidden.clone() + self.feed_forward.forward(self.ln_2.forward(hidden))
     }
 }
@@ -140,7 +140,9 @@ impl VisualEncoder {
         let vision = &config.vision;
         let (width, patch) = (vision.hidden_size, vision.patch_size);
         let scale = Initial::Normal((width as f32).powf(-0.5));
-        let conv_std = Initial::Normal(((3 * patch * patch) as f32).powf(-0.5));
+        // Neighbouring pixels are alike, so their sum is far larger than independent inputs' would be: half of the usual
+        // deviation keeps patches from drowning their places.
+        let conv_std = Initial::Normal(0.5 * ((3 * patch * patch) as f32).powf(-0.5));
         let projection =
             if config.has_visual_projection { Some(Self::projection(root, config)?) } else { None };
         let mut encoder = root.at("visual_encoder");

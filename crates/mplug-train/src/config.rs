@@ -257,6 +257,9 @@ impl TrainConfig {
     }
 
     /// The recipe as TOML.
+    ///
+    /// # Panics
+    /// Never: a recipe has only string keys and finite numbers.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("a recipe has only string keys and finite numbers")
     }

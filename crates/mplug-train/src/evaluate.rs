@@ -62,6 +62,9 @@ pub fn evaluate(
 
 /// The likeliest next token, again and again, until the end token or `max_len`. Returns the ids without the start and
 /// end tokens.
+///
+/// # Panics
+/// If there are no examples.
 pub fn greedy_captions(
     model: &CaptioningModel,
     examples: &[Example],

@@ -47,6 +47,9 @@ impl AdamW {
     /// Takes one step along `gradients`, at `share` of the peak learning rates, and moves `average` along. Gradients
     /// longer than the recipe's norm are scaled down to it; returns their norm before. Parameters without a gradient
     /// stay as they are.
+    ///
+    /// # Panics
+    /// If the device fails to give or take values.
     pub fn step(
         &mut self,
         parameters: Vec<&mut Parameter>,

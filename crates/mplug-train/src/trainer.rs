@@ -184,7 +184,7 @@ impl<'a> Trainer<'a> {
         let Evaluation { loss, truth, samples } =
             evaluate(&model, self.dataset, pictures, max_len, &self.device)?;
         let score = [truth.unwrap_or(0.0), loss];
-        let best = self.best.is_none_or(|[t, l]| score[0] > t || (score[0] == t && loss < l));
+        let best = self.best.is_none_or(|[t, l]| score[0] > t || (score[0] >= t && loss < l));
         if best {
             self.best = Some(score);
             self.folder.write_model("best", &model, &self.shape, self.dataset.vocabulary())?;

@@ -34,7 +34,7 @@ impl SynthDataset {
     /// The picture at the model's size, and what is in it.
     fn draw(&self, split: Split, index: u64) -> SynthExample {
         let (seed, size) = (self.seeds[split as usize], self.size);
-        if split == Split::Train && index % NATURAL_EVERY != 0 {
+        if split == Split::Train && !index.is_multiple_of(NATURAL_EVERY) {
             return synth::draw_at(seed, index, size, size);
         }
         let drawn = synth::draw(seed, index);
