@@ -36,6 +36,9 @@ impl HeadShape {
 
 /// One sequence attends to itself. `query_key_value` is `(len, 3 · width)`, `output` `(len, width)`;
 /// keys from `valid_keys` on are masked.
+///
+/// # Panics
+/// If the lengths do not fit together, or no key or more keys than there are would be valid.
 pub fn self_attention(query_key_value: &[f32], valid_keys: usize, shape: HeadShape, output: &mut [f32]) {
     let width = shape.width();
     let len = output.len() / width;

@@ -9,18 +9,12 @@ use rten_vecmath::{Normalize, NormalizeOptions, Sum, SumSquareSub};
 use crate::for_each_row;
 
 /// Normalises each row of `data`, in place. The rows are as wide as `weight` and `bias`.
+///
+/// # Panics
+/// If `weight` and `bias` differ in length.
 pub fn layer_norm(data: &mut [f32], weight: &[f32], bias: &[f32], epsilon: f32) {
     assert_eq!(weight.len(), bias.len(), "layer norm: weight and bias differ in length");
     for_each_row(data, weight.len(), |row| layer_norm_row(row, weight, bias, epsilon));
-}
-
-/// Normalises the sum `data + residual`, row by row, into `data`: the post-norm of BERT's layers.
-pub fn add_layer_norm(data: &mut [f32], residual: &[f32], weight: &[f32], bias: &[f32], epsilon: f32) {
-    assert_eq!(data.len(), residual.len(), "layer norm: the residual differs in length");
-    for (x, r) in data.iter_mut().zip(residual) {
-        *x += r;
-    }
-    layer_norm(data, weight, bias, epsilon);
 }
 
 fn layer_norm_row(row: &mut [f32], weight: &[f32], bias: &[f32], epsilon: f32) {

@@ -1,4 +1,4 @@
-//! BERT's embeddings: word + position + token type 0, normalised (SPEC 1.3). Knows no tokens' meaning.
+//! BERT's embeddings: word + position + token type 0, normalised. Knows no tokens' meaning.
 
 use burn::tensor::{Int, Tensor, module::embedding};
 use mplug::config::TextConfig;

@@ -1,4 +1,4 @@
-//! The captioning model: visual encoder and text decoder (SPEC finding 1: captioning runs nothing else). Knows no files,
+//! The captioning model: visual encoder and text decoder (captioning runs nothing else). Knows no files,
 //! no loss and no optimizer.
 
 use burn::tensor::{Device, Int, Tensor};

@@ -1,6 +1,6 @@
 //! Parameters: named leaves of the gradient graph, and where their first values come from.
 //!
-//! Every parameter is one flat leaf tensor that knows its name and shape in the original's checkpoint (SPEC 1.8). Being
+//! Every parameter is one flat leaf tensor that knows its name and shape in the original's checkpoint. Being
 //! flat, all parameters have one type, so that optimizers, averages and files treat them alike; the layers look at them
 //! through a reshape, which copies nothing. Refuses to know what layer a parameter belongs to.
 
@@ -269,7 +269,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The parameter `name` at this place, which checkpoints also store as `tied`; where both exist `tied` counts, as
-    /// in the original, where the later key of the file wins (SPEC 1.5).
+    /// in the original, where the later key of the file wins.
     pub(crate) fn tied_parameter(
         &mut self,
         name: &str,

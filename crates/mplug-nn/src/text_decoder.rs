@@ -1,5 +1,5 @@
 //! The text decoder: a post-norm BERT with causal self-attention and cross-attention to the picture, and a head tied to
-//! the word embeddings (SPEC 1.4, 1.5). Knows nothing of pictures but their embeddings, nothing of tokens but their ids.
+//! the word embeddings (the original's `BertPrefixModel`). Knows nothing of pictures but their embeddings, nothing of tokens but their ids.
 
 use burn::tensor::{Int, Tensor};
 use mplug::config::TextConfig;
@@ -14,7 +14,7 @@ use crate::layer_norm::LayerNorm;
 use crate::linear::Linear;
 use crate::parameter::{Initial, Parameter, Reader, has_parameters};
 
-/// What is added to the scores of hidden places (SPEC 1.5).
+/// What is added to the scores of hidden places.
 const MASKED: f32 = -10_000.0;
 
 /// Attention with its output map, residual and norm.

@@ -1,4 +1,4 @@
-//! The visual encoder: OpenAI's CLIP ViT without its last projection (SPEC 1.2; `clip/model.py` of the original), and the
+//! The visual encoder: OpenAI's CLIP ViT without its last projection (the original's `clip/clip.py`), and the
 //! projection to the text's width that large models have. Knows nothing of text.
 
 use burn::tensor::Tensor;

@@ -4,10 +4,10 @@
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::Scope;
 
-use crate::dataset::{Dataset, Example, Split};
 use crate::error::TrainError;
+use crate::training_data::{EncodedExample, Split, TrainingData};
 
-/// The label of places that do not count (SPEC 3.2).
+/// The label of places that do not count (PyTorch's default).
 pub const IGNORE_INDEX: i32 = -100;
 
 /// Batches that each data thread keeps ready.
@@ -33,7 +33,7 @@ pub struct MicroBatch {
 
 impl MicroBatch {
     /// Puts examples side by side, padded with `pad` to the longest.
-    pub fn collate(examples: &[Example], pad: u32) -> Self {
+    pub fn collate(examples: &[EncodedExample], pad: u32) -> Self {
         let (rows, len) = (examples.len(), examples.iter().map(|e| e.input_ids.len() - 1).max().unwrap_or(0));
         let mut batch = Self {
             rows,
@@ -70,17 +70,17 @@ pub struct Batch {
 impl Batch {
     /// The batch of `step`.
     pub fn make(
-        dataset: &dyn Dataset,
+        data: &dyn TrainingData,
         step: u64,
         size: usize,
         micro_size: usize,
     ) -> Result<Self, TrainError> {
         let first = step * size as u64;
         let mut examples = (first..first + size as u64)
-            .map(|index| dataset.example(Split::Train, index))
+            .map(|index| data.example(Split::Train, index))
             .collect::<Result<Vec<_>, _>>()?;
         examples.sort_by_key(|example| example.input_ids.len());
-        let pad = dataset.special_ids().pad;
+        let pad = data.special_ids().pad;
         let micro_batches =
             examples.chunks(micro_size).map(|portion| MicroBatch::collate(portion, pad)).collect();
         Ok(Self { micro_batches })
@@ -103,7 +103,7 @@ impl Loader {
     /// Starts `threads` threads; they end when the steps are done or the loader is dropped.
     pub fn start<'scope>(
         scope: &'scope Scope<'scope, '_>,
-        dataset: &'scope dyn Dataset,
+        data: &'scope dyn TrainingData,
         steps: std::ops::Range<u64>,
         [size, micro_size, threads]: [usize; 3],
     ) -> Self {
@@ -111,7 +111,7 @@ impl Loader {
             .map(|thread| {
                 let (sender, receiver) = sync_channel(AHEAD);
                 let steps = steps.clone().skip(thread).step_by(threads);
-                scope.spawn(move || fill(dataset, steps, [size, micro_size], &sender));
+                scope.spawn(move || fill(data, steps, [size, micro_size], &sender));
                 receiver
             })
             .collect();
@@ -131,13 +131,13 @@ impl Loader {
 
 /// Makes batches until the steps or the receiver end.
 fn fill(
-    dataset: &dyn Dataset,
+    data: &dyn TrainingData,
     steps: impl Iterator<Item = u64>,
     [size, micro_size]: [usize; 2],
     sender: &SyncSender<Result<Batch, TrainError>>,
 ) {
     for step in steps {
-        if sender.send(Batch::make(dataset, step, size, micro_size)).is_err() {
+        if sender.send(Batch::make(data, step, size, micro_size)).is_err() {
             return;
         }
     }

@@ -39,7 +39,7 @@ pub enum TrainError {
     /// An example cannot be made.
     #[error("example {index}: {problem}")]
     Example {
-        /// Its number in the dataset.
+        /// Its number in the data.
         index: u64,
         /// What is wrong.
         problem: String,

@@ -1,13 +1,13 @@
-//! Evaluation while training: the loss on held-out pictures, and greedy captions judged by the dataset. The figures of a
+//! Evaluation while training: the loss on held-out pictures, and greedy captions judged by the data. The figures of a
 //! finished model, with beam search, come from the engine. Knows no optimizer.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use mplug_nn::CaptioningModel;
 
 use crate::batch::MicroBatch;
-use crate::dataset::{Dataset, Example, SpecialIds, Split};
 use crate::error::TrainError;
 use crate::gradients::portion_loss;
+use crate::training_data::{EncodedExample, SpecialIds, Split, TrainingData};
 
 /// Pictures that go through the network at once.
 const PORTION: usize = 16;
@@ -29,25 +29,25 @@ pub struct Evaluation {
 /// tokens, the start token included.
 pub fn evaluate(
     model: &CaptioningModel,
-    dataset: &dyn Dataset,
+    data: &dyn TrainingData,
     pictures: usize,
     max_len: usize,
     device: &Device,
 ) -> Result<Evaluation, TrainError> {
-    let special = dataset.special_ids();
+    let special = data.special_ids();
     let (mut loss, mut tokens) = (0.0, 0);
     let (mut right, mut judged, mut samples) = (0, 0, Vec::new());
     for first in (0..pictures).step_by(PORTION) {
         let last = pictures.min(first + PORTION);
         let examples = (first..last)
-            .map(|index| dataset.example(Split::HeldOut, index as u64))
+            .map(|index| data.example(Split::HeldOut, index as u64))
             .collect::<Result<Vec<_>, _>>()?;
         let portion = MicroBatch::collate(&examples, special.pad);
         loss += f64::from(portion_loss(model, &portion, 1, device).into_scalar::<f32>());
         tokens += portion.tokens();
         for (index, ids) in (first..).zip(greedy_captions(model, &examples, max_len, special, device)) {
-            let caption = dataset.decode(&ids);
-            if let Some(verdict) = dataset.judge(index as u64, &caption) {
+            let caption = data.decode(&ids);
+            if let Some(verdict) = data.judge(index as u64, &caption) {
                 judged += 1;
                 right += usize::from(verdict);
             }
@@ -67,7 +67,7 @@ pub fn evaluate(
 /// If there are no examples.
 pub fn greedy_captions(
     model: &CaptioningModel,
-    examples: &[Example],
+    examples: &[EncodedExample],
     max_len: usize,
     special: SpecialIds,
     device: &Device,

@@ -1,33 +1,22 @@
-//! Training of mPLUG: `dataset -> batch -> mplug-nn -> loss -> backward -> clip -> optimizer + schedule -> checkpoint ->
+//! Training of mPLUG: `training_data -> batch -> mplug-nn -> loss -> backward -> clip -> optimizer + schedule -> checkpoint ->
 //! evaluate`, in one visible loop ([`trainer`]).
 //!
 //! [`train`] runs a recipe (a TOML file, [`config::TrainConfig`]) and reports through a callback; nothing here prints.
 //! A killed run resumes from its folder and then takes the very steps it would have taken.
 
+pub mod average;
+pub mod batch;
+pub mod checkpoint;
 pub mod config;
 pub mod error;
-
-pub mod dataset;
-
-pub mod batch;
-
-pub mod loss;
-
-pub mod gradients;
-
-pub mod optimizer;
-
-pub mod schedule;
-
-pub mod average;
-
 pub mod evaluate;
-
-pub mod checkpoint;
-
+pub mod gradients;
 pub mod log;
-
+pub mod loss;
+pub mod optimizer;
+pub mod schedule;
 pub mod trainer;
+pub mod training_data;
 
 pub use config::TrainConfig;
 pub use error::TrainError;

@@ -1,4 +1,4 @@
-//! The captioning loss: cross-entropy of the next token, averaged over all labels that count (SPEC 3.2). Knows no model.
+//! The captioning loss: cross-entropy of the next token, averaged over all labels that count (as in the original's `BertPrefixModel`). Knows no model.
 
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, Tensor};

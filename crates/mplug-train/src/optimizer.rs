@@ -1,4 +1,4 @@
-//! AdamW in the original's groups (SPEC 3.3): no decay where the name holds `bias` or `LayerNorm.weight`, a learning rate
+//! AdamW in the original's groups (AliceMind's `optim_factory.py`): no decay where the name holds `bias` or `LayerNorm.weight`, a learning rate
 //! of its own for the visual encoder; and the norm that gradients are clipped to. One pass over memory per parameter, on
 //! the host. Knows no model, only named arrays.
 

@@ -10,13 +10,13 @@ use crate::average::WeightAverage;
 use crate::batch::Loader;
 use crate::checkpoint::{RunFolder, State};
 use crate::config::{DataSection, TrainConfig};
-use crate::dataset::{Dataset, SynthDataset};
 use crate::error::TrainError;
 use crate::evaluate::{Evaluation, evaluate};
 use crate::gradients::Workers;
 use crate::log::{EventLog, Progress};
 use crate::optimizer::AdamW;
 use crate::schedule::rate_share;
+use crate::training_data::{DrawnPictures, TrainingData};
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,24 +35,24 @@ pub fn train(
     resume: bool,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Summary, TrainError> {
-    let dataset = match &config.data {
+    let data = match &config.data {
         DataSection::Synth { language, seed, held_out_seed } => {
             let sizes = [config.model.image_size, config.model.max_position_embeddings];
-            SynthDataset::new([*seed, *held_out_seed], *language, sizes)?
+            DrawnPictures::new([*seed, *held_out_seed], *language, sizes)?
         }
     };
-    train_on(config, &dataset, resume, progress)
+    train_on(config, &data, resume, progress)
 }
 
 /// Runs a recipe on a dataset of the caller's.
 pub fn train_on(
     config: &TrainConfig,
-    dataset: &dyn Dataset,
+    data: &dyn TrainingData,
     resume: bool,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Summary, TrainError> {
     config.check()?;
-    let mut trainer = Trainer::new(config, dataset, resume)?;
+    let mut trainer = Trainer::new(config, data, resume)?;
     let mut log = EventLog::open(trainer.folder.path())?;
     let mut report = |event: Progress| -> Result<(), TrainError> {
         log.write(&event)?;
@@ -64,7 +64,7 @@ pub fn train_on(
     report(trainer.started())?;
     std::thread::scope(|scope| {
         let sizes = [run.batch_size, run.micro_batch_size, run.data_threads];
-        let mut batches = Loader::start(scope, dataset, first..steps, sizes);
+        let mut batches = Loader::start(scope, data, first..steps, sizes);
         let mut recent = Recent::new();
         let mut loss_now = 0.0;
         for step in first..steps {
@@ -106,7 +106,7 @@ pub fn train_on(
 /// Everything that changes during a run.
 struct Trainer<'a> {
     config: &'a TrainConfig,
-    dataset: &'a dyn Dataset,
+    data: &'a dyn TrainingData,
     shape: ModelConfig,
     folder: RunFolder,
     device: Device,
@@ -118,9 +118,9 @@ struct Trainer<'a> {
 }
 
 impl<'a> Trainer<'a> {
-    fn new(config: &'a TrainConfig, dataset: &'a dyn Dataset, resume: bool) -> Result<Self, TrainError> {
+    fn new(config: &'a TrainConfig, data: &'a dyn TrainingData, resume: bool) -> Result<Self, TrainError> {
         let device = Device::flex();
-        let shape = config.model.model_config(vocabulary_size(dataset.vocabulary()));
+        let shape = config.model.model_config(vocabulary_size(data.vocabulary()));
         let autodiff = device.clone().autodiff();
         let mut source = RandomParameters { seed: config.seed };
         let mut model = CaptioningModel::new(&shape, &mut source, &autodiff)?;
@@ -129,7 +129,7 @@ impl<'a> Trainer<'a> {
         let folder = RunFolder::create(&config.output)?;
         let mut trainer = Self {
             config,
-            dataset,
+            data,
             shape,
             workers: Workers::new(config.run.threads, autodiff)?,
             device,
@@ -182,18 +182,18 @@ impl<'a> Trainer<'a> {
         let (pictures, max_len) =
             (self.config.evaluation.pictures, self.config.model.max_position_embeddings);
         let Evaluation { loss, truth, samples } =
-            evaluate(&model, self.dataset, pictures, max_len, &self.device)?;
+            evaluate(&model, self.data, pictures, max_len, &self.device)?;
         let score = [truth.unwrap_or(0.0), loss];
         let best = self.best.is_none_or(|[t, l]| score[0] > t || (score[0] >= t && loss < l));
         if best {
             self.best = Some(score);
-            self.folder.write_model("best", &model, &self.shape, self.dataset.vocabulary())?;
+            self.folder.write_model("best", &model, &self.shape, self.data.vocabulary())?;
         }
         Ok(Progress::Evaluated { step: self.optimizer.steps, loss, truth, best, samples })
     }
 
     fn save(&mut self) -> Result<Progress, TrainError> {
-        self.folder.write_model("last", &self.current(), &self.shape, self.dataset.vocabulary())?;
+        self.folder.write_model("last", &self.current(), &self.shape, self.data.vocabulary())?;
         let folder = self.folder.clone();
         folder.write_state(&self.state())?;
         Ok(Progress::Saved { step: self.optimizer.steps })

@@ -14,6 +14,7 @@ use crate::checkpoint::{CheckpointError, Weights};
 use crate::config::{ModelConfig, TextConfig};
 use crate::engine::{CrossAttention, FeedForward, SelfAttention};
 
+#[expect(clippy::large_enum_variant, reason = "six in all; the weights are on the heap anyway")]
 enum Layer {
     CoAttention { self_attention: SelfAttention, cross_attention: CrossAttention, feed_forward: FeedForward },
     Connected { self_attention: SelfAttention, feed_forward: FeedForward },

@@ -1,5 +1,6 @@
-//! Tests of the trainable network against the original's golden numbers, and of its gradients.
+//! Tests of the trainable network against the original's golden numbers and against the engine, and of its gradients.
 
 mod common;
+mod engine;
 mod golden;
 mod gradients;

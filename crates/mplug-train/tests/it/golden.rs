@@ -3,9 +3,9 @@
 use burn::tensor::Device;
 use mplug_train::batch::{Batch, MicroBatch};
 use mplug_train::config::OptimizerSection;
-use mplug_train::dataset::Example;
 use mplug_train::gradients::Workers;
 use mplug_train::optimizer::AdamW;
+use mplug_train::training_data::EncodedExample;
 
 use crate::common::{Golden, assert_close};
 
@@ -15,11 +15,11 @@ fn batch(golden: &Golden, micro: usize) -> Batch {
     let (ids, shape) = golden.numbers("train.answer_input_ids");
     let mask = golden.numbers("train.answer_attention_mask").0;
     let picture = pixels.len() / 4;
-    let examples: Vec<Example> = (0..shape[0])
+    let examples: Vec<EncodedExample> = (0..shape[0])
         .map(|row| {
             let places = row * shape[1]..(row + 1) * shape[1];
             let tokens = ids[places.clone()].iter().zip(&mask[places]);
-            Example {
+            EncodedExample {
                 pixel_values: pixels[row * picture..][..picture].to_vec(),
                 input_ids: tokens.filter(|(_, keep)| **keep > 0.0).map(|(id, _)| *id as u32).collect(),
             }

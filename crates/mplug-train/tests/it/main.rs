@@ -1,4 +1,4 @@
-//! Tests of training: the original's losses and gradients, learning and resuming on a toy dataset, recipes.
+//! Tests of training: the original's losses and gradients, learning and resuming on a toy data, recipes.
 
 #[path = "../../../mplug-nn/tests/it/common.rs"]
 mod common;

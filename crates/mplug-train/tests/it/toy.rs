@@ -3,20 +3,20 @@
 use std::path::Path;
 
 use mplug::config::ConfigOverrides;
-use mplug_train::dataset::{Dataset, Example, SpecialIds, Split};
+use mplug_train::training_data::{EncodedExample, SpecialIds, Split, TrainingData};
 use mplug_train::{Progress, TrainConfig, TrainError, train_on};
 
 /// Eight colours; the caption is `[CLS] colour colour [SEP]`.
 struct Colours;
 
-impl Dataset for Colours {
-    fn example(&self, split: Split, index: u64) -> Result<Example, TrainError> {
+impl TrainingData for Colours {
+    fn example(&self, split: Split, index: u64) -> Result<EncodedExample, TrainError> {
         let colour = (index * 5 + u64::from(split == Split::HeldOut)) % 8;
         let pixel_values = (0..3)
             .flat_map(|channel| vec![if colour >> channel & 1 == 1 { 1.5 } else { -1.5 }; 32 * 32])
             .collect();
         let token = 4 + colour as u32;
-        Ok(Example { pixel_values, input_ids: vec![1, token, token, 2] })
+        Ok(EncodedExample { pixel_values, input_ids: vec![1, token, token, 2] })
     }
 
     fn vocabulary(&self) -> &'static str {
@@ -132,8 +132,8 @@ fn a_resumed_run_ends_with_the_same_weights() {
 
 struct FailingAfter(u64);
 
-impl Dataset for FailingAfter {
-    fn example(&self, split: Split, index: u64) -> Result<Example, TrainError> {
+impl TrainingData for FailingAfter {
+    fn example(&self, split: Split, index: u64) -> Result<EncodedExample, TrainError> {
         if split == Split::Train && index >= self.0 {
             return Err(TrainError::Example { index, problem: "cut off".to_owned() });
         }

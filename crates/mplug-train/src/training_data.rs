@@ -1,13 +1,14 @@
-//! Examples by number: a picture's pixels and its caption's token ids. A dataset is a pure function of the split and the
-//! number, so that any thread can make any example and a resumed run sees what it would have seen. Knows no batches.
+//! What training reads: examples by number, each a picture's pixels and its caption's token ids. It is a pure function
+//! of the split and the number, so that any thread can make any example and a resumed run sees what it would have seen.
+//! Knows no batches. Datasets of pictures and texts are `mplug-data`'s; this is how the trainer sees them.
 
-mod synth;
+mod drawn_pictures;
 
-pub use synth::SynthDataset;
+pub use drawn_pictures::DrawnPictures;
 
 use crate::error::TrainError;
 
-/// Which part of a dataset.
+/// Which part of the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Split {
     /// To learn from.
@@ -18,7 +19,7 @@ pub enum Split {
 
 /// A picture and its caption as the network takes them.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Example {
+pub struct EncodedExample {
     /// Normalised pixels `(3, size, size)`.
     pub pixel_values: Vec<f32>,
     /// The caption: start token, tokens, end token.
@@ -26,9 +27,9 @@ pub struct Example {
 }
 
 /// A source of examples.
-pub trait Dataset: Sync {
+pub trait TrainingData: Sync {
     /// The example `index` of `split`; the same whenever it is asked for.
-    fn example(&self, split: Split, index: u64) -> Result<Example, TrainError>;
+    fn example(&self, split: Split, index: u64) -> Result<EncodedExample, TrainError>;
 
     /// The vocabulary file's text, one token a line.
     fn vocabulary(&self) -> &str;

@@ -4,7 +4,7 @@ use mplug::preprocess::image::{pixel_values, resize_bicubic};
 use mplug::preprocess::text::Tokenizer;
 use mplug_data::synth::{self, SynthExample, check_caption};
 
-use super::{Dataset, Example, SpecialIds, Split};
+use super::{EncodedExample, SpecialIds, Split, TrainingData};
 use crate::config::Language;
 use crate::error::TrainError;
 
@@ -13,7 +13,7 @@ use crate::error::TrainError;
 const NATURAL_EVERY: u64 = 4;
 
 /// Drawn pictures and their captions.
-pub struct SynthDataset {
+pub struct DrawnPictures {
     seeds: [u64; 2],
     language: Language,
     size: u32,
@@ -22,7 +22,7 @@ pub struct SynthDataset {
     tokenizer: Tokenizer,
 }
 
-impl SynthDataset {
+impl DrawnPictures {
     /// Pictures of `size` by `size` pixels with captions of at most `max_len` tokens; `seeds` of the two splits.
     pub fn new(seeds: [u64; 2], language: Language, [size, max_len]: [usize; 2]) -> Result<Self, TrainError> {
         let vocabulary = synth::demo_vocabulary();
@@ -42,8 +42,8 @@ impl SynthDataset {
     }
 }
 
-impl Dataset for SynthDataset {
-    fn example(&self, split: Split, index: u64) -> Result<Example, TrainError> {
+impl TrainingData for DrawnPictures {
+    fn example(&self, split: Split, index: u64) -> Result<EncodedExample, TrainError> {
         let drawn = self.draw(split, index);
         let captions = match self.language {
             Language::Zh => &drawn.captions_zh,
@@ -55,7 +55,7 @@ impl Dataset for SynthDataset {
             TrainError::Example { index, problem: "the drawn picture has no caption".to_owned() }
         })?;
         let input_ids = self.tokenizer.encode(caption, self.max_len);
-        Ok(Example { pixel_values: pixel_values(&drawn.image), input_ids })
+        Ok(EncodedExample { pixel_values: pixel_values(&drawn.image), input_ids })
     }
 
     fn vocabulary(&self) -> &str {
@@ -90,14 +90,14 @@ mod tests {
 
     #[test]
     fn examples_repeat_and_captions_survive_the_round_trip() {
-        let dataset = SynthDataset::new([1, 2], Language::Zh, [48, 40]).expect("the vocabulary is good");
+        let data = DrawnPictures::new([1, 2], Language::Zh, [48, 40]).expect("the vocabulary is good");
         for index in 0..24 {
-            let example = dataset.example(Split::HeldOut, index).expect("drawing never fails");
-            assert_eq!(example, dataset.example(Split::HeldOut, index).expect("drawing never fails"));
+            let example = data.example(Split::HeldOut, index).expect("drawing never fails");
+            assert_eq!(example, data.example(Split::HeldOut, index).expect("drawing never fails"));
             assert_eq!(example.pixel_values.len(), 3 * 48 * 48);
-            let caption = dataset.decode(&example.input_ids);
-            assert_eq!(dataset.judge(index, &caption), Some(true), "{caption}");
-            assert_eq!(dataset.judge(index, "一只红色的"), Some(false));
+            let caption = data.decode(&example.input_ids);
+            assert_eq!(data.judge(index, &caption), Some(true), "{caption}");
+            assert_eq!(data.judge(index, "一只红色的"), Some(false));
         }
     }
 }
