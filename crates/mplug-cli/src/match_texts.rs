@@ -72,7 +72,7 @@ fn match_texts(args: &MatchArgs) -> anyhow::Result<Status> {
         }
     };
     let texts: Vec<&str> = args.texts.iter().map(String::as_str).collect();
-    let probabilities = matcher.match_texts(&image, &texts)?;
+    let probabilities = matcher.match_texts(&image, &texts);
     for (text, probability) in args.texts.iter().zip(probabilities) {
         writer.write(&MatchRecord::new(args, Some(MatchEntry { text: text.clone(), probability })))?;
     }

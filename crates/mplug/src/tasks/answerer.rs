@@ -3,23 +3,20 @@
 use image::RgbImage;
 use rayon::prelude::*;
 
-use super::{Caption, default_options, encode_images, load, write};
+use super::reader::Reader;
+use super::{Caption, default_options, load, write};
 use crate::checkpoint::ModelFolder;
 use crate::config::{ModelConfig, Task};
 use crate::error::Error;
 use crate::generate::GenerationOptions;
 use crate::model::{Head, Multimodal};
-use crate::preprocess::text::{Tokenizer, lowercase};
 use crate::text_decoder::{CrossAttentionCache, TextDecoder};
 use crate::visual_encoder::VisualEncoder;
 
 /// Answers questions about pictures.
 pub struct Answerer {
-    visual_encoder: VisualEncoder,
-    multimodal: Multimodal,
+    reader: Reader,
     decoder: TextDecoder,
-    tokenizer: Tokenizer,
-    config: ModelConfig,
 }
 
 impl Answerer {
@@ -28,22 +25,22 @@ impl Answerer {
         let (model, tokenizer) = load(folder, Task::VisualQuestionAnswering)?;
         let Head::Answering(multimodal, decoder) = model.head else { unreachable!("the task was checked") };
         let (visual_encoder, config) = (model.visual_encoder, folder.config.clone());
-        Ok(Self { visual_encoder, multimodal, decoder, tokenizer, config })
+        Ok(Self { reader: Reader { visual_encoder, multimodal, tokenizer, config }, decoder })
     }
 
     /// The model's shape and defaults.
     pub fn config(&self) -> &ModelConfig {
-        &self.config
+        &self.reader.config
     }
 
     /// The visual encoder, for those who want the stages one by one.
     pub fn visual_encoder(&self) -> &VisualEncoder {
-        &self.visual_encoder
+        &self.reader.visual_encoder
     }
 
     /// Text and fusion encoder, likewise.
     pub fn multimodal(&self) -> &Multimodal {
-        &self.multimodal
+        &self.reader.multimodal
     }
 
     /// The decoder, likewise.
@@ -53,7 +50,7 @@ impl Answerer {
 
     /// Options as the model folder sets them.
     pub fn default_options(&self) -> GenerationOptions {
-        default_options(&self.config)
+        default_options(self.config())
     }
 
     /// Answers `questions[i]` about `images[i]`: for each, `num_return_sequences` answers, best first. Questions are
@@ -67,8 +64,7 @@ impl Answerer {
         questions: &[&str],
         options: &GenerationOptions,
     ) -> Result<Vec<Vec<Caption>>, Error> {
-        let image_embeds = encode_images(&self.visual_encoder, images);
-        self.answer_embeds(image_embeds, questions, options)
+        self.answer_embeds(self.reader.encode_images(images), questions, options)
     }
 
     /// The same for pictures that are encoded already: `image_embeds` holds `(image_len, hidden_size)` of each.
@@ -87,15 +83,14 @@ impl Answerer {
             .zip(questions)
             .map(|(image_embeds, question)| self.read(image_embeds, question))
             .collect();
-        write(&self.decoder, &self.tokenizer, &memories, options)
+        write(&self.decoder, &self.reader.tokenizer, &memories, options)
     }
 
     /// What the decoder sees of a picture and a question: fused image and text, one after the other.
     fn read(&self, image_embeds: Vec<f32>, question: &str) -> CrossAttentionCache {
-        let input_ids = self.tokenizer.encode(&lowercase(question), self.config.max_text_len);
-        let fused = self.multimodal.fuse(image_embeds, &input_ids, input_ids.len());
+        let fused = self.reader.fuse(image_embeds, question);
         let joined = [fused.image, fused.text].concat(); // (image_len + text_len, hidden_size)
-        let len = joined.len() / self.config.text.hidden_size;
+        let len = joined.len() / self.config().text.hidden_size;
         self.decoder.attend_to(&joined, len)
     }
 }

@@ -5,22 +5,19 @@
 use image::RgbImage;
 use rayon::prelude::*;
 
-use super::{encode_images, load};
+use super::load;
+use super::reader::Reader;
 use crate::checkpoint::ModelFolder;
 use crate::config::{ModelConfig, Task};
 use crate::engine::Linear;
 use crate::error::Error;
 use crate::model::{Head, Multimodal};
-use crate::preprocess::text::{Tokenizer, lowercase};
 use crate::visual_encoder::VisualEncoder;
 
 /// Scores how well texts fit pictures.
 pub struct Matcher {
-    visual_encoder: VisualEncoder,
-    multimodal: Multimodal,
+    reader: Reader,
     head: Linear,
-    tokenizer: Tokenizer,
-    config: ModelConfig,
 }
 
 impl Matcher {
@@ -29,45 +26,44 @@ impl Matcher {
         let (model, tokenizer) = load(folder, Task::ImageTextRetrieval)?;
         let Head::Matching(multimodal, head) = model.head else { unreachable!("the task was checked") };
         let (visual_encoder, config) = (model.visual_encoder, folder.config.clone());
-        Ok(Self { visual_encoder, multimodal, head, tokenizer, config })
+        Ok(Self { reader: Reader { visual_encoder, multimodal, tokenizer, config }, head })
     }
 
     /// The model's shape and defaults.
     pub fn config(&self) -> &ModelConfig {
-        &self.config
+        &self.reader.config
     }
 
     /// The visual encoder, for those who want the stages one by one.
     pub fn visual_encoder(&self) -> &VisualEncoder {
-        &self.visual_encoder
+        &self.reader.visual_encoder
     }
 
     /// Text and fusion encoder, likewise.
     pub fn multimodal(&self) -> &Multimodal {
-        &self.multimodal
+        &self.reader.multimodal
     }
 
     /// The probability, for each `i`, that `texts[i]` describes `images[i]`.
     ///
     /// # Panics
     /// If pictures and texts differ in number.
-    pub fn match_batch(&self, images: &[RgbImage], texts: &[&str]) -> Result<Vec<f32>, Error> {
+    pub fn match_batch(&self, images: &[RgbImage], texts: &[&str]) -> Vec<f32> {
         assert_eq!(images.len(), texts.len(), "one text for each picture");
-        let image_embeds = encode_images(&self.visual_encoder, images);
-        Ok(image_embeds.into_par_iter().zip(texts).map(|(embeds, text)| self.score(embeds, text)).collect())
+        let image_embeds = self.reader.encode_images(images);
+        image_embeds.into_par_iter().zip(texts).map(|(embeds, text)| self.score(embeds, text)).collect()
     }
 
     /// The probabilities that each of `texts` describes the one picture, which is encoded once.
-    pub fn match_texts(&self, image: &RgbImage, texts: &[&str]) -> Result<Vec<f32>, Error> {
-        let image_embeds = encode_images(&self.visual_encoder, std::slice::from_ref(image)).concat();
-        Ok(texts.par_iter().map(|text| self.score(image_embeds.clone(), text)).collect())
+    pub fn match_texts(&self, image: &RgbImage, texts: &[&str]) -> Vec<f32> {
+        let image_embeds = self.reader.encode_images(std::slice::from_ref(image)).concat();
+        texts.par_iter().map(|text| self.score(image_embeds.clone(), text)).collect()
     }
 
     /// The probability that `text` describes the picture of `image_embeds` `(image_len, hidden_size)`.
     pub fn score(&self, image_embeds: Vec<f32>, text: &str) -> f32 {
-        let input_ids = self.tokenizer.encode(&lowercase(text), self.config.max_text_len);
-        let fused = self.multimodal.fuse(image_embeds, &input_ids, input_ids.len());
-        let mut classes = self.head.forward(&fused.text[..self.config.text.hidden_size]); // [no match, match]
+        let fused = self.reader.fuse(image_embeds, text);
+        let mut classes = self.head.forward(&fused.text[..self.config().text.hidden_size]); // [no match, match]
         mplug_kernels::softmax::softmax_row(&mut classes);
         classes[1]
     }

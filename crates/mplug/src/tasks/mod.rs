@@ -3,6 +3,7 @@
 mod answerer;
 mod captioner;
 mod matcher;
+mod reader;
 
 use image::RgbImage;
 use rayon::prelude::*;

@@ -1,0 +1,32 @@
+//! What answering and matching share: a picture and a text, read together.
+
+use image::RgbImage;
+
+use super::encode_images;
+use crate::config::ModelConfig;
+use crate::fusion_encoder::Fused;
+use crate::model::Multimodal;
+use crate::preprocess::text::{Tokenizer, lowercase};
+use crate::visual_encoder::VisualEncoder;
+
+/// The encoders of a model that reads picture and text, with its tokenizer.
+pub(super) struct Reader {
+    pub(super) visual_encoder: VisualEncoder,
+    pub(super) multimodal: Multimodal,
+    pub(super) tokenizer: Tokenizer,
+    pub(super) config: ModelConfig,
+}
+
+impl Reader {
+    /// `(image_len, hidden_size)` of each picture.
+    pub(super) fn encode_images(&self, images: &[RgbImage]) -> Vec<Vec<f32>> {
+        encode_images(&self.visual_encoder, images)
+    }
+
+    /// The picture of `image_embeds` `(image_len, hidden_size)` fused with `text`, which is lower-cased and cut to the
+    /// model's text length, as the original does, but not padded: padding changes nothing.
+    pub(super) fn fuse(&self, image_embeds: Vec<f32>, text: &str) -> Fused {
+        let input_ids = self.tokenizer.encode(&lowercase(text), self.config.max_text_len);
+        self.multimodal.fuse(image_embeds, &input_ids, input_ids.len())
+    }
+}
