@@ -329,9 +329,14 @@ fn move_into_place(temporary: tempfile::TempDir, parent: &Path, dest: &Path) -> 
         std::fs::rename(dest, &aside).map_err(io)?;
     }
     if let Err(e) = std::fs::rename(temporary.path(), dest) {
-        if had_old {
-            // The first error is the one to report; the old folder stays in `old` only if even this fails.
-            std::fs::rename(&aside, dest).map_err(io)?;
+        if had_old && let Err(source) = std::fs::rename(&aside, dest) {
+            // The old folder must not go with the temporary one that holds it: the message says where it is now.
+            let path = old.keep().join("replaced");
+            return Err(CheckpointError::Io {
+                action: "put back the old model, which is now in",
+                path,
+                source,
+            });
         }
         return Err(io(e));
     }
