@@ -206,7 +206,7 @@ mod tests {
             .collect()
     }
 
-    fn rows<'a>(data: &'a [f32], stride: usize, offset: usize, width: usize, len: usize) -> Vec<&'a [f32]> {
+    fn rows(data: &[f32], stride: usize, offset: usize, width: usize, len: usize) -> Vec<&[f32]> {
         data.chunks(stride).take(len).map(|row| &row[offset..offset + width]).collect()
     }
 

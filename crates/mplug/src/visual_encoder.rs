@@ -127,6 +127,9 @@ impl VisualEncoder {
     /// `(image_len, hidden_size)` for each picture.
     ///
     /// Pictures are encoded side by side, one a thread: a product over four pictures is no faster a row than over one.
+    ///
+    /// # Panics
+    /// If the values are not whole pictures.
     pub fn forward(&self, pixel_values: &[f32]) -> Vec<Vec<f32>> {
         let picture = 3 * self.config.image_size * self.config.image_size;
         assert_eq!(

@@ -104,6 +104,9 @@ impl GenerationOptions {
 
 /// Generates for every picture that `decoder` holds a row of, after the tokens of `prefix` (the start token first).
 /// Returns each picture's hypotheses, best first. `options` must have passed [`GenerationOptions::check`].
+///
+/// # Panics
+/// If `prefix` is empty.
 pub fn generate(
     decoder: &mut impl StepDecoder,
     pictures: usize,
@@ -122,7 +125,9 @@ pub fn generate(
         None => search(decoder, pictures, last, &options.beam_search(eos_token_id)),
         Some(sampling) => sample(decoder, pictures, last, eos_token_id, options, sampling),
     };
-    hypotheses.iter_mut().for_each(|found| found.truncate(options.num_return_sequences));
+    for found in &mut hypotheses {
+        found.truncate(options.num_return_sequences);
+    }
     hypotheses
 }
 

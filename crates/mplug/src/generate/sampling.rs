@@ -25,7 +25,9 @@ impl Default for SamplingOptions {
 
 /// Divides by the temperature and sets the logits of all tokens that may not be drawn to −∞.
 pub fn filter_logits(logits: &mut [f32], options: &SamplingOptions) {
-    logits.iter_mut().for_each(|logit| *logit /= options.temperature);
+    for logit in logits.iter_mut() {
+        *logit /= options.temperature;
+    }
     if options.top_k > 0 && options.top_k < logits.len() {
         let mut sorted = logits.to_vec();
         let (_, kth, _) = sorted.select_nth_unstable_by(options.top_k - 1, |a, b| b.total_cmp(a));

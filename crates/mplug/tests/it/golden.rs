@@ -3,7 +3,7 @@
 //!
 //! The weights are drawn by formula from each model's `manifest.json`; no weight file is kept.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use mplug::checkpoint::seeded::tensors_from_manifest;
 use mplug::checkpoint::{Checkpoint, Dtype, ModelFolder, Weights, write_pytorch};
@@ -246,7 +246,7 @@ fn pipeline_captions_are_identical() {
 /// Whether our pixels of a fixture are the original's: JPEG files need the C library, and 16-bit gray is shown right
 /// here, while the original clips it to white.
 fn has_identical_pixels(image: &str) -> bool {
-    let is_jpeg = image.ends_with(".jpg");
+    let is_jpeg = Path::new(image).extension().is_some_and(|extension| extension == "jpg");
     !image.contains("gray16") && (!is_jpeg || (cfg!(feature = "libjpeg-turbo") && !image.contains("cmyk")))
 }
 
