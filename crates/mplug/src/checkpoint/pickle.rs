@@ -1,7 +1,7 @@
 //! Reads the pickles inside PyTorch files without executing anything.
 //!
 //! A pickle is a program for a stack machine whose REDUCE instruction calls any Python function. This machine has the
-//! instructions that `torch.save` emits and calls nothing: a name on the short list of [`Global`] that describes a tensor
+//! instructions that `torch.save` emits and calls nothing: a name on the short list of `Global` that describes a tensor
 //! becomes a description, a name on the list of harmless leftovers (an optimizer's, numpy's or argparse's values in a
 //! training checkpoint) becomes an opaque value without content, and any other name ends the reading with an error that
 //! names it. Nothing recurses, and the number of values is bounded, so nesting and repetition cannot exhaust memory.
