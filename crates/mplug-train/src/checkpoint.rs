@@ -17,6 +17,8 @@ use crate::optimizer::AdamW;
 
 /// Name of the state file in a run folder.
 const STATE: &str = "state.safetensors";
+/// The entry of the state file with the steps done and the best evaluation.
+const PROGRESS: &str = "progress";
 
 /// What a run resumes from, beside its recipe.
 pub struct State<'a> {
@@ -87,10 +89,13 @@ impl RunFolder {
                 push("average", parameter.name(), &average.values[place]);
             }
         }
-        let mut about = HashMap::from([("steps".to_owned(), state.optimizer.steps.to_string())]);
-        if let Some([truth, loss]) = &*state.best {
-            about.insert("best".to_owned(), format!("{truth} {loss}"));
-        }
+        let steps = state.optimizer.steps;
+        let progress = match &*state.best {
+            Some([truth, loss]) => format!("{steps} {truth} {loss}"),
+            None => steps.to_string(),
+        };
+        // One entry: the order of several would be another one in each file, and equal states should be equal bytes.
+        let about = HashMap::from([(PROGRESS.to_owned(), progress)]);
         let path = self.path.join(STATE);
         write_tensors(
             &path,
@@ -108,12 +113,11 @@ impl RunFolder {
         let file = SafeTensors::deserialize(&bytes).map_err(|error| wrong(error.to_string()))?;
         let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| wrong(error.to_string()))?;
         let about = header.metadata().clone().unwrap_or_default();
-        let steps = about.get("steps").and_then(|steps| steps.parse().ok());
+        let mut progress = about.get(PROGRESS).map(String::as_str).unwrap_or_default().split(' ');
+        let steps = progress.next().and_then(|steps| steps.parse().ok());
         state.optimizer.steps = steps.ok_or_else(|| wrong("no number of steps".to_owned()))?;
-        *state.best = about.get("best").and_then(|best| {
-            let (truth, loss) = best.split_once(' ')?;
-            Some([truth.parse().ok()?, loss.parse().ok()?])
-        });
+        let mut number = || progress.next()?.parse::<f64>().ok();
+        *state.best = number().zip(number()).map(|(truth, loss)| [truth, loss]);
         let read = |kind: &str, name: &str, len: usize| -> Result<Vec<f32>, TrainError> {
             let name = format!("{kind}/{name}");
             let view = file.tensor(&name).map_err(|_| wrong(format!("{name} is missing")))?;

@@ -31,6 +31,11 @@ impl Workers {
         Ok(Self { pools, device })
     }
 
+    /// Runs `work` on one worker's thread, so that the order of its sums does not depend on who is free when.
+    pub fn run_on_one<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.pools[0].install(work)
+    }
+
     /// The mean loss over the batch's labels, and its gradients.
     ///
     /// # Panics

@@ -181,8 +181,9 @@ impl<'a> Trainer<'a> {
         let model = self.current();
         let (pictures, max_len) =
             (self.config.evaluation.pictures, self.config.model.max_position_embeddings);
+        let (data, device) = (self.data, &self.device);
         let Evaluation { loss, truth, samples } =
-            evaluate(&model, self.data, pictures, max_len, &self.device)?;
+            self.workers.run_on_one(|| evaluate(&model, data, pictures, max_len, device))?;
         let score = [truth.unwrap_or(0.0), loss];
         let best = self.best.is_none_or(|[t, l]| score[0] > t || (score[0] >= t && loss < l));
         if best {
