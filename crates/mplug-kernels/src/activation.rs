@@ -10,14 +10,46 @@ use rten_vecmath::{Gelu, Swish};
 /// Values that one thread takes at a time.
 const CHUNK: usize = 1 << 15;
 
+/// Which activation follows a product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// BERT's GELU.
+    Gelu,
+    /// CLIP's GELU.
+    QuickGelu,
+}
+
+impl Activation {
+    /// Applies it in place, split over the threads of the pool.
+    pub fn apply(self, data: &mut [f32]) {
+        if data.len() <= CHUNK {
+            self.apply_here(data);
+        } else {
+            data.par_chunks_mut(CHUNK).for_each(|chunk| self.apply_here(chunk));
+        }
+    }
+
+    /// Applies it in place, on this thread.
+    pub(crate) fn apply_here(self, data: &mut [f32]) {
+        match self {
+            Self::Gelu => {
+                Gelu {}.map_mut(data);
+            }
+            Self::QuickGelu => {
+                Swish { alpha: 1.702 }.map_mut(data);
+            }
+        }
+    }
+}
+
 /// BERT's GELU.
 pub fn gelu(data: &mut [f32]) {
-    data.par_chunks_mut(CHUNK).for_each(|chunk| Gelu {}.map_mut(chunk));
+    Activation::Gelu.apply(data);
 }
 
 /// CLIP's GELU.
 pub fn quick_gelu(data: &mut [f32]) {
-    data.par_chunks_mut(CHUNK).for_each(|chunk| Swish { alpha: 1.702 }.map_mut(chunk));
+    Activation::QuickGelu.apply(data);
 }
 
 #[cfg(test)]

@@ -10,8 +10,13 @@
 pub mod activation;
 pub mod attention;
 pub mod gemm;
+mod instruction_set;
 pub mod layer_norm;
+pub mod limits;
+mod memory;
 pub mod softmax;
+
+pub use instruction_set::InstructionSet;
 
 /// Rows that one task takes when a row-wise operation is split over threads: enough work to pay for the split.
 const ROWS_PER_TASK: usize = 32;

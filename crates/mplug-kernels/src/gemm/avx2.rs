@@ -1,0 +1,234 @@
+//! Product kernels for AVX2 with FMA: 16 vector registers of 8 values.
+//!
+//! f32 and bf16 keep a tile of 6 rows × 16 columns in twelve of them: two loads and six broadcasts feed twelve
+//! multiply-adds. bf16 weights are widened on the way (a shift and a mask for 16 values), so they cost half the memory and
+//! no arithmetic; rows stay f32.
+//!
+//! int8 multiplies in 16 bits: `vpmaddwd` makes 16 products and sums pairs to 32 bits in one instruction, exactly.
+//! (`vpmaddubsw`, the 8-bit form, sums pairs in 16 bits and saturates there; it needs the same number of multiplications.)
+//! A group of four bytes becomes two such pairs, so each column has two partial sums, which meet at the end.
+#![expect(unsafe_code, reason = "raw loads and stores of kernels; the trait says what callers promise")]
+
+#[allow(clippy::wildcard_imports, reason = "intrinsics: their names are their own prefix")]
+use std::arch::x86_64::*;
+
+use super::kernel::{Finish, Kernel, Rows, for_each_tile};
+use super::panels::PANEL;
+use crate::InstructionSet;
+
+/// Proof that this CPU has AVX2 and FMA.
+#[derive(Clone, Copy)]
+struct Avx2;
+
+impl Avx2 {
+    fn new(set: InstructionSet) -> Option<Self> {
+        (set >= InstructionSet::Avx2 && set <= InstructionSet::best()).then_some(Self)
+    }
+}
+
+macro_rules! kernel {
+    ($(#[$doc:meta])* $name:ident, $lhs:ty, $rhs:ty, group $group:literal, depth $depth:expr, rows $most:literal, $run:ident, $tile:ident, [$($rows:literal),*]) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy)]
+        pub(super) struct $name(Avx2);
+
+        impl $name {
+            /// The kernel, if `set` has what it needs.
+            pub(super) fn new(set: InstructionSet) -> Option<Self> {
+                Avx2::new(set).map(Self)
+            }
+        }
+
+        impl Kernel for $name {
+            type Lhs = $lhs;
+            type Rhs = $rhs;
+            const GROUP: usize = $group;
+            const PANELS: usize = 1;
+            const DEPTH_BLOCK: usize = $depth;
+
+            unsafe fn run(self, lhs: Rows<$lhs>, depth: usize, rhs: *const $rhs, _: usize, _: usize, finish: Finish) {
+                // SAFETY: the kernel's own existence proves the instructions; the rest is the caller's promise.
+                unsafe { $run(lhs, depth, rhs, finish) }
+            }
+        }
+
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn $run(lhs: Rows<$lhs>, depth: usize, rhs: *const $rhs, finish: Finish) {
+            for_each_tile(lhs.count, $most, |first, rows| {
+                // SAFETY: the tile is inside the rows that the caller promised.
+                unsafe {
+                    let (start, finish) = (lhs.start.add(first * lhs.stride), finish.at_row(first));
+                    match rows {
+                        $($rows => $tile::<$rows>(start, lhs.stride, depth, rhs, finish),)*
+                        _ => unreachable!("tiles have at most {} rows", $most),
+                    }
+                }
+            });
+        }
+    };
+}
+
+kernel! {
+    /// f32 by f32.
+    F32, f32, f32, group 1, depth 384, rows 6, run_f32, tile_f32, [1, 2, 3, 4, 5, 6]
+}
+kernel! {
+    /// f32 rows by bf16 panels.
+    WidenedBf16, f32, u16, group 2, depth 384, rows 6, run_bf16, tile_bf16, [1, 2, 3, 4, 5, 6]
+}
+kernel! {
+    /// int8 values, widened to 16 bits in the rows already, by int8 panels.
+    Int8, i16, i8, group 4, depth usize::MAX, rows 5, run_int8, tile_int8, [1, 2, 3, 4, 5]
+}
+
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+unsafe fn tile_f32<const ROWS: usize>(
+    lhs: *const f32,
+    stride: usize,
+    depth: usize,
+    rhs: *const f32,
+    finish: Finish,
+) {
+    let mut sums = [[_mm256_setzero_ps(); 2]; ROWS];
+    for k in 0..depth {
+        // SAFETY: a panel has `depth` steps of 16 values, a row `depth` values.
+        unsafe {
+            let columns =
+                [_mm256_loadu_ps(rhs.add(k * PANEL)), _mm256_loadu_ps(rhs.add(k * PANEL + PANEL / 2))];
+            multiply_add(&mut sums, lhs.add(k), stride, columns);
+        }
+    }
+    // SAFETY: the caller's promise.
+    unsafe { finish_f32(&sums, finish) }
+}
+
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+unsafe fn tile_bf16<const ROWS: usize>(
+    lhs: *const f32,
+    stride: usize,
+    depth: usize,
+    rhs: *const u16,
+    finish: Finish,
+) {
+    let mut sums = [[_mm256_setzero_ps(); 2]; ROWS];
+    let high = _mm256_set1_epi32(0xffff_0000_u32.cast_signed());
+    // SAFETY: a panel has a whole group for every two steps, each of 32 values, a row `depth` values: the second half of
+    // the last group is left out where the depth is odd.
+    unsafe {
+        for pair in 0..depth / 2 {
+            let group = rhs.add(pair * 2 * PANEL);
+            let both = [_mm256_loadu_si256(group.cast()), _mm256_loadu_si256(group.add(PANEL).cast())];
+            let first = both.map(|v| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(v)));
+            multiply_add(&mut sums, lhs.add(2 * pair), stride, first);
+            let second = both.map(|v| _mm256_castsi256_ps(_mm256_and_si256(v, high)));
+            multiply_add(&mut sums, lhs.add(2 * pair + 1), stride, second);
+        }
+        if depth % 2 == 1 {
+            let group = rhs.add((depth - 1) * PANEL);
+            let last = [_mm256_loadu_si256(group.cast()), _mm256_loadu_si256(group.add(PANEL).cast())];
+            let last = last.map(|v| _mm256_castsi256_ps(_mm256_slli_epi32::<16>(v)));
+            multiply_add(&mut sums, lhs.add(depth - 1), stride, last);
+        }
+        finish_f32(&sums, finish);
+    }
+}
+
+/// One step of the inner dimension: each row's value times the 16 columns.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+unsafe fn multiply_add<const ROWS: usize>(
+    sums: &mut [[__m256; 2]; ROWS],
+    lhs: *const f32,
+    stride: usize,
+    columns: [__m256; 2],
+) {
+    for (row, sums) in sums.iter_mut().enumerate() {
+        // SAFETY: the row has a value at this step.
+        let value = unsafe { _mm256_broadcast_ss(&*lhs.add(row * stride)) };
+        sums[0] = _mm256_fmadd_ps(value, columns[0], sums[0]);
+        sums[1] = _mm256_fmadd_ps(value, columns[1], sums[1]);
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+unsafe fn finish_f32<const ROWS: usize>(sums: &[[__m256; 2]; ROWS], finish: Finish) {
+    let scale = _mm256_set1_ps(finish.scale);
+    for half in 0..2 {
+        // SAFETY: the bias has 16 values for the panel, the output 16 in each of the tile's rows.
+        unsafe {
+            let bias = if finish.bias.is_null() {
+                _mm256_setzero_ps()
+            } else {
+                _mm256_loadu_ps(finish.bias.add(half * 8))
+            };
+            for (row, sums) in sums.iter().enumerate() {
+                let value = _mm256_fmadd_ps(sums[half], scale, bias);
+                store(finish.output.add(row * finish.output_stride + half * 8), value, finish.accumulate);
+            }
+        }
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+unsafe fn store(to: *mut f32, value: __m256, accumulate: bool) {
+    // SAFETY: the caller has eight values here.
+    unsafe {
+        let value = if accumulate { _mm256_add_ps(_mm256_loadu_ps(to), value) } else { value };
+        _mm256_storeu_ps(to, value);
+    }
+}
+
+/// Two passes of 8 columns each: their 4 + 4 columns with two partial sums fill two registers a row.
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+unsafe fn tile_int8<const ROWS: usize>(
+    lhs: *const i16,
+    stride: usize,
+    depth: usize,
+    rhs: *const i8,
+    finish: Finish,
+) {
+    for half in 0..2 {
+        let mut sums = [[_mm256_setzero_si256(); 2]; ROWS];
+        for group in 0..depth.div_ceil(4) {
+            // SAFETY: a panel has 64 bytes for each group, a row four values.
+            unsafe {
+                let from = rhs.add((group * PANEL + half * 8) * 4);
+                let columns = [
+                    _mm256_cvtepi8_epi16(_mm_loadu_si128(from.cast())),
+                    _mm256_cvtepi8_epi16(_mm_loadu_si128(from.add(16).cast())),
+                ];
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    let four = lhs.add(row * stride + group * 4).cast::<i64>().read_unaligned();
+                    let values = _mm256_set1_epi64x(four);
+                    sums[0] = _mm256_add_epi32(sums[0], _mm256_madd_epi16(values, columns[0]));
+                    sums[1] = _mm256_add_epi32(sums[1], _mm256_madd_epi16(values, columns[1]));
+                }
+            }
+        }
+        // SAFETY: the caller's promise, for half a panel.
+        unsafe { finish_int8(&sums, finish.at_column(half * 8)) }
+    }
+}
+
+#[target_feature(enable = "avx2,fma")]
+#[inline]
+unsafe fn finish_int8<const ROWS: usize>(sums: &[[__m256i; 2]; ROWS], finish: Finish) {
+    // SAFETY: columns have 8 values, rows a scale each, the output 8 values in each row.
+    unsafe {
+        let column_scales = _mm256_loadu_ps(finish.column_scales);
+        let bias = if finish.bias.is_null() { _mm256_setzero_ps() } else { _mm256_loadu_ps(finish.bias) };
+        for (row, sums) in sums.iter().enumerate() {
+            // The two partial sums of columns 0 1 4 5 | 2 3 6 7 meet, then the columns get into their order.
+            let mixed = _mm256_hadd_epi32(sums[0], sums[1]);
+            let whole = _mm256_permute4x64_epi64::<0b11_01_10_00>(mixed);
+            let scale = _mm256_mul_ps(column_scales, _mm256_set1_ps(*finish.row_scales.add(row)));
+            let value = _mm256_fmadd_ps(_mm256_cvtepi32_ps(whole), scale, bias);
+            store(finish.output.add(row * finish.output_stride), value, finish.accumulate);
+        }
+    }
+}

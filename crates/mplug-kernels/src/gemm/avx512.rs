@@ -1,0 +1,167 @@
+//! Product kernels for AVX-512: 32 vector registers of 16 values. Every type keeps a tile of 12 rows × 32 columns (two
+//! panels) in 24 of them; int8 needs VNNI, bf16 the BF16 extension.
+//!
+//! `vpdpbusd` multiplies unsigned by signed bytes: rows are stored 128 higher, and 128 times the sum of each column is taken
+//! off at the end, exactly.
+#![expect(unsafe_code, reason = "raw loads and stores of kernels; the trait says what callers promise")]
+
+#[allow(clippy::wildcard_imports, reason = "intrinsics: their names are their own prefix")]
+use std::arch::x86_64::*;
+
+use super::kernel::{Finish, Kernel, Rows, for_each_tile};
+use super::panels::PANEL;
+use crate::InstructionSet;
+
+macro_rules! kernel {
+    ($(#[$doc:meta])* $name:ident needs $set:ident $features:literal, $lhs:ty, $rhs:ty, group $group:literal, depth $depth:expr, sums $sum:ty = $zero:ident,
+     |$values:ident, $columns:ident, $old:ident| $step:expr, load $load:expr, broadcast $broadcast:expr, $finish_tile:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy)]
+        pub(super) struct $name(());
+
+        impl $name {
+            /// The kernel, if `set` has what it needs.
+            pub(super) fn new(set: InstructionSet) -> Option<Self> {
+                (set >= InstructionSet::$set && set <= InstructionSet::best()).then_some(Self(()))
+            }
+
+            #[target_feature(enable = $features)]
+            unsafe fn rows<const PANELS: usize>(lhs: Rows<$lhs>, depth: usize, rhs: *const $rhs, panel_stride: usize, finish: Finish) {
+                for_each_tile(lhs.count, 12, |first, rows| {
+                    // SAFETY: the tile is inside the rows that the caller promised.
+                    unsafe {
+                        let (start, finish) = (lhs.start.add(first * lhs.stride), finish.at_row(first));
+                        let (stride, groups) = (lhs.stride, depth.div_ceil($group));
+                        macro_rules! tile {
+                            ($rows:literal) => { Self::tile::<$rows, PANELS>(start, stride, groups, rhs, panel_stride, finish) };
+                        }
+                        match rows {
+                            1 => tile!(1), 2 => tile!(2), 3 => tile!(3), 4 => tile!(4), 5 => tile!(5), 6 => tile!(6),
+                            7 => tile!(7), 8 => tile!(8), 9 => tile!(9), 10 => tile!(10), 11 => tile!(11), 12 => tile!(12),
+                            _ => unreachable!("tiles have at most 12 rows"),
+                        }
+                    }
+                });
+            }
+
+            #[target_feature(enable = $features)]
+            #[inline]
+            unsafe fn tile<const ROWS: usize, const PANELS: usize>(
+                lhs: *const $lhs,
+                stride: usize,
+                groups: usize,
+                rhs: *const $rhs,
+                panel_stride: usize,
+                finish: Finish,
+            ) {
+                let mut sums = [[$zero(); PANELS]; ROWS];
+                for group in 0..groups {
+                    // SAFETY: every panel has 16 groups at each step, every row one.
+                    unsafe {
+                        let mut columns = [$zero(); PANELS];
+                        for (panel, columns) in columns.iter_mut().enumerate() {
+                            let from = rhs.add(panel * panel_stride + group * $group * PANEL);
+                            *columns = ($load)(from.cast());
+                        }
+                        for (row, sums) in sums.iter_mut().enumerate() {
+                            let from = lhs.add(row * stride + group * $group);
+                            let $values = ($broadcast)(from.cast());
+                            for ($old, &$columns) in sums.iter_mut().zip(&columns) {
+                                *$old = $step;
+                            }
+                        }
+                    }
+                }
+                for panel in 0..PANELS {
+                    // SAFETY: the caller's promise.
+                    unsafe {
+                        let finish = finish.at_column(panel * PANEL);
+                        for (row, sums) in sums.iter().enumerate() {
+                            $finish_tile(sums[panel], row, finish);
+                        }
+                    }
+                }
+            }
+        }
+
+        impl Kernel for $name {
+            type Lhs = $lhs;
+            type Rhs = $rhs;
+            const GROUP: usize = $group;
+            const PANELS: usize = 2;
+            const DEPTH_BLOCK: usize = $depth;
+
+            unsafe fn run(self, lhs: Rows<$lhs>, depth: usize, rhs: *const $rhs, panel_stride: usize, panels: usize, finish: Finish) {
+                // SAFETY: the kernel's own existence proves the instructions; the rest is the caller's promise.
+                unsafe {
+                    if panels == 2 {
+                        Self::rows::<2>(lhs, depth, rhs, panel_stride, finish);
+                    } else {
+                        Self::rows::<1>(lhs, depth, rhs, panel_stride, finish);
+                    }
+                }
+            }
+        }
+    };
+}
+
+kernel! {
+    /// f32 by f32.
+    F32 needs Avx512 "avx512f,avx512bw,avx512dq,avx512vl", f32, f32, group 1, depth 768, sums __m512 = _mm512_setzero_ps,
+    |values, columns, old| _mm512_fmadd_ps(values, columns, *old),
+    load |from: *const f32| _mm512_loadu_ps(from), broadcast |from: *const f32| _mm512_set1_ps(*from), finish_f32
+}
+kernel! {
+    /// bf16 by bf16, summed at f32.
+    Bf16 needs Avx512Bf16 "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16", u16, u16, group 2, depth 1536, sums __m512 = _mm512_setzero_ps,
+    |values, columns, old| _mm512_dpbf16_ps(*old, as_bf16(values), as_bf16(columns)),
+    load |from: *const f32| _mm512_loadu_ps(from), broadcast |from: *const f32| _mm512_set1_ps(from.read_unaligned()), finish_f32
+}
+kernel! {
+    /// int8 by int8: rows are stored 128 higher.
+    Int8 needs Avx512Vnni "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni", u8, i8, group 4, depth usize::MAX, sums __m512i = _mm512_setzero_si512,
+    |values, columns, old| _mm512_dpbusd_epi32(*old, values, columns),
+    load |from: *const i32| _mm512_loadu_si512(from.cast()), broadcast |from: *const i32| _mm512_set1_epi32(from.read_unaligned()), finish_int8
+}
+
+/// The same 64 bytes as 32 bf16 values.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn as_bf16(values: __m512) -> __m512bh {
+    // SAFETY: both are plain vectors of 64 bytes, and every bit pattern is a value of either.
+    unsafe { std::mem::transmute(values) }
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+unsafe fn finish_f32(sum: __m512, row: usize, finish: Finish) {
+    // SAFETY: the bias has 16 values, the output 16 in this row.
+    unsafe {
+        let bias = if finish.bias.is_null() { _mm512_setzero_ps() } else { _mm512_loadu_ps(finish.bias) };
+        store(row, _mm512_fmadd_ps(sum, _mm512_set1_ps(finish.scale), bias), finish);
+    }
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+unsafe fn finish_int8(sum: __m512i, row: usize, finish: Finish) {
+    // SAFETY: columns have 16 values, rows a scale each, the output 16 values in this row.
+    unsafe {
+        let whole = _mm512_sub_epi32(sum, _mm512_loadu_si512(finish.column_offsets.cast()));
+        let scale =
+            _mm512_mul_ps(_mm512_loadu_ps(finish.column_scales), _mm512_set1_ps(*finish.row_scales.add(row)));
+        let bias = if finish.bias.is_null() { _mm512_setzero_ps() } else { _mm512_loadu_ps(finish.bias) };
+        store(row, _mm512_fmadd_ps(_mm512_cvtepi32_ps(whole), scale, bias), finish);
+    }
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+unsafe fn store(row: usize, value: __m512, finish: Finish) {
+    // SAFETY: the output has 16 values in this row.
+    unsafe {
+        let to = finish.output.add(row * finish.output_stride);
+        let value = if finish.accumulate { _mm512_add_ps(_mm512_loadu_ps(to), value) } else { value };
+        _mm512_storeu_ps(to, value);
+    }
+}
