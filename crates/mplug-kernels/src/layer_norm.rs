@@ -17,6 +17,15 @@ pub fn layer_norm(data: &mut [f32], weight: &[f32], bias: &[f32], epsilon: f32) 
     for_each_row(data, weight.len(), |row| layer_norm_row(row, weight, bias, epsilon));
 }
 
+/// The same on this thread alone.
+///
+/// # Panics
+/// If `weight` and `bias` differ in length.
+pub fn layer_norm_here(data: &mut [f32], weight: &[f32], bias: &[f32], epsilon: f32) {
+    assert_eq!(weight.len(), bias.len(), "layer norm: weight and bias differ in length");
+    data.chunks_exact_mut(weight.len()).for_each(|row| layer_norm_row(row, weight, bias, epsilon));
+}
+
 fn layer_norm_row(row: &mut [f32], weight: &[f32], bias: &[f32], epsilon: f32) {
     let width = row.len() as f32;
     let mean = Sum::new(row).dispatch() / width;

@@ -12,7 +12,7 @@
 
 use crate::checkpoint::{CheckpointError, Weights};
 use crate::config::{ModelConfig, TextConfig};
-use crate::engine::{CrossAttention, FeedForward, SelfAttention};
+use crate::engine::{CrossAttention, FeedForward, SelfAttention, Workspace};
 
 #[expect(clippy::large_enum_variant, reason = "six in all; the weights are on the heap anyway")]
 enum Layer {
@@ -60,21 +60,23 @@ impl FusionEncoder {
     /// `(text_len, hidden_size)` of which rows from `valid_len` on are padding.
     pub fn forward(&self, image_embeds: Vec<f32>, text_embeds: Vec<f32>, valid_len: usize) -> Fused {
         let mut fused = Fused { image: image_embeds, text: text_embeds };
+        let mut workspace = Workspace::default();
         for layer in &self.layers {
             match layer {
                 Layer::CoAttention { self_attention, cross_attention, feed_forward } => {
-                    self_attention.forward(&mut fused.text, valid_len);
+                    self_attention.forward(&mut fused.text, valid_len, &mut workspace);
                     let width = feed_forward.width();
-                    let key_values = cross_attention.key_values(&fused.image, fused.image.len() / width);
+                    let key_values =
+                        cross_attention.key_values(&fused.image, fused.image.len() / width, &mut workspace);
                     let text_len = fused.text.len() / width;
-                    cross_attention.forward(&mut fused.text, &[(&key_values, text_len)]);
-                    feed_forward.forward(&mut fused.text);
+                    cross_attention.forward(&mut fused.text, &[(&key_values, text_len)], &mut workspace);
+                    feed_forward.forward(&mut fused.text, &mut workspace);
                 }
                 Layer::Connected { self_attention, feed_forward } => {
                     let mut joined = [&fused.image[..], &fused.text].concat(); // (image_len + text_len, width)
                     let image_len = fused.image.len() / feed_forward.width();
-                    self_attention.forward(&mut joined, image_len + valid_len);
-                    feed_forward.forward(&mut joined);
+                    self_attention.forward(&mut joined, image_len + valid_len, &mut workspace);
+                    feed_forward.forward(&mut joined, &mut workspace);
                     let (image, text) = joined.split_at(fused.image.len());
                     fused.image.iter_mut().zip(image).for_each(|(old, new)| *old += new);
                     fused.text.copy_from_slice(text);

@@ -32,9 +32,11 @@ pub mod fusion_encoder;
 pub mod generate;
 pub mod model;
 pub mod preprocess;
+pub mod quantize;
 pub mod tasks;
 pub mod text_decoder;
 pub mod text_encoder;
 pub mod visual_encoder;
 
 pub use error::Error;
+pub use mplug_kernels::gemm::Precision;

@@ -14,7 +14,7 @@ use crate::engine::Linear;
 use crate::fusion_encoder::{Fused, FusionEncoder};
 use crate::generate::StepDecoder;
 use crate::generate::key_value_cache::KeyValueCache;
-use crate::text_decoder::{CrossAttentionCache, TextDecoder};
+use crate::text_decoder::{CrossAttentionCache, StepBuffers, TextDecoder};
 use crate::text_encoder::TextEncoder;
 use crate::visual_encoder::VisualEncoder;
 
@@ -70,11 +70,17 @@ impl Mplug {
             }
             Task::ImageTextRetrieval => Head::Matching(
                 Multimodal::load(root, config)?,
-                Linear::load(&root.at("itm_head"), config.text.hidden_size, 2)?,
+                matching_head(&root.at("itm_head"), config.text.hidden_size)?,
             ),
         };
         Ok(Self { visual_encoder, head })
     }
+}
+
+/// Two classes from the width of a token: too small to gain anything from fewer bits.
+fn matching_head(weights: &Weights, width: usize) -> Result<Linear, CheckpointError> {
+    let (weight, bias) = (weights.tensor("weight", &[2, width])?, weights.tensor("bias", &[2])?);
+    Ok(Linear::exact(&weight, Some(bias), width, 2))
 }
 
 /// A decoder in the middle of writing: its cache, and which picture each row looks at.
@@ -84,7 +90,7 @@ pub struct DecoderState<'a> {
     cache: KeyValueCache,
     /// Picture of each row; rows of one picture are neighbours.
     row_pictures: Vec<usize>,
-    logits: Vec<f32>,
+    buffers: StepBuffers,
 }
 
 impl<'a> DecoderState<'a> {
@@ -95,7 +101,7 @@ impl<'a> DecoderState<'a> {
             memories,
             cache: decoder.new_cache(memories.len(), capacity),
             row_pictures: (0..memories.len()).collect(),
-            logits: Vec::new(),
+            buffers: StepBuffers::default(),
         }
     }
 }
@@ -107,8 +113,8 @@ impl StepDecoder for DecoderState<'_> {
             .chunk_by(|a, b| a == b)
             .map(|rows| (&self.memories[rows[0]], rows.len()))
             .collect();
-        self.decoder.step(token_ids, &mut self.cache, &memory, &mut self.logits);
-        &mut self.logits
+        self.decoder.step(token_ids, &mut self.cache, &memory, &mut self.buffers);
+        &mut self.buffers.logits
     }
 
     fn select_rows(&mut self, parents: &[usize]) {

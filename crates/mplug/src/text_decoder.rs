@@ -4,13 +4,14 @@
 //! It decodes one token a row at a time: keys and values of the past come from a cache, those of the picture were
 //! computed once by [`TextDecoder::attend_to`].
 
-use mplug_kernels::activation::gelu;
+use mplug_kernels::activation::Activation;
 use mplug_kernels::attention::PackedKeyValues;
-use mplug_kernels::gemm::{MatrixView, PackedMatrix};
 
 use crate::checkpoint::{CheckpointError, Weights};
 use crate::config::{ModelConfig, TextConfig};
-use crate::engine::{CrossAttention, FeedForward, LayerNorm, Linear, SelfAttention, TextEmbedding};
+use crate::engine::{
+    CrossAttention, FeedForward, LayerNorm, Linear, SelfAttention, TextEmbedding, Workspace,
+};
 use crate::generate::key_value_cache::{KeyValueCache, LayerCache};
 
 struct Layer {
@@ -33,10 +34,17 @@ impl Layer {
         hidden_states: &mut [f32],
         cache: &mut LayerCache,
         memory: &[(&PackedKeyValues, usize)],
+        workspace: &mut Workspace,
     ) {
-        self.self_attention.forward_cached(hidden_states, cache);
-        self.cross_attention.forward(hidden_states, memory);
-        self.feed_forward.forward(hidden_states);
+        self.self_attention.forward_cached(hidden_states, cache, workspace);
+        self.cross_attention.forward(hidden_states, memory, workspace);
+        self.feed_forward.forward(hidden_states, workspace);
+    }
+
+    fn weight_bytes(&self) -> usize {
+        self.self_attention.weight_bytes()
+            + self.cross_attention.weight_bytes()
+            + self.feed_forward.weight_bytes()
     }
 }
 
@@ -44,38 +52,49 @@ impl Layer {
 struct LanguageModelHead {
     transform: Linear,
     norm: LayerNorm,
-    decoder: PackedMatrix,
-    bias: Vec<f32>,
+    decoder: Linear,
 }
 
 impl LanguageModelHead {
-    fn load(weights: &Weights, words: &[f32], config: &TextConfig) -> Result<Self, CheckpointError> {
+    fn load(weights: &Weights, embeddings: &Weights, config: &TextConfig) -> Result<Self, CheckpointError> {
         let width = config.hidden_size;
         let transform = weights.at("transform");
         // Both names mean one tensor; where a file's copies differ, the later one wins in the original.
         let bias = if weights.has("decoder.bias") { "decoder.bias" } else { "bias" };
+        let bias = weights.tensor(bias, &[config.vocab_size])?;
+        // The head and the embeddings are one tensor as well.
+        let (words, name) = if weights.has("decoder.weight") {
+            (weights, "decoder.weight")
+        } else {
+            (embeddings, "word_embeddings.weight")
+        };
         Ok(Self {
             transform: Linear::load(&transform.at("dense"), width, width)?,
             norm: LayerNorm::load(&transform.at("LayerNorm"), width, config.layer_norm_eps)?,
-            decoder: PackedMatrix::from_weight(words, config.vocab_size, width),
-            bias: weights.tensor(bias, &[config.vocab_size])?,
+            decoder: Linear::load_named(words, name, Some(bias), width, config.vocab_size)?,
         })
     }
 
-    fn forward(&self, hidden_states: &[f32], logits: &mut Vec<f32>) {
-        let mut transformed = self.transform.forward(hidden_states); // (rows, width)
-        gelu(&mut transformed);
-        self.norm.forward(&mut transformed);
-        let width = self.decoder.in_features();
-        let rows = transformed.len() / width;
-        logits.resize(rows * self.decoder.out_features(), 0.0); // (rows, vocab_size)
-        self.decoder.multiply(MatrixView::new(&transformed, rows, width), 1.0, Some(&self.bias), logits);
+    fn forward(&self, hidden_states: &[f32], transformed: &mut Vec<f32>, logits: &mut Vec<f32>) {
+        self.transform.forward_to(hidden_states, Some(Activation::Gelu), transformed); // (rows, width)
+        self.norm.forward(transformed);
+        self.decoder.forward_to(transformed, None, logits); // (rows, vocab_size)
     }
 }
 
 /// Keys and values of what a picture's rows attend to, for every layer of the decoder.
 pub struct CrossAttentionCache {
     layers: Vec<PackedKeyValues>,
+}
+
+/// What a step works in; the logits of the last step are its result.
+#[derive(Default)]
+pub struct StepBuffers {
+    hidden_states: Vec<f32>,
+    transformed: Vec<f32>,
+    /// `(rows, vocab_size)`.
+    pub logits: Vec<f32>,
+    workspace: Workspace,
 }
 
 /// Writes a text, token by token, while looking at a picture.
@@ -101,7 +120,7 @@ impl TextDecoder {
         };
         let layers = bert.at("encoder.layer");
         Ok(Self {
-            head: LanguageModelHead::load(&head, &words, text)?,
+            head: LanguageModelHead::load(&head, &bert.at("embeddings"), text)?,
             embedding: TextEmbedding::load(&bert.at("embeddings"), words, text)?,
             layers: (0..text.decoder_layers)
                 .map(|layer| Layer::load(&layers.at(layer), text))
@@ -117,12 +136,19 @@ impl TextDecoder {
 
     /// Prepares `encoder_hidden_states` `(len, hidden_size)`, of which rows from `valid_len` on are padding, for decoding.
     pub fn attend_to(&self, encoder_hidden_states: &[f32], valid_len: usize) -> CrossAttentionCache {
+        let mut workspace = Workspace::default();
         let layers = self
             .layers
             .iter()
-            .map(|layer| layer.cross_attention.key_values(encoder_hidden_states, valid_len))
+            .map(|layer| layer.cross_attention.key_values(encoder_hidden_states, valid_len, &mut workspace))
             .collect();
         CrossAttentionCache { layers }
+    }
+
+    /// Bytes of weights that a step reads, whatever the number of rows.
+    pub fn step_weight_bytes(&self) -> usize {
+        let head = self.head.transform.weight_bytes() + self.head.decoder.weight_bytes();
+        self.layers.iter().map(Layer::weight_bytes).sum::<usize>() + head
     }
 
     /// An empty cache for `rows` rows of at most `capacity` tokens.
@@ -130,7 +156,7 @@ impl TextDecoder {
         KeyValueCache::new(self.layers.len(), rows, capacity, self.config.hidden_size)
     }
 
-    /// Appends one token to every row and writes the logits of the next one, `(rows, vocab_size)`.
+    /// Appends one token to every row and leaves the logits of the next one in `buffers`, `(rows, vocab_size)`.
     ///
     /// `memory` says which rows look at what: the first entry's rows come first, and so on.
     ///
@@ -141,16 +167,17 @@ impl TextDecoder {
         token_ids: &[u32],
         cache: &mut KeyValueCache,
         memory: &[(&CrossAttentionCache, usize)],
-        logits: &mut Vec<f32>,
+        buffers: &mut StepBuffers,
     ) {
         assert_eq!(token_ids.len(), cache.rows(), "one token for each row of the cache");
         assert_eq!(memory.iter().map(|(_, rows)| rows).sum::<usize>(), token_ids.len(), "rows of the memory");
-        let mut hidden_states = self.embedding.forward(token_ids, cache.len(), 0); // (rows, width)
+        let StepBuffers { hidden_states, transformed, logits, workspace } = buffers;
+        self.embedding.forward_to(token_ids, cache.len(), 0, hidden_states); // (rows, width)
         cache.begin_step();
         for (i, layer) in self.layers.iter().enumerate() {
             let memory: Vec<_> = memory.iter().map(|&(picture, rows)| (&picture.layers[i], rows)).collect();
-            layer.forward(&mut hidden_states, cache.layer(i), &memory);
+            layer.forward(hidden_states, cache.layer(i), &memory, workspace);
         }
-        self.head.forward(&hidden_states, logits);
+        self.head.forward(hidden_states, transformed, logits);
     }
 }

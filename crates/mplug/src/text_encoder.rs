@@ -2,7 +2,7 @@
 
 use crate::checkpoint::{CheckpointError, Weights};
 use crate::config::{ModelConfig, TextConfig};
-use crate::engine::{FeedForward, SelfAttention, TextEmbedding};
+use crate::engine::{FeedForward, SelfAttention, TextEmbedding, Workspace};
 
 struct Layer {
     self_attention: SelfAttention,
@@ -44,9 +44,10 @@ impl TextEncoder {
     /// `(input_ids.len(), hidden_size)`.
     pub fn forward(&self, input_ids: &[u32], valid_len: usize) -> Vec<f32> {
         let mut hidden_states = self.embedding.forward(input_ids, 0, 1);
+        let mut workspace = Workspace::default();
         for layer in &self.layers {
-            layer.self_attention.forward(&mut hidden_states, valid_len);
-            layer.feed_forward.forward(&mut hidden_states);
+            layer.self_attention.forward(&mut hidden_states, valid_len, &mut workspace);
+            layer.feed_forward.forward(&mut hidden_states, &mut workspace);
         }
         hidden_states
     }

@@ -8,8 +8,11 @@
 //! `skip_last_layer=True`: `ln_post` of every token, `proj` unused). Large models map the width to the text side's by
 //! `visn_fc` and `visn_layer_norm`.
 
-use mplug_kernels::activation::quick_gelu;
+use std::sync::{Mutex, PoisonError};
+
+use mplug_kernels::activation::Activation;
 use mplug_kernels::attention::{HeadShape, self_attention};
+use mplug_kernels::gemm::{Precision, row_block};
 use rayon::prelude::*;
 
 use crate::checkpoint::{CheckpointError, Weights};
@@ -28,17 +31,32 @@ struct Block {
     intermediate: Linear,
     output: Linear,
     shape: HeadShape,
+    precision: Precision,
+}
+
+/// What a block works in, between the pictures that come and go.
+#[derive(Default)]
+struct Workspace {
+    /// `(image_len, 3 · width)`.
+    query_key_value: Vec<f32>,
+    /// `(image_len, width)`.
+    context: Vec<f32>,
 }
 
 impl Block {
     fn load(weights: &Weights, config: &VisionConfig) -> Result<Self, CheckpointError> {
         let (width, inner) = (config.hidden_size, config.intermediate_size);
         let attention = weights.at("attn");
-        let in_proj_weight = attention.tensor("in_proj_weight", &[3 * width, width])?;
         let in_proj_bias = attention.tensor("in_proj_bias", &[3 * width])?;
         Ok(Self {
             ln_1: LayerNorm::load(&weights.at("ln_1"), width, CLIP_EPSILON)?,
-            query_key_value: Linear::new(&in_proj_weight, Some(in_proj_bias), width, 3 * width),
+            query_key_value: Linear::load_named(
+                &attention,
+                "in_proj_weight",
+                Some(in_proj_bias),
+                width,
+                3 * width,
+            )?,
             attention_output: Linear::load(&attention.at("out_proj"), width, width)?,
             ln_2: LayerNorm::load(&weights.at("ln_2"), width, CLIP_EPSILON)?,
             intermediate: Linear::load(&weights.at("mlp.c_fc"), width, inner)?,
@@ -47,25 +65,40 @@ impl Block {
                 heads: config.num_attention_heads,
                 head_dim: width / config.num_attention_heads,
             },
+            precision: weights.precision(),
         })
     }
 
     /// `hidden_states` `(image_len, width)` of one picture, in place.
-    fn forward(&self, hidden_states: &mut [f32]) {
-        let mut normed = hidden_states.to_vec();
-        self.ln_1.forward(&mut normed);
-        let query_key_value = self.query_key_value.forward(&normed); // (image_len, 3 · width)
-        let image_len = normed.len() / self.shape.width();
-        let mut context = normed; // its values are used up
-        self_attention(&query_key_value, image_len, self.shape, &mut context);
-        self.attention_output.forward_add(&context, hidden_states);
-
-        let mut normed = context;
-        normed.copy_from_slice(hidden_states);
-        self.ln_2.forward(&mut normed);
-        let mut inner = self.intermediate.forward(&normed); // (image_len, intermediate_size)
-        quick_gelu(&mut inner);
-        self.output.forward_add(&inner, hidden_states);
+    ///
+    /// All but the attention itself is each row's own affair: so a part of the rows goes through norms and products in one
+    /// go, its intermediate values in the second cache, and a block hands work to the threads three times.
+    fn forward(&self, hidden_states: &mut [f32], workspace: &mut Workspace) {
+        let width = self.shape.width();
+        let image_len = hidden_states.len() / width;
+        let rows = row_block(image_len);
+        let Workspace { query_key_value, context } = workspace;
+        query_key_value.resize(image_len * 3 * width, 0.0); // (image_len, 3 · width)
+        context.resize(image_len * width, 0.0); // (image_len, width)
+        hidden_states
+            .par_chunks(rows * width)
+            .zip(query_key_value.par_chunks_mut(rows * 3 * width))
+            .for_each_init(Vec::new, |normed, (hidden_states, query_key_value)| {
+                self.ln_1.forward_to(hidden_states, normed);
+                self.query_key_value.forward_here(normed, None, query_key_value);
+            });
+        self_attention(query_key_value, image_len, self.shape, self.precision, context);
+        hidden_states.par_chunks_mut(rows * width).zip(context.par_chunks(rows * width)).for_each_init(
+            Default::default,
+            |(normed, inner): &mut (Vec<f32>, Vec<f32>), (hidden_states, context)| {
+                self.attention_output.forward_add_here(context, hidden_states);
+                self.ln_2.forward_to(hidden_states, normed);
+                let rows = normed.len() / width;
+                inner.resize(rows * self.intermediate.out_features(), 0.0); // (rows, intermediate_size)
+                self.intermediate.forward_here(normed, Some(Activation::QuickGelu), inner);
+                self.output.forward_add_here(inner, hidden_states);
+            },
+        );
     }
 }
 
@@ -81,6 +114,8 @@ pub struct VisualEncoder {
     /// `visual_projection` and its norm, large models only.
     projection: Option<(Linear, LayerNorm)>,
     config: VisionConfig,
+    /// Those not in use: as many as pictures were ever encoded at once.
+    workspaces: Mutex<Vec<Workspace>>,
 }
 
 impl VisualEncoder {
@@ -101,7 +136,7 @@ impl VisualEncoder {
             None
         };
         Ok(Self {
-            patch_embedding: Linear::new(&patch_weight, None, 3 * patch * patch, width),
+            patch_embedding: Linear::exact(&patch_weight, None, 3 * patch * patch, width),
             class_embedding: weights.tensor("class_embedding", &[width])?,
             position_embedding: weights.position_embedding(
                 "positional_embedding",
@@ -115,6 +150,7 @@ impl VisualEncoder {
             ln_post: LayerNorm::load(&weights.at("ln_post"), width, CLIP_EPSILON)?,
             projection,
             config: vision.clone(),
+            workspaces: Mutex::default(),
         })
     }
 
@@ -143,9 +179,12 @@ impl VisualEncoder {
     fn encode(&self, pixels: &[f32]) -> Vec<f32> {
         let mut hidden_states = self.embed(pixels); // (image_len, width)
         self.ln_pre.forward(&mut hidden_states);
+        let free = || self.workspaces.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut workspace = free().pop().unwrap_or_default();
         for block in &self.blocks {
-            block.forward(&mut hidden_states);
+            block.forward(&mut hidden_states, &mut workspace);
         }
+        free().push(workspace);
         self.ln_post.forward(&mut hidden_states);
         match &self.projection {
             None => hidden_states,

@@ -30,10 +30,10 @@ const PANEL_BLOCK: usize = 8;
 /// Multiplications below which a product stays on its thread: a hand-over costs about two microseconds.
 const SMALLEST_SPLIT: usize = 1 << 17;
 
-/// Rows of a part when `rows` are divided over `threads`: about [`ROW_BLOCK`], the number of parts a multiple of the
+/// Rows of a part when `rows` are divided over the threads of the pool: about 48, the number of parts a multiple of the
 /// threads, so that all finish together.
-pub(crate) fn row_block(rows: usize, threads: usize) -> usize {
-    let parts = rows.div_ceil(ROW_BLOCK).next_multiple_of(threads);
+pub fn row_block(rows: usize) -> usize {
+    let parts = rows.div_ceil(ROW_BLOCK).next_multiple_of(rayon::current_num_threads());
     rows.div_ceil(parts).max(1)
 }
 
@@ -44,7 +44,7 @@ pub(super) fn multiply(matrix: &PackedMatrix, x: MatrixView, product: Product, o
     if threads == 1 || rows * columns * matrix.in_features() < SMALLEST_SPLIT {
         multiply_here(matrix, x, product, output);
     } else if rows >= threads * FEWEST_ROWS {
-        let block = row_block(rows, threads);
+        let block = row_block(rows);
         output.par_chunks_mut(block * columns).enumerate().for_each(|(part, output)| {
             multiply_here(matrix, x.row_block(part * block, output.len() / columns), product, output);
         });

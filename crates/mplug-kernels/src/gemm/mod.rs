@@ -30,6 +30,7 @@ use self::library::LibraryMatrix;
 use self::panels::Panels;
 use crate::InstructionSet;
 use crate::activation::Activation;
+pub use driver::row_block;
 pub(crate) use driver::{PanelType, Target, multiply_rows};
 
 /// How many bits the products of a matrix take.

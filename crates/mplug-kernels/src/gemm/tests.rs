@@ -65,7 +65,7 @@ fn pool(threads: usize) -> rayon::ThreadPool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(48) })]
 
     #[test]
     fn every_kernel_equals_its_naive_twin(m in 1usize..60, n in 1usize..90, k in 1usize..900, salt in 0u32..1000, threads in 1usize..4) {
@@ -108,7 +108,7 @@ proptest! {
             prop_assert_eq!(&all, &pool(1).install(|| product(0..m)));
             prop_assert_eq!(&all, &pool(3).install(|| product(0..m)));
             for row in [0, m / 2, m - 1] {
-                prop_assert_eq!(&product(row..row + 1), &all[row * n..(row + 1) * n]);
+                prop_assert_eq!(&product(row..row + 1), &all[row * n..(row + 1) * n], "{} {}, row {}", set.name(), precision, row);
             }
         }
     }

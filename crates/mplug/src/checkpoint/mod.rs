@@ -16,6 +16,7 @@ pub mod pickle;
 mod position_embedding;
 mod pytorch_legacy;
 mod pytorch_zip;
+mod quantized;
 mod safetensors;
 pub mod seeded;
 mod source;
@@ -29,15 +30,17 @@ use std::path::{Path, PathBuf};
 
 pub use error::{CheckpointError, Mismatch};
 pub use folder::{
-    Keep, ModelFolder, ModelParts, WriteOptions, write_model_folder, write_model_folder_of, write_text,
+    Keep, ModelFolder, ModelParts, WriteOptions, write_int8_model_folder, write_model_folder,
+    write_model_folder_of, write_text,
 };
+use mplug_kernels::gemm::QuantizedWeight;
 pub use position_embedding::resize_position_embedding;
 use source::Source;
 pub use summary::{Summary, UnusedGroup, summarize};
 use tensor::TensorView;
 pub use tensor::{Dtype, Values};
-pub use weights::Weights;
 pub(crate) use weights::square_grid;
+pub use weights::{StoredWeight, Weights};
 pub use write::{FileFormat, TensorEntry, TensorReader, write_pytorch, write_safetensors};
 
 /// How a weight file is laid out.
@@ -68,6 +71,8 @@ pub struct Checkpoint {
     source: Source,
     format: CheckpointFormat,
     tensors: BTreeMap<String, TensorView>,
+    /// Weights stored as int8, some of them besides another form.
+    quantized: BTreeMap<String, quantized::QuantizedView>,
 }
 
 impl Checkpoint {
@@ -98,8 +103,9 @@ impl Checkpoint {
         } else {
             return Err(CheckpointError::UnknownFormat { file: source.label().to_owned() });
         };
-        let tensors = key_names::to_plain_names(&source, stored)?;
-        Ok(Self { source, format, tensors })
+        let mut tensors = key_names::to_plain_names(&source, stored)?;
+        let quantized = quantized::take(&source, &mut tensors)?;
+        Ok(Self { source, format, tensors, quantized })
     }
 
     /// How the file is laid out.
@@ -149,12 +155,37 @@ impl Checkpoint {
 
     /// The values of a tensor in row-major order, converted to f32.
     pub fn read_f32(&self, name: &str) -> Result<Vec<f32>, CheckpointError> {
-        self.view(name)?.read_f32(&self.source, name)
+        let view = self.view(name)?;
+        match self.quantized.get(name) {
+            Some(quantized) if view.dtype == Dtype::I8 => {
+                let in_features = view.shape[1];
+                Ok(quantized.read(&self.source, name)?.dequantize(in_features))
+            }
+            _ => view.read_f32(&self.source, name),
+        }
+    }
+
+    /// Whether weights are stored as int8, in the layout that [`write_int8_model_folder`] writes.
+    pub fn is_quantized(&self) -> bool {
+        !self.quantized.is_empty()
+    }
+
+    /// A weight that is stored as int8, as it is stored.
+    pub fn read_quantized(&self, name: &str) -> Result<Option<QuantizedWeight>, CheckpointError> {
+        self.quantized.get(name).map(|quantized| quantized.read(&self.source, name)).transpose()
     }
 
     /// The values of a tensor in row-major order: integers as i64, everything else as f32.
     pub fn read_values(&self, name: &str) -> Result<Values, CheckpointError> {
+        if self.quantized.contains_key(name) {
+            return self.read_f32(name).map(Values::F32);
+        }
         self.view(name)?.read_values(&self.source, name)
+    }
+
+    /// Whether a tensor holds whole numbers; int8 weights stand for others.
+    pub(crate) fn is_integer(&self, name: &str) -> bool {
+        self.dtype(name).is_some_and(Dtype::is_integer) && !self.quantized.contains_key(name)
     }
 
     fn view(&self, name: &str) -> Result<&TensorView, CheckpointError> {

@@ -187,7 +187,7 @@ impl TensorReader for Recipe {
             .map(|t| TensorEntry {
                 name: t.name.clone(),
                 shape: t.shape.clone(),
-                is_integer: matches!(&t.draw, Draw::Given(Values::I64(_))),
+                fixed_dtype: matches!(&t.draw, Draw::Given(Values::I64(_))).then_some(Dtype::I64),
                 same_as: if let Draw::Alias(of) = t.draw { Some(of) } else { None },
             })
             .collect()

@@ -67,6 +67,8 @@ pub enum Values {
     F32(Vec<f32>),
     /// Whole numbers of any stored width.
     I64(Vec<i64>),
+    /// The bytes of an int8 weight.
+    I8(Vec<i8>),
 }
 
 /// A run of values of one type in a file.
@@ -177,6 +179,19 @@ impl TensorView {
             self.gather(source, name, |bytes, at| out[at] = to_i64(self.dtype, bytes))?;
         }
         Ok(Values::I64(out))
+    }
+
+    /// The values of a contiguous tensor of bytes.
+    pub(crate) fn read_i8(&self, source: &Source, name: &str) -> Result<Vec<i8>, CheckpointError> {
+        if self.dtype != Dtype::I8 || !self.is_contiguous() {
+            return Err(source.damaged(format!("tensor `{name}` is not a contiguous array of i8")));
+        }
+        let mut out = vec![0_i8; self.numel()];
+        let crc = read_pieces(source, self.first_byte(), bytemuck::cast_slice_mut(&mut out))?;
+        if self.is_whole_storage() {
+            self.check_crc(source, name, crc)?;
+        }
+        Ok(out)
     }
 
     fn first_byte(&self) -> u64 {

@@ -5,21 +5,101 @@ use std::collections::HashSet;
 use std::fmt::Display;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use mplug_kernels::gemm::{PackedMatrix, Precision, QuantizedWeight};
+
 use super::{Checkpoint, CheckpointError, Mismatch, resize_position_embedding};
+use crate::quantize::{ObservedInput, Observer};
 
 /// A place in a checkpoint (a prefix such as `text_decoder.bert`), sharing one record of what was read. Clones and
-/// descendants may be used from several threads.
-#[derive(Clone, Debug)]
+/// descendants may be used from several threads. It carries the precision at which layers are to pack their weights, so
+/// that no model file has to know it.
+#[derive(Clone)]
 pub struct Weights<'a> {
     checkpoint: &'a Checkpoint,
     prefix: String,
+    precision: Precision,
+    observer: Option<&'a Observer>,
     read: Arc<Mutex<HashSet<String>>>,
 }
 
+/// A weight as a file has it.
+pub enum StoredWeight {
+    /// Floating-point values, `(out_features, in_features)`.
+    Float(Vec<f32>),
+    /// int8.
+    Quantized(QuantizedWeight),
+}
+
+impl StoredWeight {
+    /// Several weights of the same input as one, their outputs one after the other. int8 stays int8 where all are divided
+    /// by the same smoothing.
+    pub fn join(parts: Vec<Self>, in_features: usize) -> Self {
+        let mut joined = QuantizedWeight { values: Vec::new(), scales: Vec::new(), smoothing: None };
+        for (i, part) in parts.iter().enumerate() {
+            let Self::Quantized(part) = part else { return Self::join_floats(parts, in_features) };
+            if i == 0 {
+                joined.smoothing.clone_from(&part.smoothing);
+            } else if joined.smoothing != part.smoothing {
+                return Self::join_floats(parts, in_features);
+            }
+            joined.values.extend_from_slice(&part.values);
+            joined.scales.extend_from_slice(&part.scales);
+        }
+        Self::Quantized(joined)
+    }
+
+    fn join_floats(parts: Vec<Self>, in_features: usize) -> Self {
+        let floats = parts.into_iter().flat_map(|part| match part {
+            Self::Float(values) => values,
+            Self::Quantized(weight) => weight.dequantize(in_features),
+        });
+        Self::Float(floats.collect())
+    }
+
+    /// Packs it for this machine. int8 is only ever stored where int8 is asked for.
+    pub fn pack(&self, in_features: usize, precision: Precision) -> PackedMatrix {
+        match self {
+            Self::Float(values) => {
+                PackedMatrix::from_weight(values, values.len() / in_features, in_features, precision)
+            }
+            Self::Quantized(weight) => PackedMatrix::from_quantized(weight, in_features),
+        }
+    }
+}
+
 impl<'a> Weights<'a> {
-    /// The root of a checkpoint, with nothing read yet.
+    /// The root of a checkpoint, with nothing read yet, for a model at f32.
     pub fn new(checkpoint: &'a Checkpoint) -> Self {
-        Self { checkpoint, prefix: String::new(), read: Arc::default() }
+        Self {
+            checkpoint,
+            prefix: String::new(),
+            precision: Precision::F32,
+            observer: None,
+            read: Arc::default(),
+        }
+    }
+
+    /// The same for a model at another precision.
+    #[must_use]
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
+    /// The same for a model whose layers tell `observer` of their inputs.
+    #[must_use]
+    pub fn with_observer(self, observer: Option<&'a Observer>) -> Self {
+        Self { observer, ..self }
+    }
+
+    /// The precision at which layers pack their weights.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Where a layer with the weights `names` tells what its inputs are like, if anybody wants to know.
+    pub(crate) fn observe(&self, names: &[&str], in_features: usize) -> Option<Arc<ObservedInput>> {
+        let full_names = || names.iter().map(|name| self.full_name(name)).collect();
+        self.observer.map(|observer| observer.add(full_names(), in_features))
     }
 
     /// The place `part` below this one.
@@ -48,6 +128,19 @@ impl<'a> Weights<'a> {
         let values = self.checkpoint.read_f32(&name)?;
         self.record(name);
         Ok(values)
+    }
+
+    /// A weight of exactly this shape, `[out_features, in_features]`: as int8 where it is stored so and the model is to
+    /// be int8, else as floating-point values.
+    pub fn stored_weight(&self, name: &str, shape: [usize; 2]) -> Result<StoredWeight, CheckpointError> {
+        let full_name = self.full_name(name);
+        if self.precision == Precision::Int8 && self.checkpoint.shape(&full_name) == Some(&shape[..]) {
+            if let Some(weight) = self.checkpoint.read_quantized(&full_name)? {
+                self.record(full_name);
+                return Ok(StoredWeight::Quantized(weight));
+            }
+        }
+        self.tensor(name, &shape).map(StoredWeight::Float)
     }
 
     /// The visual position table for `grid × grid` patches and a class token, `(1 + grid²) · width` values; resized where

@@ -27,8 +27,8 @@ pub struct TensorEntry {
     pub name: String,
     /// Shape; empty for a scalar.
     pub shape: Vec<usize>,
-    /// Whole numbers are stored as i64 whatever the chosen type.
-    pub is_integer: bool,
+    /// How it is stored whatever the chosen type: whole numbers as i64, the parts of an int8 weight as what they are.
+    pub fixed_dtype: Option<Dtype>,
     /// The index of an earlier entry that is the same tensor (tied weights). PyTorch's format stores it once under both
     /// names; safetensors allows one name only, and reading gives the other one back.
     pub same_as: Option<usize>,
@@ -49,7 +49,7 @@ impl TensorReader for [(String, Vec<usize>, Vec<f32>)] {
             .map(|(name, shape, _)| TensorEntry {
                 name: name.clone(),
                 shape: shape.clone(),
-                is_integer: false,
+                fixed_dtype: None,
                 same_as: None,
             })
             .collect()
@@ -120,8 +120,10 @@ fn make_readable(_: &File) -> std::io::Result<()> {
 }
 
 fn stored_dtype(entry: &TensorEntry, dtype: Dtype) -> Result<Dtype, CheckpointError> {
+    if let Some(fixed) = entry.fixed_dtype {
+        return Ok(fixed);
+    }
     match dtype {
-        _ if entry.is_integer => Ok(Dtype::I64),
         Dtype::F32 | Dtype::F16 | Dtype::Bf16 => Ok(dtype),
         other => Err(CheckpointError::CannotWrite {
             what: format!("tensor `{}`", entry.name),
@@ -145,6 +147,7 @@ fn stored_bytes(
     let (len, expected) = match &values {
         Values::F32(v) => (v.len(), entry.shape.iter().product::<usize>()),
         Values::I64(v) => (v.len(), entry.shape.iter().product::<usize>()),
+        Values::I8(v) => (v.len(), entry.shape.iter().product::<usize>()),
     };
     let refuse =
         |reason: String| CheckpointError::CannotWrite { what: format!("tensor `{}`", entry.name), reason };
@@ -167,9 +170,14 @@ fn stored_bytes(
             Ok(bytemuck::cast_slice(&out).to_vec())
         }
         (Values::I64(v), Dtype::I64) => Ok(bytemuck::cast_slice(&v).to_vec()),
+        (Values::I8(v), Dtype::I8) => Ok(bytemuck::cast_slice(&v).to_vec()),
         (values, dtype) => Err(refuse(format!(
             "its values are {}, expected {dtype}",
-            if matches!(values, Values::F32(_)) { "f32" } else { "i64" }
+            match values {
+                Values::F32(_) => "f32",
+                Values::I64(_) => "i64",
+                Values::I8(_) => "i8",
+            }
         ))),
     }
 }
@@ -240,6 +248,7 @@ fn state_dict_pickle(entries: &[TensorEntry], dtype: Dtype) -> Result<Vec<u8>, C
             Dtype::F16 => "HalfStorage",
             Dtype::Bf16 => "BFloat16Storage",
             Dtype::I64 => "LongStorage",
+            Dtype::I8 => "CharStorage",
             _ => "FloatStorage",
         };
         let numel = entry.shape.iter().product::<usize>();

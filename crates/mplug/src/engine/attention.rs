@@ -1,11 +1,12 @@
 //! BERT's attention blocks: projections, heads, output projection, residual, norm (post-norm: `LN(x + attention(x))`).
 
-use mplug_kernels::attention::{HeadShape, PackedKeyValues, attend_one, self_attention};
+use mplug_kernels::attention::{HeadShape, PackedKeyValues, attend_one, cross_attention, self_attention};
+use mplug_kernels::gemm::Precision;
 use rayon::prelude::*;
 
 use crate::checkpoint::{CheckpointError, Weights};
 use crate::config::TextConfig;
-use crate::engine::{LayerNorm, Linear};
+use crate::engine::{LayerNorm, Linear, Workspace};
 use crate::generate::key_value_cache::LayerCache;
 
 /// What follows the heads in both kinds of block: output projection, residual, norm.
@@ -38,48 +39,76 @@ pub struct SelfAttention {
     query_key_value: Linear,
     output: AttentionOutput,
     shape: HeadShape,
+    precision: Precision,
 }
 
 impl SelfAttention {
     /// Reads `attention.*` of a layer.
     pub fn load(weights: &Weights, config: &TextConfig) -> Result<Self, CheckpointError> {
         let width = config.hidden_size;
-        let projections = weights.at("self");
-        let parts = ["query", "key", "value"].map(|part| projections.at(part));
         Ok(Self {
-            query_key_value: Linear::load_fused(&parts, width, width)?,
+            query_key_value: Linear::load_fused(
+                &weights.at("self"),
+                &["query", "key", "value"],
+                width,
+                width,
+            )?,
             output: AttentionOutput::load(&weights.at("output"), config)?,
             shape: head_shape(config),
+            precision: weights.precision(),
         })
     }
 
+    /// Bytes of weights that a step reads.
+    pub fn weight_bytes(&self) -> usize {
+        self.query_key_value.weight_bytes() + self.output.dense.weight_bytes()
+    }
+
     /// `hidden_states` `(len, width)` of one sequence, in place; keys from `valid_len` on are padding.
-    pub fn forward(&self, hidden_states: &mut [f32], valid_len: usize) {
-        let query_key_value = self.query_key_value.forward(hidden_states); // (len, 3 · width)
-        let mut context = vec![0.0; hidden_states.len()]; // (len, width)
-        self_attention(&query_key_value, valid_len, self.shape, &mut context);
-        self.output.forward(&context, hidden_states);
+    pub fn forward(&self, hidden_states: &mut [f32], valid_len: usize, workspace: &mut Workspace) {
+        let Workspace { projected, context, .. } = workspace;
+        self.query_key_value.forward_to(hidden_states, None, projected); // (len, 3 · width)
+        context.resize(hidden_states.len(), 0.0); // (len, width)
+        self_attention(projected, valid_len, self.shape, self.precision, context);
+        self.output.forward(context, hidden_states);
     }
 
     /// One new token a row: `hidden_states` `(rows, width)`, in place; keys and values are appended to the cache.
-    pub fn forward_cached(&self, hidden_states: &mut [f32], cache: &mut LayerCache) {
+    pub fn forward_cached(
+        &self,
+        hidden_states: &mut [f32],
+        cache: &mut LayerCache,
+        workspace: &mut Workspace,
+    ) {
         let width = self.shape.width();
-        let query_key_value = self.query_key_value.forward(hidden_states); // (rows, 3 · width)
-        let mut context = vec![0.0; hidden_states.len()]; // (rows, width)
-        for (row, projected) in query_key_value.chunks_exact(3 * width).enumerate() {
+        let Workspace { projected, context, scores, .. } = workspace;
+        self.query_key_value.forward_to(hidden_states, None, projected); // (rows, 3 · width)
+        context.resize(hidden_states.len(), 0.0); // (rows, width)
+        for (row, projected) in projected.chunks_exact(3 * width).enumerate() {
             cache.append(row, &projected[width..2 * width], &projected[2 * width..]);
         }
         let cache = &*cache;
-        context.par_chunks_mut(width).zip(query_key_value.par_chunks(3 * width)).enumerate().for_each_init(
-            Vec::new,
-            |scores, (row, (context, projected))| {
-                let (keys, values) = cache.row(row);
-                attend_one(&projected[..width], keys, values, self.shape, scores, context);
-            },
-        );
-        self.output.forward(&context, hidden_states);
+        let attend = |scores: &mut Vec<f32>, row: usize, context: &mut [f32]| {
+            let (keys, values) = cache.row(row);
+            attend_one(&projected[3 * row * width..][..width], keys, values, self.shape, scores, context);
+        };
+        if hidden_states.len() * cache.len() < SMALLEST_SPLIT {
+            context
+                .chunks_exact_mut(width)
+                .enumerate()
+                .for_each(|(row, context)| attend(scores, row, context));
+        } else {
+            context
+                .par_chunks_mut(width)
+                .enumerate()
+                .for_each_init(Vec::new, |scores, (row, context)| attend(scores, row, context));
+        }
+        self.output.forward(context, hidden_states);
     }
 }
+
+/// Cached values attended to below which a step stays on its thread: a hand-over costs more.
+const SMALLEST_SPLIT: usize = 1 << 15;
 
 /// A sequence attends to another one (the picture, or picture and question).
 pub struct CrossAttention {
@@ -87,6 +116,7 @@ pub struct CrossAttention {
     key_value: Linear,
     output: AttentionOutput,
     shape: HeadShape,
+    precision: Precision,
 }
 
 impl CrossAttention {
@@ -94,35 +124,43 @@ impl CrossAttention {
     pub fn load(weights: &Weights, config: &TextConfig) -> Result<Self, CheckpointError> {
         let width = config.hidden_size;
         let projections = weights.at("self");
-        let key_value = ["key", "value"].map(|part| projections.at(part));
         Ok(Self {
             query: Linear::load(&projections.at("query"), width, width)?,
-            key_value: Linear::load_fused(&key_value, width, width)?,
+            key_value: Linear::load_fused(&projections, &["key", "value"], width, width)?,
             output: AttentionOutput::load(&weights.at("output"), config)?,
             shape: head_shape(config),
+            precision: weights.precision(),
         })
     }
 
+    /// Bytes of weights that a step reads, keys and values being there already.
+    pub fn weight_bytes(&self) -> usize {
+        self.query.weight_bytes() + self.output.dense.weight_bytes()
+    }
+
     /// Keys and values of what is attended to, `(len, width)`, of which rows from `valid_len` on are padding.
-    pub fn key_values(&self, encoder_hidden_states: &[f32], valid_len: usize) -> PackedKeyValues {
-        PackedKeyValues::new(&self.key_value.forward(encoder_hidden_states), valid_len, self.shape)
+    pub fn key_values(
+        &self,
+        encoder_hidden_states: &[f32],
+        valid_len: usize,
+        workspace: &mut Workspace,
+    ) -> PackedKeyValues {
+        self.key_value.forward_to(encoder_hidden_states, None, &mut workspace.projected); // (len, 2 · width)
+        PackedKeyValues::new(&workspace.projected, valid_len, self.shape, self.precision)
     }
 
     /// `hidden_states` `(rows, width)`, in place. `groups` says which rows attend to what: the first group's rows come
     /// first.
-    pub fn forward(&self, hidden_states: &mut [f32], groups: &[(&PackedKeyValues, usize)]) {
-        let width = self.shape.width();
-        let query = self.query.forward(hidden_states); // (rows, width)
-        let mut context = vec![0.0; hidden_states.len()]; // (rows, width)
-        let mut tasks = Vec::with_capacity(groups.len());
-        let (mut queries, mut contexts) = (&query[..], &mut context[..]);
-        for &(key_values, rows) in groups {
-            let (query, rest) = queries.split_at(rows * width);
-            let (context, rest_contexts) = contexts.split_at_mut(rows * width);
-            tasks.push((key_values, query, context));
-            (queries, contexts) = (rest, rest_contexts);
-        }
-        tasks.into_par_iter().for_each(|(key_values, query, context)| key_values.attend(query, context));
-        self.output.forward(&context, hidden_states);
+    pub fn forward(
+        &self,
+        hidden_states: &mut [f32],
+        groups: &[(&PackedKeyValues, usize)],
+        workspace: &mut Workspace,
+    ) {
+        let Workspace { projected, context, .. } = workspace;
+        self.query.forward_to(hidden_states, None, projected); // (rows, width)
+        context.resize(hidden_states.len(), 0.0); // (rows, width)
+        cross_attention(projected, groups, self.shape, context);
+        self.output.forward(context, hidden_states);
     }
 }

@@ -34,14 +34,29 @@ impl TextEmbedding {
     /// # Panics
     /// If an id or a position is outside its table: callers check both.
     pub fn forward(&self, token_ids: &[u32], first_position: usize, position_step: usize) -> Vec<f32> {
-        let row = |i: usize| i * self.width..(i + 1) * self.width;
         let mut hidden_states = Vec::with_capacity(token_ids.len() * self.width);
+        self.forward_to(token_ids, first_position, position_step, &mut hidden_states);
+        hidden_states
+    }
+
+    /// The same into a buffer.
+    ///
+    /// # Panics
+    /// As [`forward`](Self::forward).
+    pub fn forward_to(
+        &self,
+        token_ids: &[u32],
+        first_position: usize,
+        position_step: usize,
+        hidden_states: &mut Vec<f32>,
+    ) {
+        let row = |i: usize| i * self.width..(i + 1) * self.width;
+        hidden_states.clear();
         for (i, &id) in token_ids.iter().enumerate() {
             let word = &self.words[row(id as usize)];
             let position = &self.positions[row(first_position + i * position_step)];
             hidden_states.extend(word.iter().zip(position).map(|(w, p)| w + p));
         }
-        self.norm.forward(&mut hidden_states);
-        hidden_states
+        self.norm.forward(hidden_states);
     }
 }

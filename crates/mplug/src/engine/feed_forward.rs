@@ -1,10 +1,10 @@
 //! BERT's feed-forward block: `LN(x + W₂ · gelu(W₁ · x))`.
 
-use mplug_kernels::activation::gelu;
+use mplug_kernels::activation::Activation;
 
 use crate::checkpoint::{CheckpointError, Weights};
 use crate::config::TextConfig;
-use crate::engine::{LayerNorm, Linear};
+use crate::engine::{LayerNorm, Linear, Workspace};
 
 /// `intermediate`, `output.dense` and `output.LayerNorm` of a layer.
 pub struct FeedForward {
@@ -30,11 +30,16 @@ impl FeedForward {
         self.output.out_features()
     }
 
+    /// Bytes of weights that a step reads.
+    pub fn weight_bytes(&self) -> usize {
+        self.intermediate.weight_bytes() + self.output.weight_bytes()
+    }
+
     /// `hidden_states` `(rows, width)`, in place.
-    pub fn forward(&self, hidden_states: &mut [f32]) {
-        let mut inner = self.intermediate.forward(hidden_states); // (rows, intermediate_size)
-        gelu(&mut inner);
-        self.output.forward_add(&inner, hidden_states);
+    pub fn forward(&self, hidden_states: &mut [f32], workspace: &mut Workspace) {
+        let inner = &mut workspace.inner; // (rows, intermediate_size)
+        self.intermediate.forward_to(hidden_states, Some(Activation::Gelu), inner);
+        self.output.forward_add(inner, hidden_states);
         self.norm.forward(hidden_states);
     }
 }

@@ -14,6 +14,11 @@ pub struct LayerCache {
 }
 
 impl LayerCache {
+    /// Tokens that each row holds.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
     /// Writes the key and the value of the newest token of `row`.
     pub fn append(&mut self, row: usize, key: &[f32], value: &[f32]) {
         let start = (row * self.capacity + self.len - 1) * self.width;

@@ -4,7 +4,7 @@ use image::RgbImage;
 use rayon::prelude::*;
 
 use super::reader::Reader;
-use super::{Caption, default_options, load, write};
+use super::{Caption, LoadOptions, default_options, load, write};
 use crate::checkpoint::ModelFolder;
 use crate::config::{ModelConfig, Task};
 use crate::error::Error;
@@ -22,7 +22,12 @@ pub struct Answerer {
 impl Answerer {
     /// Loads a question-answering model.
     pub fn load(folder: &ModelFolder) -> Result<Self, Error> {
-        let (model, tokenizer) = load(folder, Task::VisualQuestionAnswering)?;
+        Self::load_with(folder, &LoadOptions::default())
+    }
+
+    /// The same at another precision, or observed.
+    pub fn load_with(folder: &ModelFolder, options: &LoadOptions) -> Result<Self, Error> {
+        let (model, tokenizer) = load(folder, Task::VisualQuestionAnswering, options)?;
         let Head::Answering(multimodal, decoder) = model.head else { unreachable!("the task was checked") };
         let (visual_encoder, config) = (model.visual_encoder, folder.config.clone());
         Ok(Self { reader: Reader { visual_encoder, multimodal, tokenizer, config }, decoder })

@@ -3,7 +3,7 @@
 use image::RgbImage;
 use rayon::prelude::*;
 
-use super::{Caption, default_options, encode_images, load, write};
+use super::{Caption, LoadOptions, default_options, encode_images, load, write};
 use crate::checkpoint::ModelFolder;
 use crate::config::{ModelConfig, Task};
 use crate::error::Error;
@@ -24,7 +24,12 @@ pub struct Captioner {
 impl Captioner {
     /// Loads a captioning model; text encoder and fusion encoder stay on the disk.
     pub fn load(folder: &ModelFolder) -> Result<Self, Error> {
-        let (model, tokenizer) = load(folder, Task::ImageCaptioning)?;
+        Self::load_with(folder, &LoadOptions::default())
+    }
+
+    /// The same at another precision, or observed.
+    pub fn load_with(folder: &ModelFolder, options: &LoadOptions) -> Result<Self, Error> {
+        let (model, tokenizer) = load(folder, Task::ImageCaptioning, options)?;
         let Head::Captioning(decoder) = model.head else { unreachable!("the task was checked") };
         Ok(Self { visual_encoder: model.visual_encoder, decoder, tokenizer, config: folder.config.clone() })
     }

@@ -5,8 +5,8 @@
 use image::RgbImage;
 use rayon::prelude::*;
 
-use super::load;
 use super::reader::Reader;
+use super::{LoadOptions, load};
 use crate::checkpoint::ModelFolder;
 use crate::config::{ModelConfig, Task};
 use crate::engine::Linear;
@@ -23,7 +23,12 @@ pub struct Matcher {
 impl Matcher {
     /// Loads a retrieval model.
     pub fn load(folder: &ModelFolder) -> Result<Self, Error> {
-        let (model, tokenizer) = load(folder, Task::ImageTextRetrieval)?;
+        Self::load_with(folder, &LoadOptions::default())
+    }
+
+    /// The same at another precision, or observed.
+    pub fn load_with(folder: &ModelFolder, options: &LoadOptions) -> Result<Self, Error> {
+        let (model, tokenizer) = load(folder, Task::ImageTextRetrieval, options)?;
         let Head::Matching(multimodal, head) = model.head else { unreachable!("the task was checked") };
         let (visual_encoder, config) = (model.visual_encoder, folder.config.clone());
         Ok(Self { reader: Reader { visual_encoder, multimodal, tokenizer, config }, head })

@@ -6,6 +6,7 @@ mod matcher;
 mod reader;
 
 use image::RgbImage;
+use mplug_kernels::gemm::Precision;
 use rayon::prelude::*;
 
 pub use answerer::Answerer;
@@ -20,6 +21,7 @@ use crate::generate::{GenerationOptions, generate};
 use crate::model::{DecoderState, Mplug};
 use crate::preprocess::image::{pixel_values, resize_bicubic};
 use crate::preprocess::text::{Tokenizer, TokenizerError, join_chinese};
+use crate::quantize::Observer;
 use crate::text_decoder::{CrossAttentionCache, TextDecoder};
 use crate::visual_encoder::VisualEncoder;
 
@@ -45,14 +47,25 @@ fn command_for(task: Task) -> &'static str {
     }
 }
 
+/// How a model is loaded.
+#[derive(Clone, Copy, Default)]
+pub struct LoadOptions<'a> {
+    /// The precision of its products; the files' own by default: int8 where they are int8, else f32.
+    pub precision: Option<Precision>,
+    /// Told what the layers' inputs are like, to prepare an int8 model.
+    pub observer: Option<&'a Observer>,
+}
+
 /// A model with its tokenizer, checked to be for `task`.
-fn load(folder: &ModelFolder, task: Task) -> Result<(Mplug, Tokenizer), Error> {
+fn load(folder: &ModelFolder, task: Task, options: &LoadOptions) -> Result<(Mplug, Tokenizer), Error> {
     let found = folder.config.task;
     if found != task {
         return Err(Error::WrongTask { expected: task, found, command: command_for(found) });
     }
     // The folder was checked when it was opened: every tensor is there, and nothing unknown is.
-    let model = Mplug::load(&Weights::new(folder.checkpoint()), &folder.config)?;
+    let precision = options.precision.unwrap_or(folder.stored_precision());
+    let weights = Weights::new(folder.checkpoint()).with_precision(precision).with_observer(options.observer);
+    let model = Mplug::load(&weights, &folder.config)?;
     Ok((model, tokenizer(folder)?))
 }
 

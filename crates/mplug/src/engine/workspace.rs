@@ -1,0 +1,14 @@
+//! Buffers that layers use one after the other: made once for a sequence or a decoder, so that a step allocates nothing.
+
+/// Row-major buffers, named by what stands in them. Each grows to the largest size asked of it and keeps its memory.
+#[derive(Default)]
+pub struct Workspace {
+    /// Output of a projection: queries, or queries, keys and values side by side.
+    pub(super) projected: Vec<f32>,
+    /// What the heads give, `(rows, width)`.
+    pub(super) context: Vec<f32>,
+    /// The wide inside of a feed-forward block.
+    pub(super) inner: Vec<f32>,
+    /// Attention scores of one row.
+    pub(super) scores: Vec<f32>,
+}
