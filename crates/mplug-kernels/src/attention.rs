@@ -24,10 +24,10 @@ use rayon::prelude::*;
 
 use crate::InstructionSet;
 use crate::gemm::library;
-use crate::gemm::panels::{PANEL, PanelsView, fill_panel, panel_len, panels_len};
+use crate::gemm::panels::{PANEL, PanelsView, fill_columns, fill_steps, panel_len, panels_len};
 use crate::gemm::{MatrixView, PanelType, Precision, Target, multiply_rows};
 use crate::memory::Buffer;
-use crate::softmax::{softmax_row, softmax_rows};
+use crate::softmax::{exponentials_row, softmax_row, softmax_rows};
 
 /// Query rows whose scores are held at once: 24 × 577 scores are 55 KB.
 const QUERY_BLOCK: usize = 24;
@@ -190,16 +190,12 @@ fn pack_head<T: PanelType>(to: &mut [T], keys: MatrixView, values: MatrixView, s
     let count = keys.rows();
     let (key_panels, value_panels) = to.split_at_mut(shape.key_len::<T>(count));
     for (index, panel) in key_panels.chunks_exact_mut(panel_len(shape.head_dim, T::GROUP)).enumerate() {
-        let first = index * PANEL;
-        fill_panel(panel, T::GROUP, (count - first).min(PANEL), shape.head_dim, |column, k| {
-            T::from_f32(keys.row(first + column)[k])
-        });
+        let columns = index * PANEL..count.min((index + 1) * PANEL);
+        fill_columns(panel, T::GROUP, columns.map(|key| keys.row(key)), T::from_f32);
     }
     for (index, panel) in value_panels.chunks_exact_mut(panel_len(count, T::GROUP)).enumerate() {
-        let first = index * PANEL;
-        fill_panel(panel, T::GROUP, (shape.head_dim - first).min(PANEL), count, |column, k| {
-            T::from_f32(values.row(k)[first + column])
-        });
+        let features = index * PANEL..shape.head_dim.min((index + 1) * PANEL);
+        fill_steps(panel, T::GROUP, (0..count).map(|key| &values.row(key)[features.clone()]), T::from_f32);
     }
 }
 
@@ -235,10 +231,19 @@ unsafe fn attend_block<T: PanelType>(
     scores.resize(rows * stride, 0.0); // (rows, stride)
     // SAFETY: the scores are ours, with room for every key in every row.
     unsafe { multiply_rows(set, queries, key_panels, shape.scale(), Target::new(scores, stride)) };
-    scores.chunks_exact_mut(stride).for_each(|row| softmax_row(&mut row[..keys]));
-    let probabilities = MatrixView::columns(scores, rows, keys, stride, 0);
+    let mut sums = [0.0; QUERY_BLOCK];
+    for (row, sum) in scores.chunks_exact_mut(stride).zip(&mut sums) {
+        *sum = exponentials_row(&mut row[..keys]);
+    }
+    let exponentials = MatrixView::columns(scores, rows, keys, stride, 0);
     // SAFETY: the caller's promise.
-    unsafe { multiply_rows(set, probabilities, value_panels, 1.0, target) };
+    unsafe {
+        multiply_rows(set, exponentials, value_panels, 1.0, target);
+        for (row, sum) in sums.iter().enumerate().take(rows) {
+            // The softmax's division, once a feature instead of once a key.
+            target.row(row, shape.head_dim).iter_mut().for_each(|value| *value /= sum);
+        }
+    }
 }
 
 /// Memory of a thread that works on a head.
@@ -331,17 +336,20 @@ impl PackedKeyValues {
         let len = shape.key_len::<T>(keys) + shape.value_len::<T>(keys);
         let (key_panels, value_panels) = head_panels(&panels[head * len..][..len], keys, shape);
         with_scratch(|scratch| {
-            // SAFETY: the caller's promise.
-            unsafe {
-                attend_block(
-                    InstructionSet::best(),
-                    queries,
-                    key_panels,
-                    value_panels,
-                    shape,
-                    &mut scratch.scores,
-                    target,
-                );
+            for first in (0..queries.rows()).step_by(QUERY_BLOCK) {
+                let block = queries.row_block(first, (queries.rows() - first).min(QUERY_BLOCK));
+                // SAFETY: the caller's promise, for some of the rows.
+                unsafe {
+                    attend_block(
+                        InstructionSet::best(),
+                        block,
+                        key_panels,
+                        value_panels,
+                        shape,
+                        &mut scratch.scores,
+                        target.at(first, 0),
+                    );
+                }
             }
         });
     }

@@ -9,6 +9,7 @@
 
 pub mod activation;
 pub mod attention;
+mod exponential;
 pub mod gemm;
 mod instruction_set;
 pub mod layer_norm;

@@ -58,8 +58,8 @@ fn operations_per_round(set: InstructionSet, precision: Precision) -> usize {
     let lanes = match (set, precision) {
         (InstructionSet::Portable, _) => 4,
         (InstructionSet::Avx2, Precision::Int8) => 16,
-        (InstructionSet::Avx2, _) | (InstructionSet::Avx512, Precision::Bf16) => 8,
-        (InstructionSet::Avx512Vnni, Precision::Bf16) => 8,
+        (InstructionSet::Avx2, _)
+        | (InstructionSet::Avx512 | InstructionSet::Avx512Vnni, Precision::Bf16) => 8,
         (InstructionSet::Avx512, Precision::Int8) | (_, Precision::F32) => 16,
         (_, Precision::Bf16) => 32,
         (_, Precision::Int8) => 64,

@@ -32,8 +32,10 @@ macro_rules! kernel {
                     unsafe {
                         let (start, finish) = (lhs.start.add(first * lhs.stride), finish.at_row(first));
                         let (stride, groups) = (lhs.stride, depth.div_ceil($group));
+                        // The first tile fetches the next panels into the second cache; the others have them already.
+                        let ahead = if first == 0 { rhs.wrapping_add(PANELS * panel_stride) } else { rhs };
                         macro_rules! tile {
-                            ($rows:literal) => { Self::tile::<$rows, PANELS>(start, stride, groups, rhs, panel_stride, finish) };
+                            ($rows:literal) => { Self::tile::<$rows, PANELS>(start, stride, groups, [rhs, ahead], panel_stride, finish) };
                         }
                         match rows {
                             1 => tile!(1), 2 => tile!(2), 3 => tile!(3), 4 => tile!(4), 5 => tile!(5), 6 => tile!(6),
@@ -50,7 +52,7 @@ macro_rules! kernel {
                 lhs: *const $lhs,
                 stride: usize,
                 groups: usize,
-                rhs: *const $rhs,
+                [rhs, ahead]: [*const $rhs; 2],
                 panel_stride: usize,
                 finish: Finish,
             ) {
@@ -60,7 +62,9 @@ macro_rules! kernel {
                     unsafe {
                         let mut columns = [$zero(); PANELS];
                         for (panel, columns) in columns.iter_mut().enumerate() {
-                            let from = rhs.add(panel * panel_stride + group * $group * PANEL);
+                            let at = panel * panel_stride + group * $group * PANEL;
+                            _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add(at).cast());
+                            let from = rhs.add(at);
                             *columns = ($load)(from.cast());
                         }
                         for (row, sums) in sums.iter_mut().enumerate() {

@@ -113,6 +113,15 @@ impl Target {
         Self { output: output.as_mut_ptr(), stride }
     }
 
+    /// The first `len` values of a row.
+    ///
+    /// # Safety
+    /// They must be there, and nobody else may use them meanwhile.
+    pub(crate) unsafe fn row<'a>(self, row: usize, len: usize) -> &'a mut [f32] {
+        // SAFETY: the caller's promise.
+        unsafe { std::slice::from_raw_parts_mut(self.output.add(row * self.stride), len) }
+    }
+
     /// The same from a later row and column on.
     pub(crate) fn at(self, row: usize, column: usize) -> Self {
         // Only the functions that write to it use the pointer, and their callers answer for its range.
@@ -202,9 +211,7 @@ impl<K: Kernel> ReadyFor<'_, K> {
     unsafe fn run_edge(&self, panel: usize, done: usize, depth: usize, target: Target) {
         let columns = self.panels.columns - panel * PANEL;
         // SAFETY: the output has these rows and columns.
-        let row = |row: usize| unsafe {
-            std::slice::from_raw_parts_mut(target.output.add(row * target.stride + panel * PANEL), columns)
-        };
+        let row = |row: usize| unsafe { target.at(0, panel * PANEL).row(row, columns) };
         let mut whole = vec![0.0; self.lhs.count * PANEL]; // (rows, 16)
         let mut bias = [0.0; PANEL];
         let mut finish = self.finish(panel, done > 0, target);
@@ -254,11 +261,7 @@ impl<K: Kernel> ReadyFor<'_, K> {
         let columns = panels.start * PANEL..(panels.end * PANEL).min(self.panels.columns);
         for row in 0..self.lhs.count {
             // SAFETY: the output has these rows and columns, and they are ours.
-            let values = unsafe {
-                let start = target.output.add(row * target.stride + columns.start);
-                std::slice::from_raw_parts_mut(start, columns.len())
-            };
-            activation.apply_here(values);
+            activation.apply_here(unsafe { target.at(0, columns.start).row(row, columns.len()) });
         }
     }
 }

@@ -229,14 +229,13 @@ impl PackedMatrix {
         set: InstructionSet,
     ) -> Self {
         let matrix = MatrixView::new(weight, out_features, in_features);
-        let at = |o: usize, i: usize| weight[o * in_features + i];
         let storage = match precision {
             Precision::F32 if set == InstructionSet::Portable => {
                 Storage::Library(LibraryMatrix::transposed(matrix))
             }
-            Precision::F32 => Storage::F32(Panels::pack(out_features, in_features, 1, at)),
+            Precision::F32 => Storage::F32(Panels::pack(weight, out_features, in_features, 1, |w| w)),
             Precision::Bf16 => {
-                Storage::Bf16(Panels::pack(out_features, in_features, 2, |o, i| convert::to_bf16(at(o, i))))
+                Storage::Bf16(Panels::pack(weight, out_features, in_features, 2, convert::to_bf16))
             }
             Precision::Int8 => {
                 return Self::pack_quantized(
@@ -269,8 +268,7 @@ impl PackedMatrix {
         let mut offsets: Vec<i32> = weight.values.chunks_exact(in_features).map(sum).collect();
         offsets.resize(padded, 0);
         let input_factors = weight.smoothing.as_ref().map(|s| s.iter().map(|s| 1.0 / s).collect());
-        let at = |o: usize, i: usize| weight.values[o * in_features + i];
-        let panels = Panels::pack(out_features, in_features, 4, at);
+        let panels = Panels::pack(&weight.values, out_features, in_features, 4, |q| q);
         Self { storage: Storage::Int8(panels, Int8Columns { scales, offsets, input_factors }), set }
     }
 

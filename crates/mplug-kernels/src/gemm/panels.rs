@@ -21,20 +21,19 @@ pub(crate) struct Panels<T: Number> {
 }
 
 impl<T: Number> Panels<T> {
-    /// Packs the values `value(column, k)`, in parallel: weights at load.
-    pub(crate) fn pack(
+    /// Packs a weight as PyTorch stores it, a row of `depth` values for each column, in parallel.
+    pub(crate) fn pack<S: Copy + Sync>(
+        weight: &[S],
         columns: usize,
         depth: usize,
         group: usize,
-        value: impl Fn(usize, usize) -> T + Sync,
+        convert: impl Fn(S) -> T + Sync,
     ) -> Self {
         let mut panels = Self::zeroed(columns, depth, group);
-        let (len, columns) = (panels.panel_len(), panels.columns);
-        panels.data.par_chunks_mut(len).enumerate().for_each(|(index, panel)| {
-            let first = index * PANEL;
-            fill_panel(panel, group, (columns - first).min(PANEL), depth, |column, k| {
-                value(first + column, k)
-            });
+        let len = panels.panel_len();
+        let columns = weight.par_chunks(PANEL * depth);
+        panels.data.par_chunks_mut(len).zip(columns).for_each(|(panel, weight)| {
+            fill_columns(panel, group, weight.chunks_exact(depth), &convert);
         });
         panels
     }
@@ -74,21 +73,31 @@ pub(crate) fn panels_len(columns: usize, depth: usize, group: usize) -> usize {
     columns.div_ceil(PANEL) * panel_len(depth, group)
 }
 
-/// Writes one panel of zeros: `value(column, k)` of its own columns.
-pub(crate) fn fill_panel<T: Number>(
+/// Writes columns, at most 16, of `depth` values each, into a panel of zeros.
+pub(crate) fn fill_columns<'a, S: Copy + 'a, T: Number>(
     panel: &mut [T],
     group: usize,
-    columns: usize,
-    depth: usize,
-    value: impl Fn(usize, usize) -> T,
+    columns: impl Iterator<Item = &'a [S]>,
+    convert: impl Fn(S) -> T,
 ) {
-    for (g, step) in panel.chunks_exact_mut(PANEL * group).enumerate() {
-        let first = g * group;
-        for (column, slot) in step.chunks_exact_mut(group).take(columns).enumerate() {
-            for (i, slot) in slot.iter_mut().enumerate().take(depth - first) {
-                *slot = value(column, first + i);
-            }
+    for (column, values) in columns.enumerate() {
+        for (step, values) in panel.chunks_exact_mut(PANEL * group).zip(values.chunks(group)) {
+            let slot = &mut step[column * group..][..group];
+            slot.iter_mut().zip(values).for_each(|(slot, &value)| *slot = convert(value));
         }
+    }
+}
+
+/// Writes steps of the inner dimension, at most 16 values each, into a panel of zeros.
+pub(crate) fn fill_steps<'a, S: Copy + 'a, T: Number>(
+    panel: &mut [T],
+    group: usize,
+    steps: impl Iterator<Item = &'a [S]>,
+    convert: impl Fn(S) -> T,
+) {
+    for (k, values) in steps.enumerate() {
+        let slots = &mut panel[k / group * PANEL * group + k % group..];
+        slots.iter_mut().step_by(group).zip(values).for_each(|(slot, &value)| *slot = convert(value));
     }
 }
 
@@ -114,12 +123,19 @@ mod tests {
 
     #[test]
     fn groups_stand_side_by_side_and_the_rest_is_zero() {
-        let panels = Panels::<f32>::pack(17, 3, 2, |column, k| (10 * column + k) as f32);
+        let weight: Vec<f32> =
+            (0..17).flat_map(|column| (0..3).map(move |k| (10 * column + k) as f32)).collect();
+        let panels = Panels::<f32>::pack(&weight, 17, 3, 2, |value| value);
         let view = panels.view();
         assert_eq!(view.data.len(), panels_len(17, 3, 2));
         assert_eq!(view.count(), 2);
         assert_eq!(&view.data[..6], [0.0, 1.0, 10.0, 11.0, 20.0, 21.0]);
         assert_eq!(&view.data[32..36], [2.0, 0.0, 12.0, 0.0], "the third value has no partner");
         assert_eq!(&view.data[64..68], [160.0, 161.0, 0.0, 0.0], "the second panel has one column");
+
+        let steps: Vec<Vec<f32>> = (0..3).map(|k| (0..16).map(|c| (10 * c + k) as f32).collect()).collect();
+        let mut panel = vec![0.0; panel_len(3, 2)];
+        fill_steps(&mut panel, 2, steps.iter().map(Vec::as_slice), |value| value);
+        assert_eq!(panel, view.data[..64], "the same panel from its other side");
     }
 }
