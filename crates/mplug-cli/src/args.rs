@@ -10,7 +10,8 @@ use mplug::{
 };
 
 use crate::{
-    ask, caption, convert, doctor, eval, inspect, manual, match_texts, status::Status, synth, train,
+    ask, bench, caption, convert, doctor, eval, inspect, manual, match_texts, precision::PrecisionArg,
+    status::Status, synth, train,
 };
 
 /// Describe pictures in Chinese and English, answer questions about them, and score texts against them, with the mPLUG models.
@@ -49,6 +50,7 @@ pub(crate) enum Command {
     Synth(synth::SynthArgs),
     Train(train::TrainArgs),
     Eval(eval::EvalArgs),
+    Bench(bench::BenchArgs),
     Doctor(doctor::DoctorArgs),
     Completions(manual::CompletionsArgs),
     Man(manual::ManArgs),
@@ -69,6 +71,7 @@ impl Command {
             Self::Synth(args) => synth::run(&args),
             Self::Train(args) => train::run(&args),
             Self::Eval(args) => eval::run(args),
+            Self::Bench(args) => bench::run(args),
             Self::Doctor(args) => doctor::run(&args),
             Self::Completions(args) => manual::run_completions(&args),
             Self::Man(args) => manual::run_man(&args),
@@ -86,6 +89,9 @@ pub(crate) struct EngineArgs {
     /// Side in pixels to which pictures are resized; a multiple of the patch size [default: the model's]
     #[arg(long, value_name = "N", env = "MPLUG_IMAGE_SIZE", value_parser = between::<1, 4096>)]
     pub(crate) image_size: Option<usize>,
+    /// Bits of the model's products [default: the weights' own: int8 where they are int8, else f32]
+    #[arg(long, value_enum, env = "MPLUG_PRECISION")]
+    pub(crate) precision: Option<PrecisionArg>,
 }
 
 /// How much runs at once.

@@ -19,7 +19,7 @@ use crate::{
     model,
     output::{OutputArgs, Record, RecordWriter},
     pictures::PictureLoader,
-    pool,
+    pool, precision,
     progress::Progress,
     report,
     status::Status,
@@ -68,8 +68,8 @@ pub(crate) fn run(args: AskArgs) -> anyhow::Result<Status> {
 fn ask(args: &AskArgs) -> anyhow::Result<Status> {
     let mut writer = RecordWriter::create(&args.output)?;
     writer.refuse_inputs(std::iter::once(args.image.as_path()))?;
-    let answerer =
-        Answerer::load(&model::open(&args.model, args.engine.image_size, Task::VisualQuestionAnswering)?)?;
+    let folder = model::open(&args.model, args.engine.image_size, Task::VisualQuestionAnswering)?;
+    let answerer = Answerer::load_with(&folder, &precision::load_options(&folder, args.engine.precision))?;
     let options = args.search.options(answerer.default_options())?;
     let loader = PictureLoader {
         limits: args.limits.limits(),

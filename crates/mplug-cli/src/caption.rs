@@ -9,6 +9,7 @@ use clap::Args;
 use mplug::{
     config::Task,
     generate::GenerationOptions,
+    preprocess::image::RgbImage,
     tasks::{Caption, Captioner},
 };
 use serde::Serialize;
@@ -19,7 +20,7 @@ use crate::{
     model,
     output::{OutputArgs, Record, RecordWriter},
     pictures::{self, PictureLoader},
-    pool,
+    pool, precision,
     progress::Progress,
     report,
     status::Status,
@@ -113,7 +114,8 @@ impl CaptionRun {
         writer.refuse_inputs(inputs.list.iter().map(|input| input.path.as_path()))?;
         let folder =
             model::open_or_demo(args.model.model.as_deref(), args.engine.image_size, Task::ImageCaptioning)?;
-        let captioner = Captioner::load(&folder)?;
+        let captioner =
+            Captioner::load_with(&folder, &precision::load_options(&folder, args.engine.precision))?;
         let options = args.options(captioner.default_options())?;
         let style = Style {
             is_raw: args.raw,
@@ -127,13 +129,23 @@ impl CaptionRun {
         Ok(Self { inputs, loader, captioner, options, batch_size: args.batch.batch_size, style, writer })
     }
 
+    /// While one batch is captioned, the pictures of the next are opened and resized beside it.
     fn run(mut self) -> anyhow::Result<Status> {
         let list = std::mem::take(&mut self.inputs.list);
         let progress = Progress::new(list.len(), "pictures");
         let mut failed = 0;
-        for batch in list.chunks(self.batch_size) {
-            failed += self.run_batch(batch, &progress)?;
+        let mut batches = list.chunks(self.batch_size);
+        let mut next = batches.next().map(|batch| (batch, self.loader.load_batch(batch)));
+        while let Some((batch, loaded)) = next {
+            let following = batches.next();
+            let (captioner, options, loader) = (&self.captioner, &self.options, &self.loader);
+            let (answers, prepared) = rayon::join(
+                || answer(captioner, options, loaded),
+                || following.map(|batch| (batch, loader.load_batch(batch))),
+            );
+            failed += self.write(batch, &answers?, &progress)?;
             progress.advance(batch.len());
+            next = prepared;
         }
         self.writer.finish()?;
         if failed > 0 && list.len() > 1 {
@@ -142,29 +154,39 @@ impl CaptionRun {
         Ok(Status::of_failures(failed))
     }
 
-    /// Answers one batch in its order; returns how many of it failed.
-    fn run_batch(&mut self, batch: &[Input], progress: &Progress) -> anyhow::Result<usize> {
-        let (images, places) = pictures::split(self.loader.load_batch(batch));
-        let captions = if images.is_empty() {
-            Vec::new()
-        } else {
-            self.captioner.caption_batch(&images, &self.options)?
-        };
-        let failed = places.iter().filter(|place| place.is_err()).count();
-        for (input, place) in batch.iter().zip(&places) {
-            if let Err(reason) = place {
+    /// Writes the answers of one batch in its order; returns how many of it failed.
+    fn write(
+        &mut self,
+        batch: &[Input],
+        answers: &[Result<Vec<Caption>, String>],
+        progress: &Progress,
+    ) -> anyhow::Result<usize> {
+        for (input, answer) in batch.iter().zip(answers) {
+            if let Err(reason) = answer {
                 progress.message(&report::about(&input.path, reason));
             }
         }
         progress.aside(self.writer.is_terminal(), || {
-            for (input, place) in batch.iter().zip(&places) {
-                let outcome = place.as_ref().map(|&place| captions[place].as_slice());
+            for (input, answer) in batch.iter().zip(answers) {
+                let outcome = answer.as_ref().map(Vec::as_slice);
                 self.writer.write(&CaptionRecord::new(&input.path, outcome, self.style))?;
             }
             self.writer.flush()
         })?;
-        Ok(failed)
+        Ok(answers.iter().filter(|answer| answer.is_err()).count())
     }
+}
+
+/// The captions of each picture of a batch, or why there is none.
+fn answer(
+    captioner: &Captioner,
+    options: &GenerationOptions,
+    loaded: Vec<Result<RgbImage, String>>,
+) -> anyhow::Result<Vec<Result<Vec<Caption>, String>>> {
+    let (images, places) = pictures::split(loaded);
+    let mut captions =
+        if images.is_empty() { Vec::new() } else { captioner.caption_batch(&images, options)? };
+    Ok(places.into_iter().map(|place| place.map(|place| std::mem::take(&mut captions[place]))).collect())
 }
 
 /// What of a caption is shown.

@@ -13,7 +13,7 @@ use crate::{
     args::{BatchArg, EngineArgs, OptionalModelArg, SearchArgs, between},
     model,
     output::{OutputArgs, Record, RecordWriter},
-    pool,
+    pool, precision,
     progress::Progress,
     status::Status,
 };
@@ -57,7 +57,7 @@ fn evaluate(args: &EvalArgs) -> anyhow::Result<Status> {
     let mut writer = RecordWriter::create(&args.output)?;
     let folder =
         model::open_or_demo(args.model.model.as_deref(), args.engine.image_size, Task::ImageCaptioning)?;
-    let captioner = Captioner::load(&folder)?;
+    let captioner = Captioner::load_with(&folder, &precision::load_options(&folder, args.engine.precision))?;
     let options = args.search.options(captioner.default_options())?;
     let progress = Progress::new(args.count, "pictures");
     let mut truth = TruthReport::default();

@@ -4,6 +4,7 @@
 
 mod args;
 mod ask;
+mod bench;
 mod caption;
 mod convert;
 mod demo;
@@ -17,6 +18,7 @@ mod model;
 mod output;
 mod pictures;
 mod pool;
+mod precision;
 mod progress;
 mod report;
 mod status;

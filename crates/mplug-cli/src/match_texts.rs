@@ -15,7 +15,7 @@ use crate::{
     model,
     output::{OutputArgs, Record, RecordWriter},
     pictures::PictureLoader,
-    pool, report,
+    pool, precision, report,
     status::Status,
 };
 
@@ -55,8 +55,8 @@ pub(crate) fn run(args: MatchArgs) -> anyhow::Result<Status> {
 fn match_texts(args: &MatchArgs) -> anyhow::Result<Status> {
     let mut writer = RecordWriter::create(&args.output)?;
     writer.refuse_inputs(std::iter::once(args.image.as_path()))?;
-    let matcher =
-        Matcher::load(&model::open(&args.model, args.engine.image_size, Task::ImageTextRetrieval)?)?;
+    let folder = model::open(&args.model, args.engine.image_size, Task::ImageTextRetrieval)?;
+    let matcher = Matcher::load_with(&folder, &precision::load_options(&folder, args.engine.precision))?;
     let loader =
         PictureLoader { limits: args.limits.limits(), image_size: matcher.config().vision.image_size as u32 };
     let image = match loader.load(&Input::file(args.image.clone())) {

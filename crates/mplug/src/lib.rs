@@ -40,3 +40,9 @@ pub mod visual_encoder;
 
 pub use error::Error;
 pub use mplug_kernels::gemm::Precision;
+pub use mplug_kernels::{InstructionSet, limits};
+
+/// The vector instructions that this program found and uses.
+pub fn instruction_set() -> InstructionSet {
+    InstructionSet::best()
+}
