@@ -1,4 +1,5 @@
 //! `mplug convert`: a model folder in, the same model with `model.safetensors` in another precision out.
+//! int8 needs a look at what the layers are given first: see `calibrate`.
 
 use std::{
     fs,
@@ -8,11 +9,15 @@ use std::{
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use mplug::{
-    checkpoint::{CheckpointError, Dtype, FileFormat, Keep, WriteOptions, write_model_folder},
+    checkpoint::{
+        CheckpointError, Dtype, FileFormat, Keep, ModelFolder, WriteOptions, write_int8_model_folder,
+        write_model_folder,
+    },
     config::ConfigOverrides,
+    quantize::Smoothings,
 };
 
-use crate::{model, report, status::Status};
+use crate::{calibrate, model, precision::PrecisionArg, report, status::Status};
 
 /// Convert a model to safetensors, in another precision if wanted
 #[derive(Args, Debug)]
@@ -20,8 +25,13 @@ use crate::{model, report, status::Status};
 DEST becomes a model folder: model.safetensors, vocab.txt and the configuration files. It appears
 whole or not at all.
 
+int8 keeps what the model's task reads: its linear layers as bytes, with the outliers of their inputs
+moved into the weights (SmoothQuant) as far as that lowers the error on some pictures. It is used at
+int8 without asking; `inspect` tells what a folder holds.
+
 Examples:
   mplug convert ./mplug_base_zh ./mplug_base_zh_bf16 --dtype bf16
+  mplug convert ./mplug_base_zh ./mplug_base_zh_int8 --precision int8 --calibrate photos/
   mplug convert checkpoint_07.pth ./small --dtype f16 --task-only")]
 pub(crate) struct ConvertArgs {
     /// Model folder, or the weight file in one
@@ -33,6 +43,12 @@ pub(crate) struct ConvertArgs {
     /// How weights are stored
     #[arg(long, value_enum, default_value = "f32")]
     dtype: StoredType,
+    /// The precision to prepare the model for: f32 and bf16 store that type, int8 quantises
+    #[arg(long, value_enum, conflicts_with = "dtype")]
+    precision: Option<PrecisionArg>,
+    /// Pictures, or folders of them, by which int8 is adjusted; the more like yours the better [default: drawn ones]
+    #[arg(long, value_name = "PATH", num_args = 1.., requires = "precision")]
+    calibrate: Vec<PathBuf>,
     /// Leave out what the model's task never reads (half of a captioning checkpoint)
     #[arg(long)]
     task_only: bool,
@@ -68,13 +84,7 @@ pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<Status> {
     if args.force {
         check_replaceable(&args.dest, &source.path)?;
     }
-    let options = WriteOptions {
-        dtype: args.dtype.into(),
-        format: FileFormat::Safetensors,
-        keep: if args.task_only { Keep::Task } else { Keep::All },
-        overwrite: args.force,
-    };
-    match write_model_folder(&args.dest, &source, &options) {
+    match write(args, &source)? {
         Err(CheckpointError::Exists { path }) => {
             bail!(
                 "{}: exists already; choose another name, or replace a model folder with `--force`",
@@ -85,6 +95,47 @@ pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<Status> {
     }
     report::message(format_args!("{}: written", args.dest.display()));
     Ok(Status::Good)
+}
+
+/// Writes the folder in the form asked for. The outer error is of the calibration.
+fn write(args: &ConvertArgs, source: &ModelFolder) -> anyhow::Result<Result<(), CheckpointError>> {
+    let dtype = match args.precision {
+        Some(PrecisionArg::Int8) => {
+            let smoothings = calibrate::smoothings(source, &args.calibrate)?;
+            report_errors(&smoothings);
+            return Ok(write_int8_model_folder(&args.dest, source, &smoothings, args.force));
+        }
+        _ if !args.calibrate.is_empty() => bail!("`--calibrate` is for `--precision int8`"),
+        Some(PrecisionArg::Bf16) => Dtype::Bf16,
+        Some(PrecisionArg::F32) => Dtype::F32,
+        None => args.dtype.into(),
+    };
+    let options = WriteOptions {
+        dtype,
+        format: FileFormat::Safetensors,
+        keep: if args.task_only { Keep::Task } else { Keep::All },
+        overwrite: args.force,
+    };
+    Ok(write_model_folder(&args.dest, source, &options))
+}
+
+/// What int8 costs the layers: mean and largest error of their outputs, and what smoothing gained.
+fn report_errors(smoothings: &Smoothings) {
+    let (mut before, mut after, mut count, mut worst) = (0.0, 0.0, 0, ("", 0.0_f32));
+    for (name, choice) in smoothings.iter() {
+        (before, after, count) = (before + choice.error_before, after + choice.error_after, count + 1);
+        if choice.error_after > worst.1 {
+            worst = (name, choice.error_after);
+        }
+    }
+    let mean = |sum: f32| 100.0 * sum / count.max(1) as f32;
+    report::message(format_args!(
+        "int8 error of {count} weights' outputs: {:.2} % in the mean ({:.2} % before smoothing), at most {:.2} % ({})",
+        mean(after),
+        mean(before),
+        100.0 * worst.1,
+        worst.0
+    ));
 }
 
 /// `--force` replaces a whole folder, so it must be one of ours and not somebody's home, nor the model being read.

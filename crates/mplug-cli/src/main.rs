@@ -5,6 +5,7 @@
 mod args;
 mod ask;
 mod bench;
+mod calibrate;
 mod caption;
 mod convert;
 mod demo;

@@ -1,11 +1,12 @@
 //! Memory for packed weights: aligned to cache lines and, on Linux, in huge pages, because a decoder reads all of its
 //! weights at every step and spends up to half of that time on address translation with pages of 4 KiB.
 //!
-//! Huge pages are 2 MiB, many matrices are smaller: so matrices share chunks. A chunk is given back when the last matrix
-//! in it is dropped.
+//! Huge pages are 2 MiB, many matrices are smaller: so matrices share chunks; a few that became free are kept for
+//! what comes next.
 #![expect(unsafe_code, reason = "hands out disjoint parts of one mapping; each block says why it is sound")]
 
 use std::marker::PhantomData;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use memmap2::{MmapMut, MmapOptions};
@@ -21,6 +22,8 @@ struct Chunk {
     _mapping: MmapMut,
     start: *mut u8,
     len: usize,
+    /// Whether it may hold what earlier buffers wrote.
+    was_used: AtomicBool,
 }
 
 // SAFETY: the pointer is to the mapping, which the chunk owns and which does not move; ranges are handed out once each.
@@ -38,30 +41,54 @@ impl Chunk {
         #[cfg(target_os = "linux")]
         let _ = mapping.advise(memmap2::Advice::HugePage);
         let start = mapping.as_mut_ptr();
-        Arc::new(Self { _mapping: mapping, start, len })
+        Arc::new(Self { _mapping: mapping, start, len, was_used: AtomicBool::new(false) })
     }
 }
 
-/// The chunk in use and how much of it is taken.
-static CURRENT: Mutex<Option<(Arc<Chunk>, usize)>> = Mutex::new(None);
+/// Chunks between two uses.
+#[derive(Default)]
+struct Pool {
+    /// The chunk that buffers are cut from now, and how much of it is taken.
+    current: Option<(Arc<Chunk>, usize)>,
+    /// Chunks that no buffer is in any more: new ones would have to be cleared by the system, page by page.
+    free: Vec<Arc<Chunk>>,
+}
 
-/// A range of a chunk that nobody else has, `len` bytes from a multiple of [`LINE`], zeroed.
-fn reserve(len: usize) -> (Arc<Chunk>, *mut u8) {
+/// Chunks kept for later: the keys and values of a few pictures.
+const MOST_FREE: usize = 4;
+
+static POOL: Mutex<Pool> = Mutex::new(Pool { current: None, free: Vec::new() });
+
+/// A range of a chunk that nobody else has, of at least `len` bytes from a multiple of [`LINE`], and whether it is all zero.
+fn reserve(len: usize) -> (Arc<Chunk>, *mut u8, bool) {
     let len = len.max(1).next_multiple_of(LINE);
     if len >= CHUNK_LEN / 2 {
         let chunk = Chunk::new(len);
         let start = chunk.start;
-        return (chunk, start);
+        return (chunk, start, true);
     }
-    let mut current = CURRENT.lock().unwrap_or_else(PoisonError::into_inner);
-    // A chunk that is held here alone has outlived its matrices: its memory is not zero any more, so it is dropped.
-    let usable =
-        current.take().filter(|(chunk, taken)| taken + len <= chunk.len && Arc::strong_count(chunk) > 1);
-    let (chunk, taken) = usable.unwrap_or_else(|| (Chunk::new(CHUNK_LEN), 0));
+    let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+    let (chunk, taken) = match pool.current.take() {
+        Some((chunk, taken)) if taken + len <= chunk.len => (chunk, taken),
+        _ => (pool.free.pop().unwrap_or_else(|| Chunk::new(CHUNK_LEN)), 0),
+    };
     // SAFETY: `taken + len` is at most the chunk's length.
     let start = unsafe { chunk.start.add(taken) };
-    *current = Some((Arc::clone(&chunk), taken + len));
-    (chunk, start)
+    let is_zero = !chunk.was_used.load(Ordering::Relaxed);
+    pool.current = Some((Arc::clone(&chunk), taken + len));
+    (chunk, start, is_zero)
+}
+
+/// Keeps a chunk whose last buffer goes.
+fn give_back(chunk: &Arc<Chunk>) {
+    // Two at once may both see the other: then the chunk simply goes back to the system.
+    if Arc::strong_count(chunk) == 1 && chunk.len == CHUNK_LEN {
+        let mut pool = POOL.lock().unwrap_or_else(PoisonError::into_inner);
+        if pool.free.len() < MOST_FREE {
+            chunk.was_used.store(true, Ordering::Relaxed);
+            pool.free.push(Arc::clone(chunk));
+        }
+    }
 }
 
 /// Plain numbers, for which zeroed memory is a value.
@@ -74,7 +101,7 @@ impl Number for u8 {}
 
 /// A zeroed array of numbers that begins at a cache line.
 pub(crate) struct Buffer<T: Number> {
-    _chunk: Arc<Chunk>,
+    chunk: Arc<Chunk>,
     start: *mut T,
     len: usize,
     owns: PhantomData<T>,
@@ -88,8 +115,18 @@ unsafe impl<T: Number> Sync for Buffer<T> {}
 impl<T: Number> Buffer<T> {
     /// `len` zeros.
     pub(crate) fn zeroed(len: usize) -> Self {
-        let (chunk, start) = reserve(len * size_of::<T>());
-        Self { _chunk: chunk, start: start.cast(), len, owns: PhantomData }
+        let (chunk, start, is_zero) = reserve(len * size_of::<T>());
+        let mut buffer = Self { chunk, start: start.cast(), len, owns: PhantomData };
+        if !is_zero {
+            buffer.fill(T::default());
+        }
+        buffer
+    }
+}
+
+impl<T: Number> Drop for Buffer<T> {
+    fn drop(&mut self) {
+        give_back(&self.chunk);
     }
 }
 
@@ -106,5 +143,28 @@ impl<T: Number> std::ops::DerefMut for Buffer<T> {
     fn deref_mut(&mut self) -> &mut [T] {
         // SAFETY: as in `deref`, and `self` is borrowed mutably.
         unsafe { std::slice::from_raw_parts_mut(self.start, self.len) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_are_zero_aligned_and_apart_however_often_their_memory_was_used() {
+        for round in 0..40 {
+            let mut buffers: Vec<Buffer<i16>> =
+                (0..30).map(|i| Buffer::zeroed(1 + (i * 7919 + round) % 700_000)).collect();
+            for buffer in &mut buffers {
+                assert_eq!(buffer.as_ptr() as usize % LINE, 0);
+                assert!(buffer.iter().all(|&value| value == 0));
+            }
+            for (i, buffer) in buffers.iter_mut().enumerate() {
+                buffer.fill(1 + i as i16);
+            }
+            for (i, buffer) in buffers.iter().enumerate() {
+                assert!(buffer.iter().all(|&value| value == 1 + i as i16));
+            }
+        }
     }
 }

@@ -214,12 +214,12 @@ unsafe fn tile_int8<const ROWS: usize>(
     panel: Panel<i8>,
     finish: Finish,
 ) {
-    let rhs = panel.start;
+    let (rhs, groups) = (panel.start, depth.div_ceil(4));
     for half in 0..2 {
-        let ahead = if half == 0 { panel } else { Panel { ahead: rhs, ..panel } };
         let mut sums = [[_mm256_setzero_si256(); 2]; ROWS];
-        for group in 0..depth.div_ceil(4) {
-            ahead.fetch_ahead(group);
+        for group in 0..groups {
+            // Spread over both passes, each line asked for twice: in one pass, they would come in a burst.
+            panel.fetch_ahead(usize::midpoint(half * groups, group));
             // SAFETY: a panel has 64 bytes for each group, a row four values.
             unsafe {
                 let from = rhs.add((group * PANEL + half * 8) * 4);

@@ -80,10 +80,27 @@ pub(crate) fn fill_columns<'a, S: Copy + 'a, T: Number>(
     columns: impl Iterator<Item = &'a [S]>,
     convert: impl Fn(S) -> T,
 ) {
+    match group {
+        1 => fill_columns_of::<1, S, T>(panel, columns, convert),
+        2 => fill_columns_of::<2, S, T>(panel, columns, convert),
+        4 => fill_columns_of::<4, S, T>(panel, columns, convert),
+        _ => unreachable!("no kernel has groups of {group}"),
+    }
+}
+
+fn fill_columns_of<'a, const GROUP: usize, S: Copy + 'a, T: Number>(
+    panel: &mut [T],
+    columns: impl Iterator<Item = &'a [S]>,
+    convert: impl Fn(S) -> T,
+) {
+    let (slots, _) = panel.as_chunks_mut::<GROUP>();
     for (column, values) in columns.enumerate() {
-        for (step, values) in panel.chunks_exact_mut(PANEL * group).zip(values.chunks(group)) {
-            let slot = &mut step[column * group..][..group];
-            slot.iter_mut().zip(values).for_each(|(slot, &value)| *slot = convert(value));
+        let (groups, rest) = values.as_chunks::<GROUP>();
+        for (step, group) in groups.iter().enumerate() {
+            slots[step * PANEL + column] = group.map(&convert);
+        }
+        for (i, &value) in rest.iter().enumerate() {
+            slots[groups.len() * PANEL + column][i] = convert(value);
         }
     }
 }
@@ -95,9 +112,26 @@ pub(crate) fn fill_steps<'a, S: Copy + 'a, T: Number>(
     steps: impl Iterator<Item = &'a [S]>,
     convert: impl Fn(S) -> T,
 ) {
-    for (k, values) in steps.enumerate() {
-        let slots = &mut panel[k / group * PANEL * group + k % group..];
-        slots.iter_mut().step_by(group).zip(values).for_each(|(slot, &value)| *slot = convert(value));
+    match group {
+        1 => fill_steps_of::<1, S, T>(panel, steps, convert),
+        2 => fill_steps_of::<2, S, T>(panel, steps, convert),
+        _ => unreachable!("no kernel of attention has groups of {group}"),
+    }
+}
+
+fn fill_steps_of<'a, const GROUP: usize, S: Copy + 'a, T: Number>(
+    panel: &mut [T],
+    mut steps: impl Iterator<Item = &'a [S]>,
+    convert: impl Fn(S) -> T,
+) {
+    let (slots, _) = panel.as_chunks_mut::<GROUP>();
+    for slots in slots.chunks_exact_mut(PANEL) {
+        for i in 0..GROUP {
+            let Some(values) = steps.next() else { return };
+            for (slot, &value) in slots.iter_mut().zip(values) {
+                slot[i] = convert(value);
+            }
+        }
     }
 }
 

@@ -49,11 +49,14 @@ impl StoredWeight {
     }
 
     fn join_floats(parts: Vec<Self>, in_features: usize) -> Self {
-        let floats = parts.into_iter().flat_map(|part| match part {
-            Self::Float(values) => values,
-            Self::Quantized(weight) => weight.dequantize(in_features),
-        });
-        Self::Float(floats.collect())
+        let mut joined = Vec::new();
+        for part in parts {
+            joined.extend_from_slice(&match part {
+                Self::Float(values) => values,
+                Self::Quantized(weight) => weight.dequantize(in_features),
+            });
+        }
+        Self::Float(joined)
     }
 
     /// Packs it for this machine. int8 is only ever stored where int8 is asked for.
