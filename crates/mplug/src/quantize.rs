@@ -49,7 +49,9 @@ impl ObservedInput {
         for row in x.chunks_exact(self.in_features) {
             seen.largest.iter_mut().zip(row).for_each(|(largest, x)| *largest = largest.max(x.abs()));
             let mut hasher = DefaultHasher::new();
-            row.iter().for_each(|x| x.to_bits().hash(&mut hasher));
+            for x in row {
+                x.to_bits().hash(&mut hasher);
+            }
             let hash = hasher.finish();
             let is_small = seen.rows.len() < SAMPLE_ROWS
                 || seen.rows.last_key_value().is_some_and(|(last, _)| hash < *last);

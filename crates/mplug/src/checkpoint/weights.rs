@@ -137,11 +137,10 @@ impl<'a> Weights<'a> {
     /// be int8, else as floating-point values.
     pub fn stored_weight(&self, name: &str, shape: [usize; 2]) -> Result<StoredWeight, CheckpointError> {
         let full_name = self.full_name(name);
-        if self.precision == Precision::Int8 && self.checkpoint.shape(&full_name) == Some(&shape[..]) {
-            if let Some(weight) = self.checkpoint.read_quantized(&full_name)? {
-                self.record(full_name);
-                return Ok(StoredWeight::Quantized(weight));
-            }
+        let fits = self.precision == Precision::Int8 && self.checkpoint.shape(&full_name) == Some(&shape[..]);
+        if fits && let Some(weight) = self.checkpoint.read_quantized(&full_name)? {
+            self.record(full_name);
+            return Ok(StoredWeight::Quantized(weight));
         }
         self.tensor(name, &shape).map(StoredWeight::Float)
     }

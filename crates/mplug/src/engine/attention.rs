@@ -92,7 +92,7 @@ impl SelfAttention {
             let (keys, values) = cache.row(row);
             attend_one(&projected[3 * row * width..][..width], keys, values, self.shape, scores, context);
         };
-        if hidden_states.len() * cache.len() < SMALLEST_SPLIT {
+        if hidden_states.len() * cache.tokens() < SMALLEST_SPLIT {
             context
                 .chunks_exact_mut(width)
                 .enumerate()

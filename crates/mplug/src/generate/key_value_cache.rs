@@ -14,8 +14,8 @@ pub struct LayerCache {
 }
 
 impl LayerCache {
-    /// Tokens that each row holds.
-    pub fn len(&self) -> usize {
+    /// Tokens that each row holds, the newest included.
+    pub fn tokens(&self) -> usize {
         self.len
     }
 
