@@ -40,9 +40,9 @@ class Ours:
         return json.loads(output.splitlines()[0])["token_ids"], peak_memory_bytes
 
     def round(self):
-        command = ["bench", *self.common, "--num-beams", SEARCH["beams"], "--rounds", 1, "--format", "json"]
+        command = ["bench", *self.common, "--beams", SEARCH["beams"], "--rounds", 1, "--format", "jsonl"]
         output, _ = self.run([*command, "--images", self.options.picture])
-        report = json.loads(output)
+        report = json.loads(output.splitlines()[0])
         self.facts["peak_memory_all_bytes"] = report["peak_memory_bytes"]
         values = {name: report[f"{name}_s"]["median"] for name in TIMES}
         batches = {entry["batch_size"]: entry["value"] for entry in report["pictures_per_s"]}

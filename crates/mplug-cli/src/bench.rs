@@ -199,6 +199,8 @@ impl Benchmark {
         let token_ids =
             captioner.caption_batch(std::slice::from_ref(picture), &options)?[0][0].token_ids.clone();
         let pictures_per_s = throughputs(args, &captioner, picture, &options)?;
+        // Before the limits are measured, which takes memory. Drawing weights takes more than running them: no figure then.
+        let peak_memory_bytes = args.model.as_ref().and_then(|_| peak_memory());
         // In the same minute: on a shared machine the limits move as well.
         let product_rate = mplug::limits::product_rate(precision);
         let read_bandwidth = mplug::limits::read_bandwidth();
@@ -223,8 +225,7 @@ impl Benchmark {
             pictures_per_s,
             product_rate,
             read_bandwidth,
-            // Drawing weights takes more than running them: no figure then.
-            peak_memory_bytes: args.model.as_ref().and_then(|_| peak_memory()),
+            peak_memory_bytes,
         })
     }
 }

@@ -6,6 +6,7 @@ mod help;
 mod input_names;
 mod models;
 mod outputs;
+mod precision;
 mod support;
 mod tidy;
 mod usage;

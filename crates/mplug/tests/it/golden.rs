@@ -27,8 +27,8 @@ fn fixture(path: &str) -> PathBuf {
 }
 
 /// A seeded model with the original's numbers.
-struct Golden {
-    folder: ModelFolder,
+pub(crate) struct Golden {
+    pub(crate) folder: ModelFolder,
     tensors: Vec<u8>,
     json: Value,
     _temporary: tempfile::TempDir,
@@ -36,7 +36,7 @@ struct Golden {
 
 impl Golden {
     /// Draws the weights and writes them as a PyTorch file into a model folder, as the original would find it.
-    fn new(model: &str) -> Self {
+    pub(crate) fn new(model: &str) -> Self {
         let source = fixture("golden").join(model);
         let temporary = tempfile::tempdir().unwrap();
         for name in ["configuration.json", "config.yaml", "config_bert.json", "vocab.txt"] {
@@ -72,7 +72,7 @@ impl Golden {
     }
 
     /// Normalised pixels of the four pictures.
-    fn pixels(&self) -> Vec<Vec<f32>> {
+    pub(crate) fn pixels(&self) -> Vec<Vec<f32>> {
         let size = self.folder.config.vision.image_size;
         if size == 64 {
             let names = self.json["batch_images"].as_array().unwrap();
@@ -100,7 +100,7 @@ fn resized(image: &str) -> RgbImage {
 }
 
 /// Largest difference, as a share of the expected values' standard deviation.
-fn deviation(actual: &[f32], expected: &[f32]) -> f32 {
+pub(crate) fn deviation(actual: &[f32], expected: &[f32]) -> f32 {
     assert_eq!(actual.len(), expected.len(), "lengths differ");
     let mean = expected.iter().sum::<f32>() / expected.len() as f32;
     let variance = expected.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / expected.len() as f32;
