@@ -23,7 +23,8 @@ fn every_precision_captions_and_bf16_says_what_this_cpu_does() {
 #[test]
 fn an_int8_folder_is_written_inspected_and_used_without_asking() {
     let desk = Desk::new();
-    let convert = desk.run(&["convert", "model", "int8", "--precision", "int8", "--calibrate", "red.png", "."]);
+    let convert =
+        desk.run(&["convert", "model", "int8", "--precision", "int8", "--calibrate", "red.png", "."]);
     assert_eq!(convert.code, 0, "{convert:?}");
     assert!(convert.check_messages().stderr.contains("% before smoothing"), "{}", convert.stderr);
     let inspected: Value =
@@ -50,8 +51,7 @@ fn what_belongs_to_int8_alone_is_refused_elsewhere() {
     assert_eq!(desk.run(&["convert", "model", "x", "--precision", "int8", "--dtype", "f16"]).code, 2);
     assert_eq!(desk.run(&["convert", "model", "x", "--calibrate", "red.png"]).code, 2);
     desk.write("broken.png", b"not a picture");
-    let broken =
-        desk.run(&["convert", "model", "x", "--precision", "int8", "--calibrate", "broken.png"]);
+    let broken = desk.run(&["convert", "model", "x", "--precision", "int8", "--calibrate", "broken.png"]);
     assert_eq!(broken.code, 2);
     assert!(broken.stderr.contains("broken.png") && broken.stderr.contains("none of the pictures"));
     assert!(!desk.join("x").exists());
@@ -66,7 +66,9 @@ fn bench_reports_every_stage_as_text_and_json() {
     let reports = json.jsonl();
     assert_eq!(reports.iter().map(|r| r["precision"].clone()).collect::<Vec<_>>(), ["f32", "bf16", "int8"]);
     for report in &reports {
-        for stage in ["encoder_s", "cross_key_values_s", "decode_step_s", "decode_step_10_rows_s", "end_to_end_s"] {
+        for stage in
+            ["encoder_s", "cross_key_values_s", "decode_step_s", "decode_step_10_rows_s", "end_to_end_s"]
+        {
             assert!(report[stage]["median"].as_f64() > Some(0.0), "{stage}: {report}");
         }
         let share = report["decode_step_share"].as_f64().unwrap();

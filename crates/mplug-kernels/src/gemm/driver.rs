@@ -28,6 +28,9 @@ const ROW_BLOCK: usize = 96;
 const FEWEST_ROWS: usize = 16;
 /// Panels after which an activation is applied, while their output is in the first cache.
 const PANEL_BLOCK: usize = 8;
+/// Parts in which even a product of this thread alone is offered to threads that have nothing else to do: row blocks are
+/// large, and on a busy machine threads do not finish together.
+const SPARE_PARTS: usize = 6;
 /// Multiplications below which a product stays on its thread: a hand-over costs about two microseconds.
 const SMALLEST_SPLIT: usize = 1 << 17;
 
@@ -64,15 +67,21 @@ fn split_columns(ready: &dyn Ready, panels: usize, parts: usize, target: Target)
     });
 }
 
-/// See [`PackedMatrix::multiply_here`].
+/// See [`PackedMatrix::multiply_here`]. Threads with nothing to do may take some of the columns.
 pub(super) fn multiply_here(matrix: &PackedMatrix, x: MatrixView, product: Product, output: &mut [f32]) {
     let columns = matrix.out_features();
     for (part, output) in output.chunks_mut(ROW_BLOCK * columns).enumerate() {
         let rows = x.row_block(part * ROW_BLOCK, output.len() / columns);
         let target = Target::new(output, columns);
+        let panels = columns.div_ceil(PANEL);
+        let is_small = rows.rows * columns * matrix.in_features() < SMALLEST_SPLIT;
         prepared(matrix, rows, product, |ready| {
-            // SAFETY: the output has these rows and all columns, and is borrowed mutably.
-            unsafe { ready.run(0..columns.div_ceil(PANEL), target) }
+            if is_small {
+                // SAFETY: the output has these rows and all columns, and is borrowed mutably.
+                unsafe { ready.run(0..panels, target) }
+            } else {
+                split_columns(ready, panels, SPARE_PARTS, target);
+            }
         });
     }
 }

@@ -315,7 +315,7 @@ impl PackedMatrix {
         }
     }
 
-    /// The same on this thread alone, for callers that are split over threads themselves.
+    /// The same for callers that are split over threads by rows themselves: on this thread, but for what idle ones take.
     ///
     /// # Panics
     /// If the sizes do not fit together.

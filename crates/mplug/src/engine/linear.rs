@@ -103,12 +103,12 @@ impl Linear {
         self.weight.multiply(self.view(x), self.product(None, true), residual);
     }
 
-    /// [`forward_to`](Self::forward_to) on this thread alone, for callers that are split over threads by rows.
+    /// [`forward_to`](Self::forward_to) for callers that are split over threads by rows themselves.
     pub fn forward_here(&self, x: &[f32], activation: Option<Activation>, output: &mut [f32]) {
         self.weight.multiply_here(self.view(x), self.product(activation, false), output);
     }
 
-    /// [`forward_add`](Self::forward_add) on this thread alone.
+    /// [`forward_add`](Self::forward_add) likewise.
     pub fn forward_add_here(&self, x: &[f32], residual: &mut [f32]) {
         self.weight.multiply_here(self.view(x), self.product(None, true), residual);
     }

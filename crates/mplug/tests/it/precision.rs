@@ -66,14 +66,16 @@ fn batch_order_and_threads_change_no_bit_at_any_precision() {
     let pictures = pictures();
     for precision in Precision::ALL {
         let captioner = Captioner::load_with(&golden.folder, &at(precision)).unwrap();
-        let options = mplug::generate::GenerationOptions {
-            num_return_sequences: 3,
-            ..captioner.default_options()
-        };
+        let options =
+            mplug::generate::GenerationOptions { num_return_sequences: 3, ..captioner.default_options() };
         let caption = |pictures: &[RgbImage]| bits(&captioner.caption_batch(pictures, &options).unwrap());
         let single: Vec<_> = pictures.iter().flat_map(|p| caption(std::slice::from_ref(p))).collect();
         for threads in [1, 2, 3] {
-            assert_eq!(pool(threads).install(|| caption(&pictures)), single, "{precision}, {threads} threads");
+            assert_eq!(
+                pool(threads).install(|| caption(&pictures)),
+                single,
+                "{precision}, {threads} threads"
+            );
         }
         let backwards: Vec<RgbImage> = pictures.iter().rev().cloned().collect();
         let mut found = caption(&backwards);
