@@ -78,7 +78,7 @@ fn bench(args: &BenchArgs) -> anyhow::Result<Status> {
     let mut writer = RecordWriter::create(&args.output)?;
     let folder = match &args.model {
         Some(path) => model::open(path, args.engine.image_size, Task::ImageCaptioning)?,
-        None => drawn_model()?,
+        None => drawn_model(args.engine.image_size)?,
     };
     let picture = match &args.images {
         Some(path) => load_image(path, &ImageLimits::default())
@@ -97,8 +97,16 @@ fn bench(args: &BenchArgs) -> anyhow::Result<Status> {
 }
 
 /// A base-size model whose weights are drawn.
-fn drawn_model() -> anyhow::Result<ModelFolder> {
-    let config = ModelConfig::base_captioning_zh();
+fn drawn_model(image_size: Option<usize>) -> anyhow::Result<ModelFolder> {
+    let mut config = ModelConfig::base_captioning_zh();
+    if let Some(size) = image_size {
+        let patch = config.vision.patch_size;
+        anyhow::ensure!(
+            size % patch == 0,
+            "`--image-size` {size} is not a multiple of the patch size, {patch}"
+        );
+        config.vision.image_size = size;
+    }
     let checkpoint = seeded::seeded_tensors(&config, SEED).to_checkpoint(Dtype::Bf16)?;
     let vocabulary = seeded::synthetic_vocabulary(config.text.vocab_size);
     Ok(ModelFolder::from_checkpoint(&config, checkpoint, vocabulary)?)

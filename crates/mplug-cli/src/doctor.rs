@@ -92,7 +92,10 @@ fn version() -> anyhow::Result<String> {
 #[expect(clippy::unnecessary_wraps, reason = "a check like the others")]
 fn processor() -> anyhow::Result<String> {
     let seen: Vec<_> = instruction_sets().iter().filter(|(_, has)| *has).map(|(name, _)| *name).collect();
-    Ok(if seen.is_empty() { "no special instructions seen".to_owned() } else { seen.join(" ") })
+    let seen = if seen.is_empty() { "no special instructions seen".to_owned() } else { seen.join(" ") };
+    let set = mplug::instruction_set();
+    let bf16 = if set.multiplies_bf16() { "" } else { "; bf16 weights are multiplied at f32" };
+    Ok(format!("{seen}; kernels for {} are used{bf16}", set.name()))
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -10,11 +10,6 @@ thread_local! {
     static EXECUTOR: GemmExecutor<f32> = GemmExecutor::new();
 }
 
-/// The name of the library's kernel in use.
-pub(super) fn kernel_name() -> String {
-    EXECUTOR.with(|executor| executor.kernel_name().to_owned())
-}
-
 /// A right-hand side in the library's own layout.
 pub(super) struct LibraryMatrix {
     packed: PackedBMatrix<f32>,

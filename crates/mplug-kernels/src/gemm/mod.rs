@@ -334,14 +334,8 @@ impl PackedMatrix {
         if let Some(bias) = product.bias {
             assert_eq!(bias.len(), n, "bias of a product with {n} columns");
         }
-    }
-}
-
-/// The name of the instruction set in use, for self-checks and reports.
-pub fn kernel_name() -> String {
-    match InstructionSet::best() {
-        InstructionSet::Portable => format!("rten-gemm {}", library::kernel_name()),
-        set => set.name().to_owned(),
+        let is_plain = (product.scale - 1.0).abs() <= f32::EPSILON;
+        assert!(is_plain || !matches!(self.storage, Storage::Int8(..)), "int8 products have no factor");
     }
 }
 

@@ -1,5 +1,5 @@
 //! Product kernels in plain Rust, for CPUs without instructions of ours, and the naive twins of those that have them. One row
-//! at a time against 16 columns, an order that the compiler can vectorise. (f32 on such CPUs is the library's.)
+//! at a time against 16 columns, an order that the compiler can vectorise. (f32 weights on such CPUs are the library's.)
 #![expect(
     unsafe_code,
     reason = "the trait passes pointers; the slices made of them are what callers promise"
@@ -54,7 +54,7 @@ macro_rules! kernel {
 }
 
 kernel! {
-    /// f32 by f32: the naive twin alone.
+    /// f32 by f32: keys and values that were packed for a decoder.
     F32, f32, f32, group 1, sums f32, |old, l, r| *old + l * r,
     |done, column, row, finish| { let _ = row; done * finish.scale }
 }
