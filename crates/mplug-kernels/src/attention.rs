@@ -27,6 +27,7 @@ use crate::gemm::library;
 use crate::gemm::panels::{PANEL, PanelsView, fill_columns, fill_steps, panel_len, panels_len};
 use crate::gemm::{MatrixView, PanelType, Precision, Target, multiply_rows};
 use crate::memory::Buffer;
+use crate::scratch::{Slot, lend};
 use crate::softmax::{exponentials_row, softmax_row, softmax_rows};
 
 /// Query rows whose scores are held at once: 24 × 577 scores are 55 KB.
@@ -129,7 +130,7 @@ impl Fused<'_> {
         target: Target,
     ) {
         let (shape, keys) = (self.shape, self.valid_keys);
-        with_scratch(|scratch| {
+        lend(&SCRATCH, |scratch| {
             let (key_len, value_len) = (shape.key_len::<T>(keys), shape.value_len::<T>(keys));
             let mut packed = std::mem::take(T::panels_of(scratch));
             packed.resize(key_len + value_len, T::default());
@@ -254,16 +255,8 @@ struct Scratch {
     scores: Vec<f32>,
 }
 
-/// Lends this thread's scratch. It is taken while in use: work that the thread steals meanwhile finds none and makes its
-/// own.
-fn with_scratch<R>(work: impl FnOnce(&mut Scratch) -> R) -> R {
-    thread_local! {
-        static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
-    }
-    let mut scratch = SCRATCH.take().unwrap_or_default();
-    let result = work(&mut scratch);
-    SCRATCH.set(Some(scratch));
-    result
+thread_local! {
+    static SCRATCH: Slot<Scratch> = const { Cell::new(None) };
 }
 
 /// Types in which keys and values are packed, and where their panels lie in the scratch.
@@ -335,7 +328,7 @@ impl PackedKeyValues {
         let (shape, keys) = (self.shape, self.keys);
         let len = shape.key_len::<T>(keys) + shape.value_len::<T>(keys);
         let (key_panels, value_panels) = head_panels(&panels[head * len..][..len], keys, shape);
-        with_scratch(|scratch| {
+        lend(&SCRATCH, |scratch| {
             for first in (0..queries.rows()).step_by(QUERY_BLOCK) {
                 let block = queries.row_block(first, (queries.rows() - first).min(QUERY_BLOCK));
                 // SAFETY: the caller's promise, for some of the rows.

@@ -15,6 +15,7 @@ mod instruction_set;
 pub mod layer_norm;
 pub mod limits;
 mod memory;
+mod scratch;
 pub mod softmax;
 
 pub use instruction_set::InstructionSet;

@@ -20,6 +20,7 @@ use super::{Int8Columns, MatrixView, PackedMatrix, Product, Storage, portable};
 use super::{avx2, avx512};
 use crate::InstructionSet;
 use crate::memory::Number;
+use crate::scratch::{Slot, lend};
 
 /// Rows that one part takes when work is divided by rows. Every part reads the whole weight, so few and large parts spare
 /// the outer caches; much larger ones no longer find their own rows in the second cache. (48 rows: 10 % slower, 150: the same.)
@@ -102,7 +103,7 @@ pub(crate) unsafe fn multiply_rows<T: PanelType>(
 ) {
     assert_eq!(x.cols, panels.depth, "inner dimension of an attention product");
     let product = Product { scale, ..Product::default() };
-    with_scratch(|scratch| {
+    lend(&SCRATCH, |scratch| {
         T::ready(set, x, panels, product, scratch, &mut |ready| {
             // SAFETY: the caller's promise.
             unsafe { ready.run(0..panels.count(), target) }
@@ -276,8 +277,7 @@ impl<K: Kernel> ReadyFor<'_, K> {
     }
 }
 
-/// Memory for converted rows. Taken from its thread while in use: work that the thread steals meanwhile finds none and
-/// makes its own.
+/// Memory for converted rows.
 #[derive(Default)]
 pub(crate) struct Scratch {
     bf16: Vec<u16>,
@@ -286,14 +286,8 @@ pub(crate) struct Scratch {
     scales: Vec<f32>,
 }
 
-fn with_scratch<R>(work: impl FnOnce(&mut Scratch) -> R) -> R {
-    thread_local! {
-        static SCRATCH: Cell<Option<Box<Scratch>>> = const { Cell::new(None) };
-    }
-    let mut scratch = SCRATCH.take().unwrap_or_default();
-    let result = work(&mut scratch);
-    SCRATCH.set(Some(scratch));
-    result
+thread_local! {
+    static SCRATCH: Slot<Scratch> = const { Cell::new(None) };
 }
 
 /// Values from one converted row to the next: whole groups, and a cache line more, because rows that are a multiple of
@@ -408,7 +402,7 @@ impl PanelType for u16 {
 
 /// Chooses the kernel of a matrix, converts the rows and hands both to `then`.
 fn prepared(matrix: &PackedMatrix, x: MatrixView, product: Product, mut then: impl FnMut(&dyn Ready)) {
-    with_scratch(|scratch| match &matrix.storage {
+    lend(&SCRATCH, |scratch| match &matrix.storage {
         Storage::F32(panels) => f32::ready(matrix.set, x, panels.view(), product, scratch, &mut then),
         Storage::Bf16(panels) => u16::ready(matrix.set, x, panels.view(), product, scratch, &mut then),
         Storage::Int8(panels, columns) => {
