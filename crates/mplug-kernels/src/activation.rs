@@ -1,7 +1,7 @@
 //! The two activations of mPLUG, element by element, in place. They are different functions and keep different names.
 //!
-//! - [`gelu`]: the exact form of BERT, `x · (1 + erf(x / √2)) / 2` (Hendrycks & Gimpel, arXiv 1606.08415);
-//! - [`quick_gelu`]: CLIP's approximation `x · sigmoid(1.702 x)`.
+//! - [`Activation::Gelu`]: the exact form of BERT, `x · (1 + erf(x / √2)) / 2` (Hendrycks & Gimpel, arXiv 1606.08415);
+//! - [`Activation::QuickGelu`]: CLIP's approximation `x · sigmoid(1.702 x)`.
 
 use rayon::prelude::*;
 use rten_simd::SimdUnaryOp;
@@ -42,16 +42,6 @@ impl Activation {
     }
 }
 
-/// BERT's GELU.
-pub fn gelu(data: &mut [f32]) {
-    Activation::Gelu.apply(data);
-}
-
-/// CLIP's GELU.
-pub fn quick_gelu(data: &mut [f32]) {
-    Activation::QuickGelu.apply(data);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,8 +61,8 @@ mod tests {
     fn both_equal_their_definitions() {
         let inputs: Vec<f32> = (-400..=400).map(|i| i as f32 / 100.0).collect();
         let (mut fast, mut quick) = (inputs.clone(), inputs.clone());
-        gelu(&mut fast);
-        quick_gelu(&mut quick);
+        Activation::Gelu.apply(&mut fast);
+        Activation::QuickGelu.apply(&mut quick);
         let expected: Vec<f32> = inputs
             .iter()
             .map(|&x| (f64::from(x) * 0.5 * (1.0 + naive_erf(f64::from(x) / 2.0_f64.sqrt()))) as f32)
