@@ -5,13 +5,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Crates, each with those of ours that it may depend on.
-const ALLOWED: [(&str, &[&str]); 6] = [
+const ALLOWED: [(&str, &[&str]); 7] = [
+    ("caption-metrics", &[]),
     ("mplug-kernels", &[]),
     ("mplug", &["mplug-kernels"]),
     ("mplug-data", &["mplug"]),
     ("mplug-nn", &["mplug"]),
-    ("mplug-train", &["mplug", "mplug-data", "mplug-nn"]),
-    ("mplug-cli", &["mplug", "mplug-data", "mplug-nn", "mplug-train"]),
+    ("mplug-train", &["caption-metrics", "mplug", "mplug-data", "mplug-nn"]),
+    ("mplug-cli", &["caption-metrics", "mplug", "mplug-data", "mplug-nn", "mplug-train"]),
 ];
 
 fn crates() -> PathBuf {
@@ -45,7 +46,7 @@ fn dependencies_go_one_way() {
         let dependencies = dependencies.split("\n[").next().unwrap_or_default();
         for line in dependencies.lines() {
             let dependency = line.split(['.', ' ', '=']).next().unwrap_or_default();
-            let is_ours = dependency.starts_with("mplug");
+            let is_ours = ALLOWED.iter().any(|(ours, _)| *ours == dependency);
             assert!(!is_ours || allowed.contains(&dependency), "{name} must not depend on {dependency}");
             let knows_burn = ["mplug-nn", "mplug-train"].contains(&name);
             assert!(!dependency.starts_with("burn") || knows_burn, "{name} must not know burn");

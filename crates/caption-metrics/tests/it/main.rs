@@ -1,0 +1,1 @@
+//! The crate from outside: the reference evaluator's own scores and strings.
