@@ -1,7 +1,56 @@
 //! Caption metrics with the digits of the reference evaluator (pycocoevalcap 1.2).
 //!
-//! The way of the data: captions as people write them pass a [`tokenize::Tokenization`] and become strings of tokens
-//! with one space between; the scorers turn those into numbers. Strings in, numbers out: this crate knows nothing of
-//! pictures, models or files of annotations.
+//! The way of the data, which is also the order to read in:
+//!
+//! 1. [`tokenize`]: captions as people write them become strings of tokens with one space between.
+//! 2. [`corpus`]: candidates and references as numbered words, images side by side.
+//! 3. [`bleu`], [`rouge_l`], [`cider`]: a corpus into [`Scores`]; n-grams are numbers too ([`ngram`]), so no inner loop
+//!    touches a string.
+//! 4. [`reward`]: CIDEr as the reward of self-critical training.
+//! 5. [`accuracy`], [`vqa`], [`retrieval`]: figures of the other tasks.
+//!
+//! Strings in, numbers out: this crate knows nothing of pictures, models or files of annotations.
+//!
+//! ```
+//! use caption_metrics::{bleu::bleu, cider::cider, corpus::Corpus, tokenize::Tokenization};
+//!
+//! let candidates = Tokenization::Ptb.tokenize(&["A dog runs.", "Two cats sleep on a bed."])?;
+//! let references = [vec!["a dog is running"], vec!["two cats asleep on a bed", "cats in bed"]];
+//! let references: Vec<Vec<String>> =
+//!     references.iter().map(|of_image| Tokenization::Ptb.tokenize(of_image)).collect::<Result<_, _>>()?;
+//! let corpus = Corpus::new(&candidates, &references)?;
+//! assert!((bleu(&corpus).corpus[0] - 0.7778).abs() < 1e-4);
+//! assert_eq!(cider(&corpus).images.len(), 2);
+//! # Ok::<(), caption_metrics::Error>(())
+//! ```
 
+pub mod accuracy;
+pub mod bleu;
+pub mod cider;
+pub mod corpus;
+mod error;
+pub mod ngram;
+pub mod retrieval;
+pub mod reward;
+pub mod rouge_l;
 pub mod tokenize;
+pub mod vqa;
+
+pub use error::Error;
+
+/// A figure for each image, and one for all.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scores {
+    /// The figure of the whole corpus; each metric says how it comes from the images'.
+    pub corpus: f64,
+    /// The figures of the images, in the corpus's order.
+    pub images: Vec<f64>,
+}
+
+impl Scores {
+    /// Scores whose corpus figure is the mean over images, 0 of none.
+    pub(crate) fn of_mean(images: Vec<f64>) -> Self {
+        let corpus = if images.is_empty() { 0.0 } else { images.iter().sum::<f64>() / images.len() as f64 };
+        Self { corpus, images }
+    }
+}

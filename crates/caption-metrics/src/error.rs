@@ -1,0 +1,27 @@
+//! What can go wrong: inputs that do not belong together, a tokeniser that this build lacks.
+
+/// The errors of this crate.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Candidates and references are not of the same images.
+    #[error("{candidates} candidates and references of {references} images: each image has one candidate")]
+    Lengths {
+        /// How many candidates there are.
+        candidates: usize,
+        /// How many images have references.
+        references: usize,
+    },
+    /// An image without references cannot be scored.
+    #[error("image {image} (counted from 0) has no references")]
+    NoReferences {
+        /// The image's place in the corpus.
+        image: usize,
+    },
+    /// More words than the numbers of words can tell apart.
+    #[error("a corpus of more than {} different words", u32::MAX - 1)]
+    Vocabulary,
+    /// A tokeniser that was left out when this program was built.
+    #[error("this build has no jieba: build with `--features jieba`")]
+    NoJieba,
+}
