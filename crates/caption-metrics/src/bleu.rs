@@ -28,7 +28,7 @@ pub fn bleu(corpus: &Corpus) -> Bleu {
         .into_par_iter()
         .map_init(NgramTable::default, |table, image| Counts::of_image(corpus, image, table))
         .collect();
-    let total = counts.iter().fold(Counts::default(), |total, counts| total.plus(counts));
+    let total = counts.iter().fold(Counts::default(), Counts::plus);
     Bleu { corpus: total.bleu(), images: counts.iter().map(Counts::bleu).collect() }
 }
 

@@ -6,8 +6,9 @@
 //! 2. [`corpus`]: candidates and references as numbered words, images side by side.
 //! 3. [`bleu`], [`rouge_l`], [`cider`]: a corpus into [`Scores`]; n-grams are numbers too ([`ngram`]), so no inner loop
 //!    touches a string.
-//! 4. [`reward`]: CIDEr as the reward of self-critical training.
-//! 5. [`accuracy`], [`vqa`], [`retrieval`]: figures of the other tasks.
+//! 4. [`spice`]: the official program, where the user has it.
+//! 5. [`reward`]: CIDEr as the reward of self-critical training.
+//! 6. [`accuracy`], [`vqa`], [`retrieval`]: figures of the other tasks.
 //!
 //! Strings in, numbers out: this crate knows nothing of pictures, models or files of annotations.
 //!
@@ -24,6 +25,8 @@
 //! # Ok::<(), caption_metrics::Error>(())
 //! ```
 
+#![cfg_attr(test, allow(clippy::float_cmp, reason = "many a score is exact by its construction"))]
+
 pub mod accuracy;
 pub mod bleu;
 pub mod cider;
@@ -33,6 +36,7 @@ pub mod ngram;
 pub mod retrieval;
 pub mod reward;
 pub mod rouge_l;
+pub mod spice;
 pub mod tokenize;
 pub mod vqa;
 

@@ -1,5 +1,7 @@
 //! Recall of image-text retrieval, both ways: among how many first ranks the right partner is.
 
+use std::cmp::Ordering;
+
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -62,7 +64,11 @@ pub fn recalls(scores: &[f32], image_of_text: &[usize]) -> RetrievalReport {
 /// How many wrong answers stand before the best right one; `None` where none is right.
 fn rank(answers: impl Iterator<Item = (f32, bool)> + Clone) -> Option<usize> {
     let best = answers.clone().filter(|(_, is_right)| *is_right).map(|(score, _)| score).reduce(f32::max)?;
-    Some(answers.filter(|&(score, is_right)| !is_right && !(score < best)).count())
+    Some(
+        answers
+            .filter(|&(score, is_right)| !is_right && score.partial_cmp(&best) != Some(Ordering::Less))
+            .count(),
+    )
 }
 
 impl Recall {

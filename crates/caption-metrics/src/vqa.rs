@@ -1,8 +1,6 @@
 //! Accuracy of answers to questions about pictures: against the ten answers that people gave (Antol et al. 2015, with the
 //! official evaluator's clean-up of answers), and by the soft labels of the research code.
 
-use std::collections::HashMap;
-
 /// How many of the others must agree for full marks.
 const FULL_AGREEMENT: f64 = 3.0;
 /// The official evaluator passes a regular expression's flag where a count belongs, so it takes out 32 full stops at most.
@@ -24,9 +22,9 @@ pub fn vqa_accuracy<A: AsRef<str>>(answer: &str, people: &[A]) -> f64 {
     if people.is_empty() { 0.0 } else { marks.sum::<f64>() / people.len() as f64 }
 }
 
-/// The research code's figure: what `labels` gives for the answer, 0 if it is not among them.
-pub fn soft_score(answer: &str, labels: &HashMap<String, f64>) -> f64 {
-    labels.get(answer).copied().unwrap_or(0.0)
+/// The research code's figure: the weight of the label that equals the answer, 0 if none does.
+pub fn soft_score(answer: &str, labels: &[(&str, f64)]) -> f64 {
+    labels.iter().find(|(label, _)| *label == answer).map_or(0.0, |(_, weight)| *weight)
 }
 
 /// An answer as the official evaluator compares it: without punctuation and articles, in lower case, numbers as digits,
@@ -141,7 +139,7 @@ mod tests {
     #[test]
     fn equal_answers_of_people_stay_as_they_are() {
         assert_eq!(vqa_accuracy("black/white", &["black/white"; 10]), 0.0, "the official evaluator's way");
-        assert_eq!(soft_score("yes", &HashMap::from([("yes".to_owned(), 0.6)])), 0.6);
-        assert_eq!(soft_score("no", &HashMap::new()), 0.0);
+        assert_eq!(soft_score("yes", &[("no", 0.3), ("yes", 0.6)]), 0.6);
+        assert_eq!(soft_score("no", &[]), 0.0);
     }
 }

@@ -36,13 +36,15 @@ pub fn characters(caption: &str) -> String {
     let mut run_is_open = false;
     for character in caption.chars() {
         let is_in_run = character.is_alphanumeric() && !is_cjk(character);
-        if !(is_in_run && run_is_open) && !character.is_whitespace() && !tokens.is_empty() {
+        let continues_run = is_in_run && run_is_open;
+        run_is_open = is_in_run;
+        if character.is_whitespace() {
+            continue;
+        }
+        if !continues_run && !tokens.is_empty() {
             tokens.push(' ');
         }
-        if !character.is_whitespace() {
-            tokens.extend(character.to_lowercase());
-        }
-        run_is_open = is_in_run;
+        tokens.extend(character.to_lowercase());
     }
     tokens
 }
