@@ -1,70 +1,31 @@
-//! `mplug eval`: how many captions of freshly drawn pictures are true, checked by program against what was drawn.
+//! How many captions of freshly drawn pictures are true, checked by program against what was drawn.
 //! Draws with `mplug-data`, captions with the engine, judges with `mplug-data`; this file only joins the three.
 
 use std::io::{self, Write};
 
-use clap::Args;
 use mplug::{config::Task, tasks::Captioner};
 use mplug_data::synth::{EVAL_SEED, FamilyTruth, Share, SynthExample, TruthReport, check_caption, draw};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::{
-    args::{BatchArg, EngineArgs, OptionalModelArg, SearchArgs, between},
-    model,
-    output::{OutputArgs, Record, RecordWriter},
-    pool, precision,
-    progress::Progress,
-    status::Status,
-};
+use super::EvalArgs;
+use crate::{model, precision, progress::Progress, status::Status};
 
-/// Measure how many captions of drawn pictures are true
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Each caption is parsed and compared with the scene that was drawn. Over all pictures and for each
-family of scenes the report has the share of captions that are true in full, that are understood,
-that name every main object, and whose kind, colour, number, relation and place are right where
-they speak of them.
+/// Pictures that are drawn where nothing else is typed.
+const DEFAULT_COUNT: usize = 1000;
 
-Examples:
-  mplug eval
-  mplug eval --synth-seed 7 --count 1000 --model runs/demo/best --format json")]
-pub(crate) struct EvalArgs {
-    /// Seed of the pictures; never one that the model was trained on
-    #[arg(long, value_name = "N", default_value_t = EVAL_SEED)]
-    synth_seed: u64,
-    /// Pictures to draw
-    #[arg(long, value_name = "N", default_value = "1000", value_parser = between::<1, 1_000_000>)]
-    count: usize,
-    #[command(flatten)]
-    model: OptionalModelArg,
-    #[command(flatten)]
-    output: OutputArgs,
-    #[command(flatten)]
-    engine: EngineArgs,
-    #[command(flatten)]
-    batch: BatchArg,
-    #[command(flatten)]
-    search: SearchArgs,
-}
-
-/// Runs the command.
-pub(crate) fn run(args: EvalArgs) -> anyhow::Result<Status> {
-    pool::run(args.engine.threads, move || evaluate(&args))
-}
-
-fn evaluate(args: &EvalArgs) -> anyhow::Result<Status> {
-    let mut writer = RecordWriter::create(&args.output)?;
+/// Draws, captions, judges and reports.
+pub(super) fn evaluate(args: &EvalArgs) -> anyhow::Result<Status> {
     let folder =
         model::open_or_demo(args.model.model.as_deref(), args.engine.image_size, Task::ImageCaptioning)?;
     let captioner = Captioner::load_with(&folder, &precision::load_options(&folder, args.engine.precision))?;
     let options = args.search.options(captioner.default_options())?;
-    let progress = Progress::new(args.count, "pictures");
+    let (synth_seed, count) = (args.synth_seed.unwrap_or(EVAL_SEED), args.count.unwrap_or(DEFAULT_COUNT));
+    let progress = Progress::new(count, "pictures");
     let mut truth = TruthReport::default();
-    let indices: Vec<u64> = (0..args.count as u64).collect();
+    let indices: Vec<u64> = (0..count as u64).collect();
     for batch in indices.chunks(args.batch.batch_size) {
-        let examples: Vec<SynthExample> =
-            batch.par_iter().map(|&index| draw(args.synth_seed, index)).collect();
+        let examples: Vec<SynthExample> = batch.par_iter().map(|&index| draw(synth_seed, index)).collect();
         let (images, scenes): (Vec<_>, Vec<_>) =
             examples.into_iter().map(|example| (example.image, example.scene)).unzip();
         let captions = captioner.caption_batch(&images, &options)?;
@@ -74,14 +35,14 @@ fn evaluate(args: &EvalArgs) -> anyhow::Result<Status> {
         }
         progress.advance(batch.len());
     }
-    writer.write(&Evaluation { synth_seed: args.synth_seed, count: args.count, truth })?;
-    writer.finish()?;
+    let report = DrawnReport { synth_seed, count, truth };
+    args.output.write_form(|to| report.write_text(to), || serde_json::to_value(&report))?;
     Ok(Status::Good)
 }
 
 /// The report and what it is of.
 #[derive(Serialize)]
-struct Evaluation {
+struct DrawnReport {
     synth_seed: u64,
     count: usize,
     #[serde(flatten)]
@@ -102,8 +63,8 @@ const COLUMNS: [Column; 8] = [
     ("place", |truth| truth.place),
 ];
 
-impl Record for Evaluation {
-    fn write_text(&self, to: &mut dyn Write) -> io::Result<()> {
+impl DrawnReport {
+    fn write_text(&self, to: &mut Vec<u8>) -> io::Result<()> {
         writeln!(
             to,
             "{} pictures of seed {}: per cent of captions that are right",

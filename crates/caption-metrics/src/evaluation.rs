@@ -1,0 +1,277 @@
+//! All figures of a set of captions at once: what a command or a trainer reports.
+//!
+//! An [`Evaluator`] says which metrics, over which tokens, with which of the user's files; [`Evaluator::prepare`] tokenises
+//! once, and [`Prepared::evaluate`] scores all images or some of them. What cannot be computed is named with its reason, and
+//! figures that mislead come with a note.
+
+use serde::Serialize;
+
+use crate::{
+    Error, Scores,
+    accuracy::accuracy,
+    bleu::bleu,
+    cider::{CiderVariant, DocumentFrequencies, cider},
+    corpus::Corpus,
+    meteor::{Meteor, meteor},
+    rouge_l::rouge_l,
+    spice::Spice,
+    tokenize::{Tokenization, ptb},
+};
+
+/// A figure that can be asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Metric {
+    /// BLEU-1 to BLEU-4: four columns.
+    Bleu,
+    /// METEOR 1.5; with its own data or as "METEOR (exact+stem)".
+    Meteor,
+    /// ROUGE-L.
+    RougeL,
+    /// CIDEr-D, which everybody calls CIDEr.
+    Cider,
+    /// CIDEr without clipping and length penalty.
+    PlainCider,
+    /// SPICE, by its official program.
+    Spice,
+    /// Exact match, over captions as they are.
+    Accuracy,
+}
+
+/// What to compute, and with what.
+#[derive(Debug)]
+pub struct Evaluator {
+    /// The metrics, in the order of the report.
+    pub metrics: Vec<Metric>,
+    /// How captions become tokens; by the references' language if `None`.
+    pub tokenization: Option<Tokenization>,
+    /// METEOR, with its data or without.
+    pub meteor: Meteor,
+    /// SPICE's program, or why there is none.
+    pub spice: Result<Spice, String>,
+    /// CIDEr's document frequencies; those of the references scored against if `None`.
+    pub document_frequencies: Option<DocumentFrequencies>,
+}
+
+/// A figure for all and for each image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Column {
+    /// The key in reports: `bleu_1`, `cider`.
+    pub key: &'static str,
+    /// The name for people: `BLEU-1`, `CIDEr`.
+    pub label: &'static str,
+    /// The figures.
+    pub scores: Scores,
+}
+
+/// A metric that was asked for and is not there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NotComputed {
+    /// The key that the metric would have had.
+    pub metric: &'static str,
+    /// Why, and what to do.
+    pub reason: String,
+}
+
+/// The figures of a set of images.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evaluation {
+    /// One for each metric, four for BLEU, in the order asked for.
+    pub columns: Vec<Column>,
+    /// Metrics without figures.
+    pub not_computed: Vec<NotComputed>,
+    /// What a reader of the figures should know.
+    pub notes: Vec<String>,
+}
+
+/// Captions with their tokens.
+#[derive(Debug)]
+pub struct Prepared<'e> {
+    evaluator: &'e Evaluator,
+    tokenization: Tokenization,
+    captions: Captions,
+    tokens: Captions,
+}
+
+/// Candidates and references, side by side.
+#[derive(Debug, Clone, Default)]
+pub struct Captions {
+    /// One for each image.
+    pub candidates: Vec<String>,
+    /// At least one for each image.
+    pub references: Vec<Vec<String>>,
+}
+
+impl Captions {
+    fn select(&self, images: &[usize]) -> Self {
+        Self {
+            candidates: images.iter().map(|&image| self.candidates[image].clone()).collect(),
+            references: images.iter().map(|&image| self.references[image].clone()).collect(),
+        }
+    }
+}
+
+impl Evaluator {
+    /// Tokenises captions.
+    ///
+    /// # Errors
+    /// [`Error::Lengths`] and [`Error::NoReferences`] for sets that do not belong together, [`Error::NoJieba`] for words in
+    /// a build without jieba.
+    pub fn prepare(&self, captions: Captions) -> Result<Prepared<'_>, Error> {
+        let all_references: Vec<&str> = captions.references.iter().flatten().map(String::as_str).collect();
+        let suited = || Tokenization::suited_to(all_references.iter().copied());
+        let tokenization = self.tokenization.unwrap_or_else(suited);
+        let mut reference_tokens = tokenization.tokenize(&all_references)?.into_iter();
+        let references =
+            captions.references.iter().map(|of| reference_tokens.by_ref().take(of.len()).collect()).collect();
+        let tokens = Captions { candidates: tokenization.tokenize(&captions.candidates)?, references };
+        // Fails here, before anything is computed, if the two do not belong together.
+        Corpus::new(&tokens.candidates, &tokens.references)?;
+        Ok(Prepared { evaluator: self, tokenization, captions, tokens })
+    }
+}
+
+impl Prepared<'_> {
+    /// How the captions became tokens.
+    pub fn tokenization(&self) -> Tokenization {
+        self.tokenization
+    }
+
+    /// How many images there are.
+    pub fn len(&self) -> usize {
+        self.captions.candidates.len()
+    }
+
+    /// Whether there are no images.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The captions as they came.
+    pub fn captions(&self) -> &Captions {
+        &self.captions
+    }
+
+    /// Scores all images.
+    ///
+    /// # Errors
+    /// None that [`Evaluator::prepare`] has not found already.
+    pub fn evaluate(&self) -> Result<Evaluation, Error> {
+        let mut evaluation = self.evaluate_captions(&self.captions, &self.tokens)?;
+        evaluation.notes = self.notes();
+        Ok(evaluation)
+    }
+
+    /// Scores some images as if they were all: document frequencies are of their references.
+    ///
+    /// # Errors
+    /// As [`Prepared::evaluate`].
+    pub fn evaluate_subset(&self, images: &[usize]) -> Result<Evaluation, Error> {
+        self.evaluate_captions(&self.captions.select(images), &self.tokens.select(images))
+    }
+
+    fn evaluate_captions(&self, captions: &Captions, tokens: &Captions) -> Result<Evaluation, Error> {
+        let corpus = Corpus::new(&tokens.candidates, &tokens.references)?;
+        let mut evaluation = Evaluation { columns: Vec::new(), not_computed: Vec::new(), notes: Vec::new() };
+        for &metric in &self.evaluator.metrics {
+            match metric {
+                Metric::Bleu => evaluation.columns.extend(bleu_columns(&corpus)),
+                Metric::Meteor => evaluation.columns.push(self.meteor_column(tokens)),
+                Metric::RougeL => evaluation.push("rouge_l", "ROUGE-L", rouge_l(&corpus)),
+                Metric::Cider => evaluation.push("cider", "CIDEr", self.cider(&corpus, tokens)?),
+                Metric::PlainCider => {
+                    evaluation.push("plain_cider", "CIDEr (plain)", self.plain_cider(tokens)?);
+                }
+                Metric::Spice => match self.spice(tokens) {
+                    Ok(scores) => evaluation.push("spice", "SPICE", scores),
+                    Err(reason) => evaluation.not_computed.push(NotComputed { metric: "spice", reason }),
+                },
+                Metric::Accuracy => {
+                    let scores = accuracy(&captions.candidates, &captions.references)?;
+                    evaluation.push("accuracy", "accuracy", scores);
+                }
+            }
+        }
+        Ok(evaluation)
+    }
+
+    fn meteor_column(&self, tokens: &Captions) -> Column {
+        let method = &self.evaluator.meteor;
+        let scores = meteor(method, &tokens.candidates, &tokens.references);
+        let key = if method.is_complete() { "meteor" } else { "meteor_exact_stem" };
+        Column { key, label: method.label(), scores }
+    }
+
+    fn cider(&self, corpus: &Corpus, tokens: &Captions) -> Result<Scores, Error> {
+        match &self.evaluator.document_frequencies {
+            Some(given) => given.score(&tokens.candidates, &tokens.references, CiderVariant::CiderD),
+            None => Ok(cider(corpus)),
+        }
+    }
+
+    fn plain_cider(&self, tokens: &Captions) -> Result<Scores, Error> {
+        let own;
+        let frequencies = match &self.evaluator.document_frequencies {
+            Some(given) => given,
+            None => {
+                own = DocumentFrequencies::of_references(&tokens.references)?;
+                &own
+            }
+        };
+        frequencies.score(&tokens.candidates, &tokens.references, CiderVariant::Cider)
+    }
+
+    fn spice(&self, tokens: &Captions) -> Result<Scores, String> {
+        let spice = self.evaluator.spice.as_ref().map_err(Clone::clone)?;
+        spice.score(&tokens.candidates, &tokens.references).map_err(|error| error.to_string())
+    }
+
+    fn notes(&self) -> Vec<String> {
+        let asks = |metric| self.evaluator.metrics.contains(&metric);
+        let has_cider = asks(Metric::Cider) || asks(Metric::PlainCider);
+        let mut notes = Vec::new();
+        if self.len() == 1 && has_cider && self.evaluator.document_frequencies.is_none() {
+            notes.push(
+                "CIDEr is 0: with one image every n-gram of its references occurs in every image, and weighs nothing"
+                    .to_owned(),
+            );
+        }
+        let empty = self.tokens.candidates.iter().filter(|tokens| tokens.is_empty()).count();
+        if empty > 0 {
+            notes.push(format!("{empty} of {} candidates are empty", self.len()));
+        }
+        let uses_ptb = matches!(self.tokenization, Tokenization::Ptb | Tokenization::Aic);
+        let all = || self.captions.candidates.iter().chain(self.captions.references.iter().flatten());
+        let separated = all().filter(|caption| uses_ptb && ptb::has_line_separator(caption)).count();
+        if separated > 0 {
+            notes.push(format!(
+                "{separated} captions have a line separator, taken for a space here; the reference evaluator would \
+                 shift all captions after it by one"
+            ));
+        }
+        if asks(Metric::Meteor) && matches!(self.tokenization, Tokenization::Char | Tokenization::Jieba) {
+            notes.push("METEOR has no Chinese stems, synonyms or paraphrases: it compares characters".to_owned());
+        }
+        notes
+    }
+}
+
+impl Evaluation {
+    fn push(&mut self, key: &'static str, label: &'static str, scores: Scores) {
+        self.columns.push(Column { key, label, scores });
+    }
+
+    /// The corpus figure of a column, if it was computed.
+    pub fn corpus(&self, key: &str) -> Option<f64> {
+        self.columns.iter().find(|column| column.key == key).map(|column| column.scores.corpus)
+    }
+}
+
+fn bleu_columns(corpus: &Corpus) -> impl Iterator<Item = Column> {
+    const NAMES: [(&str, &str); 4] =
+        [("bleu_1", "BLEU-1"), ("bleu_2", "BLEU-2"), ("bleu_3", "BLEU-3"), ("bleu_4", "BLEU-4")];
+    let bleu = bleu(corpus);
+    NAMES.into_iter().enumerate().map(move |(n, (key, label))| {
+        let images = bleu.images.iter().map(|scores| scores[n]).collect();
+        Column { key, label, scores: Scores { corpus: bleu.corpus[n], images } }
+    })
+}
