@@ -1,30 +1,33 @@
-//! The one interface through which training sees pictures with captions.
+//! The one interface through which training and evaluation see pictures with captions.
 //!
-//! [`SynthDataset`] draws on the fly, [`FolderDataset`] reads what [`crate::synth::write_folder`] wrote. An example is
-//! a decoded picture and its captions as text: this file refuses to know resizing, tokens and batches.
+//! [`SynthDataset`] draws on the fly, [`open`] reads what others annotated. An example is a decoded picture and what is
+//! said about it as text: this file refuses to know resizing, tokens and batches.
 
-use std::fs;
-use std::io::{self, BufRead, BufReader};
 use std::path::{Component, Path, PathBuf};
 
 use image::RgbImage;
-use mplug::preprocess::image::{ImageError, ImageLimits, load_image};
-use serde::Deserialize;
+use mplug::preprocess::image::{ImageLimits, load_image};
 
+use crate::annotation::{Annotation, Annotations, Answer};
+pub use crate::error::DataError;
+use crate::format::Format;
+use crate::readers::{self, ReadOptions};
 use crate::synth::{draw, draw_at};
 
 /// The name of the annotation file in a folder of pictures.
 pub const ANNOTATIONS: &str = "annotations.jsonl";
-/// The longest line of annotations that is read: 1 MiB.
-const MAX_LINE_BYTES: usize = 1 << 20;
 
 /// One annotated picture.
 #[derive(Debug, Clone)]
 pub struct Example {
     /// The picture at its own size.
     pub image: RgbImage,
-    /// Its captions, at least one.
+    /// Its captions; none if the annotation file has none.
     pub captions: Vec<String>,
+    /// What is asked about it.
+    pub question: Option<String>,
+    /// The answers to the question.
+    pub answers: Vec<Answer>,
 }
 
 /// Examples by number. Any thread may ask for any example at any time, and gets the same one each time.
@@ -51,61 +54,6 @@ pub enum Language {
     Chinese,
     /// English, lower case.
     English,
-}
-
-/// What can go wrong with a dataset.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DataError {
-    /// An index beyond the end.
-    #[error("example {index} does not exist: the dataset has {len}, counted from 0")]
-    OutOfRange {
-        /// The index asked for.
-        index: usize,
-        /// The dataset's length.
-        len: usize,
-    },
-    /// The system refused.
-    #[error("{}: {source}", path.display())]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// A line of annotations that cannot be used.
-    #[error("{} line {line}: {what}", path.display())]
-    Annotation {
-        /// The annotation file.
-        path: PathBuf,
-        /// The line, from 1.
-        line: usize,
-        /// What was expected, and what was found.
-        what: String,
-    },
-    /// A picture that cannot be read.
-    #[error(transparent)]
-    Image(#[from] ImageError),
-    /// A picture that cannot be encoded.
-    #[error("{}: {source}", path.display())]
-    Encode {
-        /// The file to be written.
-        path: PathBuf,
-        /// What the encoder said.
-        source: image::ImageError,
-    },
-    /// A folder that is in use already.
-    #[error("{} exists already: choose an empty folder, or remove it first", path.display())]
-    Exists {
-        /// The file that is there.
-        path: PathBuf,
-    },
-}
-
-impl DataError {
-    pub(crate) fn io(path: &Path, source: io::Error) -> Self {
-        Self::Io { path: path.to_path_buf(), source }
-    }
 }
 
 /// Drawn pictures, made when asked for; no files.
@@ -138,90 +86,128 @@ impl Dataset for SynthDataset {
             Language::Chinese => drawn.captions_zh,
             Language::English => drawn.captions_en,
         };
-        Ok(Example { image: drawn.image, captions })
+        Ok(Example { image: drawn.image, captions, question: None, answers: Vec::new() })
     }
 }
 
-/// One line of annotations, as far as training needs it.
-#[derive(Debug, Deserialize)]
-struct Annotation {
-    path: PathBuf,
-    #[serde(default)]
-    captions_zh: Vec<String>,
-    #[serde(default)]
-    captions_en: Vec<String>,
-}
-
-/// Pictures and captions in a folder with an `annotations.jsonl`.
+/// The pictures of an annotation file, read when asked for.
 #[derive(Debug, Clone)]
-pub struct FolderDataset {
-    items: Vec<(PathBuf, Vec<String>)>,
+pub struct AnnotatedDataset {
+    annotations: Annotations,
+    root: PathBuf,
     limits: ImageLimits,
 }
 
-impl FolderDataset {
-    /// Reads the folder's annotations; pictures are read when asked for.
+impl AnnotatedDataset {
+    /// What the annotation file says.
+    pub fn annotations(&self) -> &Annotations {
+        &self.annotations
+    }
+
+    /// The annotation of example `index`.
     ///
     /// # Errors
-    /// [`DataError::Io`] if the annotations cannot be read, [`DataError::Annotation`] for a line that is no JSON object
-    /// with a `path` inside the folder and at least one caption in `language`.
-    pub fn open(dir: &Path, language: Language, limits: ImageLimits) -> Result<Self, DataError> {
-        let path = dir.join(ANNOTATIONS);
-        let mut reader = BufReader::new(fs::File::open(&path).map_err(|e| DataError::io(&path, e))?);
-        let mut items = Vec::new();
-        for line in 1.. {
-            let Some(bytes) = read_line(&mut reader).map_err(|e| DataError::io(&path, e))? else { break };
-            if bytes.trim_ascii().is_empty() {
-                continue;
-            }
-            let item = read_annotation(dir, &bytes, language).map_err(|what| DataError::Annotation {
-                path: path.clone(),
-                line,
-                what,
-            })?;
-            items.push(item);
-        }
-        Ok(Self { items, limits })
+    /// [`DataError::OutOfRange`] beyond the end.
+    pub fn annotation(&self, index: usize) -> Result<&Annotation, DataError> {
+        let len = self.annotations.records.len();
+        self.annotations.records.get(index).ok_or(DataError::OutOfRange { index, len })
     }
 }
 
-/// The next line without more than [`MAX_LINE_BYTES`] in memory; `None` at the end.
-fn read_line(reader: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
-    let mut bytes = Vec::new();
-    let limit = MAX_LINE_BYTES as u64 + 1;
-    io::Read::take(reader, limit).read_until(b'\n', &mut bytes)?;
-    if bytes.len() > MAX_LINE_BYTES {
-        let message = format!("a line is longer than {MAX_LINE_BYTES} bytes: not a file of annotations");
-        return Err(io::Error::new(io::ErrorKind::InvalidData, message));
-    }
-    Ok((!bytes.is_empty()).then_some(bytes))
-}
-
-fn read_annotation(dir: &Path, line: &[u8], language: Language) -> Result<(PathBuf, Vec<String>), String> {
-    let annotation: Annotation = serde_json::from_slice(line).map_err(|e| e.to_string())?;
-    let stays_inside = |c: Component<'_>| matches!(c, Component::Normal(_) | Component::CurDir);
-    if !annotation.path.components().all(stays_inside) {
-        return Err(format!("expected a path inside the folder, found {}", annotation.path.display()));
-    }
-    let (captions, key) = match language {
-        Language::Chinese => (annotation.captions_zh, "captions_zh"),
-        Language::English => (annotation.captions_en, "captions_en"),
-    };
-    if captions.is_empty() {
-        return Err(format!("expected at least one caption in {key}, found none"));
-    }
-    Ok((dir.join(annotation.path), captions))
-}
-
-impl Dataset for FolderDataset {
+impl Dataset for AnnotatedDataset {
     fn len(&self) -> usize {
-        self.items.len()
+        self.annotations.records.len()
     }
 
     fn example(&self, index: usize) -> Result<Example, DataError> {
-        let Some((path, captions)) = self.items.get(index) else {
-            return Err(DataError::OutOfRange { index, len: self.items.len() });
-        };
-        Ok(Example { image: load_image(path, &self.limits)?, captions: captions.clone() })
+        let annotation = self.annotation(index)?;
+        let image = load_image(&self.root.join(annotation.picture_name()), &self.limits)?;
+        Ok(Example {
+            image,
+            captions: annotation.references.clone(),
+            question: annotation.question.clone(),
+            answers: annotation.answers.clone(),
+        })
     }
+}
+
+/// How a dataset is opened.
+#[derive(Debug, Clone)]
+pub struct OpenOptions {
+    /// How the annotation file is written; told by its name and content if `None`.
+    pub format: Option<Format>,
+    /// Only this split. `train` means COCO's `restval` too.
+    pub split: Option<String>,
+    /// Where the pictures are: a folder. The annotation file's own folder if `None`.
+    pub images: Option<PathBuf>,
+    /// The language of captions, where a file has several.
+    pub language: Option<Language>,
+    /// What a picture may cost.
+    pub limits: ImageLimits,
+    /// The largest annotation file that is read as a whole, in bytes.
+    pub max_annotation_bytes: u64,
+}
+
+impl Default for OpenOptions {
+    /// Everything told by the file; at most 2 GiB of it.
+    fn default() -> Self {
+        Self {
+            format: None,
+            split: None,
+            images: None,
+            language: None,
+            limits: ImageLimits::default(),
+            max_annotation_bytes: 2 << 30,
+        }
+    }
+}
+
+/// Opens an annotation file, or the folder of one; pictures are read when asked for.
+///
+/// # Errors
+/// [`DataError::Io`] if the file cannot be read, [`DataError::UnknownFormat`] if no reader knows it,
+/// [`DataError::UnknownSplit`] for a split that it does not have, and what its reader finds wrong.
+pub fn open(path: &Path, options: &OpenOptions) -> Result<AnnotatedDataset, DataError> {
+    let path = if path.is_dir() { path.join(ANNOTATIONS) } else { path.to_path_buf() };
+    let format = match options.format {
+        Some(format) => format,
+        None => Format::detect(&path)?,
+    };
+    let read_options = ReadOptions { language: options.language, max_bytes: options.max_annotation_bytes };
+    let mut annotations = readers::read(&path, format, &read_options)?;
+    if let Some(split) = &options.split {
+        select_split(&mut annotations, split)?;
+    }
+    stay_inside(&annotations)?;
+    let beside = || path.parent().map(Path::to_path_buf).unwrap_or_default();
+    let root = options.images.clone().unwrap_or_else(beside);
+    Ok(AnnotatedDataset { annotations, root, limits: options.limits })
+}
+
+/// Keeps one split.
+fn select_split(annotations: &mut Annotations, wanted: &str) -> Result<(), DataError> {
+    let is_wanted = |split: &Option<String>| {
+        split.as_deref().is_some_and(|split| split == wanted || (wanted, split) == ("train", "restval"))
+    };
+    if annotations.records.iter().any(|annotation| is_wanted(&annotation.split)) {
+        annotations.records.retain(|annotation| is_wanted(&annotation.split));
+        return Ok(());
+    }
+    let splits = annotations.records.iter().filter_map(|annotation| annotation.split.clone());
+    let known: std::collections::BTreeSet<String> = splits.collect();
+    let (path, wanted) = (annotations.path.clone(), wanted.to_string());
+    Err(DataError::UnknownSplit { path, wanted, known: known.into_iter().collect() })
+}
+
+/// Refuses names that lead out of the image root.
+fn stay_inside(annotations: &Annotations) -> Result<(), DataError> {
+    let stays_inside = |c: Component<'_>| matches!(c, Component::Normal(_) | Component::CurDir);
+    for annotation in &annotations.records {
+        let name = annotation.picture_name();
+        if !Path::new(name).components().all(stays_inside) {
+            let what = format!("expected a path inside the folder, found {name}");
+            return Err(DataError::annotation(&annotations.path, annotation.place, what));
+        }
+    }
+    Ok(())
 }

@@ -2,8 +2,7 @@
 
 use std::fs;
 
-use mplug::preprocess::image::ImageLimits;
-use mplug_data::dataset::{ANNOTATIONS, DataError, Dataset, FolderDataset, Language, SynthDataset};
+use mplug_data::dataset::{ANNOTATIONS, DataError, Dataset, Language, OpenOptions, SynthDataset, open};
 use mplug_data::synth::{EVAL_SEED, FolderOptions, Scene, draw, write_folder};
 
 #[test]
@@ -21,7 +20,8 @@ fn a_written_folder_reads_back() {
         assert_eq!(scene, draw(EVAL_SEED, index as u64).scene);
     }
     for language in [Language::Chinese, Language::English] {
-        let folder = FolderDataset::open(dir.path(), language, ImageLimits::default()).expect("opens");
+        let options = OpenOptions { language: Some(language), ..OpenOptions::default() };
+        let folder = open(dir.path(), &options).expect("opens");
         let drawn = SynthDataset { seed: EVAL_SEED, len: 12, language, size: None };
         assert_eq!(folder.len(), 12);
         for index in 0..12 {
@@ -43,12 +43,14 @@ fn a_written_folder_reads_back() {
 #[test]
 fn bad_annotations_name_the_line() {
     let dir = tempfile::tempdir().expect("a temporary folder");
+    let options = OpenOptions { language: Some(Language::Chinese), ..OpenOptions::default() };
     let open = |text: &str| {
         fs::write(dir.path().join(ANNOTATIONS), text).expect("written");
-        FolderDataset::open(dir.path(), Language::Chinese, ImageLimits::default())
+        open(dir.path(), &options)
     };
     let good = r#"{"path": "a.png", "captions_zh": ["一只猫"]}"#;
-    assert_eq!(open(&format!("{good}\n\n{good}\n")).expect("good").len(), 2);
+    let another = good.replace("a.png", "b.png");
+    assert_eq!(open(&format!("{good}\n\n{another}\n")).expect("good").len(), 2);
     for bad in [
         "{",
         r#"{"path": "../a.png", "captions_zh": ["一只猫"]}"#,
@@ -59,7 +61,10 @@ fn bad_annotations_name_the_line() {
         let error = open(&format!("{good}\n{bad}\n")).expect_err(bad).to_string();
         assert!(error.contains(ANNOTATIONS) && error.contains("line 2"), "{error}");
     }
-    assert!(matches!(open(&"x".repeat(2 << 20)), Err(DataError::Io { .. })));
+    let too_long = open(&format!("{good}\n{{\"path\": \"{}\"}}", "x".repeat(2 << 20)))
+        .expect_err("too long")
+        .to_string();
+    assert!(too_long.contains("line 2: a line is longer than"), "{too_long}");
     let missing = open(good).expect("opens").example(0).expect_err("no such picture").to_string();
     assert!(missing.contains("a.png"), "{missing}");
 }
