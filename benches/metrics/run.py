@@ -1,10 +1,10 @@
 """Times `mplug eval` against pycocoevalcap on the same files, in one run, and compares the figures.
 
-    python benches/peers/metrics.py --mplug target/release/mplug [--images 40504] [--references 5] [--rounds 3] [--meteor]
+    python benches/metrics/run.py --mplug target/release/mplug [--images 40504] [--references 5] [--rounds 3] [--meteor]
 
 Needs `pip install pycocoevalcap` and Java. Draws captions as long and as varied as COCO's (real ones may not be
 redistributed), writes them as a COCO annotation file and a results file, and runs, one after the other in each round:
-- the reference: loading, the PTB tokeniser, BLEU, ROUGE-L, CIDEr, and METEOR with --meteor;
+- the reference: loading, the PTB tokeniser, BLEU, ROUGE-L, CIDEr; with --meteor also loading, tokeniser and METEOR alone;
 - ours: the whole process `mplug eval`, loading included.
 Prints the median of each, the ratio, the peak memory of both, and the largest difference between figures.
 """
@@ -75,15 +75,21 @@ def reference(folder, with_meteor):
     lap("load")
     gts, res = PTBTokenizer().tokenize(gts), PTBTokenizer().tokenize(res)
     lap("tokenise")
+    if with_meteor:
+        figures["meteor"] = float(Meteor().compute_score(gts, res)[0])
+        lap("meteor")
+        return tell(seconds, figures)
     figures["bleu_1"], figures["bleu_2"], figures["bleu_3"], figures["bleu_4"] = Bleu(4).compute_score(gts, res, verbose=0)[0]
     lap("bleu")
     figures["rouge_l"] = float(Rouge().compute_score(gts, res)[0])
     lap("rouge_l")
     figures["cider"] = float(Cider().compute_score(gts, res)[0])
     lap("cider")
-    if with_meteor:
-        figures["meteor"] = float(Meteor().compute_score(gts, res)[0])
-        lap("meteor")
+    return tell(seconds, figures)
+
+
+def tell(seconds, figures):
+    """The last line of a worker."""
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print("\n" + json.dumps({"seconds": seconds, "figures": figures, "memory_mib": memory}))
 
@@ -116,15 +122,12 @@ def compare(arguments, folder, metrics, with_meteor, jar):
     report = json.loads(theirs[-1][2].strip().splitlines()[-1])
     figures = json.loads(ours[-1][2])["scores"]
     worst = max(abs(figures[name] - value) for name, value in report["figures"].items() if name in figures)
-    name = "with METEOR" if with_meteor else "tokenise, BLEU, ROUGE-L, CIDEr"
+    name = "tokenise, METEOR" if with_meteor else "tokenise, BLEU, ROUGE-L, CIDEr"
     their_seconds = statistics.median(sum(json.loads(t[2].strip().splitlines()[-1])["seconds"].values()) for t in theirs)
     our_seconds = statistics.median(o[0] for o in ours)
     print(f"| {name} | {their_seconds:.2f} | {our_seconds:.2f} | {their_seconds / our_seconds:.1f} | "
           f"{report['memory_mib']} | {max(o[1] for o in ours)} | {worst:.1e} |", flush=True)
     print("   reference by stage: " + ", ".join(f"{k} {v:.2f}" for k, v in report["seconds"].items()), file=sys.stderr)
-    if with_meteor:
-        return
-    # METEOR alone, tables included on both sides.
 
 
 def main():

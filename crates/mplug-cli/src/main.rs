@@ -8,6 +8,7 @@ mod bench;
 mod calibrate;
 mod caption;
 mod convert;
+mod dataset;
 mod demo;
 mod doctor;
 mod eval;

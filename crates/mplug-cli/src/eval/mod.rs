@@ -8,6 +8,7 @@ mod figures;
 mod journal;
 mod page;
 mod report;
+mod thumbnail;
 
 use std::path::PathBuf;
 

@@ -188,8 +188,8 @@ fn drawn_pictures_are_captioned_and_judged() {
         desk.run(&[&["eval", "--model", "model", "--count", "6", "--synth-seed", "11"], args].concat())
     };
     let json: Value = serde_json::from_str(&eval(&["--format", "json"]).stdout).unwrap();
-    assert_eq!((&json[0]["synth_seed"], &json[0]["count"]), (&Value::from(11), &Value::from(6)));
-    assert_eq!(json[0]["all"]["fully_true"]["judged"], 6);
+    assert_eq!((&json["synth_seed"], &json["count"]), (&Value::from(11), &Value::from(6)));
+    assert_eq!(json["all"]["fully_true"]["judged"], 6);
     let one_by_one: Value =
         serde_json::from_str(&eval(&["--format", "json", "--batch-size", "1"]).stdout).unwrap();
     assert_eq!(json, one_by_one);

@@ -2,6 +2,7 @@
 
 mod captions;
 mod engine;
+mod eval;
 mod help;
 mod input_names;
 mod models;

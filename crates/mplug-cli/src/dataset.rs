@@ -1,0 +1,81 @@
+//! The options with which annotation files and their pictures are found. Knows nothing of what is done with them.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::{Args, ValueEnum};
+use mplug::preprocess::image::ImageLimits;
+use mplug_data::{
+    annotation::Annotations,
+    dataset::{AnnotatedDataset, Language, OpenOptions, open},
+    format::Format,
+};
+
+/// How a dataset is read.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Dataset")]
+pub(crate) struct DatasetArgs {
+    /// Format of the references or dataset [default: told from name and content]
+    #[arg(long, value_name = "FORMAT", requires = "captions", value_parser = format)]
+    dataset_format: Option<Format>,
+    /// Use one split alone: train, val, test
+    #[arg(long, value_name = "NAME", requires = "captions")]
+    split: Option<String>,
+    /// Where the pictures are: a folder, a zip or a tar [default: the annotation file's folder]
+    #[arg(long, value_name = "DIR|ZIP|TAR", requires = "captions")]
+    images: Option<PathBuf>,
+    /// The language of the captions, where a file has several
+    #[arg(long, value_enum, requires = "captions")]
+    language: Option<LanguageArg>,
+}
+
+/// Languages that can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LanguageArg {
+    /// Chinese
+    Zh,
+    /// English
+    En,
+}
+
+fn format(name: &str) -> Result<Format, String> {
+    name.parse()
+}
+
+impl DatasetArgs {
+    /// Opens the dataset `path`.
+    pub(crate) fn open(&self, path: &Path, limits: ImageLimits) -> anyhow::Result<AnnotatedDataset> {
+        Ok(open(path, &OpenOptions { limits, ..self.options() })?)
+    }
+
+    /// Where the pictures are, if it was typed.
+    pub(crate) fn images(&self) -> Option<&Path> {
+        self.images.as_deref()
+    }
+
+    /// The split, if one was typed.
+    pub(crate) fn split(&self) -> Option<&str> {
+        self.split.as_deref()
+    }
+
+    /// The annotations of another file, whose format and splits are its own.
+    pub(crate) fn read_other(&self, path: &Path) -> anyhow::Result<Annotations> {
+        let options = OpenOptions { format: None, split: None, images: None, ..self.options() };
+        open(path, &options)
+            .map(|dataset| dataset.annotations().clone())
+            .with_context(|| "`--document-frequencies`")
+    }
+
+    fn options(&self) -> OpenOptions {
+        OpenOptions {
+            format: self.dataset_format,
+            split: self.split.clone(),
+            images: self.images.clone(),
+            language: self.language.map(|language| match language {
+                LanguageArg::Zh => Language::Chinese,
+                LanguageArg::En => Language::English,
+            }),
+            ..OpenOptions::default()
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! Pictures small enough to stand in a page.
+
+use base64::Engine;
+use image::{RgbImage, codecs::jpeg::JpegEncoder, imageops};
+
+/// The longest side, in pixels: twice what the page shows, for dense screens.
+const LONGEST_SIDE: u32 = 360;
+const JPEG_QUALITY: u8 = 80;
+
+/// `image`, made smaller, as a `data:` address.
+pub(super) fn data_address(image: &RgbImage) -> Result<String, String> {
+    let (width, height) = image.dimensions();
+    let longest = width.max(height);
+    let small = if longest > LONGEST_SIDE {
+        let scaled = |side: u32| (u64::from(side) * u64::from(LONGEST_SIDE) / u64::from(longest)).max(1) as u32;
+        &imageops::thumbnail(image, scaled(width), scaled(height))
+    } else {
+        image
+    };
+    let mut jpeg = Vec::new();
+    JpegEncoder::new_with_quality(&mut jpeg, JPEG_QUALITY)
+        .encode_image(small)
+        .map_err(|error| error.to_string())?;
+    Ok(format!("data:image/jpeg;base64,{}", base64::engine::general_purpose::STANDARD.encode(jpeg)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_are_made_smaller_never_larger() {
+        for (width, height, expected) in [(1000, 500, (360, 180)), (20, 10, (20, 10)), (4000, 1, (360, 1))] {
+            let address = data_address(&RgbImage::new(width, height)).unwrap();
+            let base64 = address.strip_prefix("data:image/jpeg;base64,").unwrap();
+            let jpeg = base64::engine::general_purpose::STANDARD.decode(base64).unwrap();
+            let small = image::load_from_memory(&jpeg).unwrap();
+            assert_eq!((small.width(), small.height()), expected);
+        }
+    }
+}
