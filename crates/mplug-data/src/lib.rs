@@ -12,5 +12,6 @@ pub mod error;
 pub mod format;
 mod names;
 mod readers;
+pub mod source;
 pub mod synth;
 mod text;

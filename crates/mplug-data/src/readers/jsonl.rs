@@ -12,28 +12,11 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::collect::Collector;
-use super::{ReadOptions, check_caption};
+use super::{OneOrMany, ReadOptions, check_caption};
 use crate::annotation::{Annotation, PictureId};
 use crate::dataset::Language;
 use crate::error::{DataError, Place};
 use crate::text::{Lines, json_error};
-
-/// One string or several.
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "expected a string or a list of strings")]
-pub(super) enum OneOrMany {
-    One(String),
-    Many(Vec<String>),
-}
-
-impl OneOrMany {
-    pub(super) fn into_vec(self) -> Vec<String> {
-        match self {
-            Self::One(text) => vec![text],
-            Self::Many(texts) => texts,
-        }
-    }
-}
 
 #[derive(Deserialize)]
 struct Line {

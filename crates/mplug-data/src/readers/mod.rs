@@ -3,13 +3,22 @@
 //! A reader groups what belongs to one picture, in the order in which pictures first appear, and refuses what it cannot
 //! use with the place where it stands. No reader opens a picture.
 
+mod ai_challenger;
+mod blip;
 mod coco;
 mod collect;
+mod flickr_tokens;
 mod jsonl;
+mod karpathy;
+mod modelscope_csv;
+mod muge;
+mod vqa;
 
 use std::path::Path;
 
-use crate::annotation::{Annotation, Annotations};
+use serde::Deserialize;
+
+use crate::annotation::{Annotation, Annotations, PictureId};
 use crate::dataset::Language;
 use crate::error::DataError;
 use crate::format::Format;
@@ -19,6 +28,8 @@ use crate::format::Format;
 pub(crate) struct ReadOptions {
     /// The language of captions, where a file has several.
     pub(crate) language: Option<Language>,
+    /// Columns of a table, old name and new.
+    pub(crate) columns: Vec<(String, String)>,
     /// The largest document that is read as a whole, in bytes.
     pub(crate) max_bytes: u64,
 }
@@ -27,12 +38,46 @@ pub(crate) struct ReadOptions {
 pub(crate) fn read(path: &Path, format: Format, options: &ReadOptions) -> Result<Annotations, DataError> {
     let records: Vec<Annotation> = match format {
         Format::Coco => coco::read(path, options)?,
+        Format::Karpathy => karpathy::read(path, options)?,
+        Format::Blip => blip::read(path, options)?,
+        Format::FlickrTokens => flickr_tokens::read(path)?,
+        Format::AiChallenger => ai_challenger::read(path, options)?,
+        Format::Muge => muge::read(path)?,
         Format::JsonLines => jsonl::read(path, options)?,
+        Format::ModelScopeCsv => modelscope_csv::read(path, options)?,
+        Format::Vqa => vqa::read(path, options)?,
     };
     Ok(Annotations { path: path.to_path_buf(), format, records })
 }
 
-/// A caption if it says anything.
+/// One string or several.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a string or a list of strings")]
+enum OneOrMany {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl OneOrMany {
+    fn into_vec(self) -> Vec<String> {
+        match self {
+            Self::One(text) => vec![text],
+            Self::Many(texts) => texts,
+        }
+    }
+}
+
+/// The captions of `id`, at least one.
+fn captions(captions: Option<OneOrMany>, id: &PictureId) -> Result<Vec<String>, String> {
+    let captions = captions.map(OneOrMany::into_vec).unwrap_or_default();
+    if captions.is_empty() {
+        return Err(format!("{id}: expected at least one caption, found none"));
+    }
+    captions.iter().try_for_each(|caption| check_caption(caption))?;
+    Ok(captions)
+}
+
+/// Refuses a caption that says nothing.
 fn check_caption(caption: &str) -> Result<(), &'static str> {
     if caption.trim().is_empty() { Err("expected a caption, found an empty one") } else { Ok(()) }
 }
@@ -43,19 +88,24 @@ pub(crate) mod testing {
 
     use super::{Annotation, DataError, Format, ReadOptions};
 
-    pub(crate) const OPTIONS: ReadOptions = ReadOptions { language: None, max_bytes: 1 << 20 };
+    pub(crate) const OPTIONS: ReadOptions =
+        ReadOptions { language: None, columns: Vec::new(), max_bytes: 1 << 20 };
 
-    pub(crate) fn read(format: Format, bytes: &[u8]) -> Result<Vec<Annotation>, DataError> {
+    pub(crate) fn read_with(
+        format: Format,
+        bytes: &[u8],
+        options: &ReadOptions,
+    ) -> Result<Vec<Annotation>, DataError> {
         let file = tempfile::NamedTempFile::new().expect("a temporary file");
         std::fs::write(file.path(), bytes).expect("written");
-        super::read(file.path(), format, &OPTIONS).map(|annotations| annotations.records)
+        super::read(file.path(), format, options).map(|annotations| annotations.records)
     }
 
     pub(crate) fn reads(format: Format, text: &str) -> Vec<Annotation> {
-        read(format, text.as_bytes()).expect("reads")
+        read_with(format, text.as_bytes(), &OPTIONS).expect("reads")
     }
 
     pub(crate) fn fails(format: Format, text: &str) -> String {
-        read(format, text.as_bytes()).expect_err(text).to_string()
+        read_with(format, text.as_bytes(), &OPTIONS).expect_err(text).to_string()
     }
 }

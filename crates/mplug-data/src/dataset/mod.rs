@@ -3,16 +3,19 @@
 //! [`SynthDataset`] draws on the fly, [`open`] reads what others annotated. An example is a decoded picture and what is
 //! said about it as text: this file refuses to know resizing, tokens and batches.
 
-use std::path::{Component, Path, PathBuf};
+mod open;
+
+use std::sync::Arc;
 
 use image::RgbImage;
-use mplug::preprocess::image::{ImageLimits, load_image};
+use mplug::preprocess::image::ImageLimits;
 
 use crate::annotation::{Annotation, Annotations, Answer};
 pub use crate::error::DataError;
-use crate::format::Format;
-use crate::readers::{self, ReadOptions};
+use crate::source::{ImageRoot, PictureSource};
 use crate::synth::{draw, draw_at};
+
+pub use open::{OpenOptions, open};
 
 /// The name of the annotation file in a folder of pictures.
 pub const ANNOTATIONS: &str = "annotations.jsonl";
@@ -94,11 +97,16 @@ impl Dataset for SynthDataset {
 #[derive(Debug, Clone)]
 pub struct AnnotatedDataset {
     annotations: Annotations,
-    root: PathBuf,
+    images: Arc<ImageRoot>,
     limits: ImageLimits,
 }
 
 impl AnnotatedDataset {
+    /// Joins annotations with the place of their pictures.
+    pub fn new(annotations: Annotations, images: Arc<ImageRoot>, limits: ImageLimits) -> Self {
+        Self { annotations, images, limits }
+    }
+
     /// What the annotation file says.
     pub fn annotations(&self) -> &Annotations {
         &self.annotations
@@ -112,6 +120,15 @@ impl AnnotatedDataset {
         let len = self.annotations.records.len();
         self.annotations.records.get(index).ok_or(DataError::OutOfRange { index, len })
     }
+
+    /// Where the picture of example `index` is.
+    ///
+    /// # Errors
+    /// [`DataError::OutOfRange`] beyond the end, [`DataError::NoPicture`] and [`DataError::Ambiguous`] if its name fits
+    /// no picture or two.
+    pub fn picture(&self, index: usize) -> Result<PictureSource, DataError> {
+        self.images.find(self.annotation(index)?.picture_name())
+    }
 }
 
 impl Dataset for AnnotatedDataset {
@@ -121,93 +138,11 @@ impl Dataset for AnnotatedDataset {
 
     fn example(&self, index: usize) -> Result<Example, DataError> {
         let annotation = self.annotation(index)?;
-        let image = load_image(&self.root.join(annotation.picture_name()), &self.limits)?;
         Ok(Example {
-            image,
+            image: self.picture(index)?.decode(&self.limits)?,
             captions: annotation.references.clone(),
             question: annotation.question.clone(),
             answers: annotation.answers.clone(),
         })
     }
-}
-
-/// How a dataset is opened.
-#[derive(Debug, Clone)]
-pub struct OpenOptions {
-    /// How the annotation file is written; told by its name and content if `None`.
-    pub format: Option<Format>,
-    /// Only this split. `train` means COCO's `restval` too.
-    pub split: Option<String>,
-    /// Where the pictures are: a folder. The annotation file's own folder if `None`.
-    pub images: Option<PathBuf>,
-    /// The language of captions, where a file has several.
-    pub language: Option<Language>,
-    /// What a picture may cost.
-    pub limits: ImageLimits,
-    /// The largest annotation file that is read as a whole, in bytes.
-    pub max_annotation_bytes: u64,
-}
-
-impl Default for OpenOptions {
-    /// Everything told by the file; at most 2 GiB of it.
-    fn default() -> Self {
-        Self {
-            format: None,
-            split: None,
-            images: None,
-            language: None,
-            limits: ImageLimits::default(),
-            max_annotation_bytes: 2 << 30,
-        }
-    }
-}
-
-/// Opens an annotation file, or the folder of one; pictures are read when asked for.
-///
-/// # Errors
-/// [`DataError::Io`] if the file cannot be read, [`DataError::UnknownFormat`] if no reader knows it,
-/// [`DataError::UnknownSplit`] for a split that it does not have, and what its reader finds wrong.
-pub fn open(path: &Path, options: &OpenOptions) -> Result<AnnotatedDataset, DataError> {
-    let path = if path.is_dir() { path.join(ANNOTATIONS) } else { path.to_path_buf() };
-    let format = match options.format {
-        Some(format) => format,
-        None => Format::detect(&path)?,
-    };
-    let read_options = ReadOptions { language: options.language, max_bytes: options.max_annotation_bytes };
-    let mut annotations = readers::read(&path, format, &read_options)?;
-    if let Some(split) = &options.split {
-        select_split(&mut annotations, split)?;
-    }
-    stay_inside(&annotations)?;
-    let beside = || path.parent().map(Path::to_path_buf).unwrap_or_default();
-    let root = options.images.clone().unwrap_or_else(beside);
-    Ok(AnnotatedDataset { annotations, root, limits: options.limits })
-}
-
-/// Keeps one split.
-fn select_split(annotations: &mut Annotations, wanted: &str) -> Result<(), DataError> {
-    let is_wanted = |split: &Option<String>| {
-        split.as_deref().is_some_and(|split| split == wanted || (wanted, split) == ("train", "restval"))
-    };
-    if annotations.records.iter().any(|annotation| is_wanted(&annotation.split)) {
-        annotations.records.retain(|annotation| is_wanted(&annotation.split));
-        return Ok(());
-    }
-    let splits = annotations.records.iter().filter_map(|annotation| annotation.split.clone());
-    let known: std::collections::BTreeSet<String> = splits.collect();
-    let (path, wanted) = (annotations.path.clone(), wanted.to_string());
-    Err(DataError::UnknownSplit { path, wanted, known: known.into_iter().collect() })
-}
-
-/// Refuses names that lead out of the image root.
-fn stay_inside(annotations: &Annotations) -> Result<(), DataError> {
-    let stays_inside = |c: Component<'_>| matches!(c, Component::Normal(_) | Component::CurDir);
-    for annotation in &annotations.records {
-        let name = annotation.picture_name();
-        if !Path::new(name).components().all(stays_inside) {
-            let what = format!("expected a path inside the folder, found {name}");
-            return Err(DataError::annotation(&annotations.path, annotation.place, what));
-        }
-    }
-    Ok(())
 }

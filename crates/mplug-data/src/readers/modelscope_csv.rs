@@ -1,0 +1,181 @@
+//! Tables of ModelScope's hub: CSV whose columns say their kind, `image:FILE,answer:Value`.
+//!
+//! Source: the meta files that `MsDataset` reads, for example `coco_captions_small_slice`. A column is called by its
+//! whole heading where columns are renamed (`MsDataset.remap_columns`), and by the part before the colon otherwise. Used
+//! are `image` (a path, relative to the table), `answer` (a caption) and `question`; rows of one image and one question
+//! are one annotation, with the image's path as its id.
+//!
+//! Refuses other columns silently, as `MsDataset` does, but not a renaming of a column that is not there.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use csv::{ReaderBuilder, StringRecord};
+
+use super::collect::Collector;
+use super::{ReadOptions, check_caption};
+use crate::annotation::{Annotation, PictureId};
+use crate::error::{DataError, Place};
+use crate::text::read_text;
+
+/// Where the columns are.
+struct Columns {
+    image: usize,
+    answer: Option<usize>,
+    question: Option<usize>,
+}
+
+/// Reads a table.
+pub(super) fn read(path: &Path, options: &ReadOptions) -> Result<Vec<Annotation>, DataError> {
+    let text = read_text(path, options.max_bytes)?;
+    let mut reader = ReaderBuilder::new().from_reader(text.as_bytes());
+    let header =
+        reader.headers().map_err(|e| DataError::annotation(path, Place::Line(1), e.to_string()))?.clone();
+    let columns = columns(&header, &options.columns)
+        .map_err(|what| DataError::annotation(path, Place::Line(1), what))?;
+    let mut rows = Rows::default();
+    let mut lines = LineCounter { text: text.as_bytes(), line: 1, at: 0 };
+    for row in reader.records() {
+        let row = row.map_err(|e| csv_error(path, &mut lines, &e))?;
+        let place = lines.place(row.position());
+        rows.add(&columns, &row, place).map_err(|what| DataError::annotation(path, place, what))?;
+    }
+    Ok(rows.pictures.into_records())
+}
+
+/// Line numbers by position: the reader's own are one behind where lines end with CR LF.
+struct LineCounter<'a> {
+    text: &'a [u8],
+    line: usize,
+    at: usize,
+}
+
+impl LineCounter<'_> {
+    /// The line of the row at a position, which must not go backwards.
+    fn place(&mut self, position: Option<&csv::Position>) -> Place {
+        let position = position.map_or(self.at, |position| position.byte() as usize);
+        while self.at < self.text.len() && (self.at < position || b"\r\n".contains(&self.text[self.at])) {
+            self.line += usize::from(self.text[self.at] == b'\n');
+            self.at += 1;
+        }
+        Place::Line(self.line)
+    }
+}
+
+fn csv_error(path: &Path, lines: &mut LineCounter<'_>, error: &csv::Error) -> DataError {
+    let what = match error.kind() {
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            format!("expected {expected_len} columns, found {len}")
+        }
+        _ => error.to_string(),
+    };
+    DataError::annotation(path, lines.place(error.position()), what)
+}
+
+/// Finds the columns under their new names.
+fn columns(header: &StringRecord, renamed: &[(String, String)]) -> Result<Columns, String> {
+    let headings = || header.iter().collect::<Vec<_>>().join(", ");
+    let absent = renamed.iter().find(|(old, _)| !header.iter().any(|heading| heading == old));
+    if let Some((old, _)) = absent {
+        return Err(format!("there is no column {old:?}; there are {}", headings()));
+    }
+    let name_of = |heading: &str| {
+        let new_name = renamed.iter().find(|(old, _)| old == heading).map(|(_, new)| new.clone());
+        new_name.unwrap_or_else(|| heading.split(':').next().unwrap_or_default().trim().to_string())
+    };
+    let names: Vec<String> = header.iter().map(name_of).collect();
+    let find = |wanted: &str| {
+        let mut found = (0..names.len()).filter(|index| names[*index] == wanted);
+        match (found.next(), found.next()) {
+            (Some(_), Some(_)) => Err(format!("two columns are called {wanted}; there are {}", headings())),
+            (index, _) => Ok(index),
+        }
+    };
+    let image = find("image")?;
+    let image = image.ok_or_else(|| format!("expected a column image, found {}: rename one", headings()))?;
+    Ok(Columns { image, answer: find("answer")?, question: find("question")? })
+}
+
+/// The annotations of a table, and the ids of its images and questions.
+#[derive(Default)]
+struct Rows {
+    pictures: Collector,
+    ids: HashMap<(String, String), PictureId>,
+    questions_of: HashMap<String, usize>,
+}
+
+impl Rows {
+    fn add(&mut self, columns: &Columns, row: &StringRecord, place: Place) -> Result<(), String> {
+        let cell = |column: Option<usize>| column.and_then(|column| row.get(column));
+        let image = row.get(columns.image).filter(|image| !image.is_empty());
+        let image = image.ok_or("expected a path in the column image, found none")?;
+        let question = cell(columns.question);
+        let id = self.id_of(image, question.unwrap_or_default());
+        let picture = self.pictures.entry(&id, place);
+        picture.file_name = Some(image.to_string());
+        picture.question = question.map(String::from);
+        if let Some(answer) = cell(columns.answer) {
+            check_caption(answer)?;
+            picture.references.push(answer.to_string());
+        }
+        Ok(())
+    }
+
+    /// The image's path; for its further questions, with a number.
+    fn id_of(&mut self, image: &str, question: &str) -> PictureId {
+        let key = (image.to_string(), question.to_string());
+        if let Some(id) = self.ids.get(&key) {
+            return id.clone();
+        }
+        let count = self.questions_of.entry(image.to_string()).or_default();
+        let id = if *count == 0 { image.to_string() } else { format!("{image}#{count}") };
+        *count += 1;
+        self.ids.entry(key).or_insert(PictureId::from(id)).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{OPTIONS, fails, read_with, reads};
+    use crate::format::Format;
+    use crate::readers::ReadOptions;
+
+    #[test]
+    fn columns_by_heading() {
+        let text = "id,image:FILE,answer:Value\r\n1,img/a.jpg,\"a \"\"cat\"\",\nred\"\r\n2,b.jpg,dog\r\n3,img/a.jpg,cats\r\n";
+        let records = reads(Format::ModelScopeCsv, text);
+        assert_eq!(records.iter().map(|r| r.id.as_str()).collect::<Vec<_>>(), ["img/a.jpg", "b.jpg"]);
+        assert_eq!(records[0].references, ["a \"cat\",\nred", "cats"]);
+        assert_eq!(records[1].place.to_string(), "line 4");
+    }
+
+    #[test]
+    fn columns_are_renamed_and_questions_told_apart() {
+        let columns = [("pic:FILE", "image"), ("text", "answer"), ("q", "question")];
+        let columns = columns.map(|(old, new)| (old.to_string(), new.to_string())).to_vec();
+        let options = ReadOptions { columns, ..OPTIONS };
+        let text = "pic:FILE,text,q\na.jpg,x,who?\na.jpg,y,what?\na.jpg,z,who?\n";
+        let records = read_with(Format::ModelScopeCsv, text.as_bytes(), &options).expect("reads");
+        assert_eq!(records.iter().map(|r| r.id.as_str()).collect::<Vec<_>>(), ["a.jpg", "a.jpg#1"]);
+        assert_eq!(records[0].references, ["x", "z"]);
+        assert_eq!(records[1].question.as_deref(), Some("what?"));
+        let error =
+            read_with(Format::ModelScopeCsv, b"image\na.jpg\n", &options).expect_err("no such column");
+        assert!(error.to_string().contains("no column \"pic:FILE\"; there are image"), "{error}");
+    }
+
+    #[test]
+    fn what_cannot_be_used_is_named() {
+        for (text, expected) in [
+            ("img:FILE,answer\na,b\n", "line 1: expected a column image, found img:FILE, answer"),
+            ("image:FILE,image\na,b\n", "line 1: two columns are called image"),
+            ("image,answer\na.jpg\n", "line 2: expected 2 columns, found 1"),
+            ("image,answer\na.jpg,b\n,c\n", "line 3: expected a path"),
+            ("image,answer\na.jpg,\n", "line 2: expected a caption, found an empty one"),
+            ("", "line 1: expected a column image"),
+        ] {
+            let error = fails(Format::ModelScopeCsv, text);
+            assert!(error.contains(expected), "{error} lacks {expected}");
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! Where pictures are: files, members of zip and tar archives, fields of a table of base64.
+//!
+//! Our own design. An [`ImageRoot`] is opened once and finds pictures by name; a [`PictureSource`] is one picture,
+//! readable from any thread, never more of it in memory than [`ImageLimits::max_file_bytes`]. Archives are read where they
+//! are: nothing is unpacked to a disk, so no member's name can lead anywhere.
+//!
+//! Refuses to know annotations, compressed tar files (a member could not be read without all before it) and URLs.
+
+mod base64_table;
+mod shared_file;
+mod tar_archive;
+mod zip_archive;
+
+use std::fmt;
+use std::io::{self, Read};
+use std::path::{Component, Path, PathBuf};
+
+use image::RgbImage;
+use mplug::preprocess::image::{ImageError, ImageFault, ImageLimits, decode_image, load_image};
+
+use crate::error::DataError;
+use crate::names::{EXTENSIONS, Match, NameIndex, stem};
+use crate::text::open_file;
+
+pub use base64_table::Base64Field;
+pub use tar_archive::TarMember;
+pub use zip_archive::ZipMember;
+
+/// One picture, wherever it is.
+#[derive(Debug, Clone)]
+pub enum PictureSource {
+    /// A file.
+    File(PathBuf),
+    /// A member of a zip archive.
+    ZipMember(ZipMember),
+    /// A member of a tar archive.
+    TarMember(TarMember),
+    /// A field of a table of base64.
+    Base64Field(Base64Field),
+}
+
+impl PictureSource {
+    /// The picture's encoded bytes.
+    ///
+    /// # Errors
+    /// An [`ImageError`] that names the picture: it cannot be read, or has more bytes than the limit.
+    pub fn read(&self, limits: &ImageLimits) -> Result<Vec<u8>, ImageError> {
+        let limit = limits.max_file_bytes;
+        let bytes = match self {
+            Self::File(path) => read_file(path, limit),
+            Self::ZipMember(member) => member.read(limit),
+            Self::TarMember(member) => member.read(limit),
+            Self::Base64Field(field) => field.read(limit),
+        };
+        bytes.map_err(|fault| ImageError { origin: self.to_string(), fault })
+    }
+
+    /// The picture, decoded as [`load_image`] does.
+    ///
+    /// # Errors
+    /// As [`Self::read`], and what the decoder finds wrong.
+    pub fn decode(&self, limits: &ImageLimits) -> Result<RgbImage, ImageError> {
+        match self {
+            Self::File(path) => load_image(path, limits),
+            _ => decode_image(&self.read(limits)?, limits).map_err(|error| error.named(self)),
+        }
+    }
+}
+
+impl fmt::Display for PictureSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::ZipMember(member) => write!(f, "{member}"),
+            Self::TarMember(member) => write!(f, "{member}"),
+            Self::Base64Field(field) => write!(f, "{field}"),
+        }
+    }
+}
+
+/// Refuses a picture of more bytes than the limit.
+fn check_len(found: u64, limit: u64) -> Result<(), ImageFault> {
+    if found > limit { Err(ImageFault::TooManyBytes { found, limit }) } else { Ok(()) }
+}
+
+/// All of a reader, unless it has more bytes than the limit.
+fn read_bounded(reader: impl Read, expected: u64, limit: u64) -> Result<Vec<u8>, ImageFault> {
+    check_len(expected, limit)?;
+    // What an archive claims is taken at its word for a megabyte.
+    let mut bytes = Vec::with_capacity(expected.min(1 << 20) as usize);
+    reader.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(ImageFault::Read)?;
+    check_len(bytes.len() as u64, limit)?;
+    Ok(bytes)
+}
+
+fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, ImageFault> {
+    let metadata = std::fs::metadata(path).map_err(ImageFault::Read)?;
+    if !metadata.is_file() {
+        return Err(ImageFault::NotAFile);
+    }
+    read_bounded(std::fs::File::open(path).map_err(ImageFault::Read)?, metadata.len(), limit)
+}
+
+/// Where the pictures of a dataset are.
+#[derive(Debug)]
+pub struct ImageRoot {
+    path: PathBuf,
+    place: RootPlace,
+}
+
+#[derive(Debug)]
+enum RootPlace {
+    Folder,
+    /// The pictures in one file: their names, and each where its name's number says.
+    Archive(NameIndex, Vec<PictureSource>),
+}
+
+/// What the names of an archive's members may take together: 256 MiB.
+const MAX_NAMES_BYTES: usize = 256 << 20;
+
+impl ImageRoot {
+    /// Opens a folder, a zip or tar archive, or a table of `id`, tab, base64 (MUGE). What a file is, its bytes tell.
+    ///
+    /// # Errors
+    /// [`DataError::Io`] if it cannot be read or is damaged, [`DataError::UnknownFormat`] if it is something else.
+    pub fn open(path: &Path) -> Result<Self, DataError> {
+        let place = if path.is_dir() { RootPlace::Folder } else { open_archive(path)? };
+        Ok(Self { path: path.to_path_buf(), place })
+    }
+
+    /// The folder or file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The picture of a name: the one whose path is the name, or else ends with the name, or that the name ends with.
+    /// Extensions may be missing.
+    ///
+    /// # Errors
+    /// [`DataError::NoPicture`] if there is none (or the name leads out of the folder), [`DataError::Ambiguous`] if there
+    /// are two.
+    pub fn find(&self, name: &str) -> Result<PictureSource, DataError> {
+        let (root, name) = (self.path.clone(), name.to_string());
+        let RootPlace::Archive(names, sources) = &self.place else {
+            let hint = "name the folder or the archive that holds the pictures";
+            let found = find_in_folder(&self.path, &name);
+            return found.map(PictureSource::File).ok_or(DataError::NoPicture { root, name, hint });
+        };
+        match names.find(&name) {
+            Match::One(number) => Ok(sources[number].clone()),
+            Match::None => {
+                Err(DataError::NoPicture { root, name, hint: "members are found by the end of their path" })
+            }
+            Match::Several(first, second) => {
+                let [first, second] = [first, second].map(|number| names.name(number).to_string());
+                Err(DataError::Ambiguous { root, name, first, second })
+            }
+        }
+    }
+}
+
+/// Where a name that an annotation file gives leads, from the image root; `None` if out of it.
+pub(crate) fn inside(name: &str) -> Option<PathBuf> {
+    let mut path = PathBuf::new();
+    for component in Path::new(name).components() {
+        match component {
+            Component::Normal(part) => path.push(part),
+            Component::CurDir => {}
+            _ => return None,
+        }
+    }
+    Some(path)
+}
+
+/// The file of a name in a folder: with all of its folders, or fewer; with an extension if it has none.
+fn find_in_folder(folder: &Path, name: &str) -> Option<PathBuf> {
+    let inside = inside(name)?;
+    let parts: Vec<_> = inside.iter().collect();
+    let has_extension = parts.last().and_then(|last| last.to_str()).is_some_and(|last| stem(last) != last);
+    for first in 0..parts.len() {
+        let path = folder.join(parts[first..].iter().collect::<PathBuf>());
+        if path.is_file() {
+            return Some(path);
+        }
+        let mut longer = EXTENSIONS.iter().map(|extension| {
+            let mut path = path.clone().into_os_string();
+            path.push(".");
+            path.push(extension);
+            PathBuf::from(path)
+        });
+        if let Some(path) = longer.find(|path| !has_extension && path.is_file()) {
+            return Some(path);
+        }
+    }
+    None
+}
+
+fn open_archive(path: &Path) -> Result<RootPlace, DataError> {
+    let (file, _) = open_file(path)?;
+    let mut head = Vec::new();
+    file.take(512).read_to_end(&mut head).map_err(|e| DataError::io(path, e))?;
+    let is_tar = head.get(257..262) == Some(b"ustar");
+    let is_named_tar = path.extension().is_some_and(|extension| extension == "tar");
+    let members = if head.starts_with(b"PK") {
+        zip_archive::members(path)
+    } else if is_tar || is_named_tar {
+        tar_archive::members(path)
+    } else if head.contains(&b'\t') && std::str::from_utf8(&head).is_ok() {
+        base64_table::fields(path)
+    } else {
+        let what = "it is no place for pictures that mplug knows".into();
+        let known = "a folder, a zip archive, an uncompressed tar archive, a table of base64".into();
+        return Err(DataError::UnknownFormat { path: path.to_path_buf(), what, known });
+    };
+    let members = members.map_err(|e| DataError::io(path, e))?;
+    let mut names = NameIndex::default();
+    members.iter().for_each(|(name, _)| names.push(name));
+    Ok(RootPlace::Archive(names, members.into_iter().map(|(_, source)| source).collect()))
+}
+
+/// Names and pictures of an archive while it is searched.
+#[derive(Default)]
+struct Members {
+    found: Vec<(String, PictureSource)>,
+    names_bytes: usize,
+}
+
+impl Members {
+    fn push(&mut self, name: String, source: PictureSource) -> io::Result<()> {
+        self.names_bytes += name.len();
+        if self.names_bytes > MAX_NAMES_BYTES {
+            return Err(invalid(format!("the names of its members take more than {MAX_NAMES_BYTES} bytes")));
+        }
+        self.found.push((name, source));
+        Ok(())
+    }
+}
+
+fn invalid(what: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what.into())
+}
+
+#[cfg(test)]
+mod tests;

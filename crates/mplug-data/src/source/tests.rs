@@ -1,0 +1,178 @@
+//! Pictures in folders, archives and tables are found by name and read under limits.
+
+use std::fs;
+use std::io::{Cursor, Write};
+use std::path::Path;
+
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use image::ImageFormat;
+use zip::write::SimpleFileOptions;
+
+use base64::Engine;
+use tar::EntryType;
+
+use super::*;
+
+fn png(side: u32) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    RgbImage::new(side, side).write_to(&mut bytes, ImageFormat::Png).expect("encodes");
+    bytes.into_inner()
+}
+
+fn write_zip(path: &Path, members: &[(&str, &[u8])]) {
+    let mut zip = zip::ZipWriter::new(fs::File::create(path).expect("created"));
+    for (number, (name, bytes)) in members.iter().enumerate() {
+        let method = [zip::CompressionMethod::Stored, zip::CompressionMethod::Deflated][number % 2];
+        zip.start_file(*name, SimpleFileOptions::default().compression_method(method)).expect("started");
+        zip.write_all(bytes).expect("written");
+    }
+    zip.finish().expect("finished");
+}
+
+fn write_tar(path: &Path, members: &[(&str, &[u8])]) {
+    let mut tar = tar::Builder::new(fs::File::create(path).expect("created"));
+    for (name, bytes) in members {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        tar.append_data(&mut header, name, *bytes).expect("appended");
+    }
+    tar.finish().expect("finished");
+}
+
+fn width(root: &ImageRoot, name: &str) -> Result<u32, String> {
+    let source = root.find(name).map_err(|e| e.to_string())?;
+    source.decode(&ImageLimits::default()).map(|image| image.width()).map_err(|e| e.to_string())
+}
+
+#[test]
+fn the_same_pictures_in_a_folder_and_in_archives() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let long = format!("{}/d.png", "deep/".repeat(50));
+    let (a, b, c, d) = (png(1), png(2), png(3), png(4));
+    let members: [(&str, &[u8]); 4] = [("val/a.png", &a), ("val/b.png", &b), ("c.jpg", &c), (&long, &d)];
+    write_zip(&dir.path().join("all.zip"), &members);
+    write_tar(&dir.path().join("all.tar"), &members);
+    let folder = dir.path().join("all");
+    for (name, bytes) in members {
+        fs::create_dir_all(folder.join(name).parent().expect("a parent")).expect("made");
+        fs::write(folder.join(name), bytes).expect("written");
+    }
+    for name in ["all.zip", "all.tar", "all"] {
+        let root = ImageRoot::open(&dir.path().join(name)).expect(name);
+        for (picture, side) in [("val/a.png", 1), ("val/b", 2), ("c", 3), ("x/val/b.png", 2), (&long, 4)] {
+            assert_eq!(width(&root, picture), Ok(side), "{name}: {picture}");
+        }
+        let missing = width(&root, "val/z.png").expect_err("no such picture");
+        assert!(missing.contains(name) && missing.contains("no picture \"val/z.png\""), "{missing}");
+        for outside in ["../all/c.jpg", "..", ""] {
+            assert!(root.find(outside).is_err() || name != "all", "{outside}");
+        }
+        let limits = ImageLimits { max_file_bytes: 10, ..ImageLimits::default() };
+        let error = root.find("c.jpg").expect("found").read(&limits).expect_err("too large").to_string();
+        assert!(error.contains("c.jpg") && error.contains("more than the limit of 10"), "{error}");
+    }
+    let absolute = folder.join("c.jpg");
+    let root = ImageRoot::open(&folder).expect("the folder");
+    assert!(root.find(absolute.to_str().expect("text")).is_err());
+}
+
+#[test]
+fn a_name_in_an_archive_must_fit_one_member() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let path = dir.path().join("a.zip");
+    write_zip(&path, &[("x/a.png", b"1"), ("y/a.png", b"2")]);
+    let root = ImageRoot::open(&path).expect("opens");
+    let error = root.find("a.png").expect_err("ambiguous").to_string();
+    assert!(error.contains("fits both \"x/a.png\" and \"y/a.png\""), "{error}");
+    assert_eq!(root.find("y/a.png").expect("found").read(&ImageLimits::default()).expect("read"), b"2");
+}
+
+#[test]
+fn a_zip_bomb_is_stopped_by_its_claim_and_by_what_it_inflates_to() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let path = dir.path().join("bomb.zip");
+    write_zip(&path, &[("first", b""), ("bomb.png", &vec![0; 1 << 20])]);
+    let limits = ImageLimits { max_file_bytes: 1000, ..ImageLimits::default() };
+    let read = |path: &Path| {
+        let root = ImageRoot::open(path).expect("opens");
+        root.find("bomb.png").expect("found").read(&limits).expect_err("too large").fault
+    };
+    assert!(matches!(read(&path), ImageFault::TooManyBytes { found: 1_048_576, .. }));
+    // The directory and the local header now claim 10 bytes.
+    let bytes = fs::read(&path).expect("read");
+    let lying = replace(&bytes, &(1u32 << 20).to_le_bytes(), &10u32.to_le_bytes());
+    assert_ne!(bytes, lying);
+    fs::write(&path, lying).expect("written");
+    assert!(matches!(read(&path), ImageFault::TooManyBytes { .. } | ImageFault::Read(_)));
+}
+
+fn replace(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    let places: Vec<usize> = bytes
+        .windows(from.len())
+        .enumerate()
+        .filter(|(_, window)| *window == from)
+        .map(|(at, _)| at)
+        .collect();
+    places.iter().for_each(|at| bytes[*at..*at + to.len()].copy_from_slice(to));
+    bytes
+}
+
+#[test]
+fn damaged_archives_say_so() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let path = dir.path().join("a.tar");
+    let picture = vec![7; 5000];
+    write_tar(&path, &[("a.png", &picture)]);
+    let bytes = fs::read(&path).expect("read");
+    fs::write(&path, &bytes[..2000]).expect("written");
+    let error = ImageRoot::open(&path).expect_err("cut short").to_string();
+    assert!(error.contains("a.tar") && error.contains("a.png does not end within the file"), "{error}");
+
+    // A long name of 2 MiB.
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(EntryType::GNULongName);
+    header.set_size(2 << 20);
+    header.set_cksum();
+    let mut bytes = header.as_bytes().to_vec();
+    bytes.resize(512 + (2 << 20), b'x');
+    fs::write(&path, bytes).expect("written");
+    let error = ImageRoot::open(&path).expect_err("a long name").to_string();
+    assert!(error.contains("headers of one member take more than"), "{error}");
+
+    for (name, bytes) in
+        [("a.tar.gz", &b"\x1f\x8b\x08\x00"[..]), ("a.bin", b"hello"), ("b.zip", b"PK\x03\x04")]
+    {
+        let path = dir.path().join(name);
+        fs::write(&path, bytes).expect("written");
+        let error = ImageRoot::open(&path).expect_err(name).to_string();
+        assert!(error.contains(name), "{error}");
+    }
+}
+
+#[test]
+fn a_table_of_base64() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let path = dir.path().join("IC_valid.tsv");
+    let (a, b) = (png(5), png(6));
+    let text = format!(
+        "1000002\t{}\r\n1000003\t{}\n1000004\t!!!\nx\t",
+        BASE64_STANDARD.encode(&a),
+        BASE64_URL_SAFE_NO_PAD.encode(&b)
+    );
+    fs::write(&path, &text).expect("written");
+    let root = ImageRoot::open(&path).expect("opens");
+    assert_eq!(width(&root, "1000002"), Ok(5));
+    assert_eq!(width(&root, "1000003"), Ok(6));
+    let error = width(&root, "1000004").expect_err("no base64");
+    assert!(error.contains("IC_valid.tsv: 1000004: cannot be read: base64"), "{error}");
+    assert!(width(&root, "x").expect_err("empty").contains("is empty"));
+    assert!(root.find("100000").is_err());
+    let limits = ImageLimits { max_file_bytes: 20, ..ImageLimits::default() };
+    assert!(root.find("1000002").expect("found").read(&limits).is_err());
+
+    fs::write(&path, format!("{text}\nno tab here\n")).expect("written");
+    let error = ImageRoot::open(&path).expect_err("no tab").to_string();
+    assert!(error.contains("line 5: expected an id and a tab"), "{error}");
+}
