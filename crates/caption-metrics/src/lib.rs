@@ -4,4 +4,5 @@
 //! with one space between; the scorers turn those into numbers. Strings in, numbers out: this crate knows nothing of
 //! pictures, models or files of annotations.
 
+pub mod meteor;
 pub mod tokenize;
