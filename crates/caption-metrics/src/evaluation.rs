@@ -12,7 +12,7 @@ use crate::{
     bleu::bleu,
     cider::{CiderVariant, DocumentFrequencies, cider},
     corpus::Corpus,
-    meteor::{Meteor, meteor},
+    meteor::{MeteorData, meteor},
     rouge_l::rouge_l,
     spice::Spice,
     tokenize::{Tokenization, ptb},
@@ -45,7 +45,7 @@ pub struct Evaluator {
     /// How captions become tokens; by the references' language if `None`.
     pub tokenization: Option<Tokenization>,
     /// METEOR, with its data or without.
-    pub meteor: Meteor,
+    pub meteor: MeteorData,
     /// SPICE's program, or why there is none.
     pub spice: Result<Spice, String>,
     /// CIDEr's document frequencies; those of the references scored against if `None`.
@@ -175,7 +175,7 @@ impl Prepared<'_> {
         for &metric in &self.evaluator.metrics {
             match metric {
                 Metric::Bleu => evaluation.columns.extend(bleu_columns(&corpus)),
-                Metric::Meteor => evaluation.columns.push(self.meteor_column(tokens)),
+                Metric::Meteor => evaluation.columns.push(self.meteor_column(tokens)?),
                 Metric::RougeL => evaluation.push("rouge_l", "ROUGE-L", rouge_l(&corpus)),
                 Metric::Cider => evaluation.push("cider", "CIDEr", self.cider(&corpus, tokens)?),
                 Metric::PlainCider => {
@@ -194,11 +194,11 @@ impl Prepared<'_> {
         Ok(evaluation)
     }
 
-    fn meteor_column(&self, tokens: &Captions) -> Column {
-        let method = &self.evaluator.meteor;
-        let scores = meteor(method, &tokens.candidates, &tokens.references);
-        let key = if method.is_complete() { "meteor" } else { "meteor_exact_stem" };
-        Column { key, label: method.label(), scores }
+    fn meteor_column(&self, tokens: &Captions) -> Result<Column, Error> {
+        let data = &self.evaluator.meteor;
+        let scores = meteor(data, &tokens.candidates, &tokens.references)?;
+        let key = if data.is_complete() { "meteor" } else { "meteor_exact_stem" };
+        Ok(Column { key, label: data.label(), scores })
     }
 
     fn cider(&self, corpus: &Corpus, tokens: &Captions) -> Result<Scores, Error> {
@@ -249,7 +249,9 @@ impl Prepared<'_> {
             ));
         }
         if asks(Metric::Meteor) && matches!(self.tokenization, Tokenization::Char | Tokenization::Jieba) {
-            notes.push("METEOR has no Chinese stems, synonyms or paraphrases: it compares characters".to_owned());
+            notes.push(
+                "METEOR has no Chinese stems, synonyms or paraphrases: it compares characters".to_owned(),
+            );
         }
         notes
     }

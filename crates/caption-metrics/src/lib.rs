@@ -6,9 +6,10 @@
 //! 2. [`corpus`]: candidates and references as numbered words, images side by side.
 //! 3. [`bleu`], [`rouge_l`], [`cider`]: a corpus into [`Scores`]; n-grams are numbers too ([`ngram`]), so no inner loop
 //!    touches a string.
-//! 4. [`spice`]: the official program, where the user has it.
-//! 5. [`reward`]: CIDEr as the reward of self-critical training.
-//! 6. [`accuracy`], [`vqa`], [`retrieval`]: figures of the other tasks.
+//! 4. [`meteor`], with its data from the user's files, and [`spice`], the user's official program.
+//! 5. [`evaluation`]: all of them at once, as a command or a trainer reports them.
+//! 6. [`reward`]: CIDEr as the reward of self-critical training.
+//! 7. [`accuracy`], [`vqa`], [`retrieval`]: figures of the other tasks.
 //!
 //! Strings in, numbers out: this crate knows nothing of pictures, models or files of annotations.
 //!
@@ -31,8 +32,8 @@ pub mod accuracy;
 pub mod bleu;
 pub mod cider;
 pub mod corpus;
-pub mod evaluation;
 mod error;
+pub mod evaluation;
 pub mod meteor;
 pub mod ngram;
 pub mod retrieval;

@@ -24,6 +24,9 @@ pub(crate) struct DatasetArgs {
     /// Where the pictures are: a folder, a zip or a tar [default: the annotation file's folder]
     #[arg(long, value_name = "DIR|ZIP|TAR", requires = "captions")]
     images: Option<PathBuf>,
+    /// Read the CSV column OLD as NEW (`image`, `answer`, `question`); may be given several times
+    #[arg(long, value_name = "OLD=NEW", requires = "captions", value_parser = renaming)]
+    rename_column: Vec<(String, String)>,
     /// The language of the captions, where a file has several
     #[arg(long, value_enum, requires = "captions")]
     language: Option<LanguageArg>,
@@ -40,6 +43,13 @@ enum LanguageArg {
 
 fn format(name: &str) -> Result<Format, String> {
     name.parse()
+}
+
+fn renaming(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((old, new)) if !old.is_empty() && !new.is_empty() => Ok((old.to_owned(), new.to_owned())),
+        _ => Err("OLD=NEW is wanted".to_owned()),
+    }
 }
 
 impl DatasetArgs {
@@ -60,7 +70,7 @@ impl DatasetArgs {
 
     /// The annotations of another file, whose format and splits are its own.
     pub(crate) fn read_other(&self, path: &Path) -> anyhow::Result<Annotations> {
-        let options = OpenOptions { format: None, split: None, images: None, ..self.options() };
+        let options = OpenOptions { language: self.options().language, ..OpenOptions::default() };
         open(path, &options)
             .map(|dataset| dataset.annotations().clone())
             .with_context(|| "`--document-frequencies`")
@@ -71,6 +81,7 @@ impl DatasetArgs {
             format: self.dataset_format,
             split: self.split.clone(),
             images: self.images.clone(),
+            columns: self.rename_column.clone(),
             language: self.language.map(|language| match language {
                 LanguageArg::Zh => Language::Chinese,
                 LanguageArg::En => Language::English,

@@ -4,3 +4,8 @@
 pub fn tokenize(caption: &str) -> String {
     caption.to_owned()
 }
+
+/// Placeholder until the branch lands.
+pub fn has_line_separator(caption: &str) -> bool {
+    caption.contains('\u{2028}')
+}

@@ -1,9 +1,6 @@
 //! What is scored: the captions of a file, or those that a model makes of a dataset's pictures, beside their references.
 
-use std::{
-    collections::HashMap,
-    path::Path,
-};
+use std::{collections::HashMap, path::Path};
 
 use anyhow::bail;
 use caption_metrics::evaluation::{Captions, Evaluation};
@@ -77,7 +74,12 @@ impl CaptionSet {
             );
         }
         for failure in &found.failures {
-            report::message(format!("{}: {} is not scored: {}", candidates.display(), failure.id, failure.error));
+            report::message(format!(
+                "{}: {} is not scored: {}",
+                candidates.display(),
+                failure.id,
+                failure.error
+            ));
         }
         let mut captions = vec![None; dataset.len()];
         for candidate in found.captions {
@@ -87,11 +89,7 @@ impl CaptionSet {
     }
 
     /// Captions by place in the dataset; pictures without one are not scored.
-    fn new(
-        dataset: AnnotatedDataset,
-        captions: Vec<Option<String>>,
-        title: String,
-    ) -> anyhow::Result<Self> {
+    fn new(dataset: AnnotatedDataset, captions: Vec<Option<String>>, title: String) -> anyhow::Result<Self> {
         let records = &dataset.annotations().records;
         let without: Vec<&PictureId> =
             records.iter().filter(|record| record.references.is_empty()).map(|record| &record.id).collect();
@@ -153,7 +151,12 @@ impl CaptionSet {
     }
 
     /// The page of `--html` with the `worst` pictures by the figure `key`.
-    pub(super) fn page(&self, scored: &Scored<'_>, worst: usize, key: Option<&str>) -> anyhow::Result<String> {
+    pub(super) fn page(
+        &self,
+        scored: &Scored<'_>,
+        worst: usize,
+        key: Option<&str>,
+    ) -> anyhow::Result<String> {
         let columns = &scored.evaluation.columns;
         let wanted = key.unwrap_or("cider");
         let worst_by = match columns.iter().position(|column| column.key == wanted) {
@@ -239,7 +242,11 @@ impl Captioning<'_> {
             records.iter().map(|record| known.get(&record.id).cloned()).collect();
         let todo: Vec<usize> = (0..records.len()).filter(|&place| captions[place].is_none()).collect();
         if !known.is_empty() {
-            report::message(format!("{} of {} pictures are captioned already", records.len() - todo.len(), records.len()));
+            report::message(format!(
+                "{} of {} pictures are captioned already",
+                records.len() - todo.len(),
+                records.len()
+            ));
         }
         let run = Run { dataset: &dataset, captioner: &captioner, options: &options };
         run.caption(&todo, self.batch_size, |place, caption| {
@@ -340,8 +347,11 @@ impl Run<'_> {
         opened: Vec<Result<RgbImage, String>>,
     ) -> anyhow::Result<Vec<Result<String, String>>> {
         let (images, places) = crate::pictures::split(opened);
-        let captions =
-            if images.is_empty() { Vec::new() } else { self.captioner.caption_batch(&images, self.options)? };
+        let captions = if images.is_empty() {
+            Vec::new()
+        } else {
+            self.captioner.caption_batch(&images, self.options)?
+        };
         let best = |place: usize| captions[place].first().map_or_else(String::new, |c| c.text.clone());
         Ok(places.into_iter().map(|place| place.map(best)).collect())
     }

@@ -6,7 +6,7 @@ use anyhow::{Context, anyhow};
 use caption_metrics::{
     cider::DocumentFrequencies,
     evaluation::{Evaluation, Evaluator, Metric, Prepared},
-    meteor::{Meteor, MeteorData},
+    meteor::MeteorData,
     spice::Spice,
     tokenize::Tokenization,
 };
@@ -110,7 +110,8 @@ impl FigureArgs {
         let tokenization = self.tokenize.map_or_else(suited, Tokenization::from);
         let metrics = self.metrics(tokenization);
         // Loading METEOR's tables takes a while: only where it is asked for.
-        let meteor = if metrics.contains(&Metric::Meteor) { self.meteor()? } else { Meteor::without_data() };
+        let meteor =
+            if metrics.contains(&Metric::Meteor) { self.meteor()? } else { MeteorData::without_resources() };
         Ok(Evaluator {
             metrics,
             tokenization: Some(tokenization),
@@ -141,11 +142,10 @@ impl FigureArgs {
         metrics
     }
 
-    fn meteor(&self) -> anyhow::Result<Meteor> {
-        let Some(jar) = &self.meteor_jar else { return Ok(Meteor::without_data()) };
-        let cache = cache_folder();
-        let data = MeteorData::load(jar, None, cache.as_deref())?;
-        Ok(Meteor::new(data))
+    fn meteor(&self) -> anyhow::Result<MeteorData> {
+        let Some(jar) = &self.meteor_jar else { return Ok(MeteorData::without_resources()) };
+        let cache = cache_folder().map(|folder| folder.join("meteor-paraphrases-en.bin"));
+        Ok(MeteorData::load(jar, None, cache.as_deref())?)
     }
 
     fn spice(&self) -> Result<Spice, String> {

@@ -39,10 +39,7 @@ impl Journal {
     ///
     /// # Errors
     /// If the file cannot be used, is in use, is no journal, or is of another run.
-    pub(super) fn open(
-        path: &Path,
-        captions_of: &str,
-    ) -> anyhow::Result<(Self, HashMap<PictureId, String>)> {
+    pub(super) fn open(path: &Path, captions_of: &str) -> anyhow::Result<(Self, HashMap<PictureId, String>)> {
         let named = || path.display().to_string();
         let mut file = File::options()
             .read(true)
@@ -101,8 +98,7 @@ fn read(bytes: &[u8], expected: &Head) -> anyhow::Result<HashMap<PictureId, Stri
     }
     lines
         .map(|(number, line)| {
-            let line: Line =
-                serde_json::from_slice(line).with_context(|| format!("line {}", number + 1))?;
+            let line: Line = serde_json::from_slice(line).with_context(|| format!("line {}", number + 1))?;
             Ok((line.image_id, line.caption))
         })
         .collect()

@@ -19,8 +19,7 @@ use self::{captions::CaptionSet, figures::FigureArgs, report::Scored};
 use crate::{
     args::{BatchArg, EngineArgs, LimitArgs, OptionalModelArg, SearchArgs, between},
     dataset::DatasetArgs,
-    output, pool,
-    report as messages,
+    output, pool, report as messages,
     status::Status,
 };
 
@@ -146,7 +145,8 @@ impl EvalArgs {
 
     /// Options of a model mean nothing where no model runs. What the environment says is for other runs.
     fn refuse_model_options(&self) -> anyhow::Result<()> {
-        let typed = |value: Option<String>, variable: &str| value.is_some() && value != std::env::var(variable).ok();
+        let typed =
+            |value: Option<String>, variable: &str| value.is_some() && value != std::env::var(variable).ok();
         let model = self.model.model.as_ref().map(|path| path.to_string_lossy().into_owned());
         let image_size = self.engine.image_size.map(|size| size.to_string());
         let is_typed = [
@@ -157,7 +157,9 @@ impl EvalArgs {
             ("--min-new-tokens", self.search.min_new_tokens.is_some()),
         ];
         match is_typed.iter().find(|(_, is_typed)| *is_typed) {
-            Some((option, _)) => anyhow::bail!("`{option}` has no meaning with `--candidates`: no model runs"),
+            Some((option, _)) => {
+                anyhow::bail!("`{option}` has no meaning with `--candidates`: no model runs")
+            }
             None => Ok(()),
         }
     }

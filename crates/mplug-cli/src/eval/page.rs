@@ -254,7 +254,11 @@ mod tests {
         };
         let html = page.render();
         assert_eq!(html.matches("<script>").count(), 1, "the page's own");
-        assert!(html.contains("&lt;script&gt;alert(1)") && html.contains("a&amp;b.jpg") && html.contains("一只猫"));
+        assert!(
+            html.contains("&lt;script&gt;alert(1)")
+                && html.contains("a&amp;b.jpg")
+                && html.contains("一只猫")
+        );
         assert!(html.contains("data-scores=\"0.75\""));
         assert!(!html.contains("http://") && !html.contains("https://"), "nothing is fetched");
     }

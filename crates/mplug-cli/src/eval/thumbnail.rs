@@ -12,7 +12,8 @@ pub(super) fn data_address(image: &RgbImage) -> Result<String, String> {
     let (width, height) = image.dimensions();
     let longest = width.max(height);
     let small = if longest > LONGEST_SIDE {
-        let scaled = |side: u32| (u64::from(side) * u64::from(LONGEST_SIDE) / u64::from(longest)).max(1) as u32;
+        let scaled =
+            |side: u32| (u64::from(side) * u64::from(LONGEST_SIDE) / u64::from(longest)).max(1) as u32;
         &imageops::thumbnail(image, scaled(width), scaled(height))
     } else {
         image

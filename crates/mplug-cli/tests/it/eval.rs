@@ -8,9 +8,13 @@ use crate::support::{Desk, Outcome};
 
 /// Three images with two references each, as COCO writes them, and captions for them.
 fn coco(desk: &Desk, ids: [u64; 3]) {
-    let images: Vec<Value> =
-        ids.iter().zip(["red", "green", "blue"]).map(|(id, name)| json!({"id": id, "file_name": format!("{name}.png")})).collect();
-    let texts = ["A red field.", "a field of red", "Two green trees", "green trees", "the blue sea", "a sea, blue"];
+    let images: Vec<Value> = ids
+        .iter()
+        .zip(["red", "green", "blue"])
+        .map(|(id, name)| json!({"id": id, "file_name": format!("{name}.png")}))
+        .collect();
+    let texts =
+        ["A red field.", "a field of red", "Two green trees", "green trees", "the blue sea", "a sea, blue"];
     let annotations: Vec<Value> = texts
         .iter()
         .enumerate()
@@ -46,7 +50,10 @@ fn a_file_of_captions_is_scored() {
     coco(&desk, [1, 2, 3]);
     let json = score(&desk, &["--format", "json", "--per-image", "lines.jsonl"]);
     let value = report(&json);
-    assert_eq!((&value["images"], &value["references"], &value["tokenization"]), (&3.into(), &6.into(), &"ptb".into()));
+    assert_eq!(
+        (&value["images"], &value["references"], &value["tokenization"]),
+        (&3.into(), &6.into(), &"ptb".into())
+    );
     let figures: Vec<&String> = value["scores"].as_object().unwrap().keys().collect();
     assert_eq!(
         figures,
@@ -66,20 +73,47 @@ fn a_file_of_captions_is_scored() {
         .collect();
     assert_eq!(lines.len(), 3);
     assert_eq!((&lines[1]["image_id"], &lines[1]["file_name"]), (&2.into(), &"green.png".into()));
-    assert_eq!((&lines[1]["candidate"], lines[1]["references"].as_array().unwrap().len()), (&"two trees".into(), 2));
+    assert_eq!(
+        (&lines[1]["candidate"], lines[1]["references"].as_array().unwrap().len()),
+        (&"two trees".into(), 2)
+    );
 
     let text = score(&desk, &["--metrics", "cider,accuracy,spice"]);
     assert!(text.stdout.starts_with("3 images, 6 references, tokens: ptb\nCIDEr "), "{}", text.stdout);
-    assert!(text.stdout.contains("\nspice                  not computed: no official program"), "{}", text.stdout);
+    assert!(
+        text.stdout.contains("\nspice                  not computed: no official program"),
+        "{}",
+        text.stdout
+    );
 }
 
 #[test]
 fn chinese_is_scored_by_characters_or_words() {
     let desk = Desk::new();
     fs::write(desk.join("references.jsonl"), "{\"path\":\"a.jpg\",\"captions\":[\"一只猫在床上\"]}\n{\"path\":\"b.jpg\",\"captions\":[\"两只狗\"]}\n").unwrap();
-    fs::write(desk.join("captions.jsonl"), "{\"path\":\"x/a.jpg\",\"caption\":\"一只猫\"}\n{\"path\":\"x/b.jpg\",\"caption\":\"两只狗\"}\n").unwrap();
+    fs::write(
+        desk.join("captions.jsonl"),
+        "{\"path\":\"x/a.jpg\",\"caption\":\"一只猫\"}\n{\"path\":\"x/b.jpg\",\"caption\":\"两只狗\"}\n",
+    )
+    .unwrap();
     let eval = |options: &[&str]| {
-        report(&desk.run(&[&["eval", "--references", "references.jsonl", "--candidates", "captions.jsonl", "--format", "json"], options].concat()))
+        report(
+            &desk.run(
+                &[
+                    &[
+                        "eval",
+                        "--references",
+                        "references.jsonl",
+                        "--candidates",
+                        "captions.jsonl",
+                        "--format",
+                        "json",
+                    ],
+                    options,
+                ]
+                .concat(),
+            ),
+        )
     };
     let characters = eval(&[]);
     assert_eq!(characters["tokenization"], "char");
@@ -94,8 +128,15 @@ fn one_image_has_no_cider_and_the_report_says_why() {
     let desk = Desk::new();
     fs::write(desk.join("references.jsonl"), "{\"path\":\"a.jpg\",\"captions\":[\"a cat\"]}\n").unwrap();
     fs::write(desk.join("captions.txt"), "a cat\n").unwrap();
-    let outcome =
-        desk.run(&["eval", "--references", "references.jsonl", "--candidates", "captions.txt", "--format", "json"]);
+    let outcome = desk.run(&[
+        "eval",
+        "--references",
+        "references.jsonl",
+        "--candidates",
+        "captions.txt",
+        "--format",
+        "json",
+    ]);
     let value = report(&outcome);
     assert_eq!(value["scores"]["cider"], 0.0);
     assert!(value["notes"][0].as_str().unwrap().starts_with("CIDEr is 0: with one image"), "{value}");
@@ -108,7 +149,10 @@ fn odd_captions_are_scored_and_named() {
     results(&desk, &[(1, ""), (2, "two\u{2028}trees"), (3, "the sea")]);
     let value = report(&score(&desk, &["--format", "json"]));
     let notes = value["notes"].to_string();
-    assert!(notes.contains("1 of 3 candidates are empty") && notes.contains("1 captions have a line separator"), "{notes}");
+    assert!(
+        notes.contains("1 of 3 candidates are empty") && notes.contains("1 captions have a line separator"),
+        "{notes}"
+    );
 }
 
 #[test]
@@ -141,7 +185,8 @@ fn bad_input_is_named() {
     fails(&["results.json", "4"]);
     results(&desk, &[(1, "a"), (2, "b"), (3, "c"), (2, "d")]);
     fails(&["results.json", "2", "given already", "element [1]", "element [3]"]);
-    fs::write(desk.join("results.json"), "[{\"image_id\":1,\"caption\":\"a\"},\n {\"image_id\":2,\"cap").unwrap();
+    fs::write(desk.join("results.json"), "[{\"image_id\":1,\"caption\":\"a\"},\n {\"image_id\":2,\"cap")
+        .unwrap();
     fails(&["results.json line 2 column"]);
     fs::write(desk.join("results.json"), b"[{\"image_id\":1,\"caption\":\"\xff\"}]").unwrap();
     fails(&["results.json line 1", "UTF-8"]);
@@ -167,7 +212,8 @@ fn a_dataset_is_captioned_scored_and_resumed() {
     let desk = Desk::new();
     assert_eq!(desk.run(&["synth", "drawn", "--count", "5", "--seed", "11"]).code, 0);
     let eval = |options: &[&str]| {
-        let dataset = ["eval", "--model", "model", "--dataset", "drawn", "--language", "zh", "--format", "json"];
+        let dataset =
+            ["eval", "--model", "model", "--dataset", "drawn", "--language", "zh", "--format", "json"];
         desk.run(&[&dataset, options].concat())
     };
     let whole = eval(&["--resume", "captions.part", "--html", "page.html", "--worst", "3"]);
@@ -201,5 +247,8 @@ fn the_schema_in_the_documents_is_the_programs() {
     let printed = desk.run(&["eval", "--print-schema"]);
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/eval-report.schema.json");
     let documented = fs::read_to_string(path).unwrap();
-    assert_eq!(printed.stdout, documented, "write it anew: mplug eval --print-schema > docs/eval-report.schema.json");
+    assert_eq!(
+        printed.stdout, documented,
+        "write it anew: mplug eval --print-schema > docs/eval-report.schema.json"
+    );
 }
