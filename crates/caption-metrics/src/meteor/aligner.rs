@@ -139,6 +139,9 @@ impl Aligner {
                 self.extend(self.paths[rank], word, matches);
             }
         }
+        // Ties of the end are broken by the order before the last chunks are counted.
+        self.next_paths.sort_by(Path::compare);
+        self.next_paths.truncate(BEAM_SIZE);
         for path in &mut self.next_paths {
             path.close_chunk();
         }

@@ -5,7 +5,7 @@
 
 use super::data::MeteorData;
 use super::paraphrases::ParaphraseTable;
-use super::words::{Phrase, Sentence, WordCache};
+use super::words::{Phrase, Phrases, Sentence, WordCache};
 
 /// The modules, in the order of the statistics.
 pub(crate) const EXACT: usize = 0;
@@ -97,25 +97,23 @@ fn find_paraphrases(
     table: &ParaphraseTable,
     matches: &mut Vec<Match>,
 ) {
-    for theirs in &reference.phrases {
-        for ours in paraphrases_among(*theirs, &candidate.phrases, table) {
-            matches.push(Match::phrase(*theirs, ours));
+    for theirs in reference.phrases.iter() {
+        for ours in paraphrases_among(theirs, &candidate.phrases, table) {
+            matches.push(Match::phrase(theirs, ours));
         }
     }
-    for ours in &candidate.phrases {
-        for theirs in paraphrases_among(*ours, &reference.phrases, table) {
-            matches.push(Match::phrase(theirs, *ours));
+    for ours in candidate.phrases.iter() {
+        for theirs in paraphrases_among(ours, &reference.phrases, table) {
+            matches.push(Match::phrase(theirs, ours));
         }
     }
 }
 
-/// Those of `phrases` that the table lists as paraphrases of `phrase`.
+/// The occurrences among `phrases` of what the table lists as paraphrases of `phrase`, in the table's order.
 fn paraphrases_among<'a>(
     phrase: Phrase,
-    phrases: &'a [Phrase],
+    phrases: &'a Phrases,
     table: &'a ParaphraseTable,
 ) -> impl Iterator<Item = Phrase> + 'a {
-    let targets = table.targets(phrase.node);
-    let phrases = if targets.is_empty() { &[] } else { phrases };
-    phrases.iter().copied().filter(|other| targets.binary_search(&other.node).is_ok())
+    table.targets(phrase.node).iter().flat_map(|target| phrases.of_node(*target)).copied()
 }
