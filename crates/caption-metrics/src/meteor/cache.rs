@@ -30,7 +30,10 @@ impl SourceIdentity {
         let mut file = File::open(path)?;
         let size = file.metadata()?.len();
         if size < 8 {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("{size} bytes are no gzip file")));
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                format!("{size} bytes are no gzip file"),
+            ));
         }
         let mut trailer = [0; 8];
         file.seek(SeekFrom::End(-8))?;
@@ -116,7 +119,8 @@ pub(crate) fn read(path: &Path, identity: SourceIdentity) -> Option<ParaphraseTa
         return None;
     }
     let vocabulary = std::str::from_utf8(&vocabulary).ok()?;
-    let vocabulary = vocabulary.split_terminator('\n').zip(0..).map(|(word, number)| (word.into(), number)).collect();
+    let vocabulary =
+        vocabulary.split_terminator('\n').zip(0..).map(|(word, number)| (word.into(), number)).collect();
     let table = ParaphraseTable { vocabulary, words, first_child, first_target, targets };
     (table.vocabulary.len() == counts.words && table.is_sound()).then_some(table)
 }
@@ -136,15 +140,15 @@ fn header(identity: SourceIdentity, counts: Counts) -> [u8; HEADER_BYTES] {
 }
 
 fn counts(header: &[u8; HEADER_BYTES]) -> Counts {
-    let number = |at: usize| {
-        u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]) as usize
-    };
+    let number =
+        |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]) as usize;
     Counts { nodes: number(28), targets: number(32), words: number(36), vocabulary_bytes: number(40) }
 }
 
 /// The words by number, one a line; words hold no line breaks, they were read from lines.
 fn vocabulary_lines(table: &ParaphraseTable) -> String {
-    let mut words: Vec<(&u32, &str)> = table.vocabulary.iter().map(|(word, number)| (number, &**word)).collect();
+    let mut words: Vec<(&u32, &str)> =
+        table.vocabulary.iter().map(|(word, number)| (number, &**word)).collect();
     words.sort_unstable();
     words.iter().fold(String::new(), |text, (_, word)| text + word + "\n")
 }

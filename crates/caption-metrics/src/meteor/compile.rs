@@ -57,7 +57,8 @@ impl<R: BufRead> Lines<'_, R> {
         self.bytes.clear();
         self.line += 1;
         let mut limited = (&mut self.text).take(MAX_LINE_BYTES);
-        let count = limited.read_until(b'\n', &mut self.bytes).map_err(|source| read_error(self.path, source))?;
+        let count =
+            limited.read_until(b'\n', &mut self.bytes).map_err(|source| read_error(self.path, source))?;
         if count as u64 == MAX_LINE_BYTES {
             return Err(self.error("lines of less than 4096 bytes", "a longer one".to_owned()));
         }
@@ -72,7 +73,8 @@ impl<R: BufRead> Lines<'_, R> {
         if !self.advance()? || self.bytes.is_empty() {
             return Err(self.error("a phrase", "nothing".to_owned()));
         }
-        std::str::from_utf8(&self.bytes).map_err(|_| self.error("UTF-8", excerpt(&String::from_utf8_lossy(&self.bytes))))
+        std::str::from_utf8(&self.bytes)
+            .map_err(|_| self.error("UTF-8", excerpt(&String::from_utf8_lossy(&self.bytes))))
     }
 
     fn error(&self, expected: &'static str, found: String) -> MeteorError {

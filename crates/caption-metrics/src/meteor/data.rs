@@ -92,6 +92,12 @@ impl MeteorData {
         }
     }
 
+    /// Hand-made resources and no word lists.
+    #[cfg(test)]
+    pub(crate) fn with_resources(resources: Resources) -> Self {
+        Self { resources: Some(resources), ..Self::without_resources() }
+    }
+
     /// What a figure computed with this data may be called.
     pub fn label(&self) -> &'static str {
         if self.resources.is_some() { "METEOR" } else { "METEOR (exact+stem)" }
@@ -103,10 +109,7 @@ impl MeteorData {
     }
 }
 
-fn load_paraphrases(
-    path: &Path,
-    cache: Option<&Path>,
-) -> Result<(ParaphraseTable, CacheState), MeteorError> {
+fn load_paraphrases(path: &Path, cache: Option<&Path>) -> Result<(ParaphraseTable, CacheState), MeteorError> {
     let Some(cache) = cache else {
         return Ok((compile(path)?, CacheState::Unused));
     };
@@ -155,9 +158,7 @@ impl<'a> Jar<'a> {
         let error = |source| MeteorError::Jar { path: self.path.to_path_buf(), entry, source };
         let file = self.archive.by_name(entry).map_err(error)?;
         let mut text = String::new();
-        file.take(MAX_ENTRY_BYTES)
-            .read_to_string(&mut text)
-            .map_err(|source| error(ZipError::Io(source)))?;
+        file.take(MAX_ENTRY_BYTES).read_to_string(&mut text).map_err(|source| error(ZipError::Io(source)))?;
         Ok((PathBuf::from(format!("{}!{entry}", self.path.display())), text))
     }
 }

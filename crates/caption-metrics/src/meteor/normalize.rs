@@ -231,7 +231,11 @@ fn push_dotted(stem: &str, next: Option<&str>, prefixes: &Prefixes, out: &mut St
 }
 
 fn is_white_space(c: char) -> bool {
-    matches!(c, '\t' | '\n' | '\u{c}' | '\r' | ' ' | '\u{a0}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}')
+    matches!(
+        c,
+        '\t' | '\n' | '\u{c}' | '\r' | ' ' | '\u{a0}' | '\u{2000}'
+            ..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}'
+    )
 }
 
 /// The jar's letters: Latin with Latin-1 and Extended-A (without `ſ`), Cyrillic, phonetic extensions; no other script.

@@ -38,7 +38,8 @@ impl ParaphraseTable {
 
     /// The paraphrases of a phrase in the text's order; none for most beginnings of phrases.
     pub(crate) fn targets(&self, node: u32) -> &[u32] {
-        &self.targets[self.first_target[node as usize] as usize..self.first_target[node as usize + 1] as usize]
+        &self.targets
+            [self.first_target[node as usize] as usize..self.first_target[node as usize + 1] as usize]
     }
 
     /// Whether every index stays inside the arrays and every search finds order, whatever file this was read from.

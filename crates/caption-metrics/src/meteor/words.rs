@@ -26,8 +26,8 @@ pub(crate) struct Word {
     /// Part of the cache's list of synonym sets.
     sets: (u32, u32),
     /// Number in the paraphrase table, if it occurs there.
-    paraphrase_word: Option<u32>,
-    pub(crate) is_function_word: bool,
+    paraphrase_number: Option<u32>,
+    pub(crate) is_function: bool,
 }
 
 /// A phrase of the paraphrase table found in a sentence.
@@ -72,7 +72,7 @@ impl Phrases {
         for start in 0..words.len() {
             let mut node = ROOT;
             for (length, word) in (1..).zip(&words[start..]) {
-                let child = word.paraphrase_word.and_then(|word| resources.paraphrases.child(node, word));
+                let child = word.paraphrase_number.and_then(|word| resources.paraphrases.child(node, word));
                 let Some(child) = child else { break };
                 node = child;
                 self.by_start.push(Phrase { node, start: start as u32, length });
@@ -120,7 +120,7 @@ impl WordCache {
         for word in text.split(' ').filter(|word| !word.is_empty()) {
             sentence.words.push(self.look_up(word, data));
         }
-        sentence.function_words = sentence.words.iter().filter(|word| word.is_function_word).count();
+        sentence.function_words = sentence.words.iter().filter(|word| word.is_function).count();
         sentence.phrases.find(&sentence.words, data);
     }
 
@@ -146,8 +146,8 @@ impl WordCache {
             hash: java_hash(text),
             stem_hash: java_hash(&self.stemmer.stem(text)),
             sets: (start, end),
-            paraphrase_word: data.resources.as_ref().and_then(|resources| resources.paraphrases.word(text)),
-            is_function_word: data.function_words.contains(text),
+            paraphrase_number: data.resources.as_ref().and_then(|resources| resources.paraphrases.word(text)),
+            is_function: data.function_words.contains(text),
         };
         self.words.insert(text.into(), word);
         word
