@@ -139,6 +139,9 @@ impl Aligner {
                 self.extend(self.paths[rank], word, matches);
             }
         }
+        // Ties of the end are broken by the order before the last chunks are counted.
+        self.next_paths.sort_by(Path::compare);
+        self.next_paths.truncate(BEAM_SIZE);
         for path in &mut self.next_paths {
             path.close_chunk();
         }
@@ -156,8 +159,8 @@ impl Aligner {
             self.next_paths.push(path);
             return;
         }
-        for place in self.starts[word]..self.starts[word + 1] {
-            let found = &matches[place];
+        let (start, end) = (self.starts[word], self.starts[word + 1]);
+        for (place, found) in (start..).zip(&matches[start..end]) {
             if self.is_used(path.step, found) {
                 continue;
             }
@@ -209,4 +212,88 @@ fn reference_span(found: &Match) -> std::ops::Range<usize> {
 fn refill<T: Clone>(list: &mut Vec<T>, length: usize, value: T) {
     list.clear();
     list.resize(length, value);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// (reference start and length, candidate start and length, module) as a match.
+    fn found((reference, candidate, module): ((u32, u32), (u32, u32), usize)) -> Match {
+        Match {
+            reference_start: reference.0,
+            reference_length: reference.1,
+            candidate_start: candidate.0,
+            candidate_length: candidate.1,
+            module,
+        }
+    }
+
+    fn exact(reference: u32, candidate: u32) -> Match {
+        found(((reference, 1), (candidate, 1), 0))
+    }
+
+    fn aligned(lengths: (usize, usize), matches: &[Match]) -> Vec<Match> {
+        let mut alignment = Vec::new();
+        Aligner::default().align(lengths, matches, &mut alignment);
+        alignment
+    }
+
+    #[test]
+    fn lone_matches_are_fixed_whatever_their_weight() {
+        let stem = found(((0, 1), (1, 1), 1));
+        assert_eq!(aligned((2, 1), &[stem]), [stem]);
+        assert_eq!(aligned((0, 0), &[]), []);
+    }
+
+    #[test]
+    fn a_word_matched_in_two_ways_without_weight_stays_unmatched() {
+        // "running" against "runs" by stem and by paraphrase: half a word truncated is none.
+        assert_eq!(aligned((1, 1), &[found(((0, 1), (0, 1), 1)), found(((0, 1), (0, 1), 3))]), []);
+    }
+
+    #[test]
+    fn fewer_chunks_win_and_no_word_is_used_twice() {
+        // Reference "a b", candidate "a x a b": the second "a" makes one chunk with "b".
+        let matches = [exact(0, 0), exact(0, 2), exact(1, 3)];
+        assert_eq!(aligned((4, 2), &matches), [exact(0, 2), exact(1, 3)]);
+        // Reference "a a", candidate "a".
+        assert_eq!(aligned((1, 2), &[exact(0, 0), exact(1, 0)]).len(), 1);
+    }
+
+    #[test]
+    fn candidates_of_more_than_64_words_have_longer_sets() {
+        let matches: Vec<Match> =
+            (0..100).flat_map(|word| [exact(word, word), exact(word, (word + 70) % 140)]).collect();
+        let alignment = aligned((140, 100), &matches);
+        assert_eq!(alignment, (0..100).map(|word| exact(word, word)).collect::<Vec<_>>());
+    }
+
+    /// All sets of matches without a common word, by brute force.
+    fn largest(matches: &[Match], used: (u64, u64)) -> i64 {
+        let Some((first, rest)) = matches.split_first() else { return 0 };
+        let bits = (1 << first.reference_start, 1 << first.candidate_start);
+        let without = largest(rest, used);
+        if used.0 & bits.0 != 0 || used.1 & bits.1 != 0 {
+            return without;
+        }
+        without.max(2 + largest(rest, (used.0 | bits.0, used.1 | bits.1)))
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn small_searches_find_as_many_exact_matches_as_there_can_be(
+            candidate in proptest::collection::vec(0_u8..3, 0..5),
+            reference in proptest::collection::vec(0_u8..3, 0..5),
+        ) {
+            let mut matches = Vec::new();
+            for (j, theirs) in (0..).zip(&reference) {
+                for (i, _) in (0..).zip(&candidate).filter(|(_, ours)| *ours == theirs) {
+                    matches.push(exact(j, i));
+                }
+            }
+            let alignment = aligned((candidate.len(), reference.len()), &matches);
+            proptest::prop_assert_eq!(alignment.len() as i64 * 2, largest(&matches, (0, 0)));
+        }
+    }
 }

@@ -97,6 +97,12 @@ impl MeteorData {
         self.resources.is_some()
     }
 
+    /// Hand-made resources and no word lists.
+    #[cfg(test)]
+    pub(crate) fn with_resources(resources: Resources) -> Self {
+        Self { resources: Some(resources), ..Self::without_resources() }
+    }
+
     /// What a figure computed with this data may be called.
     pub fn label(&self) -> &'static str {
         if self.resources.is_some() { "METEOR" } else { "METEOR (exact+stem)" }
@@ -178,7 +184,7 @@ mod tests {
             ("function/english.words", "the\nof\n"),
             ("nonbreaking/english.prefixes", "Mr\n"),
         ] {
-            jar.start_file(name, zip::write::FileOptions::default()).unwrap();
+            jar.start_file(name, zip::write::SimpleFileOptions::default()).unwrap();
             jar.write_all(text.as_bytes()).unwrap();
         }
         jar.finish().unwrap();

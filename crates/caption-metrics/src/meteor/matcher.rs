@@ -5,7 +5,7 @@
 
 use super::data::MeteorData;
 use super::paraphrases::ParaphraseTable;
-use super::words::{Phrase, Sentence, WordCache};
+use super::words::{Phrase, Phrases, Sentence, WordCache};
 
 /// The modules, in the order of the statistics.
 pub(crate) const EXACT: usize = 0;
@@ -97,25 +97,67 @@ fn find_paraphrases(
     table: &ParaphraseTable,
     matches: &mut Vec<Match>,
 ) {
-    for theirs in &reference.phrases {
-        for ours in paraphrases_among(*theirs, &candidate.phrases, table) {
-            matches.push(Match::phrase(*theirs, ours));
+    for theirs in reference.phrases.iter() {
+        for ours in paraphrases_among(theirs, &candidate.phrases, table) {
+            matches.push(Match::phrase(theirs, ours));
         }
     }
-    for ours in &candidate.phrases {
-        for theirs in paraphrases_among(*ours, &reference.phrases, table) {
-            matches.push(Match::phrase(theirs, *ours));
+    for ours in candidate.phrases.iter() {
+        for theirs in paraphrases_among(ours, &reference.phrases, table) {
+            matches.push(Match::phrase(theirs, ours));
         }
     }
 }
 
-/// Those of `phrases` that the table lists as paraphrases of `phrase`.
+/// The occurrences among `phrases` of what the table lists as paraphrases of `phrase`, in the table's order.
 fn paraphrases_among<'a>(
     phrase: Phrase,
-    phrases: &'a [Phrase],
+    phrases: &'a Phrases,
     table: &'a ParaphraseTable,
 ) -> impl Iterator<Item = Phrase> + 'a {
-    let targets = table.targets(phrase.node);
-    let phrases = if targets.is_empty() { &[] } else { phrases };
-    phrases.iter().copied().filter(|other| targets.binary_search(&other.node).is_ok())
+    table.targets(phrase.node).iter().flat_map(|target| phrases.of_node(*target)).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::meteor::data::Resources;
+    use crate::meteor::paraphrases::tests::tiny;
+    use crate::meteor::synonyms::Synonyms;
+
+    fn matches(candidate: &str, reference: &str) -> Vec<(u32, u32, u32, u32, usize)> {
+        let synsets = (Path::new("synsets"), "dog\n1 2\nhound\n2\nbig\n5\nlarge\n5\n");
+        let synonyms = Synonyms::parse(synsets, (Path::new("exceptions"), "a\nb\n")).unwrap();
+        let data = MeteorData::with_resources(Resources { synonyms, paraphrases: tiny() });
+        let mut cache = WordCache::new();
+        let [mut ours, mut theirs] = [Sentence::default(), Sentence::default()];
+        cache.read_sentence(candidate, &data, &mut ours);
+        cache.read_sentence(reference, &data, &mut theirs);
+        let mut matches = Vec::new();
+        find_matches(&ours, &theirs, &cache, &data, &mut matches);
+        let place = |m: &Match| {
+            (m.reference_start, m.reference_length, m.candidate_start, m.candidate_length, m.module)
+        };
+        matches.iter().map(place).collect()
+    }
+
+    #[test]
+    fn each_module_finds_its_matches() {
+        assert_eq!(matches("a dog", "dog"), [(0, 1, 1, 1, EXACT)]);
+        assert_eq!(matches("walks", "walking"), [(0, 1, 0, 1, STEM)]);
+        assert_eq!(matches("dogs", "hound"), [(0, 1, 0, 1, SYNONYM)]);
+        // The table lists "very large" under "big" and "big" under "large": both directions count.
+        assert_eq!(
+            matches("very large", "big"),
+            [(0, 1, 1, 1, SYNONYM), (0, 1, 0, 2, PARAPHRASE), (0, 1, 1, 1, PARAPHRASE)]
+        );
+    }
+
+    #[test]
+    fn identical_sentences_match_exactly_only() {
+        assert_eq!(matches("dog hound", "dog hound"), [(0, 1, 0, 1, EXACT), (1, 1, 1, 1, EXACT)]);
+        assert_eq!(matches("hound dog", "dog hound").len(), 4);
+    }
 }

@@ -168,18 +168,12 @@ fn count(candidate: &Sentence, reference: &Sentence, alignment: &[Match]) -> Sta
     for found in alignment {
         let module = &mut statistics.modules[found.module];
         for word in &candidate.words[found.candidate_start as usize..found.candidate_end() as usize] {
-            *if word.is_function_word {
-                &mut module.candidate_function
-            } else {
-                &mut module.candidate_content
-            } += 1.0;
+            *if word.is_function { &mut module.candidate_function } else { &mut module.candidate_content } +=
+                1.0;
         }
         for word in &reference.words[found.reference_start as usize..found.reference_end() as usize] {
-            *if word.is_function_word {
-                &mut module.reference_function
-            } else {
-                &mut module.reference_content
-            } += 1.0;
+            *if word.is_function { &mut module.reference_function } else { &mut module.reference_content } +=
+                1.0;
         }
         statistics.candidate_matches += f64::from(found.candidate_length);
         statistics.reference_matches += f64::from(found.reference_length);

@@ -207,6 +207,9 @@ fn split_trailing_dots(line: &str, prefixes: &Prefixes) -> String {
     let mut out = String::with_capacity(line.len());
     let mut words = line.split(' ').filter(|word| !word.is_empty()).peekable();
     while let Some(word) = words.next() {
+        if word.starts_with(is_unicode_space) {
+            continue; // no token, but until here it was one, and so no lower-case follower of a dot
+        }
         if !out.is_empty() {
             out.push(' ');
         }
@@ -231,11 +234,12 @@ fn push_dotted(stem: &str, next: Option<&str>, prefixes: &Prefixes, out: &mut St
 }
 
 fn is_white_space(c: char) -> bool {
-    matches!(
-        c,
-        '\t' | '\n' | '\u{c}' | '\r' | ' ' | '\u{a0}' | '\u{2000}'
-            ..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}'
-    )
+    matches!(c, ' ' | '\t' | '\n' | '\u{c}' | '\r')
+}
+
+/// Spaces to the jar beyond ASCII, no-break ones included.
+fn is_unicode_space(c: char) -> bool {
+    matches!(c, '\u{a0}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}')
 }
 
 /// The jar's letters: Latin with Latin-1 and Extended-A (without `ſ`), Cyrillic, phonetic extensions; no other script.
@@ -249,7 +253,7 @@ fn is_alphanumeric(c: char) -> bool {
     is_letter(c) || c.is_ascii_digit()
 }
 
-/// What is not a token by itself; the vertical tab is white space to the jar's expression, but never a separator.
+/// What is not a token by itself; the vertical tab is no separator to the jar.
 fn stays_in_word(c: char) -> bool {
     is_alphanumeric(c) || matches!(c, '.' | '\'' | '`' | ',' | '-' | '‘' | '’' | '\u{b}')
 }
@@ -281,6 +285,7 @@ mod tests {
             ("a.. a...b ....", "a .. a ... b ...."),
             ("一个 人T恤。", "一 个 人 t 恤 。"),
             ("x\u{a0}1/2 \u{1} ", "x 1 / 2"),
+            ("a. b a.\u{a0}b a.  b", "a. b a . b a. b"),
             ("a😀b", "a 😀 b"),
             ("", ""),
             (" . ", "."),

@@ -19,7 +19,7 @@ pub(crate) struct ParaphraseTable {
     pub(super) first_child: Vec<u32>,
     /// (nodes + 1) where each node's paraphrases begin in `targets`.
     pub(super) first_target: Vec<u32>,
-    /// Paraphrases, sorted for each phrase.
+    /// Paraphrases of each phrase, in the order of the official text: the search's ties are broken by it.
     pub(super) targets: Vec<u32>,
 }
 
@@ -36,7 +36,7 @@ impl ParaphraseTable {
         children.binary_search(&word).ok().map(|place| start + place as u32)
     }
 
-    /// The paraphrases of a phrase, sorted; none for most beginnings of phrases.
+    /// The paraphrases of a phrase in the text's order; none for most beginnings of phrases.
     pub(crate) fn targets(&self, node: u32) -> &[u32] {
         &self.targets
             [self.first_target[node as usize] as usize..self.first_target[node as usize + 1] as usize]

@@ -104,6 +104,7 @@ impl Statistics {
         numbers
     }
 
+    #[expect(clippy::float_cmp, reason = "they are whole numbers")]
     fn is_one_whole_chunk(&self) -> bool {
         self.candidate_matches == self.candidate_length
             && self.reference_matches == self.reference_length
@@ -114,7 +115,7 @@ impl Statistics {
         if self.is_one_whole_chunk() {
             return 0.0;
         }
-        self.chunks / ((self.candidate_matches + self.reference_matches) / 2.0)
+        self.chunks / f64::midpoint(self.candidate_matches, self.reference_matches)
     }
 }
 
@@ -138,6 +139,7 @@ fn weighted_length(words: f64, function_words: f64) -> f64 {
 }
 
 #[cfg(test)]
+#[expect(clippy::float_cmp, reason = "whole numbers and an exact zero")]
 mod tests {
     use super::*;
 

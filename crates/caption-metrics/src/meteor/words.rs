@@ -26,8 +26,8 @@ pub(crate) struct Word {
     /// Part of the cache's list of synonym sets.
     sets: (u32, u32),
     /// Number in the paraphrase table, if it occurs there.
-    paraphrase_word: Option<u32>,
-    pub(crate) is_function_word: bool,
+    paraphrase_number: Option<u32>,
+    pub(crate) is_function: bool,
 }
 
 /// A phrase of the paraphrase table found in a sentence.
@@ -39,12 +39,57 @@ pub(crate) struct Phrase {
     pub(crate) length: u32,
 }
 
+/// The phrases found in a sentence.
+#[derive(Debug, Default)]
+pub(crate) struct Phrases {
+    /// By start, then length.
+    by_start: Vec<Phrase>,
+    /// By node, then start.
+    by_node: Vec<Phrase>,
+    /// Bit `node % 64` of every node: most of a table's paraphrases are not in the sentence, and one look shows it.
+    nodes_modulo_64: u64,
+}
+
+impl Phrases {
+    /// All phrases, by start, then length.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Phrase> + '_ {
+        self.by_start.iter().copied()
+    }
+
+    /// Where the phrase of `node` occurs, by start.
+    pub(crate) fn of_node(&self, node: u32) -> &[Phrase] {
+        if self.nodes_modulo_64 >> (node % 64) & 1 == 0 {
+            return &[];
+        }
+        let start = self.by_node.partition_point(|phrase| phrase.node < node);
+        let count = self.by_node[start..].iter().take_while(|phrase| phrase.node == node).count();
+        &self.by_node[start..start + count]
+    }
+
+    fn find(&mut self, words: &[Word], data: &MeteorData) {
+        self.by_start.clear();
+        let Some(resources) = &data.resources else { return };
+        for start in 0..words.len() {
+            let mut node = ROOT;
+            for (length, word) in (1..).zip(&words[start..]) {
+                let child = word.paraphrase_number.and_then(|word| resources.paraphrases.child(node, word));
+                let Some(child) = child else { break };
+                node = child;
+                self.by_start.push(Phrase { node, start: start as u32, length });
+            }
+        }
+        self.by_node.clone_from(&self.by_start);
+        self.by_node.sort_unstable_by_key(|phrase| (phrase.node, phrase.start));
+        self.nodes_modulo_64 = self.by_node.iter().fold(0, |bits, phrase| bits | 1 << (phrase.node % 64));
+    }
+}
+
 /// A normalised sentence.
 #[derive(Debug, Default)]
 pub(crate) struct Sentence {
     pub(crate) words: Vec<Word>,
-    /// All phrases in it, by start, then length.
-    pub(crate) phrases: Vec<Phrase>,
+    /// All phrases in it.
+    pub(crate) phrases: Phrases,
     pub(crate) function_words: usize,
 }
 
@@ -75,8 +120,8 @@ impl WordCache {
         for word in text.split(' ').filter(|word| !word.is_empty()) {
             sentence.words.push(self.look_up(word, data));
         }
-        sentence.function_words = sentence.words.iter().filter(|word| word.is_function_word).count();
-        find_phrases(&sentence.words, data, &mut sentence.phrases);
+        sentence.function_words = sentence.words.iter().filter(|word| word.is_function).count();
+        sentence.phrases.find(&sentence.words, data);
     }
 
     /// Whether two words share a synonym set.
@@ -101,8 +146,8 @@ impl WordCache {
             hash: java_hash(text),
             stem_hash: java_hash(&self.stemmer.stem(text)),
             sets: (start, end),
-            paraphrase_word: data.resources.as_ref().and_then(|resources| resources.paraphrases.word(text)),
-            is_function_word: data.function_words.contains(text),
+            paraphrase_number: data.resources.as_ref().and_then(|resources| resources.paraphrases.word(text)),
+            is_function: data.function_words.contains(text),
         };
         self.words.insert(text.into(), word);
         word
@@ -114,20 +159,6 @@ impl WordCache {
             resources.synonyms.append_sets(text, &mut self.sets);
         }
         start..self.sets.len() as u32
-    }
-}
-
-fn find_phrases(words: &[Word], data: &MeteorData, phrases: &mut Vec<Phrase>) {
-    phrases.clear();
-    let Some(resources) = &data.resources else { return };
-    for start in 0..words.len() {
-        let mut node = ROOT;
-        for (length, word) in (1..).zip(&words[start..]) {
-            let child = word.paraphrase_word.and_then(|word| resources.paraphrases.child(node, word));
-            let Some(child) = child else { break };
-            node = child;
-            phrases.push(Phrase { node, start: start as u32, length });
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! The crate from outside: the reference evaluator's own scores and strings (fixtures/metrics, whose makers and versions
 //! are in their heads).
 
+mod meteor;
 mod scores;
 mod segmentation;
 
