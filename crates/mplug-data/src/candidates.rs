@@ -2,7 +2,8 @@
 //!
 //! Read are COCO's results (`[{"image_id", "caption"}, …]`; AI Challenger's submissions look the same), JSON Lines of
 //! `{"path", "caption"}` as `mplug caption` writes them (a line `{"path", "error"}` is a failure), JSON Lines of
-//! `{"image_id", "caption" or "text"}` (MUGE's submissions), and plain lines in the order of the references.
+//! `{"image_id", "caption" or "text"}` (MUGE's submissions), and plain lines in the order of the references. Answers to
+//! questions are `{"question_id", "answer"}` in either JSON form.
 //!
 //! A candidate is for the picture of its id, or else for the one whose file name ends as the candidate's does. Refuses
 //! to know metrics; a missing candidate is no error here ([`Candidates::missing`]).
@@ -67,7 +68,7 @@ pub struct Candidates {
 
 impl Candidates {
     /// Reads candidates for the pictures of `annotations`; the format is told by the file's beginning if not given. A
-    /// JSON document of more than `max_bytes` is refused.
+    /// file of more than `max_bytes` is refused.
     ///
     /// # Errors
     /// [`DataError::Json`] or [`DataError::Annotation`] for what is no candidate, [`DataError::Duplicate`] for a second
@@ -83,9 +84,9 @@ impl Candidates {
             Some(format) => format,
             None => detect(path)?,
         };
-        let mut reader = Reader::new(path, annotations);
+        let mut reader = Reader::new(path, annotations, max_bytes);
         match format {
-            CandidateFormat::CocoResults => reader.coco_results(max_bytes)?,
+            CandidateFormat::CocoResults => reader.coco_results()?,
             CandidateFormat::JsonLines => reader.json_lines()?,
             CandidateFormat::Lines => reader.lines()?,
         }
@@ -105,7 +106,7 @@ impl Candidates {
 }
 
 fn detect(path: &Path) -> Result<CandidateFormat, DataError> {
-    let first = Lines::open(path)?.next_or_cut()?;
+    let first = Lines::open(path, u64::MAX)?.next_or_cut()?;
     Ok(match first.as_deref().map(str::trim_start).and_then(|text| text.chars().next()) {
         Some('[') => CandidateFormat::CocoResults,
         Some('{') => CandidateFormat::JsonLines,
@@ -115,15 +116,18 @@ fn detect(path: &Path) -> Result<CandidateFormat, DataError> {
 
 #[derive(Deserialize)]
 struct CocoResult<'a> {
+    #[serde(alias = "question_id")]
     image_id: PictureId,
-    #[serde(borrow)]
+    #[serde(borrow, alias = "answer")]
     caption: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
 struct JsonLine {
     path: Option<String>,
+    #[serde(alias = "question_id")]
     image_id: Option<PictureId>,
+    #[serde(alias = "answer")]
     caption: Option<String>,
     text: Option<String>,
     error: Option<String>,
@@ -135,20 +139,23 @@ struct Reader<'a> {
     by_name: NameIndex,
     seen: HashMap<usize, Place>,
     candidates: Candidates,
+    max_bytes: u64,
 }
 
 impl<'a> Reader<'a> {
-    fn new(path: &Path, annotations: &'a Annotations) -> Self {
+    fn new(path: &Path, annotations: &'a Annotations, max_bytes: u64) -> Self {
         let mut by_name = NameIndex::default();
-        annotations.records.iter().for_each(|annotation| by_name.push(annotation.picture_name()));
+        for annotation in &annotations.records {
+            by_name.push(annotation.picture_name());
+        }
         let by_id = annotations.records.iter().enumerate().map(|(index, a)| (&a.id, index)).collect();
         let candidates = Candidates { path: path.to_path_buf(), captions: Vec::new(), failures: Vec::new() };
-        Self { annotations, by_id, by_name, seen: HashMap::new(), candidates }
+        Self { annotations, by_id, by_name, seen: HashMap::new(), candidates, max_bytes }
     }
 
-    fn coco_results(&mut self, max_bytes: u64) -> Result<(), DataError> {
+    fn coco_results(&mut self) -> Result<(), DataError> {
         let path = self.candidates.path.clone();
-        let text = read_text(&path, max_bytes)?;
+        let text = read_text(&path, self.max_bytes)?;
         for (index, result) in parse_json::<Vec<CocoResult<'_>>>(&path, &text)?.into_iter().enumerate() {
             let place = Place::Element("", index);
             let Some(caption) = result.caption else {
@@ -162,7 +169,7 @@ impl<'a> Reader<'a> {
     }
 
     fn json_lines(&mut self) -> Result<(), DataError> {
-        let mut lines = Lines::open(&self.candidates.path)?;
+        let mut lines = Lines::open(&self.candidates.path, self.max_bytes)?;
         while let Some((number, text)) = lines.next()? {
             let place = Place::Line(number);
             let line: JsonLine =
@@ -184,7 +191,7 @@ impl<'a> Reader<'a> {
     }
 
     fn lines(&mut self) -> Result<(), DataError> {
-        let mut lines = Lines::open(&self.candidates.path)?;
+        let mut lines = Lines::open(&self.candidates.path, self.max_bytes)?;
         let expected = self.annotations.records.len();
         let mut count = 0;
         while let Some((number, caption)) = lines.next_even_blank()? {
@@ -285,7 +292,10 @@ mod tests {
         let candidates = read(text).expect("reads");
         assert_eq!(pairs(&candidates), [("7", "b"), ("6700417000000000001", ""), ("42", "a")]);
         assert_eq!(candidates.missing(&annotations()), [&PictureId::from(8)]);
-        assert_eq!(pairs(&read(r#"[{"image_id": "c.jpg", "caption": "c"}]"#).expect("reads")).len(), 1);
+        let named = read(r#"[{"image_id": "c.jpg", "caption": "c"}]"#).expect("reads");
+        assert_eq!(pairs(&named), [("6700417000000000001", "c")]);
+        let answers = read(r#"[{"question_id": 7, "answer": "two"}]"#).expect("reads");
+        assert_eq!(pairs(&answers), [("7", "two")]);
     }
 
     #[test]

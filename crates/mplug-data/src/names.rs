@@ -90,7 +90,9 @@ mod tests {
 
     fn index(names: &[&str]) -> NameIndex {
         let mut index = NameIndex::default();
-        names.iter().for_each(|name| index.push(name));
+        for name in names {
+            index.push(name);
+        }
         index
     }
 
