@@ -144,10 +144,8 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn new(path: &Path, annotations: &'a Annotations, max_bytes: u64) -> Self {
-        let mut by_name = NameIndex::default();
-        for annotation in &annotations.records {
-            by_name.push(annotation.picture_name());
-        }
+        let names = annotations.records.iter().map(|annotation| annotation.picture_name().to_string());
+        let by_name = NameIndex::new(names.collect());
         let by_id = annotations.records.iter().enumerate().map(|(index, a)| (&a.id, index)).collect();
         let candidates = Candidates { path: path.to_path_buf(), captions: Vec::new(), failures: Vec::new() };
         Self { annotations, by_id, by_name, seen: HashMap::new(), candidates, max_bytes }

@@ -215,13 +215,8 @@ fn open_archive(path: &Path) -> Result<RootPlace, DataError> {
         return Err(DataError::UnknownFormat { path: path.to_path_buf(), what, known });
     };
     let members = members.map_err(|e| DataError::io(path, e))?;
-    let mut names = NameIndex::default();
-    let mut sources = Vec::with_capacity(members.len());
-    for (name, source) in members {
-        names.push(&name);
-        sources.push(source);
-    }
-    Ok(RootPlace::Archive(names, sources))
+    let (names, sources) = members.into_iter().unzip();
+    Ok(RootPlace::Archive(NameIndex::new(names), sources))
 }
 
 /// Names and pictures of an archive while it is searched.
