@@ -71,9 +71,9 @@ impl Candidates {
     /// file of more than `max_bytes` is refused.
     ///
     /// # Errors
-    /// [`DataError::Json`] or [`DataError::Annotation`] for what is no candidate, [`DataError::Duplicate`] for a second
-    /// one of a picture, [`DataError::NoPicture`] and [`DataError::Ambiguous`] for a name that fits no annotation or
-    /// two; for plain lines, [`DataError::Annotation`] if there are more or fewer than pictures.
+    /// [`DataError::Json`] or [`DataError::Annotation`] for what is no candidate, or one whose name fits no picture or
+    /// two; [`DataError::Duplicate`] for a second one of a picture; for plain lines, [`DataError::Annotation`] if there
+    /// are more or fewer than pictures.
     pub fn read(
         path: &Path,
         annotations: &Annotations,
@@ -212,7 +212,7 @@ impl<'a> Reader<'a> {
         place: Place,
         outcome: Result<String, String>,
     ) -> Result<(), DataError> {
-        let index = self.find(id)?;
+        let index = self.find(id, place)?;
         let known = self.annotations.records[index].id.clone();
         match self.seen.entry(index) {
             Entry::Occupied(first) => {
@@ -229,20 +229,17 @@ impl<'a> Reader<'a> {
     }
 
     /// The number of the annotation that a candidate is for.
-    fn find(&self, id: &PictureId) -> Result<usize, DataError> {
+    fn find(&self, id: &PictureId, place: Place) -> Result<usize, DataError> {
         if let Some(index) = self.by_id.get(id) {
             return Ok(*index);
         }
-        let (root, name) = (self.annotations.path.clone(), id.to_string());
-        match self.by_name.find(id.as_str()) {
+        let (name, references) = (id.as_str(), self.annotations.path.display());
+        match self.by_name.find(name) {
             Match::One(index) => Ok(index),
-            Match::None => {
-                let hint = "a candidate must be for a picture of the references";
-                Err(DataError::NoPicture { root, name, hint })
-            }
+            Match::None => Err(self.error(place, format!("there is no picture {name:?} in {references}"))),
             Match::Several(first, second) => {
-                let [first, second] = [first, second].map(|number| self.by_name.name(number).to_string());
-                Err(DataError::Ambiguous { root, name, first, second })
+                let [first, second] = [first, second].map(|number| self.by_name.name(number));
+                Err(self.error(place, format!("{name:?} fits both {first:?} and {second:?} in {references}")))
             }
         }
     }
@@ -326,9 +323,15 @@ mod tests {
                 "{\"image_id\": 42, \"caption\": \"a\"}\n{\"path\": \"a.jpg\", \"caption\": \"b\"}",
                 "line 2: 42 was given already, line 1",
             ),
-            (r#"{"path": "b.jpg", "caption": "x"}"#, "\"b.jpg\" fits both \"val/b.jpg\" and \"train/b.jpg\""),
-            (r#"{"path": "z.jpg", "caption": "x"}"#, "there is no picture \"z.jpg\""),
-            (r#"[{"image_id": 9, "caption": "x"}]"#, "there is no picture \"9\""),
+            (
+                r#"{"path": "b.jpg", "caption": "x"}"#,
+                "line 1: \"b.jpg\" fits both \"val/b.jpg\" and \"train/b.jpg\"",
+            ),
+            (
+                r#"{"path": "z.jpg", "caption": "x"}"#,
+                "line 1: there is no picture \"z.jpg\" in references.json",
+            ),
+            (r#"[{"image_id": 9, "caption": "x"}]"#, "element [0]: there is no picture \"9\" in"),
             (r#"[{"image_id": 7, "caption": null}]"#, "element [0]: expected a caption of 7"),
             (r#"[{"image_id": 7, "caption": "x"}"#, "line 1 column"),
             (r#"{"image_id": 7}"#, "line 1: expected a caption"),
