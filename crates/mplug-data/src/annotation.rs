@@ -1,6 +1,6 @@
 //! What annotation files say, whatever their format: pictures by id, with references, questions and answers.
 //!
-//! Our own form. Refuses to know how any format is written ([`crate::readers`]) and where pixels are
+//! Our own form. Refuses to know how any format is written (`readers`) and where pixels are
 //! ([`crate::source`]).
 
 use std::cmp::Ordering;

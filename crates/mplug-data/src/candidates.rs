@@ -2,7 +2,8 @@
 //!
 //! Read are COCO's results (`[{"image_id", "caption"}, …]`; AI Challenger's submissions look the same), JSON Lines of
 //! `{"path", "caption"}` as `mplug caption` writes them (a line `{"path", "error"}` is a failure), JSON Lines of
-//! `{"image_id", "caption" or "text"}` (MUGE's submissions), and plain lines in the order of the references.
+//! `{"image_id", "caption" or "text"}` (MUGE's submissions), and plain lines in the order of the references. Answers to
+//! questions are `{"question_id", "answer"}` in either JSON form.
 //!
 //! A candidate is for the picture of its id, or else for the one whose file name ends as the candidate's does. Refuses
 //! to know metrics; a missing candidate is no error here ([`Candidates::missing`]).
@@ -67,12 +68,12 @@ pub struct Candidates {
 
 impl Candidates {
     /// Reads candidates for the pictures of `annotations`; the format is told by the file's beginning if not given. A
-    /// JSON document of more than `max_bytes` is refused.
+    /// file of more than `max_bytes` is refused.
     ///
     /// # Errors
-    /// [`DataError::Json`] or [`DataError::Annotation`] for what is no candidate, [`DataError::Duplicate`] for a second
-    /// one of a picture, [`DataError::NoPicture`] and [`DataError::Ambiguous`] for a name that fits no annotation or
-    /// two; for plain lines, [`DataError::Annotation`] if there are more or fewer than pictures.
+    /// [`DataError::Json`] or [`DataError::Annotation`] for what is no candidate, or one whose name fits no picture or
+    /// two; [`DataError::Duplicate`] for a second one of a picture; for plain lines, [`DataError::Annotation`] if there
+    /// are more or fewer than pictures.
     pub fn read(
         path: &Path,
         annotations: &Annotations,
@@ -83,9 +84,9 @@ impl Candidates {
             Some(format) => format,
             None => detect(path)?,
         };
-        let mut reader = Reader::new(path, annotations);
+        let mut reader = Reader::new(path, annotations, max_bytes);
         match format {
-            CandidateFormat::CocoResults => reader.coco_results(max_bytes)?,
+            CandidateFormat::CocoResults => reader.coco_results()?,
             CandidateFormat::JsonLines => reader.json_lines()?,
             CandidateFormat::Lines => reader.lines()?,
         }
@@ -105,7 +106,7 @@ impl Candidates {
 }
 
 fn detect(path: &Path) -> Result<CandidateFormat, DataError> {
-    let first = Lines::open(path)?.next_or_cut()?;
+    let first = Lines::open(path, u64::MAX)?.next_or_cut()?;
     Ok(match first.as_deref().map(str::trim_start).and_then(|text| text.chars().next()) {
         Some('[') => CandidateFormat::CocoResults,
         Some('{') => CandidateFormat::JsonLines,
@@ -115,15 +116,18 @@ fn detect(path: &Path) -> Result<CandidateFormat, DataError> {
 
 #[derive(Deserialize)]
 struct CocoResult<'a> {
+    #[serde(alias = "question_id")]
     image_id: PictureId,
-    #[serde(borrow)]
+    #[serde(borrow, alias = "answer")]
     caption: Option<Cow<'a, str>>,
 }
 
 #[derive(Deserialize)]
 struct JsonLine {
     path: Option<String>,
+    #[serde(alias = "question_id")]
     image_id: Option<PictureId>,
+    #[serde(alias = "answer")]
     caption: Option<String>,
     text: Option<String>,
     error: Option<String>,
@@ -135,20 +139,21 @@ struct Reader<'a> {
     by_name: NameIndex,
     seen: HashMap<usize, Place>,
     candidates: Candidates,
+    max_bytes: u64,
 }
 
 impl<'a> Reader<'a> {
-    fn new(path: &Path, annotations: &'a Annotations) -> Self {
-        let mut by_name = NameIndex::default();
-        annotations.records.iter().for_each(|annotation| by_name.push(annotation.picture_name()));
+    fn new(path: &Path, annotations: &'a Annotations, max_bytes: u64) -> Self {
+        let names = annotations.records.iter().map(|annotation| annotation.picture_name().to_string());
+        let by_name = NameIndex::new(names.collect());
         let by_id = annotations.records.iter().enumerate().map(|(index, a)| (&a.id, index)).collect();
         let candidates = Candidates { path: path.to_path_buf(), captions: Vec::new(), failures: Vec::new() };
-        Self { annotations, by_id, by_name, seen: HashMap::new(), candidates }
+        Self { annotations, by_id, by_name, seen: HashMap::new(), candidates, max_bytes }
     }
 
-    fn coco_results(&mut self, max_bytes: u64) -> Result<(), DataError> {
+    fn coco_results(&mut self) -> Result<(), DataError> {
         let path = self.candidates.path.clone();
-        let text = read_text(&path, max_bytes)?;
+        let text = read_text(&path, self.max_bytes)?;
         for (index, result) in parse_json::<Vec<CocoResult<'_>>>(&path, &text)?.into_iter().enumerate() {
             let place = Place::Element("", index);
             let Some(caption) = result.caption else {
@@ -162,7 +167,7 @@ impl<'a> Reader<'a> {
     }
 
     fn json_lines(&mut self) -> Result<(), DataError> {
-        let mut lines = Lines::open(&self.candidates.path)?;
+        let mut lines = Lines::open(&self.candidates.path, self.max_bytes)?;
         while let Some((number, text)) = lines.next()? {
             let place = Place::Line(number);
             let line: JsonLine =
@@ -184,7 +189,7 @@ impl<'a> Reader<'a> {
     }
 
     fn lines(&mut self) -> Result<(), DataError> {
-        let mut lines = Lines::open(&self.candidates.path)?;
+        let mut lines = Lines::open(&self.candidates.path, self.max_bytes)?;
         let expected = self.annotations.records.len();
         let mut count = 0;
         while let Some((number, caption)) = lines.next_even_blank()? {
@@ -207,7 +212,7 @@ impl<'a> Reader<'a> {
         place: Place,
         outcome: Result<String, String>,
     ) -> Result<(), DataError> {
-        let index = self.find(id)?;
+        let index = self.find(id, place)?;
         let known = self.annotations.records[index].id.clone();
         match self.seen.entry(index) {
             Entry::Occupied(first) => {
@@ -224,20 +229,17 @@ impl<'a> Reader<'a> {
     }
 
     /// The number of the annotation that a candidate is for.
-    fn find(&self, id: &PictureId) -> Result<usize, DataError> {
+    fn find(&self, id: &PictureId, place: Place) -> Result<usize, DataError> {
         if let Some(index) = self.by_id.get(id) {
             return Ok(*index);
         }
-        let (root, name) = (self.annotations.path.clone(), id.to_string());
-        match self.by_name.find(id.as_str()) {
+        let (name, references) = (id.as_str(), self.annotations.path.display());
+        match self.by_name.find(name) {
             Match::One(index) => Ok(index),
-            Match::None => {
-                let hint = "a candidate must be for a picture of the references";
-                Err(DataError::NoPicture { root, name, hint })
-            }
+            Match::None => Err(self.error(place, format!("there is no picture {name:?} in {references}"))),
             Match::Several(first, second) => {
-                let [first, second] = [first, second].map(|number| self.by_name.name(number).to_string());
-                Err(DataError::Ambiguous { root, name, first, second })
+                let [first, second] = [first, second].map(|number| self.by_name.name(number));
+                Err(self.error(place, format!("{name:?} fits both {first:?} and {second:?} in {references}")))
             }
         }
     }
@@ -285,7 +287,10 @@ mod tests {
         let candidates = read(text).expect("reads");
         assert_eq!(pairs(&candidates), [("7", "b"), ("6700417000000000001", ""), ("42", "a")]);
         assert_eq!(candidates.missing(&annotations()), [&PictureId::from(8)]);
-        assert_eq!(pairs(&read(r#"[{"image_id": "c.jpg", "caption": "c"}]"#).expect("reads")).len(), 1);
+        let named = read(r#"[{"image_id": "c.jpg", "caption": "c"}]"#).expect("reads");
+        assert_eq!(pairs(&named), [("6700417000000000001", "c")]);
+        let answers = read(r#"[{"question_id": 7, "answer": "two"}]"#).expect("reads");
+        assert_eq!(pairs(&answers), [("7", "two")]);
     }
 
     #[test]
@@ -318,9 +323,15 @@ mod tests {
                 "{\"image_id\": 42, \"caption\": \"a\"}\n{\"path\": \"a.jpg\", \"caption\": \"b\"}",
                 "line 2: 42 was given already, line 1",
             ),
-            (r#"{"path": "b.jpg", "caption": "x"}"#, "\"b.jpg\" fits both \"val/b.jpg\" and \"train/b.jpg\""),
-            (r#"{"path": "z.jpg", "caption": "x"}"#, "there is no picture \"z.jpg\""),
-            (r#"[{"image_id": 9, "caption": "x"}]"#, "there is no picture \"9\""),
+            (
+                r#"{"path": "b.jpg", "caption": "x"}"#,
+                "line 1: \"b.jpg\" fits both \"val/b.jpg\" and \"train/b.jpg\"",
+            ),
+            (
+                r#"{"path": "z.jpg", "caption": "x"}"#,
+                "line 1: there is no picture \"z.jpg\" in references.json",
+            ),
+            (r#"[{"image_id": 9, "caption": "x"}]"#, "element [0]: there is no picture \"9\" in"),
             (r#"[{"image_id": 7, "caption": null}]"#, "element [0]: expected a caption of 7"),
             (r#"[{"image_id": 7, "caption": "x"}"#, "line 1 column"),
             (r#"{"image_id": 7}"#, "line 1: expected a caption"),

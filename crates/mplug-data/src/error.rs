@@ -116,7 +116,7 @@ pub enum DataError {
     /// A picture that cannot be read.
     #[error(transparent)]
     Image(#[from] ImageError),
-    /// A picture that is nowhere under the image root, or that no annotation names.
+    /// A picture that is nowhere under the image root.
     #[error("{}: there is no picture {name:?} in it; {hint}", root.display())]
     NoPicture {
         /// The folder or file searched.

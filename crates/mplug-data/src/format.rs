@@ -298,7 +298,7 @@ mod tests {
             match (of_text(text), expected) {
                 (Err(error), Err(part)) => assert!(error.contains(part), "{error} lacks {part}"),
                 (found, expected) => {
-                    assert_eq!(found.as_ref().ok(), expected.ok().as_ref(), "{text}: {found:?}")
+                    assert_eq!(found.as_ref().ok(), expected.ok().as_ref(), "{text}: {found:?}");
                 }
             }
         }

@@ -1,9 +1,10 @@
 //! Datasets for mPLUG: pictures with captions, for training and for evaluation.
 //!
 //! Read in this order: [`dataset`] is the one interface that training and evaluation see; [`annotation`] is what
-//! annotation files say, whatever their [`format`](mod@format), and `readers` reads them; [`candidates`] are the captions
-//! that a model wrote; [`synth`] draws the pictures of the demo model, writes their captions and judges captions against
-//! what was drawn. This crate knows nothing of networks, tokens or gradients.
+//! annotation files say, whatever their [`format`](mod@format), and `readers` (one file a format) reads them; [`source`]
+//! is where pictures are: folders, archives, tables; [`candidates`] are the captions that a model wrote; [`synth`] draws
+//! the pictures of the demo model, writes their captions and judges captions against what was drawn. This crate knows
+//! nothing of networks, tokens or gradients.
 
 pub mod annotation;
 pub mod candidates;

@@ -4,16 +4,15 @@
 //! AI Challenger's evaluator leave extensions out). Names are compared as text, part by part from the end: nothing here
 //! opens a file.
 
-use std::collections::HashMap;
-
 /// Extensions that a name may lack.
 pub(crate) const EXTENSIONS: [&str; 9] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "JPG"];
 
-/// Names by their last part without extension.
-#[derive(Debug, Default)]
+/// Names, sorted from their ends: what ends as a name does stands together.
+#[derive(Debug)]
 pub(crate) struct NameIndex {
     names: Vec<String>,
-    by_stem: HashMap<String, Vec<usize>>,
+    /// The keys of all names with their numbers, sorted.
+    keys: Vec<(String, usize)>,
 }
 
 /// What a name was found to be.
@@ -28,10 +27,11 @@ pub(crate) enum Match {
 }
 
 impl NameIndex {
-    /// Adds a name; its number is how many were added before.
-    pub(crate) fn push(&mut self, name: &str) {
-        self.by_stem.entry(stem(last_part(name)).to_string()).or_default().push(self.names.len());
-        self.names.push(name.to_string());
+    /// Sorts names; a name's number is its place among them.
+    pub(crate) fn new(names: Vec<String>) -> Self {
+        let mut keys: Vec<_> = names.iter().enumerate().map(|(number, name)| (key(name), number)).collect();
+        keys.sort_unstable();
+        Self { names, keys }
     }
 
     pub(crate) fn name(&self, number: usize) -> &str {
@@ -40,19 +40,45 @@ impl NameIndex {
 
     /// The name equal to `name`, or else the one that ends as `name` does, or that `name` ends with.
     pub(crate) fn find(&self, name: &str) -> Match {
-        let Some(numbers) = self.by_stem.get(stem(last_part(name))) else { return Match::None };
-        let equal = self.first_two(numbers, |known| known == name);
-        if equal == Match::None { self.first_two(numbers, |known| agree(known, name)) } else { equal }
+        let key = key(name);
+        if key.is_empty() {
+            return Match::None;
+        }
+        let equal = self.from(&key).take_while(|(known, _)| *known == key).map(|(_, number)| number);
+        let equal = first_two(equal.filter(|number| self.names[*number] == name));
+        if equal != Match::None {
+            return equal;
+        }
+        let longer = self.from(&key).take_while(|(known, _)| known.starts_with(&key));
+        let ends = key.match_indices('/').map(|(at, _)| &key[..=at]).filter(|end| end.len() < key.len());
+        let shorter = ends.flat_map(|end| self.from(end).take_while(move |(known, _)| *known == end));
+        let fitting = shorter.chain(longer).map(|(_, number)| number);
+        first_two(fitting.filter(|number| extensions_agree(&self.names[*number], name)))
     }
 
-    fn first_two(&self, numbers: &[usize], fits: impl Fn(&str) -> bool) -> Match {
-        let mut fitting = numbers.iter().copied().filter(|number| fits(&self.names[*number]));
-        match (fitting.next(), fitting.next()) {
-            (Some(first), Some(second)) => Match::Several(first, second),
-            (Some(number), None) => Match::One(number),
-            (None, _) => Match::None,
-        }
+    /// The keys that are not before `key`.
+    fn from(&self, key: &str) -> impl Iterator<Item = (&str, usize)> {
+        let first = self.keys.partition_point(|(known, _)| known.as_str() < key);
+        self.keys[first..].iter().map(|(known, number)| (known.as_str(), *number))
     }
+}
+
+fn first_two(mut numbers: impl Iterator<Item = usize>) -> Match {
+    match (numbers.next(), numbers.next()) {
+        (Some(first), Some(second)) => Match::Several(first.min(second), first.max(second)),
+        (Some(number), None) => Match::One(number),
+        (None, _) => Match::None,
+    }
+}
+
+/// The parts of a path from its end, each with a slash, the last part without extension: `a/val/` for `val/a.jpg`.
+fn key(name: &str) -> String {
+    let mut key = String::with_capacity(name.len() + 1);
+    for (number, part) in parts(name).enumerate() {
+        key.push_str(if number == 0 { stem(part) } else { part });
+        key.push('/');
+    }
+    key
 }
 
 /// The parts of a path, from its end.
@@ -76,12 +102,10 @@ fn is_picture_extension(extension: &str) -> bool {
     EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension))
 }
 
-/// Whether one path ends with the other; a missing extension agrees with any.
-fn agree(a: &str, b: &str) -> bool {
-    let (mut a_parts, mut b_parts) = (parts(a), parts(b));
-    let (Some(a_last), Some(b_last)) = (a_parts.next(), b_parts.next()) else { return false };
-    let lacks_extension = a_last == stem(b_last) || b_last == stem(a_last);
-    (a_last == b_last || lacks_extension) && a_parts.zip(b_parts).all(|(a, b)| a == b)
+/// Whether two names have one extension, or one of them has none.
+fn extensions_agree(a: &str, b: &str) -> bool {
+    let (a, b) = (last_part(a), last_part(b));
+    a == b || stem(a) == a || stem(b) == b
 }
 
 #[cfg(test)]
@@ -89,9 +113,7 @@ mod tests {
     use super::*;
 
     fn index(names: &[&str]) -> NameIndex {
-        let mut index = NameIndex::default();
-        names.iter().for_each(|name| index.push(name));
-        index
+        NameIndex::new(names.iter().map(ToString::to_string).collect())
     }
 
     #[test]
@@ -124,10 +146,23 @@ mod tests {
             ("d", Match::Several(5, 6)),
             ("data/e.jpg", Match::One(7)),
             ("dup.jpg", Match::Several(8, 9)),
+            ("x/y/z/q", Match::None),
             ("", Match::None),
             ("/", Match::None),
         ] {
             assert_eq!(index.find(name), expected, "{name}");
         }
+    }
+
+    /// Frames of many films are called alike: looking for one must not look at all.
+    #[test]
+    fn many_names_that_end_alike_are_told_apart_quickly() {
+        let names: Vec<String> = (0..200_000).map(|film| format!("{film}/0.jpg")).collect();
+        let index = NameIndex::new(names.clone());
+        for (number, name) in names.iter().enumerate() {
+            assert_eq!(index.find(name), Match::One(number));
+            assert_eq!(index.find(&format!("/data/{name}")), Match::One(number));
+        }
+        assert!(matches!(index.find("0.jpg"), Match::Several(..)));
     }
 }

@@ -40,7 +40,7 @@ pub(crate) fn read_text(path: &Path, limit: u64) -> Result<String, DataError> {
     }
     String::from_utf8(bytes).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        let line = before.split(|byte| *byte == b'\n').count();
         DataError::annotation(path, Place::Line(line), NOT_UTF8)
     })
 }
@@ -66,12 +66,19 @@ pub(crate) struct Lines {
     reader: BufReader<File>,
     path: PathBuf,
     number: usize,
+    read: u64,
+    limit: u64,
 }
 
 impl Lines {
-    pub(crate) fn open(path: &Path) -> Result<Self, DataError> {
-        let (file, _) = open_file(path)?;
-        Ok(Self { reader: BufReader::with_capacity(1 << 16, file), path: path.to_path_buf(), number: 0 })
+    /// Opens a file of at most `limit` bytes.
+    pub(crate) fn open(path: &Path, limit: u64) -> Result<Self, DataError> {
+        let (file, len) = open_file(path)?;
+        if len > limit {
+            return Err(DataError::TooLarge { path: path.to_path_buf(), found: len, limit });
+        }
+        let reader = BufReader::with_capacity(1 << 16, file);
+        Ok(Self { reader, path: path.to_path_buf(), number: 0, read: 0, limit })
     }
 
     /// The next line that is not blank, with its number, without its end.
@@ -120,6 +127,11 @@ impl Lines {
             return Ok(None);
         }
         self.number += 1;
+        self.read += bytes.len() as u64;
+        if self.read > self.limit {
+            let (path, found, limit) = (self.path.clone(), self.read, self.limit);
+            return Err(DataError::TooLarge { path, found, limit }); // grew meanwhile
+        }
         if self.number == 1 && bytes.starts_with(BYTE_ORDER_MARK) {
             bytes.drain(..BYTE_ORDER_MARK.len());
         }

@@ -36,12 +36,12 @@ pub struct OpenOptions {
     pub columns: Vec<(String, String)>,
     /// What a picture may cost.
     pub limits: ImageLimits,
-    /// The largest annotation file that is read as a whole, in bytes.
+    /// The largest annotation file that is read, in bytes.
     pub max_annotation_bytes: u64,
 }
 
 impl Default for OpenOptions {
-    /// Everything told by the file; at most 2 GiB of it.
+    /// Everything is told by the file, of at most 2 GiB.
     fn default() -> Self {
         Self {
             format: None,
@@ -153,9 +153,10 @@ fn select_split(annotations: &mut Annotations, wanted: &str) -> Result<(), DataE
 
 /// Refuses file names that lead out of the image root; an absolute one within it becomes relative.
 fn stay_inside(annotations: &mut Annotations, images: &Path) -> Result<(), DataError> {
+    let root = std::path::absolute(images).map_err(|e| DataError::io(images, e))?;
     for annotation in &mut annotations.records {
         let Some(name) = &annotation.file_name else { continue };
-        let relative = Path::new(name).strip_prefix(images).ok().filter(|_| Path::new(name).is_absolute());
+        let relative = Path::new(name).strip_prefix(&root).ok();
         if let Some(relative) = relative.and_then(Path::to_str) {
             annotation.file_name = Some(relative.to_string());
         }

@@ -8,15 +8,15 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::check_caption;
 use super::collect::Collector;
+use super::{ReadOptions, check_caption};
 use crate::annotation::{Annotation, PictureId};
 use crate::error::{DataError, Place};
 use crate::text::Lines;
 
 /// Reads a token file.
-pub(super) fn read(path: &Path) -> Result<Vec<Annotation>, DataError> {
-    let mut lines = Lines::open(path)?;
+pub(super) fn read(path: &Path, options: &ReadOptions) -> Result<Vec<Annotation>, DataError> {
+    let mut lines = Lines::open(path, options.max_bytes)?;
     let mut pictures = Collector::default();
     let mut numbers: HashMap<(PictureId, u32), usize> = HashMap::new();
     while let Some((line, text)) = lines.next()? {

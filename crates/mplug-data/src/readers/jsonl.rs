@@ -36,7 +36,7 @@ struct Line {
 
 /// Reads a file of JSON Lines.
 pub(super) fn read(path: &Path, options: &ReadOptions) -> Result<Vec<Annotation>, DataError> {
-    let mut lines = Lines::open(path)?;
+    let mut lines = Lines::open(path, options.max_bytes)?;
     let mut pictures = Collector::default();
     while let Some((number, text)) = lines.next()? {
         let line: Line = serde_json::from_str(&text).map_err(|e| json_error(path, number, &e))?;

@@ -30,7 +30,7 @@ pub(crate) struct ReadOptions {
     pub(crate) language: Option<Language>,
     /// Columns of a table, old name and new.
     pub(crate) columns: Vec<(String, String)>,
-    /// The largest document that is read as a whole, in bytes.
+    /// The largest file that is read, in bytes.
     pub(crate) max_bytes: u64,
 }
 
@@ -40,9 +40,9 @@ pub(crate) fn read(path: &Path, format: Format, options: &ReadOptions) -> Result
         Format::Coco => coco::read(path, options)?,
         Format::Karpathy => karpathy::read(path, options)?,
         Format::Blip => blip::read(path, options)?,
-        Format::FlickrTokens => flickr_tokens::read(path)?,
+        Format::FlickrTokens => flickr_tokens::read(path, options)?,
         Format::AiChallenger => ai_challenger::read(path, options)?,
-        Format::Muge => muge::read(path)?,
+        Format::Muge => muge::read(path, options)?,
         Format::JsonLines => jsonl::read(path, options)?,
         Format::ModelScopeCsv => modelscope_csv::read(path, options)?,
         Format::Vqa => vqa::read(path, options)?,

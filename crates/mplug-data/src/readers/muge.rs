@@ -10,7 +10,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::collect::{Collector, all_or_none_have_references};
-use super::{OneOrMany, captions};
+use super::{OneOrMany, ReadOptions, captions};
 use crate::annotation::{Annotation, PictureId};
 use crate::error::{DataError, Place};
 use crate::text::{Lines, json_error};
@@ -22,8 +22,8 @@ struct Line {
 }
 
 /// Reads the captions of ECommerce-IC.
-pub(super) fn read(path: &Path) -> Result<Vec<Annotation>, DataError> {
-    let mut lines = Lines::open(path)?;
+pub(super) fn read(path: &Path, options: &ReadOptions) -> Result<Vec<Annotation>, DataError> {
+    let mut lines = Lines::open(path, options.max_bytes)?;
     let mut pictures = Collector::default();
     while let Some((number, text)) = lines.next()? {
         let line: Line = serde_json::from_str(&text).map_err(|e| json_error(path, number, &e))?;

@@ -78,7 +78,9 @@ fn by_frequency(texts: Vec<String>) -> Vec<Answer> {
         }
         answers[number].weight += 1.0;
     }
-    answers.iter_mut().for_each(|answer| answer.weight /= count);
+    for answer in &mut answers {
+        answer.weight /= count;
+    }
     answers
 }
 

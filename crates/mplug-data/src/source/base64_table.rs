@@ -35,11 +35,13 @@ impl Base64Field {
         check_len(self.len / 4 * 3, limit.saturating_add(2))?; // up to two bytes are padding
         let mut text =
             read_bounded(FileCursor::at(&self.file, self.offset).take(self.len), self.len, u64::MAX)?;
-        text.iter_mut().for_each(|byte| match byte {
-            b'-' => *byte = b'+',
-            b'_' => *byte = b'/',
-            _ => {}
-        });
+        for byte in &mut text {
+            match byte {
+                b'-' => *byte = b'+',
+                b'_' => *byte = b'/',
+                _ => {}
+            }
+        }
         let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
         let bytes = GeneralPurpose::new(&STANDARD, config)
             .decode(text.trim_ascii())

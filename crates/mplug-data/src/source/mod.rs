@@ -115,8 +115,10 @@ enum RootPlace {
     Archive(NameIndex, Vec<PictureSource>),
 }
 
-/// What the names of an archive's members may take together: 256 MiB.
-const MAX_NAMES_BYTES: usize = 256 << 20;
+/// Most members of an archive, so that a hostile one cannot fill the memory.
+const MAX_MEMBERS: usize = 16_000_000;
+/// Most bytes of their names together: 1 GiB.
+const MAX_NAMES_BYTES: usize = 1 << 30;
 
 impl ImageRoot {
     /// Opens a folder, a zip or tar archive, or a table of `id`, tab, base64 (MUGE). What a file is, its bytes tell.
@@ -213,9 +215,8 @@ fn open_archive(path: &Path) -> Result<RootPlace, DataError> {
         return Err(DataError::UnknownFormat { path: path.to_path_buf(), what, known });
     };
     let members = members.map_err(|e| DataError::io(path, e))?;
-    let mut names = NameIndex::default();
-    members.iter().for_each(|(name, _)| names.push(name));
-    Ok(RootPlace::Archive(names, members.into_iter().map(|(_, source)| source).collect()))
+    let (names, sources) = members.into_iter().unzip();
+    Ok(RootPlace::Archive(NameIndex::new(names), sources))
 }
 
 /// Names and pictures of an archive while it is searched.
@@ -228,8 +229,10 @@ struct Members {
 impl Members {
     fn push(&mut self, name: String, source: PictureSource) -> io::Result<()> {
         self.names_bytes += name.len();
-        if self.names_bytes > MAX_NAMES_BYTES {
-            return Err(invalid(format!("the names of its members take more than {MAX_NAMES_BYTES} bytes")));
+        if self.found.len() == MAX_MEMBERS || self.names_bytes > MAX_NAMES_BYTES {
+            let what =
+                format!("has more than {MAX_MEMBERS} members, or {MAX_NAMES_BYTES} bytes of their names");
+            return Err(invalid(what));
         }
         self.found.push((name, source));
         Ok(())

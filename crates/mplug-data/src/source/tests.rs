@@ -115,7 +115,9 @@ fn replace(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
         .filter(|(_, window)| *window == from)
         .map(|(at, _)| at)
         .collect();
-    places.iter().for_each(|at| bytes[*at..*at + to.len()].copy_from_slice(to));
+    for at in places {
+        bytes[at..at + to.len()].copy_from_slice(to);
+    }
     bytes
 }
 
