@@ -1,1 +1,3 @@
 //! The crate from outside: the reference evaluator's own scores and strings.
+
+mod ptb;
