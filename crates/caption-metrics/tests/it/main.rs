@@ -2,6 +2,7 @@
 //! are in their heads).
 
 mod meteor;
+mod ptb;
 mod scores;
 mod segmentation;
 
