@@ -140,7 +140,8 @@ pub struct Annotation {
     /// The picture's path or name as the file gives it, relative to the image root. `None` where a format has ids
     /// alone: the picture is then found by its id.
     pub file_name: Option<String>,
-    /// What people wrote about the picture, to the letter: white space around it is left to who reads it.
+    /// What people wrote about the picture, to the letter: white space around it is left to who reads it. A blank one is
+    /// kept: the reference evaluator counts it.
     pub references: Vec<String>,
     /// The part of the dataset: `train`, `val`, `test`, `restval`.
     pub split: Option<String>,

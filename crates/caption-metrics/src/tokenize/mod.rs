@@ -38,33 +38,32 @@ impl Tokenization {
         if all > 0 && 2 * chinese >= all { Self::Char } else { Self::Ptb }
     }
 
-    /// Tokenises captions, each on its own, in parallel: strings of tokens with one space between.
+    /// Tokenises captions in parallel: strings of tokens with one space between.
+    ///
+    /// Their order matters a little: [`ptb`] sees a few first characters of the caption that follows, as the reference
+    /// evaluator does, which gives it all references of all images in one file, and all candidates in another.
     ///
     /// # Errors
     /// [`Error::NoJieba`] for words in a build without jieba.
     pub fn tokenize<S: AsRef<str> + Sync>(self, captions: &[S]) -> Result<Vec<String>, Error> {
-        #[cfg(not(feature = "jieba"))]
-        if matches!(self, Self::Jieba | Self::Aic) {
-            return Err(Error::NoJieba);
-        }
-        Ok(captions.par_iter().with_min_len(64).map(|caption| self.tokenize_one(caption.as_ref())).collect())
-    }
-
-    fn tokenize_one(self, caption: &str) -> String {
-        match self {
-            Self::Ptb => ptb::tokenize(caption),
-            Self::Char => chinese::characters(caption),
-            Self::None => caption.to_owned(),
+        let each = |tokenize: fn(&str) -> String| {
+            let captions = captions.par_iter().with_min_len(64);
+            captions.map(|caption| tokenize(caption.as_ref())).collect::<Vec<String>>()
+        };
+        Ok(match self {
+            Self::Ptb => ptb::tokenize_in_order(captions),
+            Self::Char => each(chinese::characters),
+            Self::None => each(str::to_owned),
             #[cfg(feature = "jieba")]
-            Self::Jieba => chinese::words(caption.trim()).join(" "),
+            Self::Jieba => each(|caption| chinese::words(caption.trim()).join(" ")),
             #[cfg(feature = "jieba")]
             Self::Aic => {
-                let caption = caption.trim().replace('。', "");
-                ptb::tokenize(&chinese::words(&caption).join(" "))
+                let words = |caption: &str| chinese::words(&caption.trim().replace('。', "")).join(" ");
+                ptb::tokenize_in_order(&each(words))
             }
             #[cfg(not(feature = "jieba"))]
-            Self::Jieba | Self::Aic => caption.to_owned(), // refused before
-        }
+            Self::Jieba | Self::Aic => return Err(Error::NoJieba),
+        })
     }
 }
 

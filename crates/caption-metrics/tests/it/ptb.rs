@@ -1,6 +1,8 @@
 //! The tokeniser against the reference's own output: `fixtures/metrics/ptb_tokenizer.json`.
 
-use caption_metrics::tokenize::ptb::{tokenize_document, tokenize_document_keeping_case, tokenize_lines};
+use caption_metrics::tokenize::ptb::{
+    has_line_separator, tokenize_document, tokenize_document_keeping_case, tokenize_in_order, tokenize_lines,
+};
 use serde_json::Value;
 
 use crate::fixture;
@@ -50,4 +52,26 @@ fn captions_among_others() {
         compared.push((document, ours.join("\n"), strings("coco_tokens_by_zip").join("\n")));
     }
     assert_same(&compared, 2 * 45);
+}
+
+#[test]
+fn captions_in_parallel_are_captions_in_order() {
+    let fixture = fixture("ptb_tokenizer.json");
+    let cases = fixture["cases"].as_array().expect("cases").iter().map(|case| text(case, "input"));
+    // Line breaks within a caption count as spaces here, and shift the others there.
+    let plain: Vec<&str> =
+        cases.filter(|caption| !has_line_separator(caption) && !caption.contains('<')).collect();
+    // Several chunks, whose ends fall on each caption in turn; look-ahead meets blank captions, too.
+    for extra in 0..40 {
+        let captions: Vec<&str> = ["vitamin C.", "", " ", "The end"]
+            .into_iter()
+            .cycle()
+            .take(extra)
+            .chain(plain.iter().copied())
+            .collect();
+        let captions = [captions.as_slice(), captions.as_slice(), captions.as_slice()].concat();
+        assert_eq!(tokenize_in_order(&captions), tokenize_lines(&captions), "{extra} before");
+    }
+    assert!(tokenize_in_order::<&str>(&[]).is_empty());
+    assert_eq!(tokenize_in_order(&["a\u{2028}b", "c"]), ["a b", "c"]);
 }

@@ -12,8 +12,8 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use super::ReadOptions;
 use super::collect::{Collector, all_or_none_have_references};
-use super::{ReadOptions, check_caption};
 use crate::annotation::{Annotation, PictureId};
 use crate::error::{DataError, Place};
 use crate::text::{parse_json, read_text};
@@ -74,7 +74,6 @@ fn add_image(path: &Path, pictures: &mut Collector, image: Image<'_>, place: Pla
 fn add_caption(pictures: &mut Collector, caption: Caption<'_>) -> Result<(), String> {
     let id = caption.image_id;
     let text = caption.caption.ok_or_else(|| format!("expected a caption of picture {id}, found none"))?;
-    check_caption(&text)?;
     let picture = pictures.get(&id).ok_or_else(|| format!("picture {id} is not among the images"))?;
     picture.references.push(text.into_owned());
     Ok(())
@@ -89,6 +88,14 @@ mod tests {
     const IMAGES: &str = r#"{"info": {"year": 2014}, "images": [
         {"license": 3, "file_name": "COCO_val2014_000000000042.jpg", "height": 478, "id": 42},
         {"file_name": "COCO_val2014_000000000007.jpg", "id": 7, "domain": "near-domain"}], "licenses": [],"#;
+
+    #[test]
+    fn a_blank_caption_is_kept() {
+        let text = format!(
+            r#"{IMAGES} "annotations": [{{"image_id": 7, "id": 1, "caption": " "}}, {{"image_id": 42, "id": 2, "caption": "a"}}]}}"#
+        );
+        assert_eq!(reads(Format::Coco, &text)[1].references, [" "]);
+    }
 
     #[test]
     fn captions_are_grouped_in_the_order_of_the_images() {

@@ -8,8 +8,8 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use super::ReadOptions;
 use super::collect::Collector;
-use super::{ReadOptions, check_caption};
 use crate::annotation::{Annotation, PictureId};
 use crate::error::{DataError, Place};
 use crate::text::Lines;
@@ -45,7 +45,6 @@ fn split(line: &str) -> Result<(&str, u32, &str), String> {
             line.chars().take(60).collect::<String>()
         )
     })?;
-    check_caption(caption)?;
     Ok((name, number, caption))
 }
 
@@ -69,7 +68,6 @@ mod tests {
     fn what_cannot_be_used_is_named() {
         for (line, expected) in [
             ("a.jpg#0\tagain", "line 2: a.jpg#0 was given already, line 1"),
-            ("a.jpg#1\t ", "line 2: expected a caption, found an empty one"),
             ("a.jpg#1", "line 2: expected name#number"),
             ("a.jpg\tx", "line 2: expected name#number"),
             ("a.jpg#-1\tx", "line 2: expected name#number"),

@@ -12,7 +12,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::collect::Collector;
-use super::{OneOrMany, ReadOptions, check_caption};
+use super::{OneOrMany, ReadOptions};
 use crate::annotation::{Annotation, PictureId};
 use crate::dataset::Language;
 use crate::error::{DataError, Place};
@@ -90,7 +90,6 @@ fn captions(line: &mut Line, language: Option<Language>) -> Result<Vec<String>, 
     if captions.is_empty() {
         return Err(format!("expected at least one caption in {key}, found none"));
     }
-    captions.iter().try_for_each(|caption| check_caption(caption))?;
     Ok(captions)
 }
 
@@ -137,7 +136,6 @@ mod tests {
             (r#"{"path": "b.jpg"}"#, "line 2: expected at least one caption"),
             (r#"{"path": "b.jpg", "captions": []}"#, "line 2: expected at least one caption"),
             (r#"{"path": "b.jpg", "caption": null}"#, "line 2: expected at least one caption"),
-            (r#"{"path": "b.jpg", "caption": "  "}"#, "line 2: expected a caption, found an empty one"),
             (r#"{"path": "b.jpg", "caption": "x", "text": "y"}"#, "line 2: has both caption and text"),
             (r#"{"path": "b.jpg", "image": "c.jpg", "text": "y"}"#, "line 2: has both path and image"),
             (r#"{"path": "b.jpg", "caption": 5}"#, "expected a string or a list of strings"),

@@ -12,8 +12,8 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::ReadOptions;
 use super::collect::{Collector, all_or_none_have_references};
-use super::{ReadOptions, check_caption};
 use crate::annotation::{Annotation, PictureId};
 use crate::error::{DataError, Place};
 use crate::text::{parse_json, read_text};
@@ -91,7 +91,6 @@ fn caption(sentence: Sentence<'_>) -> Result<String, String> {
         }
         (None, None) => return Err("expected raw or tokens in a sentence, found neither".into()),
     };
-    check_caption(&caption)?;
     Ok(caption)
 }
 
@@ -131,7 +130,6 @@ mod tests {
         for (text, expected) in [
             (one(""), "element [0]: the picture a.jpg has no caption"),
             (one("{}"), "element [0]: expected raw or tokens"),
-            (one(r#"{"raw": ""}"#), "element [0]: expected a caption, found an empty one"),
             (one(r#"{"tokens": [1]}"#), "element [0]: tokens of a sentence"),
             (one(r#"{"raw": "y"}, "#), "line 1 column"),
             (

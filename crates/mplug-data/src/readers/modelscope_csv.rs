@@ -12,8 +12,8 @@ use std::path::Path;
 
 use csv::{ReaderBuilder, StringRecord};
 
+use super::ReadOptions;
 use super::collect::Collector;
-use super::{ReadOptions, check_caption};
 use crate::annotation::{Annotation, PictureId};
 use crate::error::{DataError, Place};
 use crate::text::read_text;
@@ -115,7 +115,6 @@ impl Rows {
         picture.file_name = Some(image.to_string());
         picture.question = question.map(String::from);
         if let Some(answer) = cell(columns.answer) {
-            check_caption(answer)?;
             picture.references.push(answer.to_string());
         }
         Ok(())
@@ -171,7 +170,6 @@ mod tests {
             ("image:FILE,image\na,b\n", "line 1: two columns are called image"),
             ("image,answer\na.jpg\n", "line 2: expected 2 columns, found 1"),
             ("image,answer\na.jpg,b\n,c\n", "line 3: expected a path"),
-            ("image,answer\na.jpg,\n", "line 2: expected a caption, found an empty one"),
             ("", "line 1: expected a column image"),
         ] {
             let error = fails(Format::ModelScopeCsv, text);

@@ -36,9 +36,14 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+use rayon::prelude::*;
+
 use self::chars::{Class, class_of};
 use self::lexer::{Kind, Lexer};
 use self::render::Case;
+
+/// Captions that a thread tokenises as one document.
+const CAPTIONS_AT_ONCE: usize = 512;
 
 /// What the Java program prints for a file of this content, with `-preserveLines -lowerCase`.
 pub fn tokenize_document(text: &str) -> String {
@@ -57,6 +62,30 @@ pub fn tokenize_document_keeping_case(text: &str) -> String {
 /// it ignores lines in excess; so does this. Where the reference has fewer lines than captions, which no input is known
 /// to cause, the last captions become empty here; there they are missing.
 pub fn tokenize_lines<S: AsRef<str>>(captions: &[S]) -> Vec<String> {
+    lines(captions, |character| character == '\n')
+}
+
+/// Captions as [`tokenize_lines`] has them, but for two things: every line break within a caption counts as a space, so that
+/// none shifts the others, and a tag does not go on beyond some hundreds of captions. Runs in parallel.
+pub fn tokenize_in_order<S: AsRef<str> + Sync>(captions: &[S]) -> Vec<String> {
+    let starts: Vec<usize> = (0..captions.len()).step_by(CAPTIONS_AT_ONCE).collect();
+    starts
+        .par_iter()
+        .flat_map_iter(|&start| {
+            let end = (start + CAPTIONS_AT_ONCE).min(captions.len());
+            // What the last caption's tokens depend on: the next one that says something.
+            let says_something = |caption: &S| !caption.as_ref().trim().is_empty();
+            let next = captions[end..].iter().position(says_something);
+            let read = next.map_or(captions.len(), |next| end + next + 1);
+            let mut tokens = lines(&captions[start..read], is_line_break);
+            tokens.truncate(end - start);
+            tokens
+        })
+        .collect()
+}
+
+/// Tokenises captions as one document, with spaces in place of the characters that `is_space` takes for them.
+fn lines<S: AsRef<str>>(captions: &[S], is_space: impl Fn(char) -> bool) -> Vec<String> {
     if captions.is_empty() {
         return Vec::new();
     }
@@ -65,7 +94,7 @@ pub fn tokenize_lines<S: AsRef<str>>(captions: &[S]) -> Vec<String> {
         if index > 0 {
             text.push('\n');
         }
-        let mut parts = caption.as_ref().split('\n');
+        let mut parts = caption.as_ref().split(&is_space);
         text.push_str(parts.next().unwrap_or_default());
         for part in parts {
             text.push(' ');
