@@ -166,7 +166,7 @@ def abbreviations(jar):
     with zipfile.ZipFile(jar) as archive:
         lines = archive.read("nonbreaking/english.prefixes").decode().splitlines()
     words = {line.split("#")[0].strip() for line in lines} - {""}
-    return re.compile(r"(?<!\w)(" + "|".join(map(re.escape, sorted(words))) + r")\.(?!\w)")
+    return re.compile(r"(?<!\w)(" + "|".join(map(re.escape, sorted(words))) + r")\.(?!\w)", re.ASCII)
 
 
 def protocol_line(candidate, references):

@@ -21,12 +21,12 @@ const MAX_LINE_BYTES: u64 = 4096;
 /// Reads and compiles the table.
 pub(crate) fn compile(path: &Path) -> Result<ParaphraseTable, MeteorError> {
     let file = File::open(path).map_err(|source| read_error(path, source))?;
-    let text = MultiGzDecoder::new(BufReader::with_capacity(1 << 16, file)).take(MAX_TEXT_BYTES);
+    let text = MultiGzDecoder::new(BufReader::with_capacity(1 << 16, file));
     compile_text(BufReader::with_capacity(1 << 16, text), path)
 }
 
 fn compile_text(text: impl BufRead, path: &Path) -> Result<ParaphraseTable, MeteorError> {
-    let mut lines = Lines { text, path, line: 0, bytes: Vec::new() };
+    let mut lines = Lines { text, path, line: 0, read: 0, bytes: Vec::new() };
     let mut builder = Builder::new();
     while lines.advance()? {
         let phrase = builder.phrase(lines.phrase()?);
@@ -48,6 +48,8 @@ struct Lines<'a, R> {
     text: R,
     path: &'a Path,
     line: usize,
+    /// Bytes so far.
+    read: u64,
     bytes: Vec<u8>,
 }
 
@@ -61,6 +63,10 @@ impl<R: BufRead> Lines<'_, R> {
             limited.read_until(b'\n', &mut self.bytes).map_err(|source| read_error(self.path, source))?;
         if count as u64 == MAX_LINE_BYTES {
             return Err(self.error("lines of less than 4096 bytes", "a longer one".to_owned()));
+        }
+        self.read += count as u64;
+        if self.read > MAX_TEXT_BYTES {
+            return Err(self.error("a text of at most 2 GiB", "more".to_owned()));
         }
         if self.bytes.last() == Some(&b'\n') {
             self.bytes.pop();

@@ -163,8 +163,15 @@ impl<'a> Jar<'a> {
         let error = |source| MeteorError::Jar { path: self.path.to_path_buf(), entry, source };
         let file = self.archive.by_name(entry).map_err(error)?;
         let mut text = String::new();
-        file.take(MAX_ENTRY_BYTES).read_to_string(&mut text).map_err(|source| error(ZipError::Io(source)))?;
-        Ok((PathBuf::from(format!("{}!{entry}", self.path.display())), text))
+        file.take(MAX_ENTRY_BYTES + 1)
+            .read_to_string(&mut text)
+            .map_err(|source| error(ZipError::Io(source)))?;
+        let name = PathBuf::from(format!("{}!{entry}", self.path.display()));
+        if text.len() as u64 > MAX_ENTRY_BYTES {
+            let (expected, found) = ("a text of at most 64 MiB", "more".to_owned());
+            return Err(MeteorError::Format { path: name, line: 0, expected, found });
+        }
+        Ok((name, text))
     }
 }
 

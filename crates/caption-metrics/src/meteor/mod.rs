@@ -1,7 +1,7 @@
 //! METEOR 1.5 for English with the digits of the official jar as the reference evaluator calls it (`-l en -norm`).
 //!
-//! The way of a pair: [`normalize`] makes tokens, [`words`] looks them up, [`matcher`] lists what could match,
-//! [`aligner`] chooses, [`statistics`] counts and scores. The data comes from the user's files ([`MeteorData`]); without
+//! The way of a pair: `normalize` makes tokens, `words` looks them up, `matcher` lists what could match,
+//! `aligner` chooses, `statistics` counts and scores. The data comes from the user's files ([`MeteorData`]); without
 //! them only exact and stem matches are made and the figure has another name. Algorithm: Denkowski and Lavie 2014, with
 //! what the jar does where it differs; compared with the jar by `reference/compare_meteor.py`.
 

@@ -42,7 +42,7 @@ impl ParaphraseTable {
             [self.first_target[node as usize] as usize..self.first_target[node as usize + 1] as usize]
     }
 
-    /// Whether every index stays inside the arrays and every search finds order, whatever file this was read from.
+    /// Whether every index stays inside the arrays, whatever file this was read from.
     pub(super) fn is_sound(&self) -> bool {
         let nodes = self.words.len();
         let spans = |starts: &[u32], first: usize, last: usize| {

@@ -81,13 +81,17 @@ fn check(data: &MeteorData, images: &[Image], corpus: &Value) {
     assert_eq!(scores.corpus, alone.corpus);
 }
 
+fn english_images(fixture: &Value) -> Vec<Image> {
+    let rows = fixture["images"].as_array().unwrap().iter();
+    rows.map(|row| image(row["id"].as_str().unwrap(), &row["cand_tok"], &row["refs_tok"], &row["scores"]))
+        .collect()
+}
+
 #[test]
 fn english_images_agree_with_the_jar() {
     let Some(data) = official() else { return };
     let fixture = fixture("en_synthetic_200.json");
-    let images: Vec<Image> = (fixture["images"].as_array().unwrap().iter())
-        .map(|row| image(row["id"].as_str().unwrap(), &row["cand_tok"], &row["refs_tok"], &row["scores"]))
-        .collect();
+    let images = english_images(&fixture);
     assert_eq!(images.len(), 200);
     check(data, &images, &fixture["corpus"]);
 }
@@ -137,15 +141,35 @@ fn the_cache_gives_the_same_statistics() {
     assert_eq!(first.to_array()[16..], [3.0, 3.0, 1.0, 2.0, 1.0, 4.0, 5.0]);
 }
 
+/// Needs no official file: the expected figures are the jar's with `-m 'exact stem'` and an empty list of function words.
 #[test]
 fn without_the_files_only_exact_and_stem_match() {
     let data = MeteorData::without_resources();
-    let scores = meteor(&data, &["a dog the cat".to_owned()], &[vec!["a dogs the".to_owned()]]).unwrap();
+    let images = english_images(&fixture("en_synthetic_200.json"));
+    let candidates: Vec<String> = images.iter().map(|image| image.candidate.clone()).collect();
+    let references: Vec<Vec<String>> = images.iter().map(|image| image.references.clone()).collect();
+    let scores = meteor(&data, &candidates, &references).unwrap();
     assert_eq!(data.label(), "METEOR (exact+stem)");
-    // The jar's answer with `-m 'exact stem'` and an empty list of function words.
-    assert!((scores.corpus - 0.427_848_623_382_235).abs() < 1e-12, "{}", scores.corpus);
-    let statistics = Meteor::new(&data).score("a big runs", &["a large runs"]);
-    assert_eq!(statistics.to_array()[..12], [3.0, 3.0, 0.0, 0.0, 2.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+    assert!((scores.corpus - 0.421_878_559_312_573_56).abs() < 1e-12, "{}", scores.corpus);
+    for threads in [1, 3] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        assert_eq!(pool.install(|| meteor(&data, &candidates, &references).unwrap()), scores);
+    }
+
+    let statistics = Meteor::new(&data).score("a dog the cat", &["a dogs the"]);
+    let expected =
+        "4.0 3.0 0.0 0.0 2.0 2.0 0.0 0.0 1.0 1.0 0.0 0.0 0.0 0.0 0.0 0.0 0.0 0.0 0.0 0.0 1.0 3.0 3.0";
+    assert_eq!(statistics.to_string(), expected);
+}
+
+/// What the evaluator does to the strings on their way to the jar.
+#[test]
+fn bars_and_double_spaces_are_treated_as_by_the_evaluator() {
+    let data = MeteorData::without_resources();
+    let scorer = Meteor::new(&data);
+    assert_eq!(scorer.score("a ||| dog", &["a dog"]), scorer.score("a dog", &["a dog"]));
+    assert_eq!(scorer.score("dog", &["a cat|||a dog"]), scorer.score("dog", &["a cat", "a dog"]));
+    assert_eq!(scorer.score("dog", &[]), scorer.score("dog", &[""]));
 }
 
 #[test]

@@ -1,19 +1,22 @@
 //! Which figures are computed, with which of the user's files.
 
-use std::path::PathBuf;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, anyhow};
 use caption_metrics::{
     cider::DocumentFrequencies,
     evaluation::{Evaluation, Evaluator, Metric, Prepared},
-    meteor::MeteorData,
+    meteor::{CacheState, MeteorData},
     spice::Spice,
     tokenize::Tokenization,
 };
 use clap::{Args, ValueEnum};
 
 use super::captions::CaptionSet;
-use crate::dataset::DatasetArgs;
+use crate::{dataset::DatasetArgs, report};
 
 /// A figure that can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -145,7 +148,15 @@ impl FigureArgs {
     fn meteor(&self) -> anyhow::Result<MeteorData> {
         let Some(jar) = &self.meteor_jar else { return Ok(MeteorData::without_resources()) };
         let cache = cache_folder().map(|folder| folder.join("meteor-paraphrases-en.bin"));
-        Ok(MeteorData::load(jar, None, cache.as_deref())?)
+        if let Some(folder) = cache.as_deref().and_then(Path::parent) {
+            // Where it cannot be made, the cache cannot be written, which is told below.
+            let _ = fs::create_dir_all(folder);
+        }
+        let data = MeteorData::load(jar, None, cache.as_deref())?;
+        if let CacheState::NotWritten(error) = data.cache_state() {
+            report::message(format!("note: METEOR's table is compiled anew each time: {error}"));
+        }
+        Ok(data)
     }
 
     fn spice(&self) -> Result<Spice, String> {
