@@ -67,7 +67,7 @@ impl DocumentFrequencies {
         for (ngram, count) in counts {
             let words: Vec<Word> =
                 ngram.split(' ').map(|word| vocabulary.number(word)).collect::<Result<_, _>>()?;
-            if words.len() <= MAX_ORDER {
+            if words.len() <= MAX_ORDER && count > 1.0 {
                 documents.counts.insert(Ngram::new(&words), count);
             }
         }
@@ -96,6 +96,7 @@ impl DocumentFrequencies {
 /// [`DocumentFrequencies`] of n-grams whose words are numbered already.
 #[derive(Debug, Clone)]
 struct Documents {
+    /// Only those above 1.
     counts: FxHashMap<Ngram, f64>,
     log_num_documents: f64,
 }
@@ -105,7 +106,7 @@ impl Documents {
         // One map for each thread, not one for each small part: most n-grams are in every map.
         let images: Vec<usize> = (0..corpus.len()).collect();
         let part = corpus.len().div_ceil(rayon::current_num_threads()).max(1);
-        let counts = images
+        let mut counts = images
             .par_chunks(part)
             .map(|images| {
                 let (mut counts, mut table) = (FxHashMap::default(), NgramTable::default());
@@ -116,6 +117,9 @@ impl Documents {
                 counts
             })
             .reduce(FxHashMap::default, merge);
+        // Most n-grams occur once, and weigh what absent ones do: without them the map stays near the processor.
+        counts.retain(|_, count| *count > 1.0);
+        counts.shrink_to_fit();
         Self { counts, log_num_documents: (corpus.len().max(1) as f64).ln() }
     }
 
