@@ -177,7 +177,8 @@ impl Lexer<'_> {
         loop {
             let joint = match self.text.byte(end) {
                 b'+' => end + 1,
-                b'&' => self.text.word(end, "&amp;").unwrap_or(end + 1),
+                b'&' if self.text.text[end..].starts_with("&amp;") => end + "&amp;".len(),
+                b'&' => end + 1,
                 _ => break,
             };
             let further = capitals(joint);
