@@ -5,7 +5,7 @@
 //! This file knows which rules can start with which character, the rules themselves are in the files beside it:
 //! [`super::words`], [`super::apostrophes`], [`super::numbers`], [`super::net`], [`super::symbols`].
 
-use super::chars::Class;
+use super::chars::{Class, class_of};
 use super::text::Text;
 use super::vocabulary;
 
@@ -77,27 +77,56 @@ impl<'a> Lexer<'a> {
         Self { text: Text { text }, has_at: text.contains('@') }
     }
 
-    /// The end of a word that needs no rules: ASCII letters before white space, the end, or a dot or comma that is
-    /// clearly punctuation. Nine tokens of ten in captions; [`Self::token`] would say the same.
-    pub(super) fn plain_word(&self, at: usize) -> Option<usize> {
+    /// A token that needs no rules, and most of a caption's do not; [`Self::token`] would say the same.
+    pub(super) fn plain_token(&self, at: usize) -> Option<Match> {
+        match self.text.byte(at) {
+            b' ' if self.text.byte(at + 1) < 0x80 => Some(Match::new(at + 1, Kind::Nothing)),
+            b'\n' => Some(Match::new(at + 1, Kind::LineBreak)),
+            b'.' | b',' if self.ends_clause(at + 1) => Some(Match::new(at + 1, Kind::Plain)),
+            b'a'..=b'z' | b'A'..=b'Z' => self.plain_word(at),
+            _ => None,
+        }
+    }
+
+    /// Whether a dot or a comma before this place is punctuation: no number, no ellipsis, no address.
+    fn ends_clause(&self, at: usize) -> bool {
+        match self.text.byte(at) {
+            b'\n' => true,
+            b' ' => self.text.byte(at + 1).is_ascii_alphanumeric(),
+            _ => at == self.text.len(),
+        }
+    }
+
+    /// A word of ASCII letters before white space, the end, or a dot or comma that is clearly punctuation.
+    fn plain_word(&self, at: usize) -> Option<Match> {
         let bytes = &self.text.text.as_bytes()[at..];
         let length = bytes.iter().position(|byte| !byte.is_ascii_alphabetic()).unwrap_or(bytes.len());
         let end = at + length;
-        if length == 0 {
-            return None;
+        if bytes.get(length) == Some(&b'-') {
+            return self.plain_hyphenated(at);
         }
         let is_plain = match bytes.get(length) {
             None | Some(b' ' | b'\n') => true,
-            Some(b',') => matches!(bytes.get(length + 1), None | Some(b' ' | b'\n')) && !self.has_at,
+            Some(b',') => !self.has_at && self.ends_clause(end + 1),
             Some(b'.') => {
-                length > 1
-                    && matches!(bytes.get(length + 1), None | Some(b' ' | b'\n'))
-                    && !self.has_at
+                !self.has_at
+                    && length > 1
+                    && self.ends_clause(end + 1)
                     && !vocabulary::keeps_dot(&self.text.text[at..end])
             }
             Some(_) => false,
         };
-        (is_plain && self.split_word(at).is_none()).then_some(end)
+        let may_split = matches!(length, 5 | 6) && self.split_word(at).is_some();
+        (is_plain && !may_split).then(|| Match::new(end, Kind::Plain))
+    }
+
+    /// "black-and-white" before white space or the end.
+    fn plain_hyphenated(&self, at: usize) -> Option<Match> {
+        let end = self.text.ascii_run(at, |byte| byte.is_ascii_alphabetic() || byte == b'-');
+        let word = &self.text.text[at..end];
+        let is_plain = !word.ends_with('-') && !word.contains("--");
+        let is_last = matches!(self.text.byte(end), b' ' | b'\n') || end == self.text.len();
+        (is_plain && is_last).then(|| Match::new(end, Kind::Plain))
     }
 
     /// The token at `at`, which must not be past the end.
@@ -106,15 +135,22 @@ impl<'a> Lexer<'a> {
             Class::Letter | Class::Mark | Class::Soft | Class::Digit => self.word_like(at),
             Class::Break => Match::new(self.line_break(at), Kind::LineBreak),
             Class::Symbol | Class::Quote | Class::Raised => self.symbol_like(at),
-            Class::Space | Class::Unknown | Class::Hyphen | Class::NumberSeparator | Class::End => {
-                let nothing = Match::new(self.text.after(at), Kind::Nothing);
-                // Beyond ASCII even these can start a number or a host.
-                if self.text.byte(at) < 0x80 {
-                    return nothing;
-                }
-                nothing.or_longer(self.number(at)).or_longer(self.url(at))
+            Class::Space => {
+                self.nothing(at, self.text.run(at, |character| class_of(character) == Class::Space))
+            }
+            Class::Unknown | Class::Hyphen | Class::NumberSeparator | Class::End => {
+                self.nothing(at, self.text.after(at))
             }
         }
+    }
+
+    /// Nothing up to `end`, but for characters beyond ASCII that start a number or a host.
+    fn nothing(&self, at: usize, end: usize) -> Match {
+        let nothing = Match::new(end, Kind::Nothing);
+        if self.text.byte(at) < 0x80 {
+            return nothing;
+        }
+        nothing.or_longer(self.number(at)).or_longer(self.url(at))
     }
 
     /// A carriage return and the line feed after it are one line break.
@@ -165,8 +201,10 @@ impl<'a> Lexer<'a> {
             .or_longer(self.hash_or_name(at))
             .or_longer(self.smiley(at))
             .or_longer(self.emoticon(at))
-            .or_longer(self.named_bracket(at))
-            .or_longer(self.url(at));
+            .or_longer(self.named_bracket(at));
+        if matches!(self.text.byte(at), b'#' | b'%' | b'&' | b'*' | b'+' | b'~' | 0x80..) {
+            best = best.or_longer(self.url(at));
+        }
         if self.has_at && matches!(self.text.byte(at), b'<' | b'&') {
             best = best.or_longer(self.email(at));
         }

@@ -39,7 +39,7 @@ mod tests;
 use rayon::prelude::*;
 
 use self::chars::{Class, class_of};
-use self::lexer::{Kind, Lexer};
+use self::lexer::{Kind, Lexer, Match};
 use self::render::Case;
 
 /// Captions that a thread tokenises as one document.
@@ -129,7 +129,9 @@ fn is_line_break(character: char) -> bool {
 /// The reference's list of punctuation. Its "-LRB-" and others are left out: by then brackets are in lower case, and
 /// so the reference keeps them.
 fn is_punctuation(token: &str) -> bool {
-    matches!(token, "''" | "'" | "``" | "`" | "." | "?" | "!" | "," | ":" | "-" | "--" | "..." | ";")
+    let may_be = token.as_bytes().first().is_some_and(u8::is_ascii_punctuation);
+    may_be
+        && matches!(token, "''" | "'" | "``" | "`" | "." | "?" | "!" | "," | ":" | "-" | "--" | "..." | ";")
 }
 
 fn without_punctuation(line: &str) -> String {
@@ -144,41 +146,36 @@ fn without_punctuation(line: &str) -> String {
 }
 
 fn document(text: &str, case: Case) -> String {
-    write_document(text, case, Lexer::plain_word)
+    write_document(text, case, Lexer::plain_token)
 }
 
-/// `shortcut` finds words that need no rules; without one all tokens come by the rules, to the same end.
+/// `shortcut` finds tokens that need no rules; without one all tokens come by the rules, to the same end.
 fn write_document<'a>(
     text: &'a str,
     case: Case,
-    shortcut: impl Fn(&Lexer<'a>, usize) -> Option<usize>,
+    shortcut: impl Fn(&Lexer<'a>, usize) -> Option<Match>,
 ) -> String {
     let mut out = String::with_capacity(text.len() + text.len() / 8);
     let lexer = Lexer::new(text);
     let mut at = 0;
     let mut starts_line = true;
     while at < text.len() {
-        if let Some(end) = shortcut(&lexer, at) {
-            separate(&mut out, &mut starts_line);
-            render::write_ascii(&mut out, &text[at..end], case);
-            at = end;
-            continue;
-        }
-        let token = lexer.token(at);
+        let token = shortcut(&lexer, at).unwrap_or_else(|| lexer.token(at));
         match token.kind {
             Kind::Nothing => {}
-            Kind::LineBreak => starts_line = true,
-            _ => separate(&mut out, &mut starts_line),
+            Kind::LineBreak => {
+                starts_line = true;
+                out.push('\n');
+            }
+            kind => {
+                if !starts_line {
+                    out.push(' ');
+                }
+                starts_line = false;
+                render::write(&mut out, &text[at..token.end], kind, case);
+            }
         }
-        render::write(&mut out, &text[at..token.end], token.kind, case);
         at = token.end;
     }
     out
-}
-
-fn separate(out: &mut String, starts_line: &mut bool) {
-    if !*starts_line {
-        out.push(' ');
-    }
-    *starts_line = false;
 }

@@ -36,13 +36,13 @@ impl Lexer<'_> {
         start + address.trim_end_matches(['.', '!', '?', ',', '-']).len()
     }
 
-    /// Parts of lower-case letters, or of anything beyond ASCII, with dots between, then one of four domains and a
+    /// Parts of lower-case letters, a few symbols, or anything beyond ASCII, with dots between, then one of four domains and a
     /// path or none.
     fn bare_url(&self, at: usize) -> Option<usize> {
         let is_of_host = |character: char| {
             let is_beyond_ascii =
                 !character.is_ascii() && (is_of_address(character) || character == '\u{a0}');
-            character.is_ascii_lowercase() || is_beyond_ascii
+            matches!(character, 'a'..='z' | '#' | '%' | '&' | '*' | '+' | '~') || is_beyond_ascii
         };
         let mut part = self.text.run(at, is_of_host);
         let mut start = at;

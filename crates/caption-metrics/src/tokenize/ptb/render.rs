@@ -11,11 +11,10 @@ pub(super) enum Case {
     Kept,
 }
 
-/// Writes one token after what is written already.
+/// Writes one token after what is written already; white space and line breaks are not tokens.
 pub(super) fn write(out: &mut String, token: &str, kind: Kind, case: Case) {
     match kind {
-        Kind::Nothing => {}
-        Kind::LineBreak => out.push('\n'),
+        Kind::Nothing | Kind::LineBreak => {}
         Kind::Plain => write_cased(out, token, case),
         Kind::LowerCase => write_cased(out, token, Case::Lower),
         Kind::Word => write_word(out, token, case),
@@ -31,19 +30,15 @@ pub(super) fn write(out: &mut String, token: &str, kind: Kind, case: Case) {
     }
 }
 
-/// Writes a token of ASCII letters.
-pub(super) fn write_ascii(out: &mut String, token: &str, case: Case) {
-    let start = out.len();
-    out.push_str(token);
-    if case == Case::Lower {
-        out[start..].make_ascii_lowercase();
-    }
-}
-
 /// Lower case goes by character but for the Greek sigma, whose form depends on where it stands in the token.
 fn write_cased(out: &mut String, text: &str, case: Case) {
     match case {
         Case::Kept => out.push_str(text),
+        Case::Lower if text.is_ascii() => {
+            let start = out.len();
+            out.push_str(text);
+            out[start..].make_ascii_lowercase();
+        }
         Case::Lower if text.contains('\u{3a3}') => out.push_str(&text.to_lowercase()),
         Case::Lower => text.chars().for_each(|character| out.extend(character.to_lowercase())),
     }
@@ -51,7 +46,7 @@ fn write_cased(out: &mut String, text: &str, case: Case) {
 
 /// Soft hyphens are deleted, but for a token of nothing else.
 fn write_word(out: &mut String, token: &str, case: Case) {
-    if !token.contains('\u{ad}') {
+    if token.is_ascii() || !token.contains('\u{ad}') {
         return write_cased(out, token, case);
     }
     let word = token.replace('\u{ad}', "");

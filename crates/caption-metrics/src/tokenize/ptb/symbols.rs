@@ -154,8 +154,8 @@ impl Lexer<'_> {
             return None;
         }
         let nose = self.text.byte(left + 1);
-        let has_nose =
-            nose == b'_' || is_bracketed && matches!(nose, b'.' | b'-') && is_eye(self.text.byte(left + 2));
+        let is_nose = nose == b'.' || nose == b'-' && self.text.byte(left) != b'-';
+        let has_nose = nose == b'_' || is_bracketed && is_nose && is_eye(self.text.byte(left + 2));
         let right = left + 1 + usize::from(has_nose);
         let is_face = is_eye(self.text.byte(right)) && (has_nose || is_bracketed);
         let end = right + 1;
@@ -176,8 +176,8 @@ impl Lexer<'_> {
         }
         loop {
             let joint = match self.text.byte(end) {
-                b'+' => end + 1,
-                b'&' => self.text.word(end, "&amp;").unwrap_or(end + 1),
+                b'&' if self.text.text[end..].starts_with("&amp;") => end + "&amp;".len(),
+                b'&' | b'+' => end + 1,
                 _ => break,
             };
             let further = capitals(joint);

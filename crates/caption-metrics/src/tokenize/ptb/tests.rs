@@ -72,7 +72,9 @@ proptest! {
         before in drawn_text(), caption in drawn_text(), after in drawn_text()
     ) {
         let captions = [before.as_str(), caption.as_str(), after.as_str()];
-        prop_assume!(!captions.iter().any(|caption| has_line_separator(caption) || depends_on_neighbours(caption)));
+        if captions.iter().any(|caption| has_line_separator(caption) || depends_on_neighbours(caption)) {
+            return Ok(());
+        }
         prop_assert_eq!(&tokenize_lines(&captions)[1], &tokenize(&caption));
     }
 

@@ -169,6 +169,9 @@ impl Lexer<'_> {
 
     /// "cannot" and its like are two tokens.
     pub(super) fn split_word(&self, at: usize) -> Option<Match> {
+        if !matches!(self.text.byte(at).to_ascii_lowercase(), b'c' | b'g' | b'l' | b'w') {
+            return None;
+        }
         vocabulary::SPLIT_WORDS.iter().find_map(|&(word, first)| {
             self.text.word(at, word).map(|end| Match::new(at + first, Kind::Plain).seen(end))
         })
@@ -251,7 +254,9 @@ impl Lexer<'_> {
     /// The longest thing that ends in an acronym of two letters or more ("non-U.S."), or in parts after one.
     pub(super) fn acronym_of_thing(&self, at: usize) -> Option<Match> {
         let mut hyphen = self.dotted_head(at)?;
-        let mut best = Match::new(at, Kind::Plain);
+        // This one is known without its last dot, too, before white space.
+        let known = self.text.word(at, "non-u.s").filter(|&end| self.is_white(end));
+        let mut best = Match::new(known.unwrap_or(at), Kind::Plain);
         while self.text.byte(hyphen) == b'-' {
             if let Some(end) = self.dotted_letters(hyphen + 1)
                 && end > hyphen + 3
@@ -303,6 +308,8 @@ impl Lexer<'_> {
         let is_starter = vocabulary::SENTENCE_STARTERS
             .iter()
             .any(|word| word.eq_ignore_ascii_case(&self.text.text[start..end]));
-        (is_starter && self.is_white(end)).then(|| self.text.after(end))
+        let is_title = ["mr.", "ms."].iter().any(|title| self.text.word(start, title) == Some(end + 1));
+        let end = if is_title { end + 1 } else { end };
+        ((is_starter || is_title) && self.is_white(end)).then(|| self.text.after(end))
     }
 }
