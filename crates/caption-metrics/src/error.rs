@@ -18,6 +18,17 @@ pub enum Error {
         /// The image's place in the corpus.
         image: usize,
     },
+    /// Something too long to be a caption; the tokenisers' time grows with the square of a word's length.
+    #[error(
+        "a caption of image {image} (counted from 0) has {bytes} bytes: at most {} are scored",
+        crate::evaluation::MAX_CAPTION_BYTES
+    )]
+    CaptionTooLong {
+        /// The image's place in the corpus.
+        image: usize,
+        /// The caption's length.
+        bytes: usize,
+    },
     /// More words than the numbers of words can tell apart.
     #[error("a corpus of more than {} different words", u32::MAX - 1)]
     Vocabulary,

@@ -18,6 +18,9 @@ use crate::{
     tokenize::{Tokenization, ptb},
 };
 
+/// The longest caption that is scored: 32 KiB.
+pub const MAX_CAPTION_BYTES: usize = 32 << 10;
+
 /// A figure that can be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Metric {
@@ -102,6 +105,16 @@ pub struct Captions {
 }
 
 impl Captions {
+    /// The first caption that is too long to be one.
+    fn too_long(&self) -> Option<Error> {
+        let sides = self.candidates.iter().zip(&self.references).enumerate();
+        let mut captions = sides.flat_map(|(image, (candidate, references))| {
+            std::iter::once(candidate).chain(references).map(move |caption| (image, caption.len()))
+        });
+        let (image, bytes) = captions.find(|(_, bytes)| *bytes > MAX_CAPTION_BYTES)?;
+        Some(Error::CaptionTooLong { image, bytes })
+    }
+
     fn select(&self, images: &[usize]) -> Self {
         Self {
             candidates: images.iter().map(|&image| self.candidates[image].clone()).collect(),
@@ -115,8 +128,11 @@ impl Evaluator {
     ///
     /// # Errors
     /// [`Error::Lengths`] and [`Error::NoReferences`] for sets that do not belong together, [`Error::NoJieba`] for words in
-    /// a build without jieba.
+    /// a build without jieba, [`Error::CaptionTooLong`] for what is no caption.
     pub fn prepare(&self, captions: Captions) -> Result<Prepared<'_>, Error> {
+        if let Some(error) = captions.too_long() {
+            return Err(error);
+        }
         let all_references: Vec<&str> = captions.references.iter().flatten().map(String::as_str).collect();
         let suited = || Tokenization::suited_to(all_references.iter().copied());
         let tokenization = self.tokenization.unwrap_or_else(suited);
@@ -276,4 +292,59 @@ fn bleu_columns(corpus: &Corpus) -> impl Iterator<Item = Column> {
         let images = bleu.images.iter().map(|scores| scores[n]).collect();
         Column { key, label, scores: Scores { corpus: bleu.corpus[n], images } }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn evaluator(metrics: &[Metric]) -> Evaluator {
+        Evaluator {
+            metrics: metrics.to_vec(),
+            tokenization: None,
+            meteor: MeteorData::without_resources(),
+            spice: Err("no program".to_owned()),
+            document_frequencies: None,
+        }
+    }
+
+    fn captions(pairs: &[(&str, &[&str])]) -> Captions {
+        Captions {
+            candidates: pairs.iter().map(|(candidate, _)| (*candidate).to_owned()).collect(),
+            references: pairs
+                .iter()
+                .map(|(_, of)| of.iter().map(|&text| text.to_owned()).collect())
+                .collect(),
+        }
+    }
+
+    #[test]
+    fn columns_come_in_the_order_asked_for() {
+        let evaluator =
+            evaluator(&[Metric::Cider, Metric::Spice, Metric::Bleu, Metric::Meteor, Metric::Accuracy]);
+        let set = captions(&[("A dog.", &["a dog", "the dog"]), ("two cats", &["two cats"]), ("x", &["y"])]);
+        let prepared = evaluator.prepare(set).unwrap();
+        assert_eq!((prepared.tokenization(), prepared.len()), (Tokenization::Ptb, 3));
+        let evaluation = prepared.evaluate().unwrap();
+        let keys: Vec<&str> = evaluation.columns.iter().map(|column| column.key).collect();
+        assert_eq!(keys, ["cider", "bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor_exact_stem", "accuracy"]);
+        let missing = NotComputed { metric: "spice", reason: "no program".to_owned() };
+        assert_eq!(evaluation.not_computed, [missing]);
+        assert!(evaluation.columns.iter().all(|column| column.scores.images.len() == 3));
+        assert_eq!(evaluation.corpus("accuracy"), Some(1.0 / 3.0), "accuracy compares captions as they are");
+        let subset = prepared.evaluate_subset(&[1]).unwrap();
+        assert_eq!((subset.corpus("accuracy"), subset.corpus("cider")), (Some(1.0), Some(0.0)));
+    }
+
+    #[test]
+    fn what_does_not_belong_together_or_is_no_caption_is_refused() {
+        let evaluator = evaluator(&[Metric::Bleu]);
+        let mut set = captions(&[("a", &["a"])]);
+        set.candidates.push("b".to_owned());
+        assert_eq!(evaluator.prepare(set).unwrap_err(), Error::Lengths { candidates: 2, references: 1 });
+        assert_eq!(evaluator.prepare(captions(&[("a", &[])])).unwrap_err(), Error::NoReferences { image: 0 });
+        let long = "a,".repeat(MAX_CAPTION_BYTES);
+        let error = evaluator.prepare(captions(&[("a", &["a"]), ("b", &[&long])])).unwrap_err();
+        assert_eq!(error, Error::CaptionTooLong { image: 1, bytes: 2 * MAX_CAPTION_BYTES });
+    }
 }
