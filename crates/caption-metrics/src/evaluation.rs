@@ -18,8 +18,8 @@ use crate::{
     tokenize::{Tokenization, ptb},
 };
 
-/// The longest caption that is scored: 32 KiB.
-pub const MAX_CAPTION_BYTES: usize = 32 << 10;
+/// The longest caption that is scored: 8 KiB.
+pub const MAX_CAPTION_BYTES: usize = 8 << 10;
 
 /// A figure that can be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -88,31 +88,40 @@ pub struct Evaluation {
 
 /// Captions with their tokens.
 #[derive(Debug)]
-pub struct Prepared<'e> {
-    evaluator: &'e Evaluator,
+pub struct Prepared<'c> {
+    evaluator: &'c Evaluator,
     tokenization: Tokenization,
-    captions: Captions,
-    tokens: Captions,
+    captions: Captions<&'c str>,
+    tokens: Captions<String>,
 }
 
 /// Candidates and references, side by side.
 #[derive(Debug, Clone, Default)]
-pub struct Captions {
+pub struct Captions<S> {
     /// One for each image.
-    pub candidates: Vec<String>,
+    pub candidates: Vec<S>,
     /// At least one for each image.
-    pub references: Vec<Vec<String>>,
+    pub references: Vec<Vec<S>>,
 }
 
-impl Captions {
-    /// The first caption that is too long to be one.
-    fn too_long(&self) -> Option<Error> {
-        let sides = self.candidates.iter().zip(&self.references).enumerate();
-        let mut captions = sides.flat_map(|(image, (candidate, references))| {
-            std::iter::once(candidate).chain(references).map(move |caption| (image, caption.len()))
-        });
-        let (image, bytes) = captions.find(|(_, bytes)| *bytes > MAX_CAPTION_BYTES)?;
-        Some(Error::CaptionTooLong { image, bytes })
+impl<S: AsRef<str> + Clone> Captions<S> {
+    /// Fails if candidates and references do not belong together, or if something is too long to be a caption.
+    fn check(&self) -> Result<(), Error> {
+        let (candidates, references) = (self.candidates.len(), self.references.len());
+        if candidates != references {
+            return Err(Error::Lengths { candidates, references });
+        }
+        for (image, (candidate, references)) in self.candidates.iter().zip(&self.references).enumerate() {
+            if references.is_empty() {
+                return Err(Error::NoReferences { image });
+            }
+            let lengths = std::iter::once(candidate).chain(references).map(|caption| caption.as_ref().len());
+            let bytes = lengths.max().unwrap_or(0);
+            if bytes > MAX_CAPTION_BYTES {
+                return Err(Error::CaptionTooLong { image, bytes });
+            }
+        }
+        Ok(())
     }
 
     fn select(&self, images: &[usize]) -> Self {
@@ -129,19 +138,15 @@ impl Evaluator {
     /// # Errors
     /// [`Error::Lengths`] and [`Error::NoReferences`] for sets that do not belong together, [`Error::NoJieba`] for words in
     /// a build without jieba, [`Error::CaptionTooLong`] for what is no caption.
-    pub fn prepare(&self, captions: Captions) -> Result<Prepared<'_>, Error> {
-        if let Some(error) = captions.too_long() {
-            return Err(error);
-        }
-        let all_references: Vec<&str> = captions.references.iter().flatten().map(String::as_str).collect();
+    pub fn prepare<'c>(&'c self, captions: Captions<&'c str>) -> Result<Prepared<'c>, Error> {
+        captions.check()?;
+        let all_references: Vec<&str> = captions.references.iter().flatten().copied().collect();
         let suited = || Tokenization::suited_to(all_references.iter().copied());
         let tokenization = self.tokenization.unwrap_or_else(suited);
         let mut reference_tokens = tokenization.tokenize(&all_references)?.into_iter();
         let references =
             captions.references.iter().map(|of| reference_tokens.by_ref().take(of.len()).collect()).collect();
         let tokens = Captions { candidates: tokenization.tokenize(&captions.candidates)?, references };
-        // Fails here, before anything is computed, if the two do not belong together.
-        Corpus::new(&tokens.candidates, &tokens.references)?;
         Ok(Prepared { evaluator: self, tokenization, captions, tokens })
     }
 }
@@ -163,7 +168,7 @@ impl Prepared<'_> {
     }
 
     /// The captions as they came.
-    pub fn captions(&self) -> &Captions {
+    pub fn captions(&self) -> &Captions<&str> {
         &self.captions
     }
 
@@ -185,7 +190,11 @@ impl Prepared<'_> {
         self.evaluate_captions(&self.captions.select(images), &self.tokens.select(images))
     }
 
-    fn evaluate_captions(&self, captions: &Captions, tokens: &Captions) -> Result<Evaluation, Error> {
+    fn evaluate_captions(
+        &self,
+        captions: &Captions<&str>,
+        tokens: &Captions<String>,
+    ) -> Result<Evaluation, Error> {
         let corpus = Corpus::new(&tokens.candidates, &tokens.references)?;
         let mut evaluation = Evaluation { columns: Vec::new(), not_computed: Vec::new(), notes: Vec::new() };
         for &metric in &self.evaluator.metrics {
@@ -210,21 +219,21 @@ impl Prepared<'_> {
         Ok(evaluation)
     }
 
-    fn meteor_column(&self, tokens: &Captions) -> Result<Column, Error> {
+    fn meteor_column(&self, tokens: &Captions<String>) -> Result<Column, Error> {
         let data = &self.evaluator.meteor;
         let scores = meteor(data, &tokens.candidates, &tokens.references)?;
         let key = if data.is_complete() { "meteor" } else { "meteor_exact_stem" };
         Ok(Column { key, label: data.label(), scores })
     }
 
-    fn cider(&self, corpus: &Corpus, tokens: &Captions) -> Result<Scores, Error> {
+    fn cider(&self, corpus: &Corpus, tokens: &Captions<String>) -> Result<Scores, Error> {
         match &self.evaluator.document_frequencies {
             Some(given) => given.score(&tokens.candidates, &tokens.references, CiderVariant::CiderD),
             None => Ok(cider(corpus)),
         }
     }
 
-    fn plain_cider(&self, tokens: &Captions) -> Result<Scores, Error> {
+    fn plain_cider(&self, tokens: &Captions<String>) -> Result<Scores, Error> {
         let own;
         let frequencies = match &self.evaluator.document_frequencies {
             Some(given) => given,
@@ -236,7 +245,7 @@ impl Prepared<'_> {
         frequencies.score(&tokens.candidates, &tokens.references, CiderVariant::Cider)
     }
 
-    fn spice(&self, tokens: &Captions) -> Result<Scores, String> {
+    fn spice(&self, tokens: &Captions<String>) -> Result<Scores, String> {
         let spice = self.evaluator.spice.as_ref().map_err(Clone::clone)?;
         spice.score(&tokens.candidates, &tokens.references).map_err(|error| error.to_string())
     }
@@ -308,13 +317,10 @@ mod tests {
         }
     }
 
-    fn captions(pairs: &[(&str, &[&str])]) -> Captions {
+    fn captions<'c>(pairs: &[(&'c str, &[&'c str])]) -> Captions<&'c str> {
         Captions {
-            candidates: pairs.iter().map(|(candidate, _)| (*candidate).to_owned()).collect(),
-            references: pairs
-                .iter()
-                .map(|(_, of)| of.iter().map(|&text| text.to_owned()).collect())
-                .collect(),
+            candidates: pairs.iter().map(|(candidate, _)| *candidate).collect(),
+            references: pairs.iter().map(|(_, of)| of.to_vec()).collect(),
         }
     }
 
@@ -340,7 +346,7 @@ mod tests {
     fn what_does_not_belong_together_or_is_no_caption_is_refused() {
         let evaluator = evaluator(&[Metric::Bleu]);
         let mut set = captions(&[("a", &["a"])]);
-        set.candidates.push("b".to_owned());
+        set.candidates.push("b");
         assert_eq!(evaluator.prepare(set).unwrap_err(), Error::Lengths { candidates: 2, references: 1 });
         assert_eq!(evaluator.prepare(captions(&[("a", &[])])).unwrap_err(), Error::NoReferences { image: 0 });
         let long = "a,".repeat(MAX_CAPTION_BYTES);

@@ -37,16 +37,13 @@ const NAMED: usize = 5;
 
 /// Captions beside their references.
 pub(super) struct CaptionSet {
-    /// The pictures scored, in their file's order.
-    pub(super) annotations: Vec<Annotation>,
+    dataset: AnnotatedDataset,
+    /// The places in the dataset of the pictures that are scored, in their file's order.
+    places: Vec<usize>,
     /// Their captions.
     candidates: Vec<String>,
     /// Pictures without a caption.
     pub(super) failed: usize,
-    /// Each scored picture's place in the dataset.
-    places: Vec<usize>,
-    /// Where the pictures are, for the page.
-    dataset: AnnotatedDataset,
     /// What was scored, in words.
     title: String,
 }
@@ -59,7 +56,7 @@ impl CaptionSet {
         reading: &DatasetArgs,
         limits: &ImageLimits,
     ) -> anyhow::Result<Self> {
-        let dataset = reading.open(references, limits.clone())?;
+        let dataset = reading.open(references, *limits)?;
         let max_bytes = OpenOptions::default().max_annotation_bytes;
         let found = Candidates::read(candidates, dataset.annotations(), None, max_bytes)?;
         let missing = found.missing(dataset.annotations());
@@ -101,42 +98,35 @@ impl CaptionSet {
                 list(&without)
             );
         }
-        let mut set = Self {
-            annotations: Vec::new(),
-            candidates: Vec::new(),
-            failed: 0,
-            places: Vec::new(),
-            title,
-            dataset: dataset.clone(),
-        };
-        for (place, (record, caption)) in records.iter().zip(captions).enumerate() {
-            match caption {
-                Some(caption) => {
-                    set.annotations.push(record.clone());
-                    set.candidates.push(caption);
-                    set.places.push(place);
-                }
-                None => set.failed += 1,
-            }
-        }
-        if set.annotations.is_empty() {
+        let of = captions.len();
+        let scored = captions.into_iter().enumerate().filter_map(|(place, caption)| Some((place, caption?)));
+        let (places, candidates): (Vec<_>, Vec<_>) = scored.unzip();
+        if candidates.is_empty() {
             bail!("{}: there is nothing to score", dataset.annotations().path.display());
         }
-        Ok(set)
+        Ok(Self { failed: of - candidates.len(), dataset, places, candidates, title })
+    }
+
+    /// What the dataset says of the pictures that are scored.
+    pub(super) fn annotations(&self) -> impl ExactSizeIterator<Item = &Annotation> {
+        self.places.iter().map(|&place| &self.dataset.annotations().records[place])
     }
 
     /// Candidates and references as the evaluator takes them.
-    pub(super) fn captions(&self) -> Captions {
+    pub(super) fn captions(&self) -> Captions<&str> {
         Captions {
-            candidates: self.candidates.clone(),
-            references: self.annotations.iter().map(|annotation| annotation.references.clone()).collect(),
+            candidates: self.candidates.iter().map(String::as_str).collect(),
+            references: self
+                .annotations()
+                .map(|annotation| annotation.references.iter().map(String::as_str).collect())
+                .collect(),
         }
     }
 
     /// The lines of `--per-image`.
     pub(super) fn per_image(&self, evaluation: &Evaluation) -> anyhow::Result<Vec<u8>> {
         let mut lines = Vec::new();
-        for (image, (annotation, candidate)) in self.annotations.iter().zip(&self.candidates).enumerate() {
+        for (image, (annotation, candidate)) in self.annotations().zip(&self.candidates).enumerate() {
             let line = ImageReport {
                 image_id: &annotation.id,
                 file_name: annotation.file_name.as_deref(),
@@ -190,8 +180,9 @@ impl CaptionSet {
     }
 
     fn card(&self, image: usize) -> Card<'_> {
-        let annotation = &self.annotations[image];
-        let picture = self.dataset.example(self.places[image]).map_err(|error| error.to_string());
+        let place = self.places[image];
+        let annotation = &self.dataset.annotations().records[place];
+        let picture = self.dataset.example(place).map_err(|error| error.to_string());
         Card {
             index: image,
             name: annotation.picture_name(),
@@ -225,7 +216,7 @@ pub(super) struct Captioning<'a> {
 impl Captioning<'_> {
     /// Captions every picture that the journal does not have yet.
     pub(super) fn run(&self) -> anyhow::Result<CaptionSet> {
-        let dataset = self.reading.open(self.dataset, self.limits.clone())?;
+        let dataset = self.reading.open(self.dataset, self.limits)?;
         let folder = model::open_or_demo(self.model, self.engine.image_size, Task::ImageCaptioning)?;
         let captioner =
             Captioner::load_with(&folder, &precision::load_options(&folder, self.engine.precision))?;
@@ -248,17 +239,20 @@ impl Captioning<'_> {
                 records.len()
             ));
         }
-        let run = Run { dataset: &dataset, captioner: &captioner, options: &options };
-        run.caption(&todo, self.batch_size, |place, caption| {
-            if let (Some(journal), Some(caption)) = (&mut journal, &caption) {
-                journal.add(&records[place].id, caption)?;
-                journal.flush()?;
-            }
-            captions[place] = caption;
-            Ok(())
-        })?;
+        Run { dataset: &dataset, captioner: &captioner, options: &options }.caption(
+            &todo,
+            self.batch_size,
+            |place, caption| {
+                if let (Some(journal), Some(caption)) = (&mut journal, &caption) {
+                    journal.add(&records[place].id, caption)?;
+                    journal.flush()?;
+                }
+                captions[place] = caption;
+                Ok(())
+            },
+        )?;
         let model = self.model.map_or_else(|| "the demo model".to_owned(), |path| path.display().to_string());
-        CaptionSet::new(dataset.clone(), captions, format!("{model} on {}", self.dataset.display()))
+        CaptionSet::new(dataset, captions, format!("{model} on {}", self.dataset.display()))
     }
 
     /// What the captions depend on, in words: the model's and the dataset's files by size and time, and the options.

@@ -1,11 +1,13 @@
 //! Which figures are computed, with which of the user's files.
 
 use std::{
+    collections::HashMap,
     fs,
+    io::Read,
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
 use caption_metrics::{
     cider::DocumentFrequencies,
     evaluation::{Evaluation, Evaluator, Metric, Prepared},
@@ -14,6 +16,7 @@ use caption_metrics::{
     tokenize::Tokenization,
 };
 use clap::{Args, ValueEnum};
+use serde::Deserialize;
 
 use super::captions::CaptionSet;
 use crate::{dataset::DatasetArgs, report};
@@ -100,7 +103,8 @@ pub(crate) struct FigureArgs {
     /// The official spice-1.0.jar, with its libraries and models beside it; needs Java 8 to 14
     #[arg(long, value_name = "FILE", env = "MPLUG_SPICE_JAR")]
     spice_jar: Option<PathBuf>,
-    /// Take CIDEr's document frequencies from the references in FILE (a training set's), not from those scored against
+    /// Take CIDEr's document frequencies from the references in FILE (a training set's), or from stored ones
+    /// ({"ref_len": N, "document_frequency": {"a dog": 12, ...}}), not from the references scored against
     #[arg(long, value_name = "FILE", requires = "captions")]
     document_frequencies: Option<PathBuf>,
 }
@@ -108,7 +112,7 @@ pub(crate) struct FigureArgs {
 impl FigureArgs {
     /// The evaluator meant.
     pub(super) fn evaluator(&self, set: &CaptionSet, reading: &DatasetArgs) -> anyhow::Result<Evaluator> {
-        let references = set.annotations.iter().flat_map(|annotation| &annotation.references);
+        let references = set.annotations().flat_map(|annotation| &annotation.references);
         let suited = || Tokenization::suited_to(references.map(String::as_str));
         let tokenization = self.tokenize.map_or_else(suited, Tokenization::from);
         let metrics = self.metrics(tokenization);
@@ -170,6 +174,10 @@ impl FigureArgs {
         reading: &DatasetArgs,
     ) -> anyhow::Result<Option<DocumentFrequencies>> {
         let Some(path) = &self.document_frequencies else { return Ok(None) };
+        if let Some(stored) = StoredFrequencies::read(path)? {
+            let counts = stored.document_frequency.iter().map(|(ngram, count)| (ngram.as_str(), *count));
+            return Ok(Some(DocumentFrequencies::from_counts(stored.ref_len, counts)?));
+        }
         let annotations = reading.read_other(path)?;
         let mut references = Vec::with_capacity(annotations.records.len());
         for annotation in annotations.records.iter().filter(|annotation| !annotation.references.is_empty()) {
@@ -177,6 +185,39 @@ impl FigureArgs {
         }
         let frequencies = DocumentFrequencies::of_references(&references);
         frequencies.map(Some).with_context(|| path.display().to_string())
+    }
+}
+
+/// Document frequencies as the CIDEr programs store them, but as JSON and with n-grams as words between spaces.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredFrequencies {
+    /// How many images were counted.
+    ref_len: f64,
+    /// In how many of them each n-gram occurs.
+    document_frequency: HashMap<String, f64>,
+}
+
+impl StoredFrequencies {
+    /// The frequencies in `path`; `None` if it begins like something else, a file of references.
+    fn read(path: &Path) -> anyhow::Result<Option<Self>> {
+        let mut beginning = [0; 4096];
+        let named = || path.display().to_string();
+        let mut file = fs::File::open(path).with_context(named)?;
+        let len = file.read(&mut beginning).with_context(named)?;
+        let beginning = String::from_utf8_lossy(&beginning[..len]);
+        if !beginning.contains("\"ref_len\"") && !beginning.contains("\"document_frequency\"") {
+            return Ok(None);
+        }
+        let bytes = fs::read(path).with_context(named)?;
+        let stored: Self = serde_json::from_slice(&bytes).with_context(named)?;
+        ensure!(
+            stored.ref_len >= 1.0,
+            "{}: `ref_len` is {}: a number of images is wanted",
+            path.display(),
+            stored.ref_len
+        );
+        Ok(Some(stored))
     }
 }
 
@@ -192,14 +233,15 @@ pub(super) fn of_domains(
     set: &CaptionSet,
     prepared: &Prepared<'_>,
 ) -> anyhow::Result<Vec<(String, usize, Evaluation)>> {
-    let mut domains: Vec<&str> = set.annotations.iter().filter_map(|a| a.domain.as_deref()).collect();
+    let domain_of: Vec<Option<&str>> = set.annotations().map(|a| a.domain.as_deref()).collect();
+    let mut domains: Vec<&str> = domain_of.iter().copied().flatten().collect();
     domains.sort_unstable();
     domains.dedup();
     domains
         .into_iter()
         .map(|domain| {
-            let is_in = |image: &usize| set.annotations[*image].domain.as_deref() == Some(domain);
-            let images: Vec<usize> = (0..set.annotations.len()).filter(is_in).collect();
+            let is_in = |image: &usize| domain_of[*image] == Some(domain);
+            let images: Vec<usize> = (0..domain_of.len()).filter(is_in).collect();
             let evaluation = prepared.evaluate_subset(&images).map_err(|error| anyhow!(error))?;
             Ok((domain.to_owned(), images.len(), evaluation))
         })

@@ -19,7 +19,7 @@ use self::{captions::CaptionSet, figures::FigureArgs, report::Scored};
 use crate::{
     args::{BatchArg, EngineArgs, LimitArgs, OptionalModelArg, SearchArgs, between},
     dataset::DatasetArgs,
-    output, pool, report as messages,
+    output, pool,
     status::Status,
 };
 
@@ -149,9 +149,12 @@ impl EvalArgs {
             |value: Option<String>, variable: &str| value.is_some() && value != std::env::var(variable).ok();
         let model = self.model.model.as_ref().map(|path| path.to_string_lossy().into_owned());
         let image_size = self.engine.image_size.map(|size| size.to_string());
+        let precision = self.engine.precision.and_then(|precision| precision.to_possible_value());
+        let precision = precision.map(|precision| precision.get_name().to_owned());
         let is_typed = [
             ("--model", typed(model, "MPLUG_MODEL")),
             ("--image-size", typed(image_size, "MPLUG_IMAGE_SIZE")),
+            ("--precision", typed(precision, "MPLUG_PRECISION")),
             ("--beams", self.search.beams.is_some()),
             ("--max-new-tokens", self.search.max_new_tokens.is_some()),
             ("--min-new-tokens", self.search.min_new_tokens.is_some()),
@@ -186,7 +189,7 @@ impl EvalArgs {
         let evaluation = prepared.evaluate()?;
         let domains = figures::of_domains(set, &prepared)?;
         let scored = Scored {
-            references: set.annotations.iter().map(|annotation| annotation.references.len()).sum(),
+            references: set.annotations().map(|annotation| annotation.references.len()).sum(),
             failed: set.failed,
             tokenization: figures::name(prepared.tokenization()),
             evaluation: &evaluation,
@@ -199,9 +202,6 @@ impl EvalArgs {
         if let Some(path) = &self.output.html {
             let html = set.page(&scored, self.output.worst, self.output.worst_by.as_deref())?;
             output::write_whole(html.as_bytes(), Some(path))?;
-        }
-        for missing in &evaluation.not_computed {
-            messages::message(format!("{}: not computed: {}", missing.metric, missing.reason));
         }
         self.output.write(&scored)
     }

@@ -143,6 +143,43 @@ fn one_image_has_no_cider_and_the_report_says_why() {
 }
 
 #[test]
+fn domains_have_figures_of_their_own() {
+    let desk = Desk::new();
+    coco(&desk, [1, 2, 3]);
+    let mut references: Value =
+        serde_json::from_slice(&fs::read(desk.join("references.json")).unwrap()).unwrap();
+    for (image, domain) in [(0, "in-domain"), (1, "out-domain"), (2, "out-domain")] {
+        references["images"][image]["domain"] = domain.into();
+    }
+    write_json(&desk, "references.json", &references);
+    let value = report(&score(&desk, &["--metrics", "accuracy,cider", "--format", "json"]));
+    let domains = value["domains"].as_array().unwrap();
+    let of = |n: usize| (domains[n]["domain"].as_str().unwrap(), domains[n]["images"].as_u64().unwrap());
+    assert_eq!((domains.len(), of(0), of(1)), (2, ("in-domain", 1), ("out-domain", 2)));
+    let text = score(&desk, &["--metrics", "accuracy"]).stdout;
+    assert!(text.contains("images                         3            1            2"), "{text}");
+}
+
+#[test]
+fn document_frequencies_may_come_from_elsewhere() {
+    let desk = Desk::new();
+    coco(&desk, [1, 2, 3]);
+    let cider = |options: &[&str]| {
+        let scored = score(&desk, &[&["--metrics", "cider", "--format", "json"], options].concat());
+        report(&scored)["scores"]["cider"].as_f64().unwrap()
+    };
+    let own = cider(&[]);
+    assert!((cider(&["--document-frequencies", "references.json"]) - own).abs() < 1e-12);
+    let stored = json!({"ref_len": 3, "document_frequency": {"a": 2, "red": 1, "of": 1}});
+    write_json(&desk, "stored.json", &stored);
+    let given = cider(&["--document-frequencies", "stored.json"]);
+    assert!(given > 0.0 && (given - own).abs() < 1e-12, "n-grams of one image need no entry: {given} {own}");
+    write_json(&desk, "stored.json", &json!({"ref_len": 0, "document_frequency": {}}));
+    let refused = score(&desk, &["--document-frequencies", "stored.json"]);
+    assert!(refused.code == 2 && refused.stderr.contains("stored.json"), "{refused:?}");
+}
+
+#[test]
 fn odd_captions_are_scored_and_named() {
     let desk = Desk::new();
     coco(&desk, [1, 2, 3]);
@@ -202,6 +239,7 @@ fn options_that_would_mean_nothing_are_refused() {
     coco(&desk, [1, 2, 3]);
     assert_eq!(score(&desk, &["--beams", "3"]).code, 2);
     assert_eq!(score(&desk, &["--model", "model"]).code, 2);
+    assert_eq!(score(&desk, &["--precision", "int8"]).code, 2);
     assert_eq!(score(&desk, &["--count", "3"]).code, 2);
     assert_eq!(desk.run(&["eval", "--references", "references.json"]).code, 2);
     assert_eq!(desk.run(&["eval", "--split", "test"]).code, 2);
