@@ -235,12 +235,11 @@ impl Prepared<'_> {
 
     fn plain_cider(&self, tokens: &Captions<String>) -> Result<Scores, Error> {
         let own;
-        let frequencies = match &self.evaluator.document_frequencies {
-            Some(given) => given,
-            None => {
-                own = DocumentFrequencies::of_references(&tokens.references)?;
-                &own
-            }
+        let frequencies = if let Some(given) = &self.evaluator.document_frequencies {
+            given
+        } else {
+            own = DocumentFrequencies::of_references(&tokens.references)?;
+            &own
         };
         frequencies.score(&tokens.candidates, &tokens.references, CiderVariant::Cider)
     }
