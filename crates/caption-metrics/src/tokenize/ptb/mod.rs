@@ -3,8 +3,8 @@
 //! pycocoevalcap joins all captions by line feeds, runs
 //! `java edu.stanford.nlp.process.PTBTokenizer -preserveLines -lowerCase` on them, splits the output in lines and drops
 //! punctuation. The rules here were written from watching that program, not from its grammar. Read in this order:
-//! [`chars`] says what each character is taken for, [`lexer`] how rules compete, [`words`], [`apostrophes`],
-//! [`numbers`], [`net`] and [`symbols`] are the rules, [`vocabulary`] the words known by heart, [`render`] writes the
+//! `chars` says what each character is taken for, `lexer` how rules compete, `words`, `apostrophes`,
+//! `numbers`, `net` and `symbols` are the rules, `vocabulary` the words known by heart, `render` writes the
 //! tokens. None of it knows of captions but this file, and nothing here knows of metrics.
 //!
 //! # What depends on the neighbours
