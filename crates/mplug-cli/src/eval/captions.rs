@@ -1,16 +1,10 @@
-//! What is scored: the captions of a file, or those that a model makes of a dataset's pictures, beside their references.
+//! What is scored: captions beside their references, from a file or from a model.
 
-use std::{collections::HashMap, path::Path};
+use std::path::Path;
 
 use anyhow::bail;
 use caption_metrics::evaluation::{Captions, Evaluation};
-use mplug::{
-    checkpoint::ModelFolder,
-    config::Task,
-    generate::GenerationOptions,
-    preprocess::image::{ImageLimits, RgbImage, resize_bicubic},
-    tasks::Captioner,
-};
+use mplug::preprocess::image::ImageLimits;
 use mplug_data::{
     annotation::{Annotation, PictureId},
     candidates::Candidates,
@@ -19,18 +13,11 @@ use mplug_data::{
 use rayon::prelude::*;
 
 use super::{
-    journal::Journal,
     page::{Card, Page},
     report::{Figures, ImageReport, Scored},
     thumbnail,
 };
-use crate::{
-    args::{EngineArgs, SearchArgs},
-    dataset::DatasetArgs,
-    model, precision,
-    progress::Progress,
-    report,
-};
+use crate::{dataset::DatasetArgs, report};
 
 /// Images that an error names before it says how many more there are.
 const NAMED: usize = 5;
@@ -86,7 +73,11 @@ impl CaptionSet {
     }
 
     /// Captions by place in the dataset; pictures without one are not scored.
-    fn new(dataset: AnnotatedDataset, captions: Vec<Option<String>>, title: String) -> anyhow::Result<Self> {
+    pub(super) fn new(
+        dataset: AnnotatedDataset,
+        captions: Vec<Option<String>>,
+        title: String,
+    ) -> anyhow::Result<Self> {
         let records = &dataset.annotations().records;
         let without: Vec<&PictureId> =
             records.iter().filter(|record| record.references.is_empty()).map(|record| &record.id).collect();
@@ -199,154 +190,4 @@ fn list(ids: &[&PictureId]) -> String {
     let more = ids.len().saturating_sub(NAMED);
     let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
     named.join(", ") + &rest
-}
-
-/// A model that captions a dataset.
-pub(super) struct Captioning<'a> {
-    pub(super) dataset: &'a Path,
-    pub(super) reading: &'a DatasetArgs,
-    pub(super) limits: ImageLimits,
-    pub(super) model: Option<&'a Path>,
-    pub(super) engine: &'a EngineArgs,
-    pub(super) search: &'a SearchArgs,
-    pub(super) batch_size: usize,
-    pub(super) journal: Option<&'a Path>,
-}
-
-impl Captioning<'_> {
-    /// Captions every picture that the journal does not have yet.
-    pub(super) fn run(&self) -> anyhow::Result<CaptionSet> {
-        let dataset = self.reading.open(self.dataset, self.limits)?;
-        let folder = model::open_or_demo(self.model, self.engine.image_size, Task::ImageCaptioning)?;
-        let captioner =
-            Captioner::load_with(&folder, &precision::load_options(&folder, self.engine.precision))?;
-        let options = self.search.options(captioner.default_options())?;
-        let (mut journal, known) = match self.journal {
-            Some(path) => {
-                let (journal, known) = Journal::open(path, &self.describe(&folder, &options)?)?;
-                (Some(journal), known)
-            }
-            None => (None, HashMap::new()),
-        };
-        let records = &dataset.annotations().records;
-        let mut captions: Vec<Option<String>> =
-            records.iter().map(|record| known.get(&record.id).cloned()).collect();
-        let todo: Vec<usize> = (0..records.len()).filter(|&place| captions[place].is_none()).collect();
-        if !known.is_empty() {
-            report::message(format!(
-                "{} of {} pictures are captioned already",
-                records.len() - todo.len(),
-                records.len()
-            ));
-        }
-        Run { dataset: &dataset, captioner: &captioner, options: &options }.caption(
-            &todo,
-            self.batch_size,
-            |place, caption| {
-                if let (Some(journal), Some(caption)) = (&mut journal, &caption) {
-                    journal.add(&records[place].id, caption)?;
-                    journal.flush()?;
-                }
-                captions[place] = caption;
-                Ok(())
-            },
-        )?;
-        let model = self.model.map_or_else(|| "the demo model".to_owned(), |path| path.display().to_string());
-        CaptionSet::new(dataset, captions, format!("{model} on {}", self.dataset.display()))
-    }
-
-    /// What the captions depend on, in words: the model's and the dataset's files by size and time, and the options.
-    fn describe(&self, folder: &ModelFolder, options: &GenerationOptions) -> anyhow::Result<String> {
-        let model = match self.model {
-            Some(path) => format!("model {}", stamp(path)?),
-            None => "the demo model".to_owned(),
-        };
-        let precision = self.engine.precision.map_or_else(|| folder.stored_precision(), Into::into);
-        Ok(format!(
-            "{model} at {precision:?} and {} pixels, beams {}, tokens {} to {}, dataset {}, split {}, pictures {}",
-            folder.config.vision.image_size,
-            options.num_beams,
-            options.min_new_tokens,
-            options.max_new_tokens,
-            stamp(self.dataset)?,
-            self.reading.split().unwrap_or("all"),
-            self.reading.images().map_or_else(|| "beside it".into(), |path| path.display().to_string()),
-        ))
-    }
-}
-
-/// A file's path, size and time of change; a folder's are those of its files together.
-fn stamp(path: &Path) -> anyhow::Result<String> {
-    let (mut bytes, mut newest) = (0, None);
-    for entry in walkdir::WalkDir::new(path).max_depth(1) {
-        let metadata = entry?.metadata()?;
-        if metadata.is_file() {
-            bytes += metadata.len();
-            newest = newest.max(metadata.modified().ok());
-        }
-    }
-    let seconds = newest.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
-    let seconds = seconds.map_or(0, |since| since.as_secs());
-    Ok(format!("{} ({bytes} bytes of {seconds})", std::path::absolute(path)?.display()))
-}
-
-/// Pictures of a dataset through a captioner.
-struct Run<'a> {
-    dataset: &'a AnnotatedDataset,
-    captioner: &'a Captioner,
-    options: &'a GenerationOptions,
-}
-
-impl Run<'_> {
-    /// Captions the examples `todo` and hands each to `done` by its place, in order; a picture that fails has no caption,
-    /// and a message. While one batch is captioned, the pictures of the next are opened beside it.
-    fn caption(
-        &self,
-        todo: &[usize],
-        batch_size: usize,
-        mut done: impl FnMut(usize, Option<String>) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
-        let progress = Progress::new(todo.len(), "pictures");
-        let mut batches = todo.chunks(batch_size);
-        let mut next = batches.next().map(|batch| (batch, self.open(batch)));
-        while let Some((batch, opened)) = next {
-            let following = batches.next();
-            let (captions, prepared) = rayon::join(
-                || self.caption_batch(opened),
-                || following.map(|batch| (batch, self.open(batch))),
-            );
-            for (&place, caption) in batch.iter().zip(captions?) {
-                if let Err(reason) = &caption {
-                    progress.message(reason);
-                }
-                done(place, caption.ok())?;
-            }
-            progress.advance(batch.len());
-            next = prepared;
-        }
-        Ok(())
-    }
-
-    fn open(&self, batch: &[usize]) -> Vec<Result<RgbImage, String>> {
-        let side = self.captioner.config().vision.image_size as u32;
-        let open = |&place: &usize| match self.dataset.example(place) {
-            Ok(example) => Ok(resize_bicubic(&example.image, side, side)),
-            Err(error) => Err(error.to_string()),
-        };
-        batch.par_iter().map(open).collect()
-    }
-
-    fn caption_batch(
-        &self,
-        opened: Vec<Result<RgbImage, String>>,
-    ) -> anyhow::Result<Vec<Result<String, String>>> {
-        let (images, places) = crate::pictures::split(opened);
-        let captions = if images.is_empty() {
-            Vec::new()
-        } else {
-            self.captioner.caption_batch(&images, self.options)?
-        };
-        let best = |place: usize| captions[place].first().map_or_else(String::new, |c| c.text.clone());
-        Ok(places.into_iter().map(|place| place.map(best)).collect())
-    }
 }

@@ -1,7 +1,8 @@
 //! `mplug eval`, in three forms: captions of a file against references, a model's captions of a dataset, and the share of true
 //! captions of freshly drawn pictures. This file has what can be typed and joins the parts; `figures` chooses and computes,
-//! `captions` reads or makes what is scored, `report` and `page` show it.
+//! `captions` has what is scored, from a file or by a model (`captioning`), `report` and `page` show it.
 
+mod captioning;
 mod captions;
 mod drawn;
 mod figures;
@@ -168,7 +169,7 @@ impl EvalArgs {
     }
 
     fn caption(&self, dataset: &std::path::Path) -> anyhow::Result<CaptionSet> {
-        captions::Captioning {
+        captioning::Captioning {
             dataset,
             reading: &self.reading,
             limits: self.limits.limits(),
