@@ -45,9 +45,15 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Status> {
         TrainConfig::open(&args.config, &args.settings).with_context(|| args.config.display().to_string())?;
     let steps = config.run.steps;
     let summary = train(&config, args.resume, &mut |event| crate::report::message(told(event, steps)))?;
-    let best = summary.best.map_or_else(String::new, |[truth, loss]| {
-        format!(", best evaluation: {:.1} % true in full, loss {loss:.4}", 100.0 * truth)
+    let best = summary.best.map_or_else(String::new, |[score, loss]| {
+        format!(", best evaluation: score {score:.4}, loss {loss:.4}")
     });
+    if summary.skipped > 0 {
+        crate::report::message(format!(
+            "{} pictures could not be read and were passed over",
+            summary.skipped
+        ));
+    }
     let line = format!(
         "{} steps, loss {:.4}{best}; the model is in {}\n",
         summary.steps,
@@ -71,11 +77,15 @@ fn told(event: &mplug_train::Progress, steps: u64) -> String {
             "step {step}/{steps}: loss {loss:.4}, gradient {gradient_norm:.3}, learning rate {learning_rate:.2e}, \
              {examples_per_second:.1} examples/s"
         ),
-        Progress::Evaluated { step, loss, truth, best, samples } => {
+        Progress::Evaluated { step, loss, truth, cider, best, samples } => {
             let truth =
                 truth.map_or_else(String::new, |share| format!(", {:.1} % true in full", 100.0 * share));
+            let cider = cider.map_or_else(String::new, |cider| format!(", CIDEr {cider:.3}"));
             let best = if *best { " (best so far)" } else { "" };
-            format!("step {step}/{steps}: held-out loss {loss:.4}{truth}{best}; e.g. {}", samples.join(" | "))
+            format!(
+                "step {step}/{steps}: held-out loss {loss:.4}{truth}{cider}{best}; e.g. {}",
+                samples.join(" | ")
+            )
         }
         Progress::Saved { step } => format!("step {step}/{steps}: state saved"),
     }

@@ -16,8 +16,10 @@ pub struct TrainConfig {
     /// Seed of the fresh weights and of the order of examples.
     #[serde(default)]
     pub seed: u64,
-    /// The shape of the network.
-    pub model: ModelSection,
+    /// The shape of a network that is trained from scratch; or else `start`.
+    pub model: Option<ModelSection>,
+    /// The model whose training goes on.
+    pub start: Option<StartSection>,
     /// What it learns from.
     pub data: DataSection,
     /// How long, and in what portions.
@@ -28,6 +30,26 @@ pub struct TrainConfig {
     pub schedule: ScheduleSection,
     /// When and on what to evaluate.
     pub evaluation: EvaluationSection,
+}
+
+/// A model to start from: its shape, its vocabulary and its weights.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StartSection {
+    /// The folder of a captioning model: ours, or an original one.
+    pub model: PathBuf,
+    /// Side of the square picture in pixels, for which the position embeddings are resized; the model's own if absent.
+    pub image_size: Option<usize>,
+    /// Longest caption in tokens, the start and end tokens included.
+    #[serde(default = "default_caption_tokens")]
+    pub max_caption_tokens: usize,
+    /// Dropout of the text side.
+    #[serde(default)]
+    pub dropout: f32,
+}
+
+fn default_caption_tokens() -> usize {
+    25
 }
 
 /// The shape of a network that is trained from scratch.
@@ -84,6 +106,42 @@ pub enum DataSection {
         /// Seed of the pictures to evaluate on.
         held_out_seed: u64,
     },
+    /// Annotated pictures, in any format that `mplug eval --dataset` reads.
+    Annotations(AnnotationsSection),
+}
+
+/// Annotated pictures to learn from and to evaluate on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnnotationsSection {
+    /// The annotation file, or the folder of one, to learn from.
+    pub train: PathBuf,
+    /// Only this split of it.
+    pub train_split: Option<String>,
+    /// The annotation file to evaluate on; `train` if absent, and then another split of it.
+    pub held_out: Option<PathBuf>,
+    /// Only this split of it.
+    pub held_out_split: Option<String>,
+    /// Where the pictures are: a folder, a zip or a tar; beside the annotations if absent.
+    pub images: Option<PathBuf>,
+    /// The language of the captions, where a file has several.
+    pub language: Option<Language>,
+    /// The vocabulary file of a model trained from scratch; a model to start from has its own.
+    pub vocabulary: Option<PathBuf>,
+    /// What a picture that cannot be read does to the run.
+    #[serde(default)]
+    pub unreadable: Unreadable,
+}
+
+/// What a picture that cannot be read does to a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unreadable {
+    /// Ends it with an error.
+    #[default]
+    Fail,
+    /// The next example takes its place; such pictures are counted. Held-out pictures must be readable all the same.
+    Skip,
 }
 
 /// The language of captions.
@@ -193,36 +251,20 @@ impl TrainConfig {
 
     /// Checks what types cannot say.
     pub fn check(&self) -> Result<(), TrainError> {
-        let (model, run) = (&self.model, &self.run);
-        let patch = model.patch_size;
-        ensure(
-            patch > 0 && model.image_size % patch == 0 && model.image_size > 0,
-            "model.image_size",
-            || (format!("a multiple of the patch size {patch}"), model.image_size.to_string()),
-        )?;
-        ensure(model.image_size <= 4096, "model.image_size", || {
-            ("at most 4096".to_owned(), model.image_size.to_string())
-        })?;
-        ensure(model.vision_width > 0 && model.vision_width % 64 == 0, "model.vision_width", || {
-            ("a multiple of 64".to_owned(), model.vision_width.to_string())
-        })?;
-        let heads = model.text_heads;
-        ensure(
-            heads > 0 && model.text_width > 0 && model.text_width % heads == 0,
-            "model.text_width",
-            || (format!("a multiple of the {heads} heads"), model.text_width.to_string()),
-        )?;
-        ensure((0.0..1.0).contains(&model.dropout), "model.dropout", || {
-            ("at least 0 and below 1".to_owned(), model.dropout.to_string())
-        })?;
-        ensure(model.max_position_embeddings >= 3, "model.max_position_embeddings", || {
-            ("at least 3".to_owned(), model.max_position_embeddings.to_string())
-        })?;
+        if self.model.is_some() == self.start.is_some() {
+            return Err(TrainError::Recipe("either [model] or [start] is wanted".to_owned()));
+        }
+        if let Some(model) = &self.model {
+            model.check()?;
+        }
+        if let Some(start) = &self.start {
+            ensure((0.0..1.0).contains(&start.dropout), "start.dropout", || {
+                ("at least 0 and below 1".to_owned(), start.dropout.to_string())
+            })?;
+        }
+        self.check_data()?;
+        let run = &self.run;
         for (field, value) in [
-            ("model.text_intermediate", model.text_intermediate),
-            ("model.decoder_layers", model.decoder_layers),
-            ("model.vision_layers", model.vision_layers),
-            ("model.num_beams", model.num_beams),
             ("run.batch_size", run.batch_size),
             ("run.micro_batch_size", run.micro_batch_size),
             ("run.threads", run.threads),
@@ -234,6 +276,25 @@ impl TrainConfig {
             ensure(value > 0, field, || ("at least 1".to_owned(), value.to_string()))?;
         }
         self.check_rates()
+    }
+
+    /// Checks that pictures to learn from and to evaluate on are told apart, and that there is one vocabulary.
+    fn check_data(&self) -> Result<(), TrainError> {
+        let DataSection::Annotations(data) = &self.data else {
+            return match self.start {
+                Some(_) => Err(TrainError::Recipe("drawn pictures have a vocabulary of their own: [start] wants data of the kind \"annotations\"".to_owned())),
+                None => Ok(()),
+            };
+        };
+        let is_apart = data.held_out.as_ref().is_some_and(|path| *path != data.train)
+            || data.held_out_split != data.train_split;
+        ensure(is_apart, "data.held_out", || {
+            ("another file or another split than what is learned from".to_owned(), "the same".to_owned())
+        })?;
+        ensure(data.vocabulary.is_some() == self.model.is_some(), "data.vocabulary", || {
+            let expected = "a file with [model], none with [start], which has its own";
+            (expected.to_owned(), if data.vocabulary.is_some() { "one" } else { "none" }.to_owned())
+        })
     }
 
     fn check_rates(&self) -> Result<(), TrainError> {
@@ -266,6 +327,44 @@ impl TrainConfig {
 }
 
 impl ModelSection {
+    /// Checks what types cannot say.
+    fn check(&self) -> Result<(), TrainError> {
+        let model = self;
+        let patch = model.patch_size;
+        ensure(
+            patch > 0 && model.image_size % patch == 0 && model.image_size > 0,
+            "model.image_size",
+            || (format!("a multiple of the patch size {patch}"), model.image_size.to_string()),
+        )?;
+        ensure(model.image_size <= 4096, "model.image_size", || {
+            ("at most 4096".to_owned(), model.image_size.to_string())
+        })?;
+        ensure(model.vision_width > 0 && model.vision_width % 64 == 0, "model.vision_width", || {
+            ("a multiple of 64".to_owned(), model.vision_width.to_string())
+        })?;
+        let heads = model.text_heads;
+        ensure(
+            heads > 0 && model.text_width > 0 && model.text_width % heads == 0,
+            "model.text_width",
+            || (format!("a multiple of the {heads} heads"), model.text_width.to_string()),
+        )?;
+        ensure((0.0..1.0).contains(&model.dropout), "model.dropout", || {
+            ("at least 0 and below 1".to_owned(), model.dropout.to_string())
+        })?;
+        ensure(model.max_position_embeddings >= 3, "model.max_position_embeddings", || {
+            ("at least 3".to_owned(), model.max_position_embeddings.to_string())
+        })?;
+        for (field, value) in [
+            ("model.text_intermediate", model.text_intermediate),
+            ("model.decoder_layers", model.decoder_layers),
+            ("model.vision_layers", model.vision_layers),
+            ("model.num_beams", model.num_beams),
+        ] {
+            ensure(value > 0, field, || ("at least 1".to_owned(), value.to_string()))?;
+        }
+        Ok(())
+    }
+
     /// The network's configuration with a vocabulary of `vocab_size` tokens.
     pub fn model_config(&self, vocab_size: usize) -> ModelConfig {
         ModelConfig {

@@ -44,6 +44,20 @@ pub enum TrainError {
         /// What is wrong.
         problem: String,
     },
+    /// The model to start from cannot be opened.
+    #[error("{path}: {source}", path = path.display())]
+    Start {
+        /// Its folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: Box<mplug::checkpoint::CheckpointError>,
+    },
+    /// A dataset or one of its pictures cannot be read.
+    #[error(transparent)]
+    Data(#[from] mplug_data::dataset::DataError),
+    /// Captions cannot be scored.
+    #[error(transparent)]
+    Metrics(#[from] caption_metrics::Error),
     /// The network cannot be built.
     #[error(transparent)]
     Network(#[from] mplug_nn::NnError),

@@ -2,6 +2,7 @@
 //! finished model, with beam search, come from the engine. Knows no optimizer.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use caption_metrics::{cider::cider, corpus::Corpus, tokenize::Tokenization};
 use mplug_nn::CaptioningModel;
 
 use crate::batch::MicroBatch;
@@ -21,6 +22,9 @@ pub struct Evaluation {
     pub loss: f64,
     /// The share of greedy captions that are true in full, if the dataset can tell.
     pub truth: Option<f64>,
+    /// CIDEr-D of greedy captions, 0 to 10, if the dataset has references: over characters for Chinese, else over the
+    /// reference evaluator's tokens.
+    pub cider: Option<f64>,
     /// The first captions.
     pub samples: Vec<String>,
 }
@@ -35,7 +39,9 @@ pub fn evaluate(
     device: &Device,
 ) -> Result<Evaluation, TrainError> {
     let special = data.special_ids();
+    let pictures = data.held_out_len().map_or(pictures, |len| pictures.min(len as usize));
     let (mut loss, mut tokens) = (0.0, 0);
+    let mut captions = Vec::with_capacity(pictures);
     let (mut right, mut judged, mut samples) = (0, 0, Vec::new());
     for first in (0..pictures).step_by(PORTION) {
         let last = pictures.min(first + PORTION);
@@ -52,12 +58,28 @@ pub fn evaluate(
                 right += usize::from(verdict);
             }
             if samples.len() < SAMPLES {
-                samples.push(caption);
+                samples.push(caption.clone());
             }
+            captions.push(caption);
         }
     }
     let truth = (judged > 0).then(|| right as f64 / judged as f64);
-    Ok(Evaluation { loss: loss / tokens.max(1) as f64, truth, samples })
+    let cider = cider_of(data, &captions)?;
+    Ok(Evaluation { loss: loss / tokens.max(1) as f64, truth, cider, samples })
+}
+
+/// CIDEr-D of the first held-out pictures' captions, if all of them have references.
+fn cider_of(data: &dyn TrainingData, captions: &[String]) -> Result<Option<f64>, TrainError> {
+    let references: Vec<Vec<String>> =
+        (0..captions.len() as u64).map(|index| data.references(index)).collect();
+    if references.iter().any(Vec::is_empty) {
+        return Ok(None);
+    }
+    let tokenization = Tokenization::suited_to(references.iter().flatten().map(String::as_str));
+    let references: Vec<Vec<String>> =
+        references.iter().map(|of_image| tokenization.tokenize(of_image)).collect::<Result<_, _>>()?;
+    let candidates = tokenization.tokenize(captions)?;
+    Ok(Some(cider(&Corpus::new(&candidates, &references)?).corpus))
 }
 
 /// The likeliest next token, again and again, until the end token or `max_len`. Returns the ids without the start and

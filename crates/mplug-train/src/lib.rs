@@ -15,6 +15,7 @@ pub mod log;
 pub mod loss;
 pub mod optimizer;
 pub mod schedule;
+pub mod start;
 pub mod trainer;
 pub mod training_data;
 

@@ -44,6 +44,8 @@ pub enum Progress {
         loss: f64,
         /// The share of captions that are true in full.
         truth: Option<f64>,
+        /// CIDEr-D of the captions, 0 to 10.
+        cider: Option<f64>,
         /// Whether it is the best so far; then the model is kept in `best`.
         best: bool,
         /// Some captions.

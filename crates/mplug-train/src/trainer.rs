@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use burn::tensor::Device;
-use mplug::config::{ModelConfig, vocabulary_size};
-use mplug_nn::{CaptioningModel, RandomParameters};
+use mplug::config::ModelConfig;
+use mplug_nn::CaptioningModel;
 
 use crate::average::WeightAverage;
 use crate::batch::Loader;
@@ -16,7 +16,8 @@ use crate::gradients::Workers;
 use crate::log::{EventLog, Progress};
 use crate::optimizer::AdamW;
 use crate::schedule::rate_share;
-use crate::training_data::{DrawnPictures, TrainingData};
+use crate::start::Start;
+use crate::training_data::{AnnotatedPictures, DrawnPictures, TrainingData};
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,8 +26,11 @@ pub struct Summary {
     pub steps: u64,
     /// Mean loss since the last log line.
     pub loss: f64,
-    /// The best evaluation's truth share (0 if the dataset cannot tell) and loss.
+    /// The best evaluation's score and loss. The score is the share of true captions, or CIDEr where the dataset cannot tell
+    /// truth, or 0 where it has no references either.
     pub best: Option<[f64; 2]>,
+    /// Pictures that could not be read.
+    pub skipped: usize,
 }
 
 /// Runs a recipe. With `resume` a run folder that holds a state goes on from there; without, such a folder is an error.
@@ -35,13 +39,24 @@ pub fn train(
     resume: bool,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Summary, TrainError> {
-    let data = match &config.data {
+    config.check()?;
+    let start = Start::open(config)?;
+    let sizes = [start.image_size, start.max_len];
+    match &config.data {
         DataSection::Synth { language, seed, held_out_seed } => {
-            let sizes = [config.model.image_size, config.model.max_position_embeddings];
-            DrawnPictures::new([*seed, *held_out_seed], *language, sizes)?
+            let data = DrawnPictures::new([*seed, *held_out_seed], *language, sizes)?;
+            train_on(config, &data, resume, progress)
         }
-    };
-    train_on(config, &data, resume, progress)
+        DataSection::Annotations(section) => {
+            let vocabulary = match (&start.folder, &section.vocabulary) {
+                (Some(folder), _) => folder.vocabulary().to_owned(),
+                (None, Some(path)) => std::fs::read_to_string(path).map_err(TrainError::file(path))?,
+                (None, None) => return Err(TrainError::Recipe("data.vocabulary is wanted".to_owned())),
+            };
+            let data = AnnotatedPictures::open(section, config.seed, sizes, vocabulary)?;
+            train_on(config, &data, resume, progress)
+        }
+    }
 }
 
 /// Runs a recipe on a dataset of the caller's.
@@ -99,7 +114,8 @@ pub fn train_on(
                 recent = Recent::new();
             }
         }
-        Ok(Summary { steps: trainer.optimizer.steps, loss: loss_now, best: trainer.best })
+        let steps = trainer.optimizer.steps;
+        Ok(Summary { steps, loss: loss_now, best: trainer.best, skipped: data.skipped() })
     })
 }
 
@@ -108,6 +124,8 @@ struct Trainer<'a> {
     config: &'a TrainConfig,
     data: &'a dyn TrainingData,
     shape: ModelConfig,
+    /// Longest caption in tokens, the start and end tokens included.
+    max_len: usize,
     folder: RunFolder,
     device: Device,
     workers: Workers,
@@ -120,17 +138,16 @@ struct Trainer<'a> {
 impl<'a> Trainer<'a> {
     fn new(config: &'a TrainConfig, data: &'a dyn TrainingData, resume: bool) -> Result<Self, TrainError> {
         let device = Device::flex();
-        let shape = config.model.model_config(vocabulary_size(data.vocabulary()));
         let autodiff = device.clone().autodiff();
-        let mut source = RandomParameters { seed: config.seed };
-        let mut model = CaptioningModel::new(&shape, &mut source, &autodiff)?;
-        model.set_dropout(config.model.dropout);
+        let start = Start::open(config)?;
+        let (model, shape) = start.model(config, data.vocabulary(), &autodiff)?;
         let decay = config.optimizer.average_decay;
         let folder = RunFolder::create(&config.output)?;
         let mut trainer = Self {
             config,
             data,
             shape,
+            max_len: start.max_len,
             workers: Workers::new(config.run.threads, autodiff)?,
             device,
             optimizer: AdamW::new(&config.optimizer, model.parameters().len()),
@@ -179,18 +196,17 @@ impl<'a> Trainer<'a> {
 
     fn evaluate(&mut self) -> Result<Progress, TrainError> {
         let model = self.current();
-        let (pictures, max_len) =
-            (self.config.evaluation.pictures, self.config.model.max_position_embeddings);
+        let (pictures, max_len) = (self.config.evaluation.pictures, self.max_len);
         let (data, device) = (self.data, &self.device);
-        let Evaluation { loss, truth, samples } =
+        let Evaluation { loss, truth, cider, samples } =
             self.workers.run_on_one(|| evaluate(&model, data, pictures, max_len, device))?;
-        let score = [truth.unwrap_or(0.0), loss];
+        let score = [truth.or(cider).unwrap_or(0.0), loss];
         let best = self.best.is_none_or(|[t, l]| score[0] > t || (score[0] >= t && loss < l));
         if best {
             self.best = Some(score);
             self.folder.write_model("best", &model, &self.shape, self.data.vocabulary())?;
         }
-        Ok(Progress::Evaluated { step: self.optimizer.steps, loss, truth, best, samples })
+        Ok(Progress::Evaluated { step: self.optimizer.steps, loss, truth, cider, best, samples })
     }
 
     fn save(&mut self) -> Result<Progress, TrainError> {

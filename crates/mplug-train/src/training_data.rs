@@ -2,8 +2,10 @@
 //! of the split and the number, so that any thread can make any example and a resumed run sees what it would have seen.
 //! Knows no batches. Datasets of pictures and texts are `mplug-data`'s; this is how the trainer sees them.
 
+mod annotated_pictures;
 mod drawn_pictures;
 
+pub use annotated_pictures::AnnotatedPictures;
 pub use drawn_pictures::DrawnPictures;
 
 use crate::error::TrainError;
@@ -42,6 +44,21 @@ pub trait TrainingData: Sync {
 
     /// Whether `caption` is true of the held-out picture `index`, if the dataset can tell.
     fn judge(&self, index: u64, caption: &str) -> Option<bool>;
+
+    /// What people wrote about the held-out picture `index`; none if the dataset does not say.
+    fn references(&self, _index: u64) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// How many held-out pictures there are; `None` if they never end.
+    fn held_out_len(&self) -> Option<u64> {
+        None
+    }
+
+    /// How many pictures could not be read and were passed over.
+    fn skipped(&self) -> usize {
+        0
+    }
 }
 
 /// Token ids that the trainer must know.

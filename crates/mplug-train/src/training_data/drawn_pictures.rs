@@ -78,6 +78,14 @@ impl TrainingData for DrawnPictures {
         }
     }
 
+    fn references(&self, index: u64) -> Vec<String> {
+        let scene = synth::compose(self.seeds[Split::HeldOut as usize], index);
+        match self.language {
+            Language::Zh => synth::captions_zh(&scene),
+            Language::En => synth::captions_en(&scene),
+        }
+    }
+
     fn judge(&self, index: u64, caption: &str) -> Option<bool> {
         let scene = synth::compose(self.seeds[Split::HeldOut as usize], index);
         Some(check_caption(&scene, caption).is_true())

@@ -1,5 +1,6 @@
 //! Tests of training: the original's losses and gradients, learning and resuming on a toy data, recipes.
 
+mod annotated;
 #[path = "../../../mplug-nn/tests/it/common.rs"]
 mod common;
 mod golden;

@@ -3,6 +3,7 @@
 use mplug_train::TrainConfig;
 
 const DEMO: &str = include_str!("../../../../configs/demo.toml");
+const CAPTION: &str = include_str!("../../../../configs/caption.toml");
 
 fn with(key: &str, value: &str) -> Result<TrainConfig, String> {
     let overrides = [(key.to_owned(), value.to_owned())];
@@ -10,10 +11,12 @@ fn with(key: &str, value: &str) -> Result<TrainConfig, String> {
 }
 
 #[test]
-fn the_demo_recipe_reads_and_survives_writing() {
-    let config = TrainConfig::from_toml(DEMO, &[]).expect("the shipped recipe is good");
-    let again = TrainConfig::from_toml(&config.to_toml(), &[]).expect("what we write we read");
-    assert_eq!(config, again);
+fn the_shipped_recipes_read_and_survive_writing() {
+    for recipe in [DEMO, CAPTION] {
+        let config = TrainConfig::from_toml(recipe, &[]).expect("the shipped recipe is good");
+        let again = TrainConfig::from_toml(&config.to_toml(), &[]).expect("what we write we read");
+        assert_eq!(config, again);
+    }
 }
 
 #[test]
@@ -39,6 +42,7 @@ fn what_is_wrong_is_named() {
         ("optimizer.betas", "[0.9, 1.5]", "optimizer.betas"),
         ("output.deeper", "1", "output"),
         ("data.kind", "nonsense", "nonsense"),
+        ("start.model", "some/model", "[start]"),
     ] {
         let message = with(key, value).expect_err(key);
         assert!(message.contains(word), "{key} = {value}: {message}");

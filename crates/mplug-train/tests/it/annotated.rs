@@ -1,0 +1,160 @@
+//! Training that goes on from a model, on annotated pictures: the demo model and pictures like those that it knows.
+
+use std::path::{Path, PathBuf};
+
+use mplug::checkpoint::ModelFolder;
+use mplug::config::ConfigOverrides;
+use mplug_data::synth::{FolderOptions, write_folder};
+use mplug_train::{Progress, Summary, TrainConfig, TrainError, train};
+
+fn demo_model() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/demo")
+}
+
+/// Folders of drawn pictures to learn from and to evaluate on, in `folder`.
+fn draw(folder: &Path) {
+    for (name, seed, count) in [("train", 21, 6), ("held_out", 22, 8)] {
+        let options = FolderOptions::default();
+        write_folder(&folder.join(name), seed, count, &options, &mut |_| {}).expect("drawn");
+    }
+}
+
+fn recipe(folder: &Path, more: &[(&str, &str)]) -> Result<TrainConfig, TrainError> {
+    let toml = |path: PathBuf| toml::Value::String(path.to_str().expect("utf-8").to_owned()).to_string();
+    let text = format!(
+        r#"
+        output = {output}
+        seed = 3
+        [start]
+        model = {model}
+        max_caption_tokens = 40
+        [data]
+        kind = "annotations"
+        train = {train}
+        held_out = {held_out}
+        language = "zh"
+        [run]
+        steps = 4
+        batch_size = 4
+        micro_batch_size = 2
+        threads = 2
+        data_threads = 2
+        log_every = 1
+        checkpoint_every = 2
+        [optimizer]
+        learning_rate = 1e-5
+        weight_decay = 0.02
+        [schedule]
+        warmup_steps = 1
+        min_ratio = 0.1
+        [evaluation]
+        every = 4
+        pictures = 1000
+    "#,
+        output = toml(folder.join("run")),
+        model = toml(demo_model()),
+        train = toml(folder.join("train")),
+        held_out = toml(folder.join("held_out")),
+    );
+    let more: Vec<_> = more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    TrainConfig::from_toml(&text, &more)
+}
+
+fn run(config: &TrainConfig, resume: bool) -> (Vec<Progress>, Result<Summary, TrainError>) {
+    let mut events = Vec::new();
+    let result = train(config, resume, &mut |event| events.push(event.clone()));
+    (events, result)
+}
+
+#[test]
+fn a_model_goes_on_from_where_it_was() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    draw(folder.path());
+    let config = recipe(folder.path(), &[]).expect("a good recipe");
+    let (events, summary) = run(&config, false);
+    assert_eq!(summary.expect("the run ends well").skipped, 0);
+    let found = events.iter().find_map(|event| match event {
+        Progress::Evaluated { loss, truth, cider, samples, .. } => {
+            Some((*loss, *truth, *cider, samples.len()))
+        }
+        _ => None,
+    });
+    let (loss, truth, cider, samples) = found.expect("an evaluation");
+    // A model with fresh weights has a loss of the vocabulary's logarithm, above 6, and no CIDEr.
+    assert!(loss < 1.0, "held-out loss {loss}");
+    assert!(cider.expect("references are there") > 3.0, "{cider:?}");
+    assert_eq!((truth, samples), (None, 4));
+    let model = ModelFolder::open(&folder.path().join("run/best"), &ConfigOverrides::default());
+    let before = ModelFolder::open(&demo_model(), &ConfigOverrides::default()).expect("the demo model");
+    let model = model.expect("the engine's loader reads what training wrote");
+    assert_eq!(model.config.vision, before.config.vision);
+    assert_eq!(model.vocabulary(), before.vocabulary());
+}
+
+#[test]
+fn a_resumed_run_sees_what_it_would_have_seen() {
+    let [whole, parts] = [(); 2].map(|()| tempfile::tempdir().expect("a temporary folder"));
+    for folder in [&whole, &parts] {
+        draw(folder.path());
+    }
+    run(&recipe(whole.path(), &[]).expect("good"), false).1.expect("the run ends well");
+    // The state of step 2 is put back in the place of the last one, as if the run had been killed after it. Data threads, of
+    // which the second run has one, change nothing.
+    let config = recipe(parts.path(), &[("run.data_threads", "1")]).expect("good");
+    let state = parts.path().join("run/state.safetensors");
+    let mut cut = |event: &Progress| {
+        if matches!(event, Progress::Saved { step: 2 }) {
+            std::fs::copy(&state, parts.path().join("kept")).expect("copied");
+        }
+    };
+    train(&config, false, &mut cut).expect("the run ends well");
+    std::fs::copy(parts.path().join("kept"), &state).expect("copied");
+    let (events, result) = run(&config, true);
+    result.expect("the rest ends well");
+    assert!(matches!(events[0], Progress::Started { step: 2, .. }), "{:?}", events[0]);
+    let [whole, parts] =
+        [whole, parts].map(|folder| std::fs::read(folder.path().join("run/state.safetensors")));
+    assert!(whole.expect("a state") == parts.expect("a state"), "the weights differ");
+}
+
+#[test]
+fn a_picture_that_cannot_be_read_is_an_error_or_passed_over() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    draw(folder.path());
+    let bad = std::fs::read_dir(folder.path().join("train/images")).expect("pictures").next().expect("one");
+    std::fs::write(bad.expect("an entry").path(), "no picture").expect("written");
+    let (_, result) = run(&recipe(folder.path(), &[("run.steps", "6")]).expect("good"), false);
+    assert!(result.expect_err("an error").to_string().contains("train/images/0000"));
+    let skip = [("run.steps", "6"), ("data.unreadable", "skip"), ("output", "other")];
+    let mut config = recipe(folder.path(), &skip).expect("good");
+    config.output = folder.path().join("other");
+    assert_eq!(run(&config, false).1.expect("the run ends well").skipped, 1);
+}
+
+#[test]
+fn what_makes_no_sense_is_named() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    draw(folder.path());
+    let train = folder.path().join("train");
+    let same = train.to_str().expect("utf-8");
+    for (key, value, word) in [
+        ("data.held_out", same, "data.held_out"),
+        ("data.vocabulary", "vocab.txt", "data.vocabulary"),
+        ("start.dropout", "1.0", "start.dropout"),
+        ("data.unreadable", "maybe", "maybe"),
+        ("data.trian", "x", "trian"),
+    ] {
+        let error = recipe(folder.path(), &[(key, value)]).expect_err(key).to_string();
+        assert!(error.contains(word), "{key} = {value}: {error}");
+    }
+    for (key, value, word) in [
+        ("start.model", "no/such/folder", "no/such/folder"),
+        ("start.max_caption_tokens", "1000", "start.max_caption_tokens"),
+        ("data.train", "no/such/file", "no/such/file"),
+        ("data.train_split", "test", "test"),
+    ] {
+        let config = recipe(folder.path(), &[(key, value)]).expect("types are right");
+        let error = run(&config, false).1.expect_err(key).to_string();
+        assert!(error.contains(word), "{key} = {value}: {error}");
+    }
+}
