@@ -332,19 +332,21 @@ impl ModelSection {
         let model = self;
         let patch = model.patch_size;
         ensure(
-            patch > 0 && model.image_size % patch == 0 && model.image_size > 0,
+            patch > 0 && model.image_size.is_multiple_of(patch) && model.image_size > 0,
             "model.image_size",
             || (format!("a multiple of the patch size {patch}"), model.image_size.to_string()),
         )?;
         ensure(model.image_size <= 4096, "model.image_size", || {
             ("at most 4096".to_owned(), model.image_size.to_string())
         })?;
-        ensure(model.vision_width > 0 && model.vision_width % 64 == 0, "model.vision_width", || {
-            ("a multiple of 64".to_owned(), model.vision_width.to_string())
-        })?;
+        ensure(
+            model.vision_width > 0 && model.vision_width.is_multiple_of(64),
+            "model.vision_width",
+            || ("a multiple of 64".to_owned(), model.vision_width.to_string()),
+        )?;
         let heads = model.text_heads;
         ensure(
-            heads > 0 && model.text_width > 0 && model.text_width % heads == 0,
+            heads > 0 && model.text_width > 0 && model.text_width.is_multiple_of(heads),
             "model.text_width",
             || (format!("a multiple of the {heads} heads"), model.text_width.to_string()),
         )?;
