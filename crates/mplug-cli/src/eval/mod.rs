@@ -190,6 +190,7 @@ impl EvalArgs {
         let evaluation = prepared.evaluate()?;
         let domains = figures::of_domains(set, &prepared)?;
         let scored = Scored {
+            images: set.annotations().len(),
             references: set.annotations().map(|annotation| annotation.references.len()).sum(),
             failed: set.failed,
             tokenization: figures::name(prepared.tokenization()),

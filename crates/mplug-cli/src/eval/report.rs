@@ -118,6 +118,8 @@ impl Figures {
 
 /// What the report is of.
 pub(crate) struct Scored<'e> {
+    /// Pictures that are scored.
+    pub(crate) images: usize,
     /// References of all pictures together.
     pub(crate) references: usize,
     /// Pictures that are not scored, for their captions are missing.
@@ -131,10 +133,6 @@ pub(crate) struct Scored<'e> {
 }
 
 impl Scored<'_> {
-    fn images(&self) -> usize {
-        self.evaluation.columns.first().map_or(0, |column| column.scores.images.len())
-    }
-
     /// The JSON form.
     pub(crate) fn report(&self) -> Report {
         let missing = |missing: &NotComputed| Missing {
@@ -148,7 +146,7 @@ impl Scored<'_> {
         };
         Report {
             version: VERSION,
-            images: self.images(),
+            images: self.images,
             references: self.references,
             failed: self.failed,
             tokenization: self.tokenization.clone(),
@@ -164,15 +162,13 @@ impl Scored<'_> {
         writeln!(
             to,
             "{} images, {} references, tokens: {}",
-            self.images(),
-            self.references,
-            self.tokenization
+            self.images, self.references, self.tokenization
         )?;
         if !self.domains.is_empty() {
             write!(to, "{:<22} {:>9}", "", "all")?;
             self.domains.iter().try_for_each(|(name, ..)| write!(to, " {name:>12}"))?;
             writeln!(to)?;
-            write!(to, "{:<22} {:>9}", "images", self.images())?;
+            write!(to, "{:<22} {:>9}", "images", self.images)?;
             self.domains.iter().try_for_each(|(_, images, _)| write!(to, " {images:>12}"))?;
             writeln!(to)?;
         }

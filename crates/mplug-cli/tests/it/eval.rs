@@ -78,6 +78,8 @@ fn a_file_of_captions_is_scored() {
         (&"two trees".into(), 2)
     );
 
+    let alone = score(&desk, &["--metrics", "spice"]);
+    assert!(alone.stdout.starts_with("3 images, 6 references, tokens: ptb\nspice "), "{}", alone.stdout);
     let text = score(&desk, &["--metrics", "cider,accuracy,spice"]);
     assert!(text.stdout.starts_with("3 images, 6 references, tokens: ptb\nCIDEr "), "{}", text.stdout);
     assert!(
