@@ -4,8 +4,6 @@
 //! once, and [`Prepared::evaluate`] scores all images or some of them. What cannot be computed is named with its reason, and
 //! figures that mislead come with a note.
 
-use serde::Serialize;
-
 use crate::{
     Error, Scores,
     accuracy::accuracy,
@@ -67,7 +65,7 @@ pub struct Column {
 }
 
 /// A metric that was asked for and is not there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotComputed {
     /// The key that the metric would have had.
     pub metric: &'static str,
@@ -140,13 +138,12 @@ impl Evaluator {
     /// a build without jieba, [`Error::CaptionTooLong`] for what is no caption.
     pub fn prepare<'c>(&'c self, captions: Captions<&'c str>) -> Result<Prepared<'c>, Error> {
         captions.check()?;
-        let all_references: Vec<&str> = captions.references.iter().flatten().copied().collect();
-        let suited = || Tokenization::suited_to(all_references.iter().copied());
+        let suited = || Tokenization::suited_to(captions.references.iter().flatten().copied());
         let tokenization = self.tokenization.unwrap_or_else(suited);
-        let mut reference_tokens = tokenization.tokenize(&all_references)?.into_iter();
-        let references =
-            captions.references.iter().map(|of| reference_tokens.by_ref().take(of.len()).collect()).collect();
-        let tokens = Captions { candidates: tokenization.tokenize(&captions.candidates)?, references };
+        let tokens = Captions {
+            candidates: tokenization.tokenize(&captions.candidates)?,
+            references: tokenization.tokenize_images(&captions.references)?,
+        };
         Ok(Prepared { evaluator: self, tokenization, captions, tokens })
     }
 }
@@ -165,11 +162,6 @@ impl Prepared<'_> {
     /// Whether there are no images.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
-    }
-
-    /// The captions as they came.
-    pub fn captions(&self) -> &Captions<&str> {
-        &self.captions
     }
 
     /// Scores all images.

@@ -18,8 +18,7 @@
 //!
 //! let candidates = Tokenization::Ptb.tokenize(&["A dog runs.", "Two cats sleep on a bed."])?;
 //! let references = [vec!["a dog is running"], vec!["two cats asleep on a bed", "cats in bed"]];
-//! let references: Vec<Vec<String>> =
-//!     references.iter().map(|of_image| Tokenization::Ptb.tokenize(of_image)).collect::<Result<_, _>>()?;
+//! let references = Tokenization::Ptb.tokenize_images(&references)?;
 //! let corpus = Corpus::new(&candidates, &references)?;
 //! assert!((bleu(&corpus).corpus[0] - 0.6959).abs() < 1e-4);
 //! assert_eq!(cider(&corpus).images.len(), 2);

@@ -76,8 +76,7 @@ fn cider_of(data: &dyn TrainingData, captions: &[String]) -> Result<Option<f64>,
         return Ok(None);
     }
     let tokenization = Tokenization::suited_to(references.iter().flatten().map(String::as_str));
-    let references: Vec<Vec<String>> =
-        references.iter().map(|of_image| tokenization.tokenize(of_image)).collect::<Result<_, _>>()?;
+    let references = tokenization.tokenize_images(&references)?;
     let candidates = tokenization.tokenize(captions)?;
     Ok(Some(cider(&Corpus::new(&candidates, &references)?).corpus))
 }

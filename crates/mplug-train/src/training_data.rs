@@ -8,6 +8,8 @@ mod drawn_pictures;
 pub use annotated_pictures::AnnotatedPictures;
 pub use drawn_pictures::DrawnPictures;
 
+use mplug::preprocess::text::Tokenizer;
+
 use crate::error::TrainError;
 
 /// Which part of the data.
@@ -70,4 +72,11 @@ pub struct SpecialIds {
     pub start: u32,
     /// Ends a caption.
     pub end: u32,
+}
+
+impl SpecialIds {
+    /// Those of `tokenizer`.
+    fn of(tokenizer: &Tokenizer) -> Self {
+        Self { pad: tokenizer.pad_token_id(), start: tokenizer.bos_token_id(), end: tokenizer.eos_token_id() }
+    }
 }

@@ -7,13 +7,11 @@ pub mod chinese;
 pub mod ptb;
 
 use rayon::prelude::*;
-use serde::Serialize;
 
 use crate::Error;
 
 /// How captions become tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tokenization {
     /// [`ptb`]: what everybody reports for English.
     Ptb,
@@ -65,6 +63,17 @@ impl Tokenization {
             Self::Jieba | Self::Aic => return Err(Error::NoJieba),
         })
     }
+
+    /// Tokenises the captions of many images as one list, so that each has the neighbours that it has in the reference
+    /// evaluator: image by image, the last caption of each would stand at the end of a document.
+    ///
+    /// # Errors
+    /// As [`Tokenization::tokenize`].
+    pub fn tokenize_images<S: AsRef<str>>(self, images: &[Vec<S>]) -> Result<Vec<Vec<String>>, Error> {
+        let all: Vec<&str> = images.iter().flatten().map(AsRef::as_ref).collect();
+        let mut tokens = self.tokenize(&all)?.into_iter();
+        Ok(images.iter().map(|image| tokens.by_ref().take(image.len()).collect()).collect())
+    }
 }
 
 #[cfg(test)]
@@ -76,6 +85,14 @@ mod tests {
         assert_eq!(Tokenization::suited_to(["一只猫", "a cat"]), Tokenization::Char);
         assert_eq!(Tokenization::suited_to(["a cat", "a dog", "狗"]), Tokenization::Ptb);
         assert_eq!(Tokenization::suited_to([]), Tokenization::Ptb);
+    }
+
+    #[test]
+    fn images_keep_their_neighbours() {
+        let images = [vec!["they're", "vitamin C."], vec![], vec!["The end, they're"]];
+        let tokens = Tokenization::Ptb.tokenize_images(&images).unwrap();
+        assert_eq!(tokens[0], ["they 're", "vitamin c"], "a caption that starts with `The` follows");
+        assert_eq!((tokens[1].len(), tokens[2][0].as_str()), (0, "the end they re"), "the document's end");
     }
 
     #[cfg(not(feature = "jieba"))]

@@ -179,11 +179,13 @@ impl FigureArgs {
             return Ok(Some(DocumentFrequencies::from_counts(stored.ref_len, counts)?));
         }
         let annotations = reading.read_other(path)?;
-        let mut references = Vec::with_capacity(annotations.records.len());
-        for annotation in annotations.records.iter().filter(|annotation| !annotation.references.is_empty()) {
-            references.push(tokenization.tokenize(&annotation.references)?);
-        }
-        let frequencies = DocumentFrequencies::of_references(&references);
+        let references: Vec<Vec<String>> = annotations
+            .records
+            .into_iter()
+            .map(|record| record.references)
+            .filter(|of| !of.is_empty())
+            .collect();
+        let frequencies = DocumentFrequencies::of_references(&tokenization.tokenize_images(&references)?);
         frequencies.map(Some).with_context(|| path.display().to_string())
     }
 }

@@ -156,11 +156,7 @@ impl TrainingData for AnnotatedPictures {
     }
 
     fn special_ids(&self) -> SpecialIds {
-        SpecialIds {
-            pad: self.tokenizer.pad_token_id(),
-            start: self.tokenizer.bos_token_id(),
-            end: self.tokenizer.eos_token_id(),
-        }
+        SpecialIds::of(&self.tokenizer)
     }
 
     fn decode(&self, ids: &[u32]) -> String {
