@@ -16,6 +16,7 @@ use caption_metrics::{
     tokenize::Tokenization,
 };
 use clap::{Args, ValueEnum};
+use mplug_data::dataset::OpenOptions;
 use serde::Deserialize;
 
 use super::captions::CaptionSet;
@@ -211,6 +212,9 @@ impl StoredFrequencies {
         if !beginning.contains("\"ref_len\"") && !beginning.contains("\"document_frequency\"") {
             return Ok(None);
         }
+        let (bytes, limit) =
+            (file.metadata().with_context(named)?.len(), OpenOptions::default().max_annotation_bytes);
+        ensure!(bytes <= limit, "{}: has {bytes} bytes, more than the limit of {limit}", path.display());
         let bytes = fs::read(path).with_context(named)?;
         let stored: Self = serde_json::from_slice(&bytes).with_context(named)?;
         ensure!(
