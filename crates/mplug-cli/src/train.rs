@@ -55,8 +55,9 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Status> {
         ));
     }
     let line = format!(
-        "{} steps, loss {:.4}{best}; the model is in {}\n",
+        "{} steps{}, loss {:.4}{best}; the model is in {}\n",
         summary.steps,
+        if summary.stopped_early { " (stopped early: nothing became better)" } else { "" },
         summary.loss,
         config.output.display()
     );
@@ -73,19 +74,22 @@ fn told(event: &mplug_train::Progress, steps: u64) -> String {
         Progress::Started { step, steps, parameters, vocab_size } => {
             format!("training {parameters} numbers, {vocab_size} tokens, from step {step} to {steps}")
         }
-        Progress::Step { step, loss, gradient_norm, learning_rate, examples_per_second } => format!(
-            "step {step}/{steps}: loss {loss:.4}, gradient {gradient_norm:.3}, learning rate {learning_rate:.2e}, \
-             {examples_per_second:.1} examples/s"
-        ),
-        Progress::Evaluated { step, loss, truth, cider, best, samples } => {
-            let truth =
-                truth.map_or_else(String::new, |share| format!(", {:.1} % true in full", 100.0 * share));
-            let cider = cider.map_or_else(String::new, |cider| format!(", CIDEr {cider:.3}"));
-            let best = if *best { " (best so far)" } else { "" };
+        Progress::Step { step, loss, parts, reward, gradient_norm, learning_rate, examples_per_second } => {
+            let parts: Vec<String> = parts.iter().map(|(name, loss)| format!("{name} {loss:.4}")).collect();
+            let parts = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) };
+            let reward = reward.map_or_else(String::new, |reward| format!(", reward {reward:.4}"));
             format!(
-                "step {step}/{steps}: held-out loss {loss:.4}{truth}{cider}{best}; e.g. {}",
-                samples.join(" | ")
+                "step {step}/{steps}: loss {loss:.4}{parts}{reward}, gradient {gradient_norm:.3}, learning rate \
+                 {learning_rate:.2e}, {examples_per_second:.1} examples/s"
             )
+        }
+        Progress::Evaluated { step, metrics, best, samples } => {
+            let metrics: Vec<String> =
+                metrics.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
+            let best = if *best { " (best so far)" } else { "" };
+            let samples =
+                if samples.is_empty() { String::new() } else { format!("; e.g. {}", samples.join(" | ")) };
+            format!("step {step}/{steps}: held out: {}{best}{samples}", metrics.join(", "))
         }
         Progress::Saved { step } => format!("step {step}/{steps}: state saved"),
     }

@@ -2,20 +2,20 @@
 
 use burn::tensor::Tensor;
 
-use crate::dropout::dropout;
 use crate::fused::attention_softmax;
 
 /// Mixes `value` by the agreement of `query` and `key`, head by head.
 ///
 /// `query` is `(batch · query_len, width)`, `key` and `value` are `(batch · key_len, width)`; `mask` is added to the
-/// scores and broadcasts to `(batch, heads, query_len, key_len)`. Returns `(batch · query_len, width)`.
+/// scores, `(batch, 1, query_len or 1, key_len)`; `drop` is what happens to the probabilities before they mix. Returns
+/// `(batch · query_len, width)`.
 pub(crate) fn attention(
     query: Tensor<2>,
     key: Tensor<2>,
     value: Tensor<2>,
     shape: Heads,
     mask: Option<Tensor<4>>,
-    dropout_rate: f32,
+    drop: impl FnOnce(Tensor<4>) -> Tensor<4>,
 ) -> Tensor<2> {
     let [rows, width] = query.dims();
     let scale = 1.0 / ((width / shape.heads) as f32).sqrt();
@@ -23,7 +23,7 @@ pub(crate) fn attention(
     let key = shape.split(key).swap_dims(2, 3); // (batch, heads, head_size, key_len)
     let value = shape.split(value); // (batch, heads, key_len, head_size)
     let scores = query.matmul(key); // (batch, heads, query_len, key_len)
-    let probabilities = dropout(attention_softmax(scores, scale, mask), dropout_rate);
+    let probabilities = drop(attention_softmax(scores, scale, mask));
     probabilities.matmul(value).swap_dims(1, 2).reshape([rows, width])
 }
 

@@ -3,12 +3,12 @@
 use burn::tensor::{Int, Tensor, module::embedding};
 use mplug::config::TextConfig;
 
-use crate::dropout::dropout;
+use crate::dropout::Dropout;
 use crate::error::NnError;
 use crate::layer_norm::LayerNorm;
 use crate::parameter::{Initial, Parameter, Reader, has_parameters};
 
-/// Word, position and token type embeddings with their norm. The word table belongs to the decoder, which shares it
+/// Word, position and token type embeddings with their norm. The word table belongs to the stack above, which shares it
 /// with its head.
 #[derive(Clone, Debug)]
 pub(crate) struct Embeddings {
@@ -37,13 +37,13 @@ impl Embeddings {
         &self,
         input_ids: Tensor<2, Int>,
         words: Tensor<2>,
-        dropout_rate: f32,
+        dropout: &Dropout,
     ) -> Tensor<2> {
         let [batch, len] = input_ids.dims();
         let words = embedding(words, input_ids); // (batch, len, width)
         let width = words.dims()[2];
         let places = self.positions.matrix().narrow(0, 0, len) + self.token_types.matrix().narrow(0, 0, 1); // (len, width)
         let sum = (words + places.unsqueeze::<3>()).reshape([batch * len, width]);
-        dropout(self.layer_norm.forward(sum), dropout_rate)
+        dropout.text(self.layer_norm.forward(sum))
     }
 }

@@ -35,7 +35,7 @@ pub(crate) fn layer_norm(input: Tensor<2>, weight: Tensor<1>, bias: Tensor<1>, e
 }
 
 /// Softmax over the last axis of `scores · scale + mask`; `scores` is `(batch, heads, query_len, key_len)`, the mask, which
-/// has no gradient, `(batch, 1, query_len, key_len)`.
+/// has no gradient, `(batch, 1, query_len or 1, key_len)`.
 pub(crate) fn attention_softmax(scores: Tensor<4>, scale: f32, mask: Option<Tensor<4>>) -> Tensor<4> {
     let values = |mask: &Tensor<4>| {
         let mask = mask.clone().without_autodiff();
@@ -280,8 +280,8 @@ struct SoftmaxState {
 fn softmax_tracked(scores: &Tracked, scale: f32, mask: Option<&FlexTensor>) -> Tensor<4> {
     let input = scores.primitive().to_contiguous();
     let shape = input.layout().shape().clone();
-    let plane = shape[2] * shape[3];
-    let output = softmax_forward(values(&input), shape[3], scale, mask.map(values), [shape[1], plane]);
+    let mask = mask.map(|mask| (values(mask), mask.layout().shape()[2]));
+    let output = softmax_forward(values(&input), [shape[1], shape[2], shape[3]], scale, mask);
     let output = build(output, &shape);
     let prepared = SoftmaxBackward.prepare::<NoCheckpointing>([scores.node()]).compute_bound().stateful();
     from_tracked(match prepared {
@@ -304,23 +304,25 @@ impl Backward<Flex, 1> for SoftmaxBackward {
     }
 }
 
-/// Softmax of rows of `width`; a mask has one plane of `plane` values for `heads` planes of the input.
+/// Softmax of rows of `width`, of which `rows` make the plane of a head. A mask has one plane for `heads` of the input's, of
+/// as many rows or of one row for all.
 fn softmax_forward(
     input: &[f32],
-    width: usize,
+    [heads, rows, width]: [usize; 3],
     scale: f32,
-    mask: Option<&[f32]>,
-    [heads, plane]: [usize; 2],
+    mask: Option<(&[f32], usize)>,
 ) -> Vec<f32> {
     let mut output = Vec::with_capacity(input.len());
-    for (index, scores) in input.chunks_exact(plane).enumerate() {
-        match mask {
-            Some(mask) => {
-                let mask = &mask[index / heads * plane..][..plane];
+    match mask {
+        Some((mask, mask_rows)) => {
+            for (index, scores) in input.chunks_exact(width).enumerate() {
+                let (sequence, row) = (index / (heads * rows), index % rows);
+                let mask_row = sequence * mask_rows + if mask_rows == 1 { 0 } else { row };
+                let mask = &mask[mask_row * width..][..width];
                 output.extend(scores.iter().zip(mask).map(|(score, mask)| score * scale + mask));
             }
-            None => output.extend(scores.iter().map(|score| score * scale)),
         }
+        None => output.extend(input.iter().map(|score| score * scale)),
     }
     for row in output.chunks_exact_mut(width) {
         let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);

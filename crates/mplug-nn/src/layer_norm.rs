@@ -20,7 +20,7 @@ impl LayerNorm {
     /// Reads `weight` and `bias`, both `(width)`.
     pub(crate) fn new(mut at: Reader<'_>, width: usize, epsilon: f64) -> Result<Self, NnError> {
         Ok(Self {
-            weight: at.parameter("weight", &[width], Initial::Ones)?,
+            weight: at.parameter("weight", &[width], Initial::Constant(1.0))?,
             bias: at.parameter("bias", &[width], Initial::Zeros)?,
             epsilon,
         })

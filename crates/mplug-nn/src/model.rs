@@ -1,77 +1,244 @@
-//! The captioning model: visual encoder and text decoder (captioning runs nothing else). Knows no files,
-//! no loss and no optimizer.
+//! The whole model: it owns the parts that its use needs and joins them as the paper's figure does. Knows no files, no loss
+//! and no optimizer.
+//!
+//! ```text
+//! picture --visual_encoder--> image_embeds ─┬──────────────── contrastive_head ─> a point of the shared space
+//!                                           ├─ fusion_encoder ─> fused image + text
+//! text    --text_encoder----> text_embeds ──┴──────────────── contrastive_head ─> a point of the shared space
+//!
+//! captioning: decoder over image_embeds         answering, writing on: decoder over fused image + text
+//! matching: matching_head on fused text[0]      filling gaps: masked_language_head on fused text
+//! ```
 
 use burn::tensor::{Device, Int, Tensor};
-use mplug::config::ModelConfig;
+use mplug::config::{ModelConfig, Task};
 
+use crate::contrastive_head::{ContrastiveHead, first_token};
+use crate::dropout::Dropout;
 use crate::error::NnError;
-use crate::parameter::{Parameter, ParameterSource, Reader, detach_all, has_parameters};
-use crate::text_decoder::TextDecoder;
+use crate::fusion_encoder::{Fused, FusionEncoder};
+use crate::language_head::LanguageHead;
+use crate::linear::Linear;
+use crate::parameter::{HasParameters, Parameter, ParameterSource, Reader, detach_all, has_parameters};
+use crate::text_decoder::{Memory, TextDecoder};
+use crate::text_encoder::TextEncoder;
+use crate::text_layer::fresh_std;
 use crate::visual_encoder::VisualEncoder;
 
-/// mPLUG for captioning, trainable.
-#[derive(Clone, Debug)]
-pub struct CaptioningModel {
-    /// From pixels to one vector per patch.
-    pub visual_encoder: VisualEncoder,
-    /// From token ids and a picture's vectors to logits.
-    pub text_decoder: TextDecoder,
-    dropout: f32,
+/// The temperature of a fresh contrastive head (the original's `temp: 0.07`).
+const FRESH_TEMPERATURE: f32 = 0.07;
+
+/// What a model has besides its visual encoder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Parts {
+    /// The texts' own encoder.
+    pub text_encoder: bool,
+    /// Where picture and text meet.
+    pub fusion_encoder: bool,
+    /// The decoder.
+    pub text_decoder: bool,
+    /// The projections into the shared space and the temperature.
+    pub contrastive_head: bool,
+    /// The two classes of image-text matching.
+    pub matching_head: bool,
+    /// Scores of masked tokens.
+    pub masked_language_head: bool,
 }
 
-has_parameters!(CaptioningModel: visual_encoder, text_decoder);
+impl Parts {
+    /// What a task needs.
+    pub fn of(task: Task) -> Self {
+        match task {
+            Task::ImageCaptioning => Self { text_decoder: true, ..Self::default() },
+            Task::VisualQuestionAnswering => Self { text_decoder: true, ..Self::reading() },
+            Task::ImageTextRetrieval => {
+                Self { contrastive_head: true, matching_head: true, ..Self::reading() }
+            }
+        }
+    }
 
-impl CaptioningModel {
-    /// Builds the network of `config` on `device` with values from `source`. On an autodiff device the parameters are
-    /// leaves that require gradients. Dropout is off until [`Self::set_dropout`].
+    /// What reads a picture and a text together.
+    fn reading() -> Self {
+        Self { text_encoder: true, fusion_encoder: true, ..Self::default() }
+    }
+
+    /// What pre-training needs: everything.
+    pub fn all() -> Self {
+        Self {
+            text_encoder: true,
+            fusion_encoder: true,
+            text_decoder: true,
+            contrastive_head: true,
+            matching_head: true,
+            masked_language_head: true,
+        }
+    }
+}
+
+/// Texts side by side.
+#[derive(Clone, Debug)]
+pub struct Texts {
+    /// `(batch, len)`.
+    pub input_ids: Tensor<2, Int>,
+    /// `(batch, len)`: 1 for tokens, 0 for padding.
+    pub attention_mask: Tensor<2>,
+}
+
+/// mPLUG, trainable.
+#[derive(Clone, Debug)]
+pub struct Mplug {
+    visual_encoder: VisualEncoder,
+    text_encoder: Option<TextEncoder>,
+    fusion_encoder: Option<FusionEncoder>,
+    text_decoder: Option<TextDecoder>,
+    contrastive_head: Option<ContrastiveHead>,
+    matching_head: Option<Linear>,
+    masked_language_head: Option<LanguageHead>,
+}
+
+has_parameters!(Mplug: visual_encoder, text_encoder, fusion_encoder, text_decoder, contrastive_head, matching_head, masked_language_head);
+
+impl Mplug {
+    /// Builds the `parts` of the network of `config` on `device` with values from `source`. On an autodiff device the
+    /// parameters are leaves that require gradients.
     pub fn new(
         config: &ModelConfig,
+        parts: Parts,
         source: &mut dyn ParameterSource,
         device: &Device,
     ) -> Result<Self, NnError> {
+        /// The part, if it is wanted.
+        fn part<T>(wanted: bool, build: impl FnOnce() -> Result<T, NnError>) -> Result<Option<T>, NnError> {
+            wanted.then(build).transpose()
+        }
         let mut root = Reader::new(source, device);
+        let text = &config.text;
+        let std = fresh_std(text);
         Ok(Self {
             visual_encoder: VisualEncoder::new(&mut root, config)?,
-            text_decoder: TextDecoder::new(&mut root, &config.text)?,
-            dropout: 0.0,
+            text_encoder: part(parts.text_encoder, || TextEncoder::new(&mut root, text))?,
+            fusion_encoder: part(parts.fusion_encoder, || FusionEncoder::new(&mut root, text))?,
+            text_decoder: part(parts.text_decoder, || TextDecoder::new(&mut root, text))?,
+            contrastive_head: part(parts.contrastive_head, || {
+                ContrastiveHead::new(&mut root, config, FRESH_TEMPERATURE)
+            })?,
+            matching_head: part(parts.matching_head, || {
+                Linear::new(root.at("itm_head"), text.hidden_size, 2, std)
+            })?,
+            masked_language_head: part(parts.masked_language_head, || {
+                LanguageHead::new(root.at("fusion_encoder.cls.predictions"), text)
+            })?,
         })
     }
 
-    /// Sets the dropout rate of the text side (0.1 in the original's training, 0 in evaluation).
-    pub fn set_dropout(&mut self, rate: f32) {
-        self.dropout = rate;
+    /// What it has.
+    pub fn parts(&self) -> Parts {
+        Parts {
+            text_encoder: self.text_encoder.is_some(),
+            fusion_encoder: self.fusion_encoder.is_some(),
+            text_decoder: self.text_decoder.is_some(),
+            contrastive_head: self.contrastive_head.is_some(),
+            matching_head: self.matching_head.is_some(),
+            masked_language_head: self.masked_language_head.is_some(),
+        }
     }
 
-    /// The picture's embeddings as the decoder sees them: `(batch, 3, size, size)` -> `(batch, 1 + patches, hidden)`.
-    pub fn encode_image(&self, pixel_values: Tensor<4>) -> Tensor<3> {
-        self.visual_encoder.project(self.visual_encoder.forward(pixel_values), self.dropout)
+    /// The visual encoder, for those who want its states before the projection.
+    pub fn visual_encoder(&self) -> &VisualEncoder {
+        &self.visual_encoder
     }
 
-    /// Scores of the tokens after `input_ids` given the picture's embeddings; shapes as in [`TextDecoder::forward`].
-    pub fn decode(
+    /// The picture's embeddings as the other parts see them: `(batch, 3, size, size)` ->
+    /// `(batch, 1 + patches, hidden)`.
+    pub fn encode_image(&self, pixel_values: Tensor<4>, dropout: &Dropout) -> Tensor<3> {
+        self.visual_encoder.project(self.visual_encoder.forward(pixel_values, dropout), dropout)
+    }
+
+    /// The texts' own embeddings: `(batch, len, hidden)`.
+    ///
+    /// # Panics
+    /// If the model was built without a text encoder.
+    pub fn encode_text(&self, texts: &Texts, dropout: &Dropout) -> Tensor<3> {
+        let encoder = built(self.text_encoder.as_ref(), "text encoder");
+        encoder.forward(texts.input_ids.clone(), texts.attention_mask.clone(), dropout)
+    }
+
+    /// Pictures and texts together; `text_mask` is the texts' attention mask.
+    ///
+    /// # Panics
+    /// If the model was built without a fusion encoder.
+    pub fn fuse(
         &self,
-        input_ids: Tensor<2, Int>,
-        attention_mask: Tensor<2>,
         image_embeds: Tensor<3>,
-    ) -> Tensor<3> {
-        self.text_decoder.forward(input_ids, attention_mask, image_embeds, self.dropout)
+        text_embeds: Tensor<3>,
+        text_mask: Tensor<2>,
+        dropout: &Dropout,
+    ) -> Fused {
+        let encoder = built(self.fusion_encoder.as_ref(), "fusion encoder");
+        encoder.forward(image_embeds, text_embeds, text_mask, dropout)
     }
 
-    /// `pixel_values` `(batch, 3, size, size)`, `input_ids` and `attention_mask` `(batch, len)` -> logits
-    /// `(batch, len, vocab)` of the token after each.
-    pub fn forward(
-        &self,
-        pixel_values: Tensor<4>,
-        input_ids: Tensor<2, Int>,
-        attention_mask: Tensor<2>,
-    ) -> Tensor<3> {
-        self.decode(input_ids, attention_mask, self.encode_image(pixel_values))
+    /// What the decoder sees of a picture and a question: fused image and text, one after the other.
+    ///
+    /// # Panics
+    /// If the model was built without text and fusion encoder.
+    pub fn read(&self, image_embeds: Tensor<3>, question: &Texts, dropout: &Dropout) -> Memory {
+        let text_embeds = self.encode_text(question, dropout);
+        let fused = self.fuse(image_embeds, text_embeds, question.attention_mask.clone(), dropout);
+        let [batch, image_len, _] = fused.image.dims();
+        let image_mask = Tensor::<2>::ones([batch, image_len], &question.attention_mask.device());
+        Memory {
+            states: Tensor::cat(vec![fused.image, fused.text], 1), // (batch, image_len + text_len, hidden)
+            mask: Some(Tensor::cat(vec![image_mask, question.attention_mask.clone()], 1)),
+        }
+    }
+
+    /// Scores `(rows, len, vocab)` of the token after each of `texts`; memories as in [`TextDecoder::forward`].
+    ///
+    /// # Panics
+    /// If the model was built without a decoder.
+    pub fn decode(&self, texts: &Texts, memory: Memory, dropout: &Dropout) -> Tensor<3> {
+        let decoder = built(self.text_decoder.as_ref(), "decoder");
+        decoder.forward(texts.input_ids.clone(), texts.attention_mask.clone(), memory, dropout)
+    }
+
+    /// The shared space of pictures and texts.
+    ///
+    /// # Panics
+    /// If the model was built without it.
+    pub fn contrastive_head(&self) -> &ContrastiveHead {
+        built(self.contrastive_head.as_ref(), "contrastive head")
+    }
+
+    /// The same, to change it.
+    ///
+    /// # Panics
+    /// If the model was built without it.
+    pub fn contrastive_head_mut(&mut self) -> &mut ContrastiveHead {
+        built(self.contrastive_head.as_mut(), "contrastive head")
+    }
+
+    /// Scores `(batch, 2)` of `[no match, match]` from the fused text `(batch, len, hidden)`.
+    ///
+    /// # Panics
+    /// If the model was built without a matching head.
+    pub fn matching(&self, fused_text: Tensor<3>) -> Tensor<2> {
+        built(self.matching_head.as_ref(), "matching head").forward(first_token(fused_text))
+    }
+
+    /// Scores `(rows, vocab)` of the tokens behind fused text states `(rows, hidden)`.
+    ///
+    /// # Panics
+    /// If the model was built without a masked language head or text encoder.
+    pub fn masked_tokens(&self, fused_text: Tensor<2>) -> Tensor<2> {
+        let words = built(self.text_encoder.as_ref(), "text encoder").words();
+        built(self.masked_language_head.as_ref(), "masked language head").forward(fused_text, words)
     }
 
     /// Every parameter once, in the order of the data's way.
     pub fn parameters_mut(&mut self) -> Vec<&mut Parameter> {
         let mut parameters = Vec::new();
-        crate::parameter::HasParameters::collect(self, &mut parameters);
+        self.collect(&mut parameters);
         parameters
     }
 
@@ -80,12 +247,11 @@ impl CaptioningModel {
         self.clone().parameters_mut().into_iter().map(|parameter| parameter.clone()).collect()
     }
 
-    /// The same model for evaluation: no gradient graph, no dropout.
+    /// The same model without a gradient graph.
     #[must_use]
     pub fn without_autodiff(&self) -> Self {
         let mut model = self.clone();
         detach_all(&mut model);
-        model.dropout = 0.0;
         model
     }
 
@@ -97,4 +263,9 @@ impl CaptioningModel {
         };
         self.parameters().iter().map(tensor).collect()
     }
+}
+
+/// A part that the caller relies on.
+fn built<T>(part: Option<T>, name: &str) -> T {
+    part.unwrap_or_else(|| panic!("the model was built without a {name}"))
 }

@@ -127,8 +127,8 @@ pub(crate) fn detach_all(model: &mut impl HasParameters) {
 pub enum Initial {
     /// All zero: biases.
     Zeros,
-    /// All one: scales of layer norms.
-    Ones,
+    /// All the same: scales of layer norms, the temperature.
+    Constant(f32),
     /// Normal with mean 0 and this standard deviation.
     Normal(f32),
 }
@@ -186,7 +186,7 @@ impl ParameterSource for RandomParameters {
         let len = shape.iter().product();
         Ok(match initial {
             Initial::Zeros => vec![0.0; len],
-            Initial::Ones => vec![1.0; len],
+            Initial::Constant(value) => vec![value; len],
             Initial::Normal(std) => normal(self.seed, name, len, std),
         })
     }

@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use mplug::config::{ModelConfig, VisionConfig};
 
 use crate::attention::{Heads, attention};
-use crate::dropout::dropout;
+use crate::dropout::Dropout;
 use crate::error::NnError;
 use crate::feed_forward::{Activation, FeedForward};
 use crate::fused::linear;
@@ -45,7 +45,7 @@ impl SelfAttention {
     }
 
     /// `(batch · len, width)` -> the same shape.
-    fn forward(&self, input: &Tensor<2>, batch: usize) -> Tensor<2> {
+    fn forward(&self, input: &Tensor<2>, batch: usize, dropout: &Dropout) -> Tensor<2> {
         let width = input.dims()[1];
         let (weight, bias) = (self.in_proj_weight.matrix(), self.in_proj_bias.vector());
         // The weights are cut, not the much larger activations: a cut's backward pass fills a whole tensor.
@@ -55,7 +55,8 @@ impl SelfAttention {
             linear(input.clone(), weight, bias)
         });
         let shape = Heads { batch, heads: self.heads };
-        self.out_proj.forward(attention(query, key, value, shape, None, 0.0))
+        let drop = |probabilities| dropout.visual_attention(probabilities);
+        self.out_proj.forward(attention(query, key, value, shape, None, drop))
     }
 }
 
@@ -104,8 +105,8 @@ impl ResidualBlock {
     }
 
     /// `(batch · len, width)` -> the same shape.
-    fn forward(&self, hidden: Tensor<2>, batch: usize) -> Tensor<2> {
-        let hidden = hidden.clone() + self.attention.forward(&self.ln_1.forward(hidden), batch);
+    fn forward(&self, hidden: Tensor<2>, batch: usize, dropout: &Dropout) -> Tensor<2> {
+        let hidden = hidden.clone() + self.attention.forward(&self.ln_1.forward(hidden), batch, dropout);
         hidden.clone() + self.feed_forward.forward(self.ln_2.forward(hidden))
     }
 }
@@ -171,11 +172,11 @@ impl VisualEncoder {
     }
 
     /// `pixel_values` `(batch, 3, size, size)` -> `(batch, 1 + patches, vision width)`, without the projection.
-    pub fn forward(&self, pixel_values: Tensor<4>) -> Tensor<3> {
+    pub fn forward(&self, pixel_values: Tensor<4>, dropout: &Dropout) -> Tensor<3> {
         let batch = pixel_values.dims()[0];
         let mut hidden = self.ln_pre.forward(self.embed(pixel_values));
         for block in &self.blocks {
-            hidden = block.forward(hidden, batch);
+            hidden = block.forward(hidden, batch, dropout);
         }
         let [rows, width] = hidden.dims();
         self.ln_post.forward(hidden).reshape([batch, rows / batch, width])
@@ -183,11 +184,11 @@ impl VisualEncoder {
 
     /// The projection of large models: `(batch, len, vision width)` -> `(batch, len, text width)`; without one the
     /// input.
-    pub fn project(&self, visual: Tensor<3>, dropout_rate: f32) -> Tensor<3> {
+    pub fn project(&self, visual: Tensor<3>, dropout: &Dropout) -> Tensor<3> {
         let Some(projection) = &self.projection else { return visual };
         let [batch, len, width] = visual.dims();
         let rows = projection.linear.forward(visual.reshape([batch * len, width]));
-        let rows = dropout(projection.layer_norm.forward(rows), dropout_rate);
+        let rows = dropout.text(projection.layer_norm.forward(rows));
         let width = rows.dims()[1];
         rows.reshape([batch, len, width])
     }

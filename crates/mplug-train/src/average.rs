@@ -2,7 +2,7 @@
 //! optimizer.
 
 use burn::tensor::{Tensor, TensorData};
-use mplug_nn::CaptioningModel;
+use mplug_nn::Mplug;
 
 /// Averages of all parameters, in the model's order.
 #[derive(Clone, Debug)]
@@ -14,7 +14,7 @@ pub struct WeightAverage {
 
 impl WeightAverage {
     /// Starts at the model's weights.
-    pub fn new(model: &CaptioningModel, decay: f64) -> Self {
+    pub fn new(model: &Mplug, decay: f64) -> Self {
         Self {
             values: model.parameters().iter().map(mplug_nn::parameter::Parameter::to_vec).collect(),
             decay,
@@ -29,7 +29,7 @@ impl WeightAverage {
     }
 
     /// The model with the averaged weights, without gradients.
-    pub fn model(&self, model: &CaptioningModel) -> CaptioningModel {
+    pub fn model(&self, model: &Mplug) -> Mplug {
         let mut averaged = model.clone();
         for (parameter, average) in averaged.parameters_mut().into_iter().zip(&self.values) {
             let data = TensorData::new(average.clone(), [average.len()]);

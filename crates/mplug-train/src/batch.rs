@@ -1,11 +1,11 @@
-//! Batches: examples put side by side, made by threads ahead of the network. Which examples a step gets depends on the
-//! step's number alone. Knows no tensors.
+//! Batches: examples put side by side, made by threads ahead of the network. Which examples a step gets, in which portions,
+//! and what is drawn at random for them depends on the step's number alone. Knows no tensors.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::Scope;
 
 use crate::error::TrainError;
-use crate::training_data::{EncodedExample, Split, TrainingData};
+use crate::training_data::{EncodedExample, Split, Target, TrainingData};
 
 /// The label of places that do not count (PyTorch's default).
 pub const IGNORE_INDEX: i32 = -100;
@@ -13,45 +13,83 @@ pub const IGNORE_INDEX: i32 = -100;
 /// Batches that each data thread keeps ready.
 const AHEAD: usize = 2;
 
-/// Examples that go through the network at once. Inputs are the captions without their last token, labels the captions
-/// without their first: the place `i` predicts the token `i + 1`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct MicroBatch {
-    /// Number of examples.
+/// Texts side by side, padded to the longest.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TextRows {
+    /// Number of texts.
     pub rows: usize,
-    /// Longest input.
+    /// Longest text.
     pub len: usize,
-    /// `(rows, 3, size, size)`.
-    pub pixel_values: Vec<f32>,
     /// `(rows, len)`, padded.
     pub input_ids: Vec<i32>,
     /// `(rows, len)`: 1 for tokens, 0 for padding.
     pub attention_mask: Vec<f32>,
-    /// `(rows, len)`: the next token, or [`IGNORE_INDEX`].
-    pub labels: Vec<i32>,
 }
 
-impl MicroBatch {
-    /// Puts examples side by side, padded with `pad` to the longest.
-    pub fn collate(examples: &[EncodedExample], pad: u32) -> Self {
-        let (rows, len) = (examples.len(), examples.iter().map(|e| e.input_ids.len() - 1).max().unwrap_or(0));
-        let mut batch = Self {
-            rows,
-            len,
-            pixel_values: Vec::with_capacity(rows * examples.first().map_or(0, |e| e.pixel_values.len())),
-            input_ids: vec![pad as i32; rows * len],
-            attention_mask: vec![0.0; rows * len],
-            labels: vec![IGNORE_INDEX; rows * len],
-        };
-        for (row, example) in examples.iter().enumerate() {
-            batch.pixel_values.extend_from_slice(&example.pixel_values);
-            for (place, pair) in example.input_ids.windows(2).enumerate() {
-                batch.input_ids[row * len + place] = pair[0] as i32;
-                batch.attention_mask[row * len + place] = 1.0;
-                batch.labels[row * len + place] = pair[1] as i32;
+impl TextRows {
+    /// Puts texts side by side, padded with `pad`.
+    pub fn collate(texts: &[&[u32]], pad: u32) -> Self {
+        let (rows, len) = (texts.len(), texts.iter().map(|text| text.len()).max().unwrap_or(0));
+        let mut input_ids = vec![pad as i32; rows * len];
+        let mut attention_mask = vec![0.0; rows * len];
+        for (row, text) in texts.iter().enumerate() {
+            for (place, id) in text.iter().enumerate() {
+                input_ids[row * len + place] = *id as i32;
+                attention_mask[row * len + place] = 1.0;
             }
         }
-        batch
+        Self { rows, len, input_ids, attention_mask }
+    }
+
+    /// The tokens of a text, without its padding.
+    pub fn text(&self, row: usize) -> Vec<u32> {
+        let places = row * self.len..(row + 1) * self.len;
+        let tokens = self.input_ids[places.clone()].iter().zip(&self.attention_mask[places]);
+        tokens.filter(|(_, keep)| **keep > 0.0).map(|(id, _)| *id as u32).collect()
+    }
+}
+
+/// Texts to be written. Inputs are the targets without their last token, labels the targets without their first: the
+/// place `i` predicts the token `i + 1`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct TargetRows {
+    /// What the decoder is given.
+    pub inputs: TextRows,
+    /// `(rows)`: the picture of each row, in ascending order.
+    pub picture_of_row: Vec<usize>,
+    /// `(rows, len)`: the next token, or [`IGNORE_INDEX`].
+    pub labels: Vec<i32>,
+    /// `(rows, len)`: what each label counts; 0 where there is none.
+    pub weights: Vec<f32>,
+}
+
+impl TargetRows {
+    /// The targets of pictures in their order.
+    pub fn collate(targets: &[&[Target]], pad: u32) -> Self {
+        let rows: Vec<(usize, &Target)> = targets
+            .iter()
+            .enumerate()
+            .flat_map(|(picture, targets)| targets.iter().map(move |target| (picture, target)))
+            .collect();
+        let inputs: Vec<&[u32]> = rows.iter().map(|(_, t)| &t.ids[..t.ids.len().saturating_sub(1)]).collect();
+        let inputs = TextRows::collate(&inputs, pad);
+        let mut labels = vec![IGNORE_INDEX; inputs.rows * inputs.len];
+        let mut weights = vec![0.0; inputs.rows * inputs.len];
+        for (row, (_, target)) in rows.iter().enumerate() {
+            for (place, id) in target.ids.iter().skip(1).enumerate() {
+                labels[row * inputs.len + place] = *id as i32;
+                weights[row * inputs.len + place] = target.weight;
+            }
+        }
+        Self { inputs, picture_of_row: rows.iter().map(|(picture, _)| *picture).collect(), labels, weights }
+    }
+
+    /// Rows of each of `pictures` pictures, if all have as many.
+    pub fn rows_per_picture(&self, pictures: usize) -> Option<usize> {
+        let each = self.picture_of_row.len() / pictures.max(1);
+        let is_even = each * pictures == self.picture_of_row.len()
+            && self.picture_of_row.iter().enumerate().all(|(row, picture)| row / each.max(1) == *picture);
+        is_even.then_some(each)
     }
 
     /// Labels that count.
@@ -60,36 +98,107 @@ impl MicroBatch {
     }
 }
 
+/// Examples that go through the network at once.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct MicroBatch {
+    /// `(pictures, 3, size, size)`.
+    pub pixel_values: Vec<f32>,
+    /// `(pictures)`: which picture of the data each is; texts of one picture are no negatives of each other.
+    pub picture_ids: Vec<u64>,
+    /// `(pictures)`: the question, or the text that goes with each picture.
+    pub texts: TextRows,
+    /// What is to be written about each.
+    pub targets: TargetRows,
+    /// Seed of what is drawn at random for this portion.
+    pub seed: u64,
+}
+
+impl MicroBatch {
+    /// Puts examples side by side, padded with `pad`.
+    pub fn collate(examples: &[EncodedExample], pad: u32, seed: u64) -> Self {
+        let mut pixel_values =
+            Vec::with_capacity(examples.len() * examples.first().map_or(0, |e| e.pixel_values.len()));
+        examples.iter().for_each(|example| pixel_values.extend_from_slice(&example.pixel_values));
+        let texts: Vec<&[u32]> = examples.iter().map(|example| &example.text[..]).collect();
+        let targets: Vec<&[Target]> = examples.iter().map(|example| &example.targets[..]).collect();
+        Self {
+            pixel_values,
+            picture_ids: examples.iter().map(|example| example.picture).collect(),
+            texts: TextRows::collate(&texts, pad),
+            targets: TargetRows::collate(&targets, pad),
+            seed,
+        }
+    }
+
+    /// Number of pictures.
+    pub fn pictures(&self) -> usize {
+        self.picture_ids.len()
+    }
+
+    /// Side of the square pictures in pixels.
+    pub fn image_size(&self) -> usize {
+        ((self.pixel_values.len() / (3 * self.pictures().max(1))) as f64).sqrt().round() as usize
+    }
+}
+
 /// The examples of one step, in portions.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
-    /// The portions; captions of like length share one, so that little is padded.
+    /// The portions; texts of like length share one, so that little is padded.
     pub micro_batches: Vec<MicroBatch>,
+}
+
+/// How batches are cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchShape {
+    /// Examples per step.
+    pub size: usize,
+    /// Examples that go through the network at once.
+    pub micro_size: usize,
+    /// The run's seed.
+    pub seed: u64,
 }
 
 impl Batch {
     /// The batch of `step`.
-    pub fn make(
-        data: &dyn TrainingData,
-        step: u64,
-        size: usize,
-        micro_size: usize,
-    ) -> Result<Self, TrainError> {
-        let first = step * size as u64;
-        let mut examples = (first..first + size as u64)
+    pub fn make(data: &dyn TrainingData, step: u64, shape: BatchShape) -> Result<Self, TrainError> {
+        let first = step * shape.size as u64;
+        let mut examples = (first..first + shape.size as u64)
             .map(|index| data.example(Split::Train, index))
             .collect::<Result<Vec<_>, _>>()?;
-        examples.sort_by_key(|example| example.input_ids.len());
+        examples.sort_by_key(EncodedExample::longest);
         let pad = data.special_ids().pad;
-        let micro_batches =
-            examples.chunks(micro_size).map(|portion| MicroBatch::collate(portion, pad)).collect();
+        let portions = examples.chunks(shape.micro_size).enumerate();
+        let micro_batches = portions
+            .map(|(portion, examples)| {
+                MicroBatch::collate(examples, pad, portion_seed(shape.seed, step, portion))
+            })
+            .collect();
         Ok(Self { micro_batches })
     }
 
     /// Labels that count.
     pub fn tokens(&self) -> usize {
-        self.micro_batches.iter().map(MicroBatch::tokens).sum()
+        self.micro_batches.iter().map(|portion| portion.targets.tokens()).sum()
     }
+
+    /// Pictures.
+    pub fn pictures(&self) -> usize {
+        self.micro_batches.iter().map(MicroBatch::pictures).sum()
+    }
+}
+
+/// The seed of what is drawn for a portion: another one for every step and portion of every run.
+fn portion_seed(seed: u64, step: u64, portion: usize) -> u64 {
+    [seed, step, portion as u64].into_iter().fold(0, |state, number| mixed(state ^ mixed(number)))
+}
+
+/// Neighbouring numbers become far ones (splitmix64).
+fn mixed(number: u64) -> u64 {
+    let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
 }
 
 /// Threads that make the batches of a range of steps ahead of their use.
@@ -105,13 +214,14 @@ impl Loader {
         scope: &'scope Scope<'scope, '_>,
         data: &'scope dyn TrainingData,
         steps: std::ops::Range<u64>,
-        [size, micro_size, threads]: [usize; 3],
+        shape: BatchShape,
+        threads: usize,
     ) -> Self {
         let channels = (0..threads)
             .map(|thread| {
                 let (sender, receiver) = sync_channel(AHEAD);
                 let steps = steps.clone().skip(thread).step_by(threads);
-                scope.spawn(move || fill(data, steps, [size, micro_size], &sender));
+                scope.spawn(move || fill(data, steps, shape, &sender));
                 receiver
             })
             .collect();
@@ -133,12 +243,46 @@ impl Loader {
 fn fill(
     data: &dyn TrainingData,
     steps: impl Iterator<Item = u64>,
-    [size, micro_size]: [usize; 2],
+    shape: BatchShape,
     sender: &SyncSender<Result<Batch, TrainError>>,
 ) {
     for step in steps {
-        if sender.send(Batch::make(data, step, size, micro_size)).is_err() {
+        if sender.send(Batch::make(data, step, shape)).is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(ids: &[u32], weight: f32) -> Target {
+        Target { ids: ids.to_vec(), weight }
+    }
+
+    #[test]
+    fn targets_are_shifted_and_padding_counts_nothing() {
+        let first = [target(&[1, 5, 2], 0.5), target(&[1, 6, 7, 2], 1.0)];
+        let rows = TargetRows::collate(&[&first, &[target(&[1, 2], 2.0)]], 0);
+        assert_eq!((rows.inputs.rows, rows.inputs.len, rows.tokens()), (3, 3, 6));
+        assert_eq!(rows.inputs.input_ids, [1, 5, 0, 1, 6, 7, 1, 0, 0]);
+        assert_eq!(rows.labels, [5, 2, IGNORE_INDEX, 6, 7, 2, 2, IGNORE_INDEX, IGNORE_INDEX]);
+        assert_eq!(rows.weights, [0.5, 0.5, 0.0, 1.0, 1.0, 1.0, 2.0, 0.0, 0.0]);
+        assert_eq!(rows.picture_of_row, [0, 0, 1]);
+        assert_eq!(rows.rows_per_picture(2), None);
+        let even = TargetRows::collate(&[&first, &first], 0);
+        assert_eq!(even.rows_per_picture(2), Some(2));
+        assert_eq!(rows.inputs.text(1), [1, 6, 7]);
+    }
+
+    #[test]
+    fn seeds_differ_by_run_step_and_portion() {
+        let mut seeds: Vec<u64> = (0..3)
+            .flat_map(|run| (0..20).flat_map(move |step| (0..4).map(move |p| portion_seed(run, step, p))))
+            .collect();
+        seeds.sort_unstable();
+        seeds.dedup();
+        assert_eq!(seeds.len(), 240);
     }
 }

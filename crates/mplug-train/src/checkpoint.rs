@@ -1,35 +1,77 @@
 //! The run folder: `last/` and `best/` are model folders as the original and the engine read them; `state.safetensors` is
 //! everything else that a resumed run needs. Every file appears whole or not at all. Knows no training.
 
-use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::{Tensor, TensorData};
-use mplug::checkpoint::{WriteOptions, write_model_folder_of};
+use mplug::checkpoint::{
+    Checkpoint, CheckpointError, Dtype, TensorEntry, TensorReader, Values, WriteOptions,
+    write_model_folder_of, write_safetensors,
+};
 use mplug::config::ModelConfig;
-use mplug_nn::CaptioningModel;
-use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
+use mplug_nn::Mplug;
+use mplug_nn::parameter::Parameter;
 
 use crate::average::WeightAverage;
 use crate::error::TrainError;
+use crate::objective::{NamedTensor, Objective};
 use crate::optimizer::AdamW;
 
 /// Name of the state file in a run folder.
 const STATE: &str = "state.safetensors";
-/// The entry of the state file with the steps done and the best evaluation.
+/// Name of the recipe in a run folder.
+const RECIPE: &str = "recipe.toml";
+/// The entry of the state file with everything that is no tensor.
 const PROGRESS: &str = "progress";
+
+/// How far a run is.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct RunProgress {
+    /// Optimizer steps done.
+    pub steps: u64,
+    /// The best evaluation so far: its score and its loss.
+    pub best: Option<[f64; 2]>,
+    /// Evaluations since then.
+    pub evaluations_since_best: u64,
+}
+
+impl RunProgress {
+    /// As whole numbers, the floating-point ones by their bits.
+    fn to_numbers(self) -> Vec<i64> {
+        let [score, loss] = self.best.unwrap_or_default();
+        vec![
+            self.steps as i64,
+            i64::from(self.best.is_some()),
+            score.to_bits() as i64,
+            loss.to_bits() as i64,
+            self.evaluations_since_best as i64,
+        ]
+    }
+
+    fn from_numbers(numbers: &[i64]) -> Option<Self> {
+        let [steps, has_best, score, loss, since] = *numbers else { return None };
+        let best = [score, loss].map(|bits| f64::from_bits(bits as u64));
+        Some(Self {
+            steps: steps as u64,
+            best: (has_best != 0).then_some(best),
+            evaluations_since_best: since as u64,
+        })
+    }
+}
 
 /// What a run resumes from, beside its recipe.
 pub struct State<'a> {
     /// The model as the optimizer left it.
-    pub model: &'a mut CaptioningModel,
+    pub model: &'a mut Mplug,
     /// The optimizer's memory.
     pub optimizer: &'a mut AdamW,
     /// The running average, if the recipe has one.
     pub average: &'a mut Option<WeightAverage>,
-    /// The best evaluation so far: truth share and loss.
-    pub best: &'a mut Option<[f64; 2]>,
+    /// The objective's memory.
+    pub objective: &'a mut dyn Objective,
+    /// How far the run is.
+    pub progress: &'a mut RunProgress,
 }
 
 /// A run folder.
@@ -55,16 +97,26 @@ impl RunFolder {
         self.path.join(STATE).exists()
     }
 
+    /// The recipe of the run in the folder, if there is one.
+    pub fn recipe(&self) -> Result<Option<String>, TrainError> {
+        let path = self.path.join(RECIPE);
+        match std::fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(TrainError::file(path)(error)),
+        }
+    }
+
     /// Writes the recipe beside the results.
     pub fn write_recipe(&self, recipe: &str) -> Result<(), TrainError> {
-        write_whole(&self.path.join("recipe.toml"), recipe.as_bytes())
+        write_whole(&self.path.join(RECIPE), recipe.as_bytes())
     }
 
     /// Writes the model folder `name`.
     pub fn write_model(
         &self,
         name: &str,
-        model: &CaptioningModel,
+        model: &Mplug,
         config: &ModelConfig,
         vocabulary: &str,
     ) -> Result<(), TrainError> {
@@ -73,100 +125,136 @@ impl RunFolder {
         Ok(write_model_folder_of(&folder, config, vocabulary, model.export().as_slice(), &options)?)
     }
 
-    /// Writes the state.
-    pub fn write_state(&self, state: &State<'_>) -> Result<(), TrainError> {
-        let mut tensors: Vec<(String, Vec<usize>, Vec<f32>)> = Vec::new();
-        let mut push = |kind: &str, name: &str, values: &[f32]| {
-            tensors.push((format!("{kind}/{name}"), vec![values.len()], values.to_vec()));
-        };
-        for (place, parameter) in state.model.parameters().iter().enumerate() {
-            push("weight", parameter.name(), &parameter.to_vec());
-            if let Some([first, second]) = &state.optimizer.moments[place] {
-                push("first", parameter.name(), first);
-                push("second", parameter.name(), second);
-            }
-            if let Some(average) = &state.average {
-                push("average", parameter.name(), &average.values[place]);
-            }
+    /// Writes the model folder of a step, and removes those of all but the last `keep` steps.
+    pub fn write_step(
+        &self,
+        step: u64,
+        keep: usize,
+        model: &Mplug,
+        config: &ModelConfig,
+        vocabulary: &str,
+    ) -> Result<(), TrainError> {
+        self.write_model(&step_folder(step), model, config, vocabulary)?;
+        let entries = std::fs::read_dir(&self.path).map_err(TrainError::file(&self.path))?;
+        let name = |entry: std::io::Result<std::fs::DirEntry>| entry.ok()?.file_name().into_string().ok();
+        let mut steps: Vec<u64> =
+            entries.filter_map(name).filter_map(|name| name.strip_prefix("step-")?.parse().ok()).collect();
+        steps.sort_unstable();
+        for old in steps.iter().rev().skip(keep) {
+            let path = self.path.join(step_folder(*old));
+            std::fs::remove_dir_all(&path).map_err(TrainError::file(path))?;
         }
-        let steps = state.optimizer.steps;
-        let progress = match &*state.best {
-            Some([truth, loss]) => format!("{steps} {truth} {loss}"),
-            None => steps.to_string(),
-        };
-        // One entry: the order of several would be another one in each file, and equal states should be equal bytes.
-        let about = HashMap::from([(PROGRESS.to_owned(), progress)]);
-        let path = self.path.join(STATE);
-        write_tensors(
-            &path,
-            tensors.iter().map(|(name, shape, values)| (name.as_str(), shape, values)),
-            Some(about),
-        )
+        Ok(())
     }
 
-    /// Reads the state back into a model and optimizer of the same recipe.
+    /// Writes the state.
+    pub fn write_state(&self, state: &State<'_>) -> Result<(), TrainError> {
+        let objective = state.objective.state();
+        let tensors = StateTensors::new(state, &objective);
+        Ok(write_safetensors(&self.path.join(STATE), &tensors, Dtype::F32)?)
+    }
+
+    /// Reads the state back into a model, optimizer and objective of the same recipe.
     pub fn read_state(&self, state: &mut State<'_>) -> Result<(), TrainError> {
         let path = self.path.join(STATE);
-        let bytes = std::fs::read(&path).map_err(TrainError::file(&path))?;
         let wrong =
             |problem: String| TrainError::content(&path, format!("{problem}; start a new run folder"));
-        let file = SafeTensors::deserialize(&bytes).map_err(|error| wrong(error.to_string()))?;
-        let (_, header) = SafeTensors::read_metadata(&bytes).map_err(|error| wrong(error.to_string()))?;
-        let about = header.metadata().clone().unwrap_or_default();
-        let mut progress = about.get(PROGRESS).map(String::as_str).unwrap_or_default().split(' ');
-        let steps = progress.next().and_then(|steps| steps.parse().ok());
-        state.optimizer.steps = steps.ok_or_else(|| wrong("no number of steps".to_owned()))?;
-        let mut number = || progress.next()?.parse::<f64>().ok();
-        *state.best = number().zip(number()).map(|(truth, loss)| [truth, loss]);
+        let file = Checkpoint::open(&path)?;
+        let progress = match file.read_values(PROGRESS) {
+            Ok(Values::I64(numbers)) => RunProgress::from_numbers(&numbers),
+            _ => None,
+        };
+        *state.progress = progress.ok_or_else(|| wrong("it does not say how far the run is".to_owned()))?;
+        state.optimizer.steps = state.progress.steps;
         let read = |kind: &str, name: &str, len: usize| -> Result<Vec<f32>, TrainError> {
             let name = format!("{kind}/{name}");
-            let view = file.tensor(&name).map_err(|_| wrong(format!("{name} is missing")))?;
-            if view.dtype() != Dtype::F32 || view.shape() != [len] {
-                return Err(wrong(format!(
-                    "{name}: expected f32 ({len}), found {:?} {:?}",
-                    view.dtype(),
-                    view.shape()
-                )));
+            match file.shape(&name) {
+                None => Err(wrong(format!("{name} is missing"))),
+                Some(shape) if shape != [len] => {
+                    Err(wrong(format!("{name}: expected ({len}), found {shape:?}")))
+                }
+                Some(_) => Ok(file.read_f32(&name)?),
             }
-            let values = view.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
-            Ok(values.collect())
         };
         for (place, parameter) in state.model.parameters_mut().into_iter().enumerate() {
             let (name, len) = (parameter.name().to_owned(), parameter.shape().iter().product());
             let weights = TensorData::new(read("weight", &name, len)?, [len]);
             parameter.update(|value| Tensor::from_data(weights, &value.device()));
-            state.optimizer.moments[place] = match file.tensor(&format!("first/{name}")) {
-                Ok(_) => Some([read("first", &name, len)?, read("second", &name, len)?]),
-                Err(_) => None,
+            state.optimizer.moments[place] = if file.has(&format!("first/{name}")) {
+                Some([read("first", &name, len)?, read("second", &name, len)?])
+            } else {
+                None
             };
             if let Some(average) = state.average {
                 average.values[place] = read("average", &name, len)?;
             }
         }
-        Ok(())
+        state.objective.restore(&mut |name, len| read("objective", name, len))
     }
 }
 
-/// Writes a safetensors file of f32.
-fn write_tensors<'a>(
-    path: &Path,
-    tensors: impl Iterator<Item = (&'a str, &'a Vec<usize>, &'a Vec<f32>)>,
-    about: Option<HashMap<String, String>>,
-) -> Result<(), TrainError> {
-    let bytes: Vec<(&str, &Vec<usize>, Vec<u8>)> = tensors
-        .map(|(name, shape, values)| (name, shape, values.iter().flat_map(|v| v.to_le_bytes()).collect()))
-        .collect();
-    let views = bytes
-        .iter()
-        .map(|(name, shape, data)| Ok((*name, TensorView::new(Dtype::F32, (*shape).clone(), data)?)))
-        .collect::<Result<Vec<_>, safetensors::SafeTensorError>>();
-    let file =
-        views.and_then(|views| serialize(views, about)).map_err(|error| TrainError::content(path, error))?;
-    write_whole(path, &file)
+/// The folder of a step's model.
+fn step_folder(step: u64) -> String {
+    format!("step-{step:08}")
+}
+
+/// Where a tensor of the state comes from.
+enum Part<'a> {
+    Progress(Vec<i64>),
+    Weight(Parameter),
+    Values(&'a [f32]),
+}
+
+/// The tensors of a state, read one at a time.
+struct StateTensors<'a> {
+    parts: Vec<(String, usize, Part<'a>)>,
+}
+
+impl<'a> StateTensors<'a> {
+    fn new(state: &'a State<'_>, objective: &'a [NamedTensor]) -> Self {
+        let numbers = state.progress.to_numbers();
+        let mut parts = vec![(PROGRESS.to_owned(), numbers.len(), Part::Progress(numbers))];
+        for (place, parameter) in state.model.parameters().into_iter().enumerate() {
+            let (name, len) = (parameter.name().to_owned(), parameter.shape().iter().product());
+            let mut push = |kind: &str, part| parts.push((format!("{kind}/{name}"), len, part));
+            if let Some([first, second]) = &state.optimizer.moments[place] {
+                push("first", Part::Values(first));
+                push("second", Part::Values(second));
+            }
+            if let Some(average) = &*state.average {
+                push("average", Part::Values(&average.values[place]));
+            }
+            push("weight", Part::Weight(parameter));
+        }
+        for (name, _, values) in objective {
+            parts.push((format!("objective/{name}"), values.len(), Part::Values(values)));
+        }
+        Self { parts }
+    }
+}
+
+impl TensorReader for StateTensors<'_> {
+    fn entries(&self) -> Vec<TensorEntry> {
+        let entry = |(name, len, part): &(String, usize, Part<'_>)| TensorEntry {
+            name: name.clone(),
+            shape: vec![*len],
+            fixed_dtype: matches!(part, Part::Progress(_)).then_some(Dtype::I64),
+            same_as: None,
+        };
+        self.parts.iter().map(entry).collect()
+    }
+
+    fn read(&self, index: usize) -> Result<Values, CheckpointError> {
+        Ok(match &self.parts[index].2 {
+            Part::Progress(numbers) => Values::I64(numbers.clone()),
+            Part::Weight(parameter) => Values::F32(parameter.to_vec()),
+            Part::Values(values) => Values::F32(values.to_vec()),
+        })
+    }
 }
 
 /// Writes a file under a temporary name in the same folder, then renames it.
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(TrainError::file(path))?;
     file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(TrainError::file(path))?;

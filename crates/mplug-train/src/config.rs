@@ -1,10 +1,30 @@
 //! The recipe of a training run: a typed TOML file. Unknown keys are errors. Knows no tensors.
 
+mod check;
+mod data;
+mod fields;
+mod model;
+mod objective;
+mod run;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use mplug::config::{GenerationDefaults, ModelConfig, Task, TextConfig, VisionConfig};
+use mplug_nn::DropoutRates;
 use serde::{Deserialize, Serialize};
 
+pub use data::{AnnotationsSection, DataSection, DrawnLanguage, Language, Unreadable};
+pub use model::{ModelSection, StartSection};
+pub use objective::{
+    AnsweringSection, BaselineKind, CiderSection, ContrastSection, Frequencies, ObjectiveSection,
+    PretrainingSection, WrittenBy,
+};
+pub use run::{
+    BestBy, EvaluationSection, Groups, OptimizerSection, RunSection, ScheduleKind, ScheduleSection,
+};
+
+use self::check::{check_dropout, ensure};
+use self::fields::{flatten, parse_value, set, with_suggestion};
 use crate::error::TrainError;
 
 /// A recipe.
@@ -20,6 +40,9 @@ pub struct TrainConfig {
     pub model: Option<ModelSection>,
     /// The model whose training goes on.
     pub start: Option<StartSection>,
+    /// What training minimises.
+    #[serde(default)]
+    pub objective: ObjectiveSection,
     /// What it learns from.
     pub data: DataSection,
     /// How long, and in what portions.
@@ -30,201 +53,6 @@ pub struct TrainConfig {
     pub schedule: ScheduleSection,
     /// When and on what to evaluate.
     pub evaluation: EvaluationSection,
-}
-
-/// A model to start from: its shape, its vocabulary and its weights.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StartSection {
-    /// The folder of a captioning model: ours, or an original one.
-    pub model: PathBuf,
-    /// Side of the square picture in pixels, for which the position embeddings are resized; the model's own if absent.
-    pub image_size: Option<usize>,
-    /// Longest caption in tokens, the start and end tokens included.
-    #[serde(default = "default_caption_tokens")]
-    pub max_caption_tokens: usize,
-    /// Dropout of the text side.
-    #[serde(default)]
-    pub dropout: f32,
-}
-
-fn default_caption_tokens() -> usize {
-    25
-}
-
-/// The shape of a network that is trained from scratch.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ModelSection {
-    /// Side of the square picture in pixels.
-    pub image_size: usize,
-    /// Side of a patch in pixels; divides `image_size`.
-    pub patch_size: usize,
-    /// Width of the visual encoder; a multiple of 64, the size of its heads.
-    pub vision_width: usize,
-    /// Blocks of the visual encoder.
-    pub vision_layers: usize,
-    /// Width of the decoder.
-    pub text_width: usize,
-    /// Heads of the decoder; divides `text_width`.
-    pub text_heads: usize,
-    /// Inner width of the decoder's feed-forward blocks.
-    pub text_intermediate: usize,
-    /// Layers of the decoder.
-    pub decoder_layers: usize,
-    /// Longest caption in tokens, the start and end tokens included.
-    pub max_position_embeddings: usize,
-    /// Dropout of the text side.
-    #[serde(default)]
-    pub dropout: f32,
-    /// Beam width written to the model folder.
-    #[serde(default = "default_beams")]
-    pub num_beams: usize,
-    /// Shortest caption in tokens, written to the model folder.
-    #[serde(default = "default_min_tokens")]
-    pub min_new_tokens: usize,
-}
-
-fn default_beams() -> usize {
-    5
-}
-
-fn default_min_tokens() -> usize {
-    1
-}
-
-/// What the network learns from.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "lowercase", tag = "kind")]
-pub enum DataSection {
-    /// Pictures drawn on the fly; no example comes twice.
-    Synth {
-        /// The language of the captions.
-        language: Language,
-        /// Seed of the pictures to learn from.
-        seed: u64,
-        /// Seed of the pictures to evaluate on.
-        held_out_seed: u64,
-    },
-    /// Annotated pictures, in any format that `mplug eval --dataset` reads.
-    Annotations(AnnotationsSection),
-}
-
-/// Annotated pictures to learn from and to evaluate on.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AnnotationsSection {
-    /// The annotation file, or the folder of one, to learn from.
-    pub train: PathBuf,
-    /// Only this split of it.
-    pub train_split: Option<String>,
-    /// The annotation file to evaluate on; `train` if absent, and then another split of it.
-    pub held_out: Option<PathBuf>,
-    /// Only this split of it.
-    pub held_out_split: Option<String>,
-    /// Where the pictures are: a folder, a zip or a tar; beside the annotations if absent.
-    pub images: Option<PathBuf>,
-    /// The language of the captions, where a file has several.
-    pub language: Option<Language>,
-    /// The vocabulary file of a model trained from scratch; a model to start from has its own.
-    pub vocabulary: Option<PathBuf>,
-    /// What a picture that cannot be read does to the run.
-    #[serde(default)]
-    pub unreadable: Unreadable,
-}
-
-/// What a picture that cannot be read does to a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Unreadable {
-    /// Ends it with an error.
-    #[default]
-    Fail,
-    /// The next example takes its place; such pictures are counted. Held-out pictures must be readable all the same.
-    Skip,
-}
-
-/// The language of captions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Language {
-    /// Chinese.
-    Zh,
-    /// English.
-    En,
-}
-
-/// How long, and in what portions.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RunSection {
-    /// Optimizer steps.
-    pub steps: u64,
-    /// Examples per optimizer step.
-    pub batch_size: usize,
-    /// Examples that go through the network at once; their gradients are summed to the batch's. Small portions stay in
-    /// the processor's caches.
-    pub micro_batch_size: usize,
-    /// Threads that compute gradients side by side.
-    pub threads: usize,
-    /// Threads that make examples ahead of the network.
-    pub data_threads: usize,
-    /// Steps between lines in the log.
-    pub log_every: u64,
-    /// Steps between checkpoints.
-    pub checkpoint_every: u64,
-}
-
-/// AdamW (Loshchilov and Hutter 2019) as the original groups it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct OptimizerSection {
-    /// Peak learning rate of everything but the visual encoder.
-    pub learning_rate: f64,
-    /// Peak learning rate of the visual encoder; the same if absent.
-    pub vision_learning_rate: Option<f64>,
-    /// Decay rates of the two moments.
-    #[serde(default = "default_betas")]
-    pub betas: [f64; 2],
-    /// Added to the root of the second moment.
-    #[serde(default = "default_eps")]
-    pub eps: f64,
-    /// Decay of weights whose names hold neither `bias` nor `LayerNorm.weight`.
-    pub weight_decay: f64,
-    /// Largest norm of the gradient; longer ones are scaled down. 0 turns clipping off.
-    #[serde(default)]
-    pub clip_norm: f64,
-    /// Decay of the running average of the weights, which is what is evaluated and kept; 0 turns it off.
-    #[serde(default)]
-    pub average_decay: f64,
-}
-
-fn default_betas() -> [f64; 2] {
-    [0.9, 0.999]
-}
-
-fn default_eps() -> f64 {
-    1e-8
-}
-
-/// Linear warm-up, then a cosine down to a floor.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ScheduleSection {
-    /// Steps of warm-up.
-    pub warmup_steps: u64,
-    /// The floor as a share of the peak.
-    pub min_ratio: f64,
-}
-
-/// When and on what to evaluate.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EvaluationSection {
-    /// Steps between evaluations; 0 turns them off.
-    pub every: u64,
-    /// Held-out pictures.
-    pub pictures: usize,
 }
 
 impl TrainConfig {
@@ -244,7 +72,7 @@ impl TrainConfig {
         }
         let config: Self = toml::Value::Table(table)
             .try_into()
-            .map_err(|error: toml::de::Error| TrainError::Recipe(error.message().to_owned()))?;
+            .map_err(|error: toml::de::Error| TrainError::Recipe(with_suggestion(error.message())))?;
         config.check()?;
         Ok(config)
     }
@@ -258,11 +86,18 @@ impl TrainConfig {
             model.check()?;
         }
         if let Some(start) = &self.start {
-            ensure((0.0..1.0).contains(&start.dropout), "start.dropout", || {
-                ("at least 0 and below 1".to_owned(), start.dropout.to_string())
+            let [model, clip, bert] = [&start.model, &start.clip, &start.bert].map(Option::is_some);
+            ensure(model != clip && clip == bert, "start", || {
+                let found = [(model, "model"), (clip, "clip"), (bert, "bert")];
+                let found = found.into_iter().filter(|(is_there, _)| *is_there).map(|(_, name)| name);
+                let found: Vec<&str> = found.collect();
+                ("`model`, or `clip` and `bert`".to_owned(), found.join(" and "))
             })?;
+            check_dropout("start.dropout", start.dropout)?;
+            check_dropout("start.visual_attention_dropout", start.visual_attention_dropout)?;
         }
         self.check_data()?;
+        self.objective.check(self.run.micro_batch_size)?;
         let run = &self.run;
         for (field, value) in [
             ("run.batch_size", run.batch_size),
@@ -272,6 +107,7 @@ impl TrainConfig {
             ("run.steps", run.steps as usize),
             ("run.log_every", run.log_every as usize),
             ("run.checkpoint_every", run.checkpoint_every as usize),
+            ("run.keep_last", run.keep_last),
         ] {
             ensure(value > 0, field, || ("at least 1".to_owned(), value.to_string()))?;
         }
@@ -281,10 +117,7 @@ impl TrainConfig {
     /// Checks that pictures to learn from and to evaluate on are told apart, and that there is one vocabulary.
     fn check_data(&self) -> Result<(), TrainError> {
         let DataSection::Annotations(data) = &self.data else {
-            return match self.start {
-                Some(_) => Err(TrainError::Recipe("drawn pictures have a vocabulary of their own: [start] wants data of the kind \"annotations\"".to_owned())),
-                None => Ok(()),
-            };
+            return Ok(());
         };
         let is_apart = data.held_out.as_ref().is_some_and(|path| *path != data.train)
             || data.held_out_split != data.train_split;
@@ -307,6 +140,8 @@ impl TrainConfig {
             ("optimizer.clip_norm", optimizer.clip_norm, f64::MAX),
             ("optimizer.average_decay", optimizer.average_decay, 1.0),
             ("schedule.min_ratio", self.schedule.min_ratio, 1.0),
+            ("schedule.warmup_rate", self.schedule.warmup_rate, f64::MAX),
+            ("schedule.min_rate", self.schedule.min_rate, f64::MAX),
             ("optimizer.betas", optimizer.betas[0].max(optimizer.betas[1]), 1.0),
             ("optimizer.betas", optimizer.betas[0].min(optimizer.betas[1]), 1.0),
         ];
@@ -314,7 +149,50 @@ impl TrainConfig {
             let good = value.is_finite() && (0.0..=limit).contains(&value);
             ensure(good, field, || (format!("a number from 0 to {limit:e}"), value.to_string()))?;
         }
-        Ok(())
+        let is_research = self.schedule.kind == ScheduleKind::Research;
+        ensure(!is_research || self.schedule.epoch_steps > 0, "schedule.epoch_steps", || {
+            ("the length of an epoch in steps, for the research code's schedule".to_owned(), "0".to_owned())
+        })?;
+        let beams = self.evaluation.num_beams;
+        ensure((1..=256).contains(&beams), "evaluation.num_beams", || {
+            ("1 to 256".to_owned(), beams.to_string())
+        })
+    }
+
+    /// The dropout of training.
+    pub fn dropout(&self) -> DropoutRates {
+        let of_start = self.start.as_ref().map(|start| [start.dropout, start.visual_attention_dropout]);
+        let of_model = self.model.as_ref().map(|model| [model.dropout, model.visual_attention_dropout]);
+        let [text, visual_attention] = of_start.or(of_model).unwrap_or_default();
+        DropoutRates { text, visual_attention }
+    }
+
+    /// What differs in the recipe `other` of a run that is to go on, as `field: value there, value here`. What changes no
+    /// weight is left out.
+    pub fn differences(&self, other: &str) -> Vec<String> {
+        let harmless = ["output", "run.threads", "run.data_threads", "run.log_every", "run.keep_last"];
+        let harmless = |field: &str| {
+            harmless.contains(&field) || field == "run.checkpoint_every" || field.starts_with("evaluation.")
+        };
+        let Ok(other) = toml::from_str::<Self>(other) else {
+            return vec!["the recipe in the run folder cannot be read".to_owned()];
+        };
+        let [theirs, ours] = [&other, self].map(|config| {
+            let mut fields = BTreeMap::new();
+            let table = toml::Value::try_from(config).expect("a recipe has only string keys");
+            flatten("", &table, &mut fields);
+            fields
+        });
+        let names: BTreeSet<&String> = theirs.keys().chain(ours.keys()).collect();
+        let absent = "nothing".to_owned();
+        names
+            .into_iter()
+            .filter(|name| theirs.get(*name) != ours.get(*name) && !harmless(name))
+            .map(|name| {
+                let [there, here] = [&theirs, &ours].map(|fields| fields.get(name).unwrap_or(&absent));
+                format!("{name}: {there} there, {here} here")
+            })
+            .collect()
     }
 
     /// The recipe as TOML.
@@ -323,122 +201,5 @@ impl TrainConfig {
     /// Never: a recipe has only string keys and finite numbers.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("a recipe has only string keys and finite numbers")
-    }
-}
-
-impl ModelSection {
-    /// Checks what types cannot say.
-    fn check(&self) -> Result<(), TrainError> {
-        let model = self;
-        let patch = model.patch_size;
-        ensure(
-            patch > 0 && model.image_size.is_multiple_of(patch) && model.image_size > 0,
-            "model.image_size",
-            || (format!("a multiple of the patch size {patch}"), model.image_size.to_string()),
-        )?;
-        ensure(model.image_size <= 4096, "model.image_size", || {
-            ("at most 4096".to_owned(), model.image_size.to_string())
-        })?;
-        ensure(
-            model.vision_width > 0 && model.vision_width.is_multiple_of(64),
-            "model.vision_width",
-            || ("a multiple of 64".to_owned(), model.vision_width.to_string()),
-        )?;
-        let heads = model.text_heads;
-        ensure(
-            heads > 0 && model.text_width > 0 && model.text_width.is_multiple_of(heads),
-            "model.text_width",
-            || (format!("a multiple of the {heads} heads"), model.text_width.to_string()),
-        )?;
-        ensure((0.0..1.0).contains(&model.dropout), "model.dropout", || {
-            ("at least 0 and below 1".to_owned(), model.dropout.to_string())
-        })?;
-        ensure(model.max_position_embeddings >= 3, "model.max_position_embeddings", || {
-            ("at least 3".to_owned(), model.max_position_embeddings.to_string())
-        })?;
-        for (field, value) in [
-            ("model.text_intermediate", model.text_intermediate),
-            ("model.decoder_layers", model.decoder_layers),
-            ("model.vision_layers", model.vision_layers),
-            ("model.num_beams", model.num_beams),
-        ] {
-            ensure(value > 0, field, || ("at least 1".to_owned(), value.to_string()))?;
-        }
-        Ok(())
-    }
-
-    /// The network's configuration with a vocabulary of `vocab_size` tokens.
-    pub fn model_config(&self, vocab_size: usize) -> ModelConfig {
-        ModelConfig {
-            task: Task::ImageCaptioning,
-            vision: VisionConfig {
-                image_size: self.image_size,
-                patch_size: self.patch_size,
-                hidden_size: self.vision_width,
-                num_hidden_layers: self.vision_layers,
-                num_attention_heads: self.vision_width / 64,
-                intermediate_size: 4 * self.vision_width,
-            },
-            text: TextConfig {
-                hidden_size: self.text_width,
-                num_attention_heads: self.text_heads,
-                intermediate_size: self.text_intermediate,
-                vocab_size,
-                max_position_embeddings: self.max_position_embeddings,
-                type_vocab_size: 2,
-                layer_norm_eps: 1e-12,
-                text_encoder_layers: 1,
-                first_fusion_layer: 0,
-                fusion_layers: 1,
-                connected_stride: 1,
-                decoder_layers: self.decoder_layers,
-            },
-            has_visual_projection: self.vision_width != self.text_width,
-            projection_size: 0,
-            generation: GenerationDefaults {
-                num_beams: self.num_beams,
-                min_new_tokens: self.min_new_tokens,
-                max_new_tokens: self.max_position_embeddings - 1,
-            },
-            max_text_len: self.max_position_embeddings,
-        }
-    }
-}
-
-/// An error unless `good`; `words` tells what was expected and what was found.
-fn ensure(
-    good: bool,
-    field: &'static str,
-    words: impl FnOnce() -> (String, String),
-) -> Result<(), TrainError> {
-    if good {
-        return Ok(());
-    }
-    let (expected, found) = words();
-    Err(TrainError::Value { field, expected, found })
-}
-
-/// A TOML value, or text where `text` is none.
-fn parse_value(text: &str) -> toml::Value {
-    toml::from_str::<toml::Table>(&format!("value = {text}"))
-        .ok()
-        .and_then(|mut table| table.remove("value"))
-        .unwrap_or_else(|| toml::Value::String(text.to_owned()))
-}
-
-/// Sets the field `key` (tables separated by dots) of `table`.
-fn set(table: &mut toml::Table, key: &str, value: toml::Value) -> Result<(), TrainError> {
-    match key.split_once('.') {
-        None => {
-            table.insert(key.to_owned(), value);
-            Ok(())
-        }
-        Some((outer, inner)) => {
-            let entry = table.entry(outer).or_insert_with(|| toml::Value::Table(toml::Table::new()));
-            let entry = entry
-                .as_table_mut()
-                .ok_or_else(|| TrainError::Recipe(format!("{key}: `{outer}` is a value, not a table")))?;
-            set(entry, inner, value)
-        }
     }
 }

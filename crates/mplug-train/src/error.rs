@@ -65,12 +65,26 @@ pub enum TrainError {
     #[error(transparent)]
     Checkpoint(#[from] mplug::checkpoint::CheckpointError),
     /// The loss is not a number any more.
-    #[error("step {step}: the loss is {loss}; lower the learning rate and resume from the last checkpoint")]
+    #[error(
+        "step {step}: the loss is {loss} for the pictures {pictures}; lower the learning rate and go on from {checkpoint}"
+    )]
     Diverged {
         /// The step.
         step: u64,
         /// The loss.
         loss: f32,
+        /// The pictures of its batch.
+        pictures: String,
+        /// The last good checkpoint.
+        checkpoint: String,
+    },
+    /// A run is to be resumed with another recipe.
+    #[error("{path}: the run was started with another recipe; resume it with its own (differences: {differences})", path = path.display())]
+    OtherRecipe {
+        /// The run folder.
+        path: PathBuf,
+        /// Each field that differs, with both values.
+        differences: String,
     },
 }
 

@@ -1,34 +1,46 @@
 //! The gradient of a batch, portion by portion, on several threads. Each thread has a replica of the parameters, so that
 //! the threads' graphs share nothing, and always the same portions, so that the sum does not depend on who is faster.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
-use mplug_nn::CaptioningModel;
+use burn::tensor::{Device, Tensor};
+use mplug_nn::{Dropout, DropoutRates, Mplug};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::batch::{Batch, MicroBatch};
 use crate::error::TrainError;
-use crate::loss::cross_entropy;
+use crate::objective::{Findings, Objective, Pass, Totals};
 
 /// A gradient per parameter, in the model's order; none where the loss does not depend on the parameter. Flat, on the host.
 pub type Gradients = Vec<Option<Vec<f32>>>;
+
+/// What a batch gave.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Outcome {
+    /// The loss.
+    pub loss: f32,
+    /// Its gradients.
+    pub gradients: Gradients,
+    /// What the portions brought along, in their order.
+    pub findings: Vec<Findings>,
+}
 
 /// Threads for gradients.
 pub struct Workers {
     /// One pool of one thread each: the backend's own parallelism stays inside the worker.
     pools: Vec<ThreadPool>,
     device: Device,
+    dropout: DropoutRates,
 }
 
 impl Workers {
-    /// `threads` workers on `device`.
-    pub fn new(threads: usize, device: Device) -> Result<Self, TrainError> {
+    /// `threads` workers on `device`, which records gradients.
+    pub fn new(threads: usize, device: Device, dropout: DropoutRates) -> Result<Self, TrainError> {
         let pool = |_| ThreadPoolBuilder::new().num_threads(1).build();
         let pools = (0..threads).map(pool).collect::<Result<_, _>>().map_err(|error| TrainError::Value {
             field: "run.threads",
             expected: "as many threads as the system gives".to_owned(),
             found: format!("{threads} ({error})"),
         })?;
-        Ok(Self { pools, device })
+        Ok(Self { pools, device, dropout })
     }
 
     /// Runs `work` on one worker's thread, so that the order of its sums does not depend on who is free when.
@@ -36,73 +48,83 @@ impl Workers {
         self.pools[0].install(work)
     }
 
-    /// The mean loss over the batch's labels, and its gradients.
+    /// The batch's loss under `objective`, and its gradients.
     ///
     /// # Panics
     /// If a worker panics.
-    pub fn gradients(&self, model: &CaptioningModel, batch: &Batch) -> (f32, Gradients) {
-        let tokens = batch.tokens();
+    pub fn gradients(&self, model: &Mplug, objective: &dyn Objective, batch: &Batch) -> Outcome {
+        let totals = Totals::of(batch);
         let workers = self.pools.len();
-        let results: Vec<(f32, Gradients)> = std::thread::scope(|scope| {
+        let results: Vec<Outcome> = std::thread::scope(|scope| {
             let handles: Vec<_> = self
                 .pools
                 .iter()
                 .enumerate()
                 .map(|(worker, pool)| {
                     let portions = batch.micro_batches.iter().skip(worker).step_by(workers);
-                    scope.spawn(move || pool.install(|| accumulate(model, portions, tokens, &self.device)))
+                    scope.spawn(move || pool.install(|| self.accumulate(model, objective, portions, totals)))
                 })
                 .collect();
             handles.into_iter().map(|handle| handle.join().expect("a worker panicked")).collect()
         });
-        let sum = |(loss, gradients), (more, others)| (loss + more, add(gradients, others));
-        results.into_iter().reduce(sum).unwrap_or_default()
+        combine(results, batch.micro_batches.len())
+    }
+
+    /// The summed losses and gradients of some portions.
+    fn accumulate<'a>(
+        &self,
+        model: &Mplug,
+        objective: &dyn Objective,
+        portions: impl Iterator<Item = &'a MicroBatch>,
+        totals: Totals,
+    ) -> Outcome {
+        let mut replica = model.clone();
+        for parameter in replica.parameters_mut() {
+            parameter.update(|value| value);
+        }
+        let parameters = replica.parameters();
+        let mut sum = Outcome::default();
+        for portion in portions {
+            let dropout = Dropout::new(self.dropout, portion.seed);
+            let pass = Pass { model: &replica, portion, totals, device: &self.device, dropout: &dropout };
+            let (loss, findings) = objective.loss(&pass);
+            sum.loss += loss.clone().into_scalar::<f32>();
+            sum.findings.push(findings);
+            let mut gradients = loss.backward();
+            let host =
+                |gradient: Tensor<1>| gradient.try_into_vec_as().expect("gradients are f32 and readable");
+            let gradients =
+                parameters.iter().map(|p| p.value().grad_remove(&mut gradients).map(host)).collect();
+            sum.gradients = add(std::mem::take(&mut sum.gradients), gradients);
+        }
+        sum
     }
 }
 
-/// The summed losses and gradients of some portions.
-fn accumulate<'a>(
-    model: &CaptioningModel,
-    portions: impl Iterator<Item = &'a MicroBatch>,
-    tokens: usize,
-    device: &Device,
-) -> (f32, Gradients) {
-    let mut replica = model.clone();
-    for parameter in replica.parameters_mut() {
-        parameter.update(|value| value);
+/// The workers' sums together, findings in the portions' order.
+fn combine(results: Vec<Outcome>, portions: usize) -> Outcome {
+    let workers = results.len();
+    let mut whole = Outcome { findings: vec![Findings::default(); portions], ..Outcome::default() };
+    for (worker, result) in results.into_iter().enumerate() {
+        whole.loss += result.loss;
+        whole.gradients = add(std::mem::take(&mut whole.gradients), result.gradients);
+        for (number, findings) in result.findings.into_iter().enumerate() {
+            whole.findings[worker + number * workers] = findings;
+        }
     }
-    let parameters = replica.parameters();
-    let (mut total, mut sum) = (0.0, Gradients::new());
-    for portion in portions {
-        let loss = portion_loss(&replica, portion, tokens, device);
-        total += loss.clone().into_scalar::<f32>();
-        let mut gradients = loss.backward();
-        let host = |gradient: Tensor<1>| gradient.try_into_vec_as().expect("gradients are f32 and readable");
-        let gradients = parameters.iter().map(|p| p.value().grad_remove(&mut gradients).map(host)).collect();
-        sum = add(sum, gradients);
-    }
-    (total, sum)
+    whole
 }
 
-/// The part of a portion in the mean loss over `tokens` labels.
-pub fn portion_loss(
-    model: &CaptioningModel,
+/// The loss of a portion without gradients: its share of the mean over `totals`.
+pub fn plain_loss(
+    model: &Mplug,
+    objective: &dyn Objective,
     portion: &MicroBatch,
-    tokens: usize,
+    totals: Totals,
     device: &Device,
-) -> Tensor<1> {
-    let (rows, len) = (portion.rows, portion.len);
-    let size = ((portion.pixel_values.len() / (3 * rows)) as f64).sqrt().round() as usize;
-    let pixels = TensorData::new(portion.pixel_values.clone(), [rows, 3, size, size]);
-    let ids = TensorData::new(portion.input_ids.clone(), [rows, len]);
-    let mask = TensorData::new(portion.attention_mask.clone(), [rows, len]);
-    let labels = TensorData::new(portion.labels.clone(), [rows, len]);
-    let logits = model.forward(
-        Tensor::from_data(pixels, device),
-        Tensor::<2, Int>::from_data(ids, device),
-        Tensor::from_data(mask, device),
-    );
-    cross_entropy(logits, Tensor::from_data(labels, device), tokens)
+) -> f64 {
+    let pass = Pass { model, portion, totals, device, dropout: &Dropout::off() };
+    f64::from(objective.loss(&pass).0.into_scalar::<f32>())
 }
 
 /// Adds gradients pairwise; an empty list is zero.

@@ -1,4 +1,4 @@
-//! Training of mPLUG: `training_data -> batch -> mplug-nn -> loss -> backward -> clip -> optimizer + schedule -> checkpoint ->
+//! Training of mPLUG: `training_data -> batch -> objective (mplug-nn, loss) -> backward -> clip -> optimizer + schedule -> checkpoint ->
 //! evaluate`, in one visible loop ([`trainer`]).
 //!
 //! [`train`] runs a recipe (a TOML file, [`config::TrainConfig`]) and reports through a callback; nothing here prints.
@@ -8,11 +8,13 @@ pub mod average;
 pub mod batch;
 pub mod checkpoint;
 pub mod config;
+pub mod engine;
 pub mod error;
 pub mod evaluate;
 pub mod gradients;
 pub mod log;
 pub mod loss;
+pub mod objective;
 pub mod optimizer;
 pub mod schedule;
 pub mod start;

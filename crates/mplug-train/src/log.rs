@@ -1,5 +1,6 @@
 //! What a run reports: events for a callback, and the same as JSON lines in the run folder's `log.jsonl`. Prints nothing.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,12 @@ pub enum Progress {
         step: u64,
         /// Mean loss since the last event.
         loss: f64,
+        /// Its parts, where the objective has several.
+        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+        parts: BTreeMap<&'static str, f64>,
+        /// The mean reward of the captions that the model wrote, in CIDEr optimisation.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reward: Option<f64>,
         /// Norm of the last gradient, before clipping.
         gradient_norm: f64,
         /// The learning rate.
@@ -40,15 +47,11 @@ pub enum Progress {
     Evaluated {
         /// Steps done.
         step: u64,
-        /// Mean cross-entropy per token on held-out pictures.
-        loss: f64,
-        /// The share of captions that are true in full.
-        truth: Option<f64>,
-        /// CIDEr-D of the captions, 0 to 10.
-        cider: Option<f64>,
+        /// The figures, as [`crate::evaluate::Evaluation`] names them.
+        metrics: BTreeMap<&'static str, f64>,
         /// Whether it is the best so far; then the model is kept in `best`.
         best: bool,
-        /// Some captions.
+        /// Some of the texts that the model wrote.
         samples: Vec<String>,
     },
     /// The state is saved.

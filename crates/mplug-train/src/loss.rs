@@ -1,19 +1,24 @@
-//! The captioning loss: cross-entropy of the next token, averaged over all labels that count (as in the original's `BertPrefixModel`). Knows no model.
+//! Cross-entropies. Knows no model.
 
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, Tensor};
 
 use crate::batch::IGNORE_INDEX;
 
-/// The summed cross-entropy of `labels` `(batch, len)` under `logits` `(batch, len, vocab)`, divided by `tokens`; labels
-/// of [`IGNORE_INDEX`] do not count. With `tokens` the number of labels that count in the whole batch, the losses of its
-/// portions sum to the batch's mean.
-pub fn cross_entropy(logits: Tensor<3>, labels: Tensor<2, Int>, tokens: usize) -> Tensor<1> {
-    let [batch, len, vocab] = logits.dims();
-    let labels = labels.reshape([batch * len, 1]);
-    let counts = labels.clone().not_equal_scalar(IGNORE_INDEX).float(); // (rows, 1)
-    let labels = labels.clamp_min(0);
-    let log_probabilities = log_softmax(logits.reshape([batch * len, vocab]), 1);
-    let chosen = log_probabilities.gather(1, labels); // (rows, 1)
-    (chosen * counts).sum().div_scalar(-(tokens as f32))
+/// The sum over labels of weight times cross-entropy: `labels` `(rows)` under `logits` `(rows, classes)`; labels of
+/// [`IGNORE_INDEX`] must weigh 0.
+pub fn weighted_cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>, weights: Tensor<1>) -> Tensor<1> {
+    let rows = labels.dims()[0];
+    debug_assert!(IGNORE_INDEX < 0, "a label that does not count is no class");
+    let labels = labels.clamp_min(0).reshape([rows, 1]);
+    let chosen = log_softmax(logits, 1).gather(1, labels).reshape([rows]);
+    (chosen * weights).sum().neg()
+}
+
+/// The sum over rows of weight times cross-entropy with soft targets: `targets` `(rows, classes)`, each row a
+/// distribution.
+pub fn soft_cross_entropy(logits: Tensor<2>, targets: Tensor<2>, weights: Tensor<1>) -> Tensor<1> {
+    let rows = weights.dims()[0];
+    let each = (log_softmax(logits, 1) * targets).sum_dim(1).reshape([rows]);
+    (each * weights).sum().neg()
 }

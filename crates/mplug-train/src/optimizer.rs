@@ -1,5 +1,5 @@
 //! AdamW in the original's groups (AliceMind's `optim_factory.py`): no decay where the name holds `bias` or `LayerNorm.weight`, a learning rate
-//! of its own for the visual encoder; and the norm that gradients are clipped to. One pass over memory per parameter, on
+//! of its own for the visual encoder (or ModelScope's: all alike); and the norm that gradients are clipped to. One pass over memory per parameter, on
 //! the host. Knows no model, only named arrays.
 
 use burn::tensor::{Tensor, TensorData};
@@ -7,11 +7,11 @@ use mplug_nn::parameter::Parameter;
 use rayon::prelude::*;
 
 use crate::average::WeightAverage;
-use crate::config::OptimizerSection;
+use crate::config::{Groups, OptimizerSection};
 use crate::gradients::Gradients;
 
-/// Parameters whose names start like this have the visual encoder's learning rate.
-const VISION_PREFIX: &str = "visual_encoder.";
+/// Parameters whose names hold this have the visual encoder's learning rate.
+const VISION: &str = "visual_encoder";
 
 /// The optimizer and its memory.
 #[derive(Clone, Debug)]
@@ -44,7 +44,7 @@ impl AdamW {
         Self { config: config.clone(), steps: 0, moments: vec![None; parameters] }
     }
 
-    /// Takes one step along `gradients`, at `share` of the peak learning rates, and moves `average` along. Gradients
+    /// Takes one step along `gradients`, at the learning rates that `rates` makes of the peaks, and moves `average` along. Gradients
     /// longer than the recipe's norm are scaled down to it; returns their norm before. Parameters without a gradient
     /// stay as they are.
     ///
@@ -55,7 +55,7 @@ impl AdamW {
         parameters: Vec<&mut Parameter>,
         gradients: &Gradients,
         average: Option<&mut WeightAverage>,
-        share: f64,
+        rates: &(dyn Fn(f64) -> f64 + Sync),
     ) -> f64 {
         let norm = norm(gradients);
         let limit = self.config.clip_norm;
@@ -70,7 +70,7 @@ impl AdamW {
         parameters.into_par_iter().zip(gradients).zip(&mut self.moments).zip(averages).for_each(
             |(((parameter, gradient), moments), average)| {
                 let Some(gradient) = gradient else { return };
-                let numbers = coefficients(config, steps, parameter.name(), share, scale);
+                let numbers = coefficients(config, steps, parameter.name(), rates, scale);
                 let moments = moments.get_or_insert_with(|| [(); 2].map(|()| vec![0.0; gradient.len()]));
                 parameter.update(|value| {
                     let device = value.device();
@@ -103,9 +103,15 @@ fn update(weights: &mut [f32], gradient: &[f32], moments: &mut [Vec<f32>; 2], nu
 }
 
 /// The numbers of the update number `steps` (from 1) of the parameter `name`.
-fn coefficients(config: &OptimizerSection, steps: u64, name: &str, share: f64, scale: f64) -> Coefficients {
-    let rate = share * peak_rate(config, name);
-    let decay = if decays(name) { rate * config.weight_decay } else { 0.0 };
+fn coefficients(
+    config: &OptimizerSection,
+    steps: u64,
+    name: &str,
+    rates: &(dyn Fn(f64) -> f64 + Sync),
+    scale: f64,
+) -> Coefficients {
+    let rate = rates(peak_rate(config, name));
+    let decay = if decays(config.groups, name) { rate * config.weight_decay } else { 0.0 };
     let steps = i32::try_from(steps).unwrap_or(i32::MAX);
     let corrections = config.betas.map(|beta| 1.0 - beta.powi(steps));
     Coefficients {
@@ -119,14 +125,14 @@ fn coefficients(config: &OptimizerSection, steps: u64, name: &str, share: f64, s
 }
 
 /// Whether weight decay applies.
-fn decays(name: &str) -> bool {
-    !(name.contains("bias") || name.contains("LayerNorm.weight"))
+fn decays(groups: Groups, name: &str) -> bool {
+    groups == Groups::Single || !(name.contains("bias") || name.contains("LayerNorm.weight"))
 }
 
 /// The peak learning rate of a parameter.
 fn peak_rate(config: &OptimizerSection, name: &str) -> f64 {
     match config.vision_learning_rate {
-        Some(rate) if name.starts_with(VISION_PREFIX) => rate,
+        Some(rate) if name.contains(VISION) => rate,
         _ => config.learning_rate,
     }
 }
@@ -147,12 +153,16 @@ mod tests {
 
     #[test]
     fn groups_follow_the_names() {
-        assert!(!decays("text_decoder.bert.encoder.layer.0.output.dense.bias"));
-        assert!(!decays("text_decoder.bert.embeddings.LayerNorm.weight"));
-        assert!(!decays("visual_encoder.visual.transformer.resblocks.0.attn.in_proj_bias"));
-        assert!(decays("visual_encoder.visual.ln_pre.weight"), "CLIP's norms decay, as in the original");
-        assert!(decays("visual_encoder.visual.class_embedding"));
-        assert!(decays("visn_layer_norm.weight"));
+        assert!(!decays(Groups::Research, "text_decoder.bert.encoder.layer.0.output.dense.bias"));
+        assert!(!decays(Groups::Research, "text_decoder.bert.embeddings.LayerNorm.weight"));
+        assert!(!decays(Groups::Research, "visual_encoder.visual.transformer.resblocks.0.attn.in_proj_bias"));
+        assert!(
+            decays(Groups::Research, "visual_encoder.visual.ln_pre.weight"),
+            "CLIP's norms decay, as in the original"
+        );
+        assert!(decays(Groups::Research, "visual_encoder.visual.class_embedding"));
+        assert!(decays(Groups::Research, "visn_layer_norm.weight"));
+        assert!(decays(Groups::Single, "visn_layer_norm.bias"));
     }
 
     #[test]
@@ -171,10 +181,11 @@ mod tests {
             betas: [0.9, 0.999],
             eps: 1e-8,
             weight_decay: 0.5,
+            groups: Groups::Research,
             clip_norm: 0.0,
             average_decay: 0.0,
         };
-        let numbers = coefficients(&config, 1, "some.weight", 1.0, 1.0);
+        let numbers = coefficients(&config, 1, "some.weight", &|peak| peak, 1.0);
         update(&mut weights, &[0.3, -0.001], &mut moments, numbers);
         assert!(
             (weights[0] - (1.0 * 0.95 - 0.1)).abs() < 1e-5 && (weights[1] - (-2.0 * 0.95 + 0.1)).abs() < 1e-4

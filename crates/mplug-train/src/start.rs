@@ -1,60 +1,95 @@
-//! What a run starts from: fresh weights in the shape of the recipe, or a model folder whose captions are to become better.
-//! Knows no data.
+//! What a run starts from: fresh weights in the shape of the recipe, a model folder whose training goes on, or a CLIP and a
+//! BERT. Knows no data.
+
+mod towers;
 
 use burn::tensor::Device;
-use mplug::checkpoint::{ModelFolder, Weights};
+use mplug::checkpoint::{CheckpointError, ModelFolder, Weights};
 use mplug::config::{ConfigOverrides, ModelConfig, Task, vocabulary_size};
-use mplug_nn::{CaptioningModel, RandomParameters};
+use mplug_nn::{Initial, Mplug, NnError, ParameterSource, RandomParameters};
 
-use crate::config::TrainConfig;
+pub use towers::{TowerWeights, Towers};
+
+use crate::config::{ModelSection, ObjectiveSection, StartSection, TrainConfig};
 use crate::error::TrainError;
+
+/// Where the first weights come from.
+enum Origin {
+    /// Chance.
+    Fresh(Box<ModelSection>),
+    /// A model folder.
+    Folder(Box<ModelFolder>),
+    /// A CLIP and a BERT, and the shape that they make.
+    Towers(Box<Towers>, Box<ModelConfig>),
+}
 
 /// What a run starts from.
 pub struct Start {
     /// Side of the square picture in pixels.
     pub image_size: usize,
-    /// Longest caption in tokens, the start and end tokens included.
+    /// Longest text in tokens, the start and end tokens included.
     pub max_len: usize,
-    /// The model to start from, if there is one.
-    pub folder: Option<ModelFolder>,
+    origin: Origin,
+    task: Task,
+    /// Size of the shared space of a model that has none.
+    shared_size: usize,
+    seed: u64,
 }
 
 impl Start {
     /// Opens what `config` names; weights are read by [`Start::model`].
     ///
     /// # Errors
-    /// [`TrainError::Start`] for a folder that cannot be opened, [`TrainError::Value`] for a model of another task or captions
-    /// longer than it allows.
+    /// [`TrainError::Start`] for a folder that cannot be opened or lacks what the objective trains, [`TrainError::Value`] for
+    /// texts longer than the model allows.
     pub fn open(config: &TrainConfig) -> Result<Self, TrainError> {
+        let (task, seed) = (config.objective.task(), config.seed);
         let section = match (&config.start, &config.model) {
             (Some(section), _) => section,
             (None, Some(model)) => {
                 let (image_size, max_len) = (model.image_size, model.max_position_embeddings);
-                return Ok(Self { image_size, max_len, folder: None });
+                let origin = Origin::Fresh(Box::new(model.clone()));
+                let shared_size = model.shared_size;
+                return Ok(Self { image_size, max_len, origin, task, shared_size, seed });
             }
             (None, None) => {
                 return Err(TrainError::Recipe("a table [model] or [start] is wanted".to_owned()));
             }
         };
-        let overrides = ConfigOverrides { image_size: section.image_size, ..ConfigOverrides::default() };
-        let folder = ModelFolder::open(&section.model, &overrides)
-            .map_err(|error| TrainError::Start { path: section.model.clone(), source: Box::new(error) })?;
-        let found = |field, expected: &str, found: String| {
-            Err(TrainError::Value { field, expected: expected.to_owned(), found })
+        let origin = open_origin(section, &config.objective)?;
+        let shape = match &origin {
+            Origin::Folder(folder) => &folder.config,
+            Origin::Towers(_, shape) => shape,
+            Origin::Fresh(_) => unreachable!("[start] is never fresh"),
         };
-        if folder.config.task != Task::ImageCaptioning {
-            return found("start.model", "a captioning model", format!("{:?}", folder.config.task));
+        let longest = shape.text.max_position_embeddings;
+        if !(3..=longest).contains(&section.max_text_tokens) {
+            return Err(TrainError::Value {
+                field: "start.max_text_tokens",
+                expected: format!("3 to {longest}"),
+                found: section.max_text_tokens.to_string(),
+            });
         }
-        let longest = folder.config.text.max_position_embeddings;
-        if !(3..=longest).contains(&section.max_caption_tokens) {
-            let expected = format!("3 to {longest}");
-            return found("start.max_caption_tokens", &expected, section.max_caption_tokens.to_string());
+        let image_size = shape.vision.image_size;
+        let (max_len, shared_size) = (section.max_text_tokens, section.shared_size);
+        Ok(Self { image_size, max_len, origin, task, shared_size, seed })
+    }
+
+    /// The vocabulary of the model to start from, one token a line; a fresh model has none of its own.
+    pub fn vocabulary(&self) -> Option<&str> {
+        match &self.origin {
+            Origin::Fresh(_) => None,
+            Origin::Folder(folder) => Some(folder.vocabulary()),
+            Origin::Towers(towers, _) => Some(towers.vocabulary()),
         }
-        Ok(Self {
-            image_size: folder.config.vision.image_size,
-            max_len: section.max_caption_tokens,
-            folder: Some(folder),
-        })
+    }
+
+    /// The model folder to start from, if it is one.
+    pub fn folder(&self) -> Option<&ModelFolder> {
+        match &self.origin {
+            Origin::Folder(folder) => Some(folder),
+            Origin::Fresh(_) | Origin::Towers(..) => None,
+        }
     }
 
     /// The network on `device` with its first weights, and its configuration.
@@ -66,24 +101,110 @@ impl Start {
         config: &TrainConfig,
         vocabulary: &str,
         device: &Device,
-    ) -> Result<(CaptioningModel, ModelConfig), TrainError> {
-        let (mut model, shape, dropout) = match (&self.folder, &config.model) {
-            (Some(folder), _) => {
-                let shape = folder.config.clone();
-                let mut weights = Weights::new(folder.checkpoint());
-                let model = CaptioningModel::new(&shape, &mut weights, device)?;
-                (model, shape, config.start.as_ref().map_or(0.0, |start| start.dropout))
-            }
-            (None, Some(section)) => {
-                let shape = section.model_config(vocabulary_size(vocabulary));
-                let mut chance = RandomParameters { seed: config.seed };
-                (CaptioningModel::new(&shape, &mut chance, device)?, shape, section.dropout)
-            }
-            (None, None) => {
-                return Err(TrainError::Recipe("a table [model] or [start] is wanted".to_owned()));
-            }
-        };
-        model.set_dropout(dropout);
+    ) -> Result<(Mplug, ModelConfig), TrainError> {
+        let shape = self.shape(vocabulary);
+        let model = Mplug::new(&shape, config.objective.parts(), &mut *self.weights(), device)?;
         Ok((model, shape))
+    }
+
+    /// The first weights: the folder's, heads that it lacks drawn; the towers'; or all drawn.
+    pub fn weights(&self) -> Box<dyn ParameterSource + '_> {
+        match &self.origin {
+            Origin::Fresh(_) => Box::new(RandomParameters { seed: self.seed }),
+            Origin::Towers(towers, _) => Box::new(towers.weights(self.seed)),
+            Origin::Folder(folder) => Box::new(FolderWeights {
+                folder: Weights::new(folder.checkpoint()),
+                random: RandomParameters { seed: self.seed },
+            }),
+        }
+    }
+
+    /// The network's configuration, for the objective's task.
+    fn shape(&self, vocabulary: &str) -> ModelConfig {
+        let task = self.task;
+        let shape = match &self.origin {
+            Origin::Fresh(section) => return section.model_config(task, vocabulary_size(vocabulary)),
+            Origin::Folder(folder) => folder.config.clone(),
+            Origin::Towers(_, shape) => (**shape).clone(),
+        };
+        let stored = self.folder().and_then(|folder| folder.checkpoint().shape("vision_proj.weight"));
+        let shared_size = stored.and_then(|shape| shape.first().copied()).unwrap_or(self.shared_size);
+        let projection_size = if task == Task::ImageTextRetrieval { shared_size } else { 0 };
+        ModelConfig { task, projection_size, ..shape }
+    }
+}
+
+fn open_origin(section: &StartSection, objective: &ObjectiveSection) -> Result<Origin, TrainError> {
+    let error = |path: &std::path::Path| {
+        let path = path.to_owned();
+        move |source| TrainError::Start { path, source: Box::new(source) }
+    };
+    if let (Some(clip), Some(bert)) = (&section.clip, &section.bert) {
+        let towers = Towers::open(clip, bert)?;
+        let shape = towers.config(objective.task(), section.image_size).map_err(error(clip))?;
+        return Ok(Origin::Towers(Box::new(towers), Box::new(shape)));
+    }
+    let Some(path) = &section.model else {
+        return Err(TrainError::Recipe("[start] wants `model`, or `clip` and `bert`".to_owned()));
+    };
+    let folder = open_folder(path, section.image_size, objective).map_err(error(path))?;
+    Ok(Origin::Folder(Box::new(folder)))
+}
+
+/// Opens the folder as a model of the objective's task. What retrieval and pre-training add to a model that answers questions
+/// are heads, which may be missing.
+fn open_folder(
+    path: &std::path::Path,
+    image_size: Option<usize>,
+    objective: &ObjectiveSection,
+) -> Result<ModelFolder, CheckpointError> {
+    let open = |task| {
+        let overrides = ConfigOverrides { task: Some(task), image_size, ..ConfigOverrides::default() };
+        ModelFolder::open(path, &overrides)
+    };
+    match objective {
+        ObjectiveSection::Pretraining(_) => open(Task::VisualQuestionAnswering),
+        ObjectiveSection::Retrieval(_) => {
+            open(Task::ImageTextRetrieval).or_else(|error| {
+                // What is missing of a retrieval model says more than what is missing of another.
+                open(Task::VisualQuestionAnswering).map_err(|_| error)
+            })
+        }
+        other => open(other.task()),
+    }
+}
+
+/// The weights of a model folder, and heads that it lacks.
+struct FolderWeights<'a> {
+    folder: Weights<'a>,
+    random: RandomParameters,
+}
+
+/// Whether a tensor belongs to a head that a model for another task lacks.
+fn is_head(name: &str) -> bool {
+    let heads = ["vision_proj.", "text_proj.", "itm_head.", "fusion_encoder.cls."];
+    name == "temp" || heads.iter().any(|head| name.starts_with(head))
+}
+
+impl ParameterSource for FolderWeights<'_> {
+    fn read(&mut self, name: &str, shape: &[usize], initial: Initial) -> Result<Vec<f32>, NnError> {
+        if is_head(name) && !self.folder.has(name) {
+            return self.random.read(name, shape, initial);
+        }
+        ParameterSource::read(&mut self.folder, name, shape, initial)
+    }
+
+    fn position_embedding(
+        &mut self,
+        name: &str,
+        grid: usize,
+        width: usize,
+        initial: Initial,
+    ) -> Result<Vec<f32>, NnError> {
+        ParameterSource::position_embedding(&mut self.folder, name, grid, width, initial)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.folder.has(name)
     }
 }

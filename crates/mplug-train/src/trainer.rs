@@ -1,23 +1,29 @@
-//! The training loop: next batch, loss and gradients, clip, step, average, log, evaluate, checkpoint. One place, in order.
+//! The training loop: next batch, what the objective makes of it, loss and gradients, clip, step, average, log, evaluate,
+//! checkpoint. One place, in order.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use burn::tensor::Device;
 use mplug::config::ModelConfig;
-use mplug_nn::CaptioningModel;
+use mplug_nn::Mplug;
 
 use crate::average::WeightAverage;
-use crate::batch::Loader;
-use crate::checkpoint::{RunFolder, State};
-use crate::config::{DataSection, TrainConfig};
+use crate::batch::{Batch, BatchShape, Loader};
+use crate::checkpoint::{RunFolder, RunProgress, State};
+use crate::config::{BestBy, DataSection, TrainConfig};
 use crate::error::TrainError;
-use crate::evaluate::{Evaluation, evaluate};
-use crate::gradients::Workers;
+use crate::evaluate::{Evaluator, Plan};
+use crate::gradients::{Outcome, Workers};
 use crate::log::{EventLog, Progress};
+use crate::objective::{Ingredients, Objective};
 use crate::optimizer::AdamW;
-use crate::schedule::rate_share;
+use crate::schedule::learning_rate;
 use crate::start::Start;
 use crate::training_data::{AnnotatedPictures, DrawnPictures, TrainingData};
+
+/// Pictures that a message about a batch names.
+const NAMED_PICTURES: usize = 8;
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,9 +32,10 @@ pub struct Summary {
     pub steps: u64,
     /// Mean loss since the last log line.
     pub loss: f64,
-    /// The best evaluation's score and loss. The score is the share of true captions, or CIDEr where the dataset cannot tell
-    /// truth, or 0 where it has no references either.
+    /// The best evaluation's score (of the figure that decides; the negative loss where that is the loss) and its loss.
     pub best: Option<[f64; 2]>,
+    /// Whether the run ended early, because nothing became better.
+    pub stopped_early: bool,
     /// Pictures that could not be read.
     pub skipped: usize,
 }
@@ -41,20 +48,28 @@ pub fn train(
 ) -> Result<Summary, TrainError> {
     config.check()?;
     let start = Start::open(config)?;
-    let sizes = [start.image_size, start.max_len];
+    let (sizes, reading) = ([start.image_size, start.max_len], config.objective.reading());
     match &config.data {
         DataSection::Synth { language, seed, held_out_seed } => {
-            let data = DrawnPictures::new([*seed, *held_out_seed], *language, sizes)?;
-            train_on(config, &data, resume, progress)
+            let data = DrawnPictures::new([*seed, *held_out_seed], *language, reading, sizes)?;
+            if start.vocabulary().is_some_and(|vocabulary| vocabulary != data.vocabulary()) {
+                let expected = "a model with the vocabulary of the drawn pictures".to_owned();
+                return Err(TrainError::Value {
+                    field: "start.model",
+                    expected,
+                    found: "another".to_owned(),
+                });
+            }
+            run(config, &start, &data, resume, progress)
         }
         DataSection::Annotations(section) => {
-            let vocabulary = match (&start.folder, &section.vocabulary) {
-                (Some(folder), _) => folder.vocabulary().to_owned(),
+            let vocabulary = match (start.vocabulary(), &section.vocabulary) {
+                (Some(vocabulary), _) => vocabulary.to_owned(),
                 (None, Some(path)) => std::fs::read_to_string(path).map_err(TrainError::file(path))?,
                 (None, None) => return Err(TrainError::Recipe("data.vocabulary is wanted".to_owned())),
             };
-            let data = AnnotatedPictures::open(section, config.seed, sizes, vocabulary)?;
-            train_on(config, &data, resume, progress)
+            let data = AnnotatedPictures::open(section, reading, config.seed, sizes, vocabulary)?;
+            run(config, &start, &data, resume, progress)
         }
     }
 }
@@ -67,7 +82,17 @@ pub fn train_on(
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Summary, TrainError> {
     config.check()?;
-    let mut trainer = Trainer::new(config, data, resume)?;
+    run(config, &Start::open(config)?, data, resume, progress)
+}
+
+fn run(
+    config: &TrainConfig,
+    start: &Start,
+    data: &dyn TrainingData,
+    resume: bool,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Summary, TrainError> {
+    let mut trainer = Trainer::new(config, start, data, resume)?;
     let mut log = EventLog::open(trainer.folder.path())?;
     let mut report = |event: Progress| -> Result<(), TrainError> {
         log.write(&event)?;
@@ -75,47 +100,42 @@ pub fn train_on(
         Ok(())
     };
     let (run, steps) = (&config.run, config.run.steps);
-    let first = trainer.optimizer.steps;
+    let first = trainer.progress.steps;
     report(trainer.started())?;
     std::thread::scope(|scope| {
-        let sizes = [run.batch_size, run.micro_batch_size, run.data_threads];
-        let mut batches = Loader::start(scope, data, first..steps, sizes);
+        let shape = BatchShape { size: run.batch_size, micro_size: run.micro_batch_size, seed: config.seed };
+        let mut batches = Loader::start(scope, data, first..steps, shape, run.data_threads);
         let mut recent = Recent::new();
         let mut loss_now = 0.0;
         for step in first..steps {
-            let batch = batches.next_batch()?;
-            let (loss, gradients) = trainer.workers.gradients(&trainer.model, &batch);
-            if !loss.is_finite() {
-                return Err(TrainError::Diverged { step, loss });
-            }
-            let share = rate_share(&config.schedule, step, steps);
-            let parameters = trainer.model.parameters_mut();
-            let norm = trainer.optimizer.step(parameters, &gradients, trainer.average.as_mut(), share);
+            let stepped = trainer.step(step, batches.next_batch()?)?;
             let (done, last) = (step + 1, step + 1 == steps);
-            recent.add(loss, run.batch_size);
+            recent.add(&stepped, run.batch_size);
             if done % run.log_every == 0 || last {
-                let learning_rate = share * config.optimizer.learning_rate;
-                let (loss, examples_per_second) = recent.take();
-                loss_now = loss;
-                report(Progress::Step {
-                    step: done,
-                    loss,
-                    gradient_norm: norm,
-                    learning_rate,
-                    examples_per_second,
-                })?;
+                let learning_rate =
+                    learning_rate(&config.schedule, config.optimizer.learning_rate, step, steps);
+                let event = recent.take(done, stepped.gradient_norm, learning_rate);
+                if let Progress::Step { loss, .. } = &event {
+                    loss_now = *loss;
+                }
+                report(event)?;
             }
             if config.evaluation.every > 0 && (done % config.evaluation.every == 0 || last) {
                 report(trainer.evaluate()?)?;
                 recent = Recent::new();
             }
-            if done % run.checkpoint_every == 0 || last {
+            let stops = trainer.is_out_of_patience();
+            if done % run.checkpoint_every == 0 || last || stops {
                 report(trainer.save()?)?;
                 recent = Recent::new();
             }
+            if stops {
+                break;
+            }
         }
-        let steps = trainer.optimizer.steps;
-        Ok(Summary { steps, loss: loss_now, best: trainer.best, skipped: data.skipped() })
+        let RunProgress { steps, best, .. } = trainer.progress;
+        let stopped_early = trainer.is_out_of_patience();
+        Ok(Summary { steps, loss: loss_now, best, stopped_early, skipped: data.skipped() })
     })
 }
 
@@ -124,48 +144,81 @@ struct Trainer<'a> {
     config: &'a TrainConfig,
     data: &'a dyn TrainingData,
     shape: ModelConfig,
-    /// Longest caption in tokens, the start and end tokens included.
+    /// Longest text in tokens, the start and end tokens included.
     max_len: usize,
     folder: RunFolder,
     device: Device,
     workers: Workers,
-    model: CaptioningModel,
+    model: Mplug,
+    objective: Box<dyn Objective>,
     optimizer: AdamW,
     average: Option<WeightAverage>,
-    best: Option<[f64; 2]>,
+    progress: RunProgress,
+    /// The step of the last checkpoint.
+    saved: Option<u64>,
+}
+
+/// What a step found.
+struct Stepped {
+    loss: f64,
+    parts: BTreeMap<&'static str, f64>,
+    reward: Option<f64>,
+    gradient_norm: f64,
 }
 
 impl<'a> Trainer<'a> {
-    fn new(config: &'a TrainConfig, data: &'a dyn TrainingData, resume: bool) -> Result<Self, TrainError> {
+    fn new(
+        config: &'a TrainConfig,
+        start: &Start,
+        data: &'a dyn TrainingData,
+        resume: bool,
+    ) -> Result<Self, TrainError> {
         let device = Device::flex();
         let autodiff = device.clone().autodiff();
-        let start = Start::open(config)?;
         let (model, shape) = start.model(config, data.vocabulary(), &autodiff)?;
+        let ingredients = Ingredients { config, start, model: &model, shape: &shape, data, device: &device };
+        let objective = ingredients.build()?;
         let decay = config.optimizer.average_decay;
-        let folder = RunFolder::create(&config.output)?;
         let mut trainer = Self {
             config,
             data,
             shape,
             max_len: start.max_len,
-            workers: Workers::new(config.run.threads, autodiff)?,
+            workers: Workers::new(config.run.threads, autodiff, config.dropout())?,
             device,
             optimizer: AdamW::new(&config.optimizer, model.parameters().len()),
             average: (decay > 0.0).then(|| WeightAverage::new(&model, decay)),
             model,
-            best: None,
-            folder,
+            objective,
+            progress: RunProgress::default(),
+            saved: None,
+            folder: RunFolder::create(&config.output)?,
         };
         if trainer.folder.has_state() {
             if !resume {
                 let problem = "holds a run already; resume it or choose another output folder";
                 return Err(TrainError::content(trainer.folder.path(), problem));
             }
-            let folder = trainer.folder.clone();
-            folder.read_state(&mut trainer.state())?;
+            trainer.resume()?;
         }
         trainer.folder.write_recipe(&config.to_toml())?;
         Ok(trainer)
+    }
+
+    /// Takes the folder's state back, if its recipe is ours.
+    fn resume(&mut self) -> Result<(), TrainError> {
+        let folder = self.folder.clone();
+        let differences = match folder.recipe()? {
+            Some(recipe) => self.config.differences(&recipe),
+            None => Vec::new(),
+        };
+        if !differences.is_empty() {
+            let path = folder.path().to_owned();
+            return Err(TrainError::OtherRecipe { path, differences: differences.join("; ") });
+        }
+        folder.read_state(&mut self.state())?;
+        self.saved = Some(self.progress.steps);
+        Ok(())
     }
 
     fn state(&mut self) -> State<'_> {
@@ -173,21 +226,59 @@ impl<'a> Trainer<'a> {
             model: &mut self.model,
             optimizer: &mut self.optimizer,
             average: &mut self.average,
-            best: &mut self.best,
+            objective: &mut *self.objective,
+            progress: &mut self.progress,
         }
     }
 
     fn started(&self) -> Progress {
         Progress::Started {
-            step: self.optimizer.steps,
+            step: self.progress.steps,
             steps: self.config.run.steps,
             parameters: self.model.parameters().iter().map(|p| p.shape().iter().product::<usize>()).sum(),
             vocab_size: self.shape.text.vocab_size,
         }
     }
 
+    /// One step: the batch through the objective and the network, the gradients into the weights.
+    fn step(&mut self, step: u64, mut batch: Batch) -> Result<Stepped, TrainError> {
+        self.objective.begin_step(&mut self.model);
+        let reward = self.objective.prepare(&self.model, &mut batch, self.data)?;
+        let Outcome { loss, gradients, findings } =
+            self.workers.gradients(&self.model, &*self.objective, &batch);
+        if !loss.is_finite() {
+            return Err(self.diverged(step, loss, &batch));
+        }
+        let (schedule, steps) = (&self.config.schedule, self.config.run.steps);
+        let rates = |peak| learning_rate(schedule, peak, step, steps);
+        let parameters = self.model.parameters_mut();
+        let gradient_norm = self.optimizer.step(parameters, &gradients, self.average.as_mut(), &rates);
+        self.objective.end_step(&findings);
+        self.progress.steps = step + 1;
+        let mut parts = BTreeMap::new();
+        for (name, value) in findings.iter().flat_map(|portion| &portion.parts) {
+            *parts.entry(*name).or_default() += value;
+        }
+        Ok(Stepped { loss: f64::from(loss), parts, reward, gradient_norm })
+    }
+
+    fn diverged(&self, step: u64, loss: f32, batch: &Batch) -> TrainError {
+        let all: Vec<u64> =
+            batch.micro_batches.iter().flat_map(|portion| portion.picture_ids.iter().copied()).collect();
+        let mut pictures: Vec<String> =
+            all.iter().take(NAMED_PICTURES).map(|picture| self.data.name(*picture)).collect();
+        if all.len() > NAMED_PICTURES {
+            pictures.push(format!("and {} more", all.len() - NAMED_PICTURES));
+        }
+        let checkpoint = match self.saved {
+            Some(step) => format!("the checkpoint of step {step} in {}", self.folder.path().display()),
+            None => "the start: there is no checkpoint yet".to_owned(),
+        };
+        TrainError::Diverged { step, loss, pictures: pictures.join(", "), checkpoint }
+    }
+
     /// The weights that count: the average if there is one.
-    fn current(&self) -> CaptioningModel {
+    fn current(&self) -> Mplug {
         match &self.average {
             Some(average) => average.model(&self.model),
             None => self.model.without_autodiff(),
@@ -196,24 +287,63 @@ impl<'a> Trainer<'a> {
 
     fn evaluate(&mut self) -> Result<Progress, TrainError> {
         let model = self.current();
-        let (pictures, max_len) = (self.config.evaluation.pictures, self.max_len);
-        let (data, device) = (self.data, &self.device);
-        let Evaluation { loss, truth, cider, samples } =
-            self.workers.run_on_one(|| evaluate(&model, data, pictures, max_len, device))?;
-        let score = [truth.or(cider).unwrap_or(0.0), loss];
-        let best = self.best.is_none_or(|[t, l]| score[0] > t || (score[0] >= t && loss < l));
+        let section = &self.config.evaluation;
+        let evaluator = Evaluator {
+            model: &model,
+            config: &self.shape,
+            objective: &*self.objective,
+            data: self.data,
+            device: &self.device,
+            plan: Plan {
+                examples: section.pictures,
+                num_beams: section.num_beams,
+                max_new_tokens: self.max_len - 1,
+                rerank: section.rerank,
+            },
+        };
+        let reading = self.config.objective.reading();
+        let found = self.workers.run_on_one(|| evaluator.run(reading))?;
+        let wanted = section.metric.as_ref().map_or(self.config.objective.best_by(), std::slice::from_ref);
+        let score = wanted.iter().find_map(|metric| {
+            let value = found.get(metric.name())?;
+            Some(if *metric == BestBy::Loss { -value } else { value })
+        });
+        let Some(score) = score else {
+            let names: Vec<&str> = found.metrics.iter().map(|(name, _)| *name).collect();
+            return Err(TrainError::Value {
+                field: "evaluation.metric",
+                expected: format!("a figure of this evaluation ({})", names.join(", ")),
+                found: wanted.iter().map(|metric| metric.name()).collect::<Vec<_>>().join(", "),
+            });
+        };
+        let loss = found.get("loss").unwrap_or_default();
+        let best = self.progress.best.is_none_or(|[s, l]| score > s || (score >= s && loss < l));
+        self.progress.evaluations_since_best =
+            if best { 0 } else { self.progress.evaluations_since_best + 1 };
         if best {
-            self.best = Some(score);
+            self.progress.best = Some([score, loss]);
             self.folder.write_model("best", &model, &self.shape, self.data.vocabulary())?;
         }
-        Ok(Progress::Evaluated { step: self.optimizer.steps, loss, truth, cider, best, samples })
+        let metrics = found.metrics.into_iter().collect();
+        Ok(Progress::Evaluated { step: self.progress.steps, metrics, best, samples: found.samples })
+    }
+
+    fn is_out_of_patience(&self) -> bool {
+        let patience = self.config.evaluation.patience;
+        patience > 0 && self.progress.evaluations_since_best >= patience
     }
 
     fn save(&mut self) -> Result<Progress, TrainError> {
-        self.folder.write_model("last", &self.current(), &self.shape, self.data.vocabulary())?;
+        let (step, keep) = (self.progress.steps, self.config.run.keep_last);
         let folder = self.folder.clone();
         folder.write_state(&self.state())?;
-        Ok(Progress::Saved { step: self.optimizer.steps })
+        self.saved = Some(step);
+        let (model, vocabulary) = (self.current(), self.data.vocabulary());
+        folder.write_model("last", &model, &self.shape, vocabulary)?;
+        if keep > 1 {
+            folder.write_step(step, keep, &model, &self.shape, vocabulary)?;
+        }
+        Ok(Progress::Saved { step })
     }
 }
 
@@ -221,26 +351,42 @@ impl<'a> Trainer<'a> {
 struct Recent {
     start: Instant,
     loss: f64,
+    parts: BTreeMap<&'static str, f64>,
+    reward: Option<f64>,
     steps: usize,
     examples: usize,
 }
 
 impl Recent {
     fn new() -> Self {
-        Self { start: Instant::now(), loss: 0.0, steps: 0, examples: 0 }
+        Self { start: Instant::now(), loss: 0.0, parts: BTreeMap::new(), reward: None, steps: 0, examples: 0 }
     }
 
-    fn add(&mut self, loss: f32, examples: usize) {
-        self.loss += f64::from(loss);
+    fn add(&mut self, stepped: &Stepped, examples: usize) {
+        self.loss += stepped.loss;
+        for (name, value) in &stepped.parts {
+            *self.parts.entry(*name).or_default() += value;
+        }
+        if let Some(reward) = stepped.reward {
+            *self.reward.get_or_insert(0.0) += reward;
+        }
         self.steps += 1;
         self.examples += examples;
     }
 
-    /// The mean loss and the examples per second; starts anew.
-    fn take(&mut self) -> (f64, f64) {
-        let loss = self.loss / self.steps.max(1) as f64;
-        let rate = self.examples as f64 / self.start.elapsed().as_secs_f64().max(1e-9);
+    /// The means and the speed as an event; starts anew.
+    fn take(&mut self, step: u64, gradient_norm: f64, learning_rate: f64) -> Progress {
+        let steps = self.steps.max(1) as f64;
+        let event = Progress::Step {
+            step,
+            loss: self.loss / steps,
+            parts: self.parts.iter().map(|(name, sum)| (*name, sum / steps)).collect(),
+            reward: self.reward.map(|sum| sum / steps),
+            gradient_norm,
+            learning_rate,
+            examples_per_second: self.examples as f64 / self.start.elapsed().as_secs_f64().max(1e-9),
+        };
         *self = Self::new();
-        (loss, rate)
+        event
     }
 }

@@ -21,13 +21,46 @@ pub enum Split {
     HeldOut,
 }
 
-/// A picture and its caption as the network takes them.
+/// What is made of a dataset's records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// A picture and one of its captions, which is to be written: one example a caption.
+    Captions,
+    /// A picture alone: one example a picture.
+    Pictures,
+    /// A picture, a question, and its answers, which are to be written: one example a question.
+    Questions,
+    /// A picture and one of its captions, which is read: one example a caption.
+    Pairs,
+}
+
+/// A text to be written.
 #[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    /// Start token, tokens, end token.
+    pub ids: Vec<u32>,
+    /// What each of its labels counts.
+    pub weight: f32,
+}
+
+/// A picture and its texts as the network takes them.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct EncodedExample {
     /// Normalised pixels `(3, size, size)`.
     pub pixel_values: Vec<f32>,
-    /// The caption: start token, tokens, end token.
-    pub input_ids: Vec<u32>,
+    /// Which picture of the data it is.
+    pub picture: u64,
+    /// What is read beside it: start token, tokens, end token; empty where there is nothing.
+    pub text: Vec<u32>,
+    /// What is to be written.
+    pub targets: Vec<Target>,
+}
+
+impl EncodedExample {
+    /// Tokens of its longest text.
+    pub fn longest(&self) -> usize {
+        self.targets.iter().map(|target| target.ids.len()).max().unwrap_or(0).max(self.text.len())
+    }
 }
 
 /// A source of examples.
@@ -44,15 +77,25 @@ pub trait TrainingData: Sync {
     /// The text of token ids.
     fn decode(&self, ids: &[u32]) -> String;
 
-    /// Whether `caption` is true of the held-out picture `index`, if the dataset can tell.
-    fn judge(&self, index: u64, caption: &str) -> Option<bool>;
+    /// How right `text`, written about the held-out example `index`, is, if the dataset can tell: from 0 to 1.
+    fn judge(&self, index: u64, text: &str) -> Option<f64>;
 
-    /// What people wrote about the held-out picture `index`; none if the dataset does not say.
-    fn references(&self, _index: u64) -> Vec<String> {
+    /// What people wrote about the picture of that number; none if the dataset does not say.
+    fn references(&self, _split: Split, _picture: u64) -> Vec<String> {
         Vec::new()
     }
 
-    /// How many held-out pictures there are; `None` if they never end.
+    /// What messages call a picture to learn from.
+    fn name(&self, picture: u64) -> String {
+        picture.to_string()
+    }
+
+    /// How many pictures there are to learn from; `None` if they never end.
+    fn train_pictures(&self) -> Option<u64> {
+        None
+    }
+
+    /// How many held-out examples there are; `None` if they never end.
     fn held_out_len(&self) -> Option<u64> {
         None
     }
@@ -72,11 +115,18 @@ pub struct SpecialIds {
     pub start: u32,
     /// Ends a caption.
     pub end: u32,
+    /// Stands for a token that is to be told.
+    pub mask: u32,
 }
 
 impl SpecialIds {
     /// Those of `tokenizer`.
     fn of(tokenizer: &Tokenizer) -> Self {
-        Self { pad: tokenizer.pad_token_id(), start: tokenizer.bos_token_id(), end: tokenizer.eos_token_id() }
+        Self {
+            pad: tokenizer.pad_token_id(),
+            start: tokenizer.bos_token_id(),
+            end: tokenizer.eos_token_id(),
+            mask: tokenizer.mask_token_id(),
+        }
     }
 }

@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use mplug::checkpoint::seeded::tensors_from_manifest;
 use mplug::checkpoint::{Checkpoint, Dtype, Weights};
 use mplug::config::{ConfigOverrides, ConfigTexts, ModelConfig};
-use mplug_nn::CaptioningModel;
+use mplug_nn::{Mplug, Parts, Texts};
 
 pub(crate) struct Golden {
     pub(crate) config: ModelConfig,
@@ -14,7 +14,7 @@ pub(crate) struct Golden {
     numbers: Checkpoint,
     resized: Checkpoint,
     images: Vec<String>,
-    losses: Vec<f64>,
+    golden: serde_json::Value,
 }
 
 impl Golden {
@@ -33,7 +33,6 @@ impl Golden {
         let config = ModelConfig::resolve(&checkpoint, &texts, &ConfigOverrides::default())
             .expect("a good model folder");
         let golden: serde_json::Value = serde_json::from_str(&text("golden.json")).expect("json");
-        let losses = golden["train"]["curve"].as_array().expect("losses").iter();
         let images = golden["batch_images"].as_array().expect("names").iter();
         Self {
             config,
@@ -41,14 +40,18 @@ impl Golden {
             numbers: Checkpoint::open(&folder.join("golden.safetensors")).expect("golden numbers"),
             resized: Checkpoint::open(&fixtures.join("resized/resized_u8.safetensors"))
                 .expect("resized pictures"),
-            losses: losses.map(|loss| loss.as_f64().expect("a number")).collect(),
             images: images.map(|name| name.as_str().expect("a name").to_owned()).collect(),
+            golden,
         }
     }
 
-    pub(crate) fn model(&self, device: &Device) -> CaptioningModel {
-        let mut weights = Weights::new(&self.checkpoint);
-        CaptioningModel::new(&self.config, &mut weights, device).expect("the weights fit")
+    pub(crate) fn weights(&self) -> Weights<'_> {
+        Weights::new(&self.checkpoint)
+    }
+
+    pub(crate) fn model(&self, device: &Device) -> Mplug {
+        let parts = Parts::of(self.config.task);
+        Mplug::new(&self.config, parts, &mut self.weights(), device).expect("the weights fit")
     }
 
     /// A golden tensor's values and shape.
@@ -63,10 +66,41 @@ impl Golden {
         self.numbers.has(name)
     }
 
-    /// The original's losses over ten steps of AdamW.
+    /// The original's training: of the connected models the one whose addition is out of place.
     #[allow(dead_code, reason = "the tests of training share this file")]
-    pub(crate) fn losses(&self) -> Vec<f64> {
-        self.losses.clone()
+    pub(crate) fn training(&self) -> &serde_json::Value {
+        self.golden.get("train_outofplace").unwrap_or(&self.golden["train"])
+    }
+
+    /// The name of that training, before its gradients' names.
+    #[allow(dead_code, reason = "the tests of training share this file")]
+    pub(crate) fn training_name(&self) -> &'static str {
+        if self.golden.get("train_outofplace").is_some() { "train_outofplace" } else { "train" }
+    }
+
+    /// Its losses over ten steps of AdamW.
+    #[allow(dead_code, reason = "the tests of training share this file")]
+    pub(crate) fn curve(&self) -> Vec<f64> {
+        let curve = self.training()["curve"].as_array().expect("losses").iter();
+        curve.map(|loss| loss.as_f64().expect("a number")).collect()
+    }
+
+    /// A tensor of the model's own checkpoint.
+    #[allow(dead_code, reason = "the tests of training share this file")]
+    pub(crate) fn stored(&self, name: &str) -> Vec<f32> {
+        self.checkpoint.read_f32(name).expect("stored")
+    }
+
+    /// A golden batch of texts: `{name}_input_ids` and `{name}_attention_mask`, or `.ids` and `.mask`.
+    #[allow(dead_code, reason = "the tests of training share this file")]
+    pub(crate) fn texts(&self, ids: &str, mask: &str, device: &Device) -> Texts {
+        let (values, shape) = self.numbers(ids);
+        let shape = [shape[0], shape[1]];
+        let values: Vec<i32> = values.iter().map(|id| *id as i32).collect();
+        Texts {
+            input_ids: Tensor::<2, Int>::from_data(TensorData::new(values, shape), device),
+            attention_mask: Tensor::from_data(TensorData::new(self.numbers(mask).0, shape), device),
+        }
     }
 
     /// The golden batch's pixels `(4, 3, size, size)`.

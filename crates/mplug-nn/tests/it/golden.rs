@@ -1,40 +1,63 @@
-//! The numbers of the original, captioning models: visual encoder, projection, decoder.
+//! The numbers of the original: every stage of every golden model.
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::{Device, Tensor};
+use mplug::config::Task;
+use mplug_nn::{Dropout, Memory, Mplug, Texts};
 
 use crate::common::{Golden, assert_close};
 
 /// Share of the standard deviation within which our numbers must be.
 const TOLERANCE: f32 = 1e-4;
 
-/// Where only the last pictures' numbers are kept in the fixture, the last of ours.
-fn last<'a>(ours: &'a [f32], theirs: &[f32]) -> &'a [f32] {
-    &ours[ours.len() - theirs.len()..]
+/// Compares a stage; where only the last pictures' numbers are kept in the fixture, the last of ours.
+fn compare<const D: usize>(golden: &Golden, name: &str, ours: Tensor<D>) {
+    let ours: Vec<f32> = ours.try_into_vec_as().expect("f32");
+    let theirs = golden.numbers(name).0;
+    assert_close(name, &ours[ours.len() - theirs.len()..], &theirs, TOLERANCE);
+}
+
+/// The decoder's logits with and without the golden mask.
+fn compare_decoder(golden: &Golden, model: &Mplug, memory: &Memory, device: &Device) {
+    let texts = golden.texts("prefix.ids", "prefix.mask", device);
+    let all = Texts { attention_mask: texts.attention_mask.ones_like(), ..texts.clone() };
+    let logits = |texts| model.decode(texts, memory.clone(), &Dropout::off());
+    compare(golden, "prefix.logits", logits(&all));
+    compare(golden, "prefix.logits_masked", logits(&texts));
 }
 
 fn check(name: &str) {
     let golden = Golden::open(name);
+    let off = Dropout::off();
     // With and without gradients different code runs: both must give the original's numbers.
     for device in [Device::flex(), Device::flex().autodiff()] {
         let model = golden.model(&device);
-        let visual = model.visual_encoder.forward(golden.pixels(&device));
-        let image = model.visual_encoder.project(visual.clone(), 0.0);
-        let host = |tensor: Tensor<3>| tensor.try_into_vec_as::<f32>().expect("f32");
-        let (ours, theirs) = (host(visual), golden.numbers("visual_out").0);
-        assert_close("visual_out", last(&ours, &theirs), &theirs, TOLERANCE);
+        let encoder = model.visual_encoder();
+        let visual = encoder.forward(golden.pixels(&device), &off);
+        let image = encoder.project(visual.clone(), &off);
+        compare(&golden, "visual_out", visual);
         if golden.config.has_visual_projection {
-            let (ours, theirs) = (host(image.clone()), golden.numbers("image_embeds").0);
-            assert_close("image_embeds", last(&ours, &theirs), &theirs, TOLERANCE);
+            compare(&golden, "image_embeds", image.clone());
         }
-        let (ids, shape) = golden.numbers("prefix.ids");
-        let shape = [shape[0], shape[1]];
-        let ids: Vec<i32> = ids.iter().map(|id| *id as i32).collect();
-        let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, shape), &device);
-        let mask = Tensor::<2>::from_data(TensorData::new(golden.numbers("prefix.mask").0, shape), &device);
-        let logits = host(model.decode(ids.clone(), Tensor::ones(shape, &device), image.clone()));
-        assert_close("prefix.logits", &logits, &golden.numbers("prefix.logits").0, TOLERANCE);
-        let logits = host(model.decode(ids, mask, image));
-        assert_close("prefix.logits_masked", &logits, &golden.numbers("prefix.logits_masked").0, TOLERANCE);
+        if golden.config.task == Task::ImageCaptioning {
+            compare_decoder(&golden, &model, &Memory { states: image, mask: None }, &device);
+            continue;
+        }
+        let question = golden.texts("question.input_ids", "question.attention_mask", &device);
+        let text = model.encode_text(&question, &off);
+        compare(&golden, "text_out", text.clone());
+        let fused = model.fuse(image.clone(), text.clone(), question.attention_mask.clone(), &off);
+        compare(&golden, "fusion_image", fused.image);
+        compare(&golden, "fusion_text", fused.text.clone());
+        if golden.config.task == Task::VisualQuestionAnswering {
+            compare_decoder(&golden, &model, &model.read(image, &question, &off), &device);
+            continue;
+        }
+        compare(&golden, "image_feat", model.contrastive_head().image_features(image));
+        compare(&golden, "text_feat", model.contrastive_head().text_features(text));
+        if golden.has("itm_batch") {
+            let classes = burn::tensor::activation::softmax(model.matching(fused.text), 1);
+            compare(&golden, "itm_batch", classes);
+        }
     }
 }
 
@@ -46,4 +69,24 @@ fn tiny_is_the_original() {
 #[test]
 fn tiny_large_is_the_original() {
     check("tiny_large");
+}
+
+#[test]
+fn tiny_vqa_is_the_original() {
+    check("tiny_vqa");
+}
+
+#[test]
+fn tiny_large_vqa_is_the_original() {
+    check("tiny_large_vqa");
+}
+
+#[test]
+fn tiny_itr_is_the_original() {
+    check("tiny_itr");
+}
+
+#[test]
+fn tiny_large_itr_is_the_original() {
+    check("tiny_large_itr");
 }

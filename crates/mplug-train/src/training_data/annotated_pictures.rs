@@ -1,16 +1,18 @@
-//! Annotated pictures of any format that `mplug-data` reads. Each caption of a picture is an example; an epoch goes through
-//! all of them once, in an order drawn from the seed and the epoch. Knows no formats.
+//! Annotated pictures of any format that `mplug-data` reads. Each caption of a picture is an example, or each question, or
+//! each picture; an epoch goes through all of them once, in an order drawn from the seed and the epoch. Knows no formats.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use caption_metrics::vqa::soft_score;
 use mplug::preprocess::image::{pixel_values, resize_bicubic};
-use mplug::preprocess::text::Tokenizer;
+use mplug::preprocess::text::{Tokenizer, lowercase};
 use mplug_data::dataset::{self, AnnotatedDataset, Dataset, OpenOptions};
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_pcg::Pcg64;
 
-use super::{EncodedExample, SpecialIds, Split, TrainingData};
+use super::{EncodedExample, Reading, SpecialIds, Split, Target, TrainingData};
 use crate::config::{AnnotationsSection, Language, Unreadable};
 use crate::error::TrainError;
 
@@ -21,8 +23,11 @@ const KEPT_ORDERS: usize = 2;
 pub struct AnnotatedPictures {
     train: AnnotatedDataset,
     held_out: AnnotatedDataset,
-    /// The examples of an epoch: picture and caption.
-    pairs: Vec<(usize, usize)>,
+    reading: Reading,
+    /// The examples of an epoch: record and caption.
+    examples: Vec<(usize, usize)>,
+    /// The held-out examples.
+    held_out_examples: Vec<(usize, usize)>,
     seed: u64,
     unreadable: Unreadable,
     size: u32,
@@ -36,13 +41,14 @@ pub struct AnnotatedPictures {
 }
 
 impl AnnotatedPictures {
-    /// Opens the datasets of a recipe for pictures of `size` by `size` pixels and captions of at most `max_len` tokens of
-    /// `vocabulary`.
+    /// Opens the datasets of a recipe, to be read as `reading`, for pictures of `size` by `size` pixels and texts of at most
+    /// `max_len` tokens of `vocabulary`.
     ///
     /// # Errors
-    /// When a dataset cannot be read, or has no captions.
+    /// When a dataset cannot be read, or has nothing of what is wanted.
     pub fn open(
         section: &AnnotationsSection,
+        reading: Reading,
         seed: u64,
         [size, max_len]: [usize; 2],
         vocabulary: String,
@@ -53,36 +59,30 @@ impl AnnotatedPictures {
             Language::Zh => dataset::Language::Chinese,
             Language::En => dataset::Language::English,
         });
-        let open = |path, split: &Option<String>| {
+        let open = |path: &Path, split: &Option<String>| -> Result<AnnotatedDataset, TrainError> {
             let images = section.images.clone();
-            dataset::open(
-                path,
-                &OpenOptions { split: split.clone(), images, language, ..OpenOptions::default() },
-            )
+            let options = OpenOptions { split: split.clone(), images, language, ..OpenOptions::default() };
+            Ok(dataset::open(path, &options)?)
         };
+        let held_out_path = section.held_out.as_ref().unwrap_or(&section.train);
         let train = open(&section.train, &section.train_split)?;
-        let held_out = open(section.held_out.as_ref().unwrap_or(&section.train), &section.held_out_split)?;
-        let records = train.annotations().records.iter().enumerate();
-        let pairs: Vec<(usize, usize)> = records
-            .flat_map(|(picture, record)| {
-                let captions = record.references.iter().enumerate();
-                // A blank caption teaches nothing.
-                captions
-                    .filter(|(_, text)| !text.trim().is_empty())
-                    .map(move |(caption, _)| (picture, caption))
-            })
-            .collect();
-        let without = [
-            (&section.train, pairs.len()),
-            (section.held_out.as_ref().unwrap_or(&section.train), held_out.len()),
-        ];
-        if let Some((path, _)) = without.into_iter().find(|(_, len)| *len == 0) {
-            return Err(TrainError::content(path, "has no captions"));
+        let held_out = open(held_out_path, &section.held_out_split)?;
+        let (examples, held_out_examples) = (examples_of(&train, reading), held_out_of(&held_out, reading));
+        for (path, examples) in [(&section.train, &examples), (held_out_path, &held_out_examples)] {
+            if examples.is_empty() {
+                let wanted = match reading {
+                    Reading::Questions => "questions with answers",
+                    _ => "captions",
+                };
+                return Err(TrainError::content(path, format!("has no {wanted}")));
+            }
         }
         Ok(Self {
             train,
             held_out,
-            pairs,
+            reading,
+            examples,
+            held_out_examples,
             seed,
             unreadable: section.unreadable,
             size: size as u32,
@@ -100,7 +100,7 @@ impl AnnotatedPictures {
         if let Some((_, order)) = orders.iter().find(|(of, _)| *of == epoch) {
             return Arc::clone(order);
         }
-        let mut order: Vec<usize> = (0..self.pairs.len()).collect();
+        let mut order: Vec<usize> = (0..self.examples.len()).collect();
         // Odd multipliers keep different epochs of different seeds apart.
         let seed = self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ epoch.wrapping_mul(0xd134_2543_de82_ef95);
         order.shuffle(&mut Pcg64::seed_from_u64(seed));
@@ -115,23 +115,33 @@ impl AnnotatedPictures {
     fn encode(
         &self,
         data: &AnnotatedDataset,
-        picture: usize,
-        caption: usize,
+        (record, caption): (usize, usize),
     ) -> Result<EncodedExample, TrainError> {
-        let example = data.example(picture)?;
+        let example = data.example(record)?;
         let image = resize_bicubic(&example.image, self.size, self.size);
-        let text = example.captions.get(caption).map_or("", String::as_str);
-        let input_ids = self.tokenizer.encode(text, self.max_len);
-        Ok(EncodedExample { pixel_values: pixel_values(&image), input_ids })
+        let ids = |text: &str| self.tokenizer.encode(text, self.max_len);
+        let caption = example.captions.get(caption).map_or("", String::as_str);
+        let whole = |text: &str| Target { ids: ids(text), weight: 1.0 };
+        let (text, targets) = match self.reading {
+            Reading::Captions => (Vec::new(), vec![whole(caption)]),
+            Reading::Pictures => (Vec::new(), Vec::new()),
+            Reading::Pairs => (ids(&lowercase(caption)), Vec::new()),
+            Reading::Questions => {
+                let answers = example.answers.iter();
+                let targets = answers.map(|a| Target { ids: ids(&a.text), weight: a.weight }).collect();
+                (ids(&lowercase(&example.question.unwrap_or_default())), targets)
+            }
+        };
+        Ok(EncodedExample { pixel_values: pixel_values(&image), picture: record as u64, text, targets })
     }
 
     /// The example at `place` of an epoch, or the next one whose picture can be read, where the recipe allows that.
     fn train_example(&self, order: &[usize], place: usize) -> Result<EncodedExample, TrainError> {
         for step in 0..order.len() {
-            let (picture, caption) = self.pairs[order[(place + step) % order.len()]];
-            match self.encode(&self.train, picture, caption) {
+            let example = self.examples[order[(place + step) % order.len()]];
+            match self.encode(&self.train, example) {
                 Err(_) if self.unreadable == Unreadable::Skip => {
-                    self.skipped.lock().unwrap_or_else(PoisonError::into_inner).insert(picture);
+                    self.skipped.lock().unwrap_or_else(PoisonError::into_inner).insert(example.0);
                 }
                 outcome => return outcome,
             }
@@ -144,10 +154,10 @@ impl TrainingData for AnnotatedPictures {
     fn example(&self, split: Split, index: u64) -> Result<EncodedExample, TrainError> {
         match split {
             Split::Train => {
-                let len = self.pairs.len() as u64;
+                let len = self.examples.len() as u64;
                 self.train_example(&self.order(index / len), (index % len) as usize)
             }
-            Split::HeldOut => self.encode(&self.held_out, index as usize, 0),
+            Split::HeldOut => self.encode(&self.held_out, self.held_out_examples[index as usize]),
         }
     }
 
@@ -163,19 +173,71 @@ impl TrainingData for AnnotatedPictures {
         Tokenizer::join_chinese(&self.tokenizer.decode(ids))
     }
 
-    fn judge(&self, _: u64, _: &str) -> Option<bool> {
-        None
+    fn judge(&self, index: u64, text: &str) -> Option<f64> {
+        let (record, _) = self.held_out_examples[index as usize];
+        let answers = &self.held_out.annotation(record).ok()?.answers;
+        let labels: Vec<(&str, f64)> =
+            answers.iter().map(|a| (a.text.as_str(), f64::from(a.weight))).collect();
+        (self.reading == Reading::Questions).then(|| soft_score(text, &labels))
     }
 
-    fn references(&self, index: u64) -> Vec<String> {
-        self.held_out.annotation(index as usize).map(|found| found.references.clone()).unwrap_or_default()
+    fn references(&self, split: Split, picture: u64) -> Vec<String> {
+        let data = match split {
+            Split::Train => &self.train,
+            Split::HeldOut => &self.held_out,
+        };
+        data.annotation(picture as usize).map(|found| found.references.clone()).unwrap_or_default()
+    }
+
+    fn name(&self, picture: u64) -> String {
+        let found = self.train.annotation(picture as usize).ok();
+        found.map_or_else(
+            || picture.to_string(),
+            |found| found.file_name.clone().unwrap_or_else(|| found.id.to_string()),
+        )
+    }
+
+    fn train_pictures(&self) -> Option<u64> {
+        Some(self.train.len() as u64)
     }
 
     fn held_out_len(&self) -> Option<u64> {
-        Some(self.held_out.len() as u64)
+        Some(self.held_out_examples.len() as u64)
     }
 
     fn skipped(&self) -> usize {
         self.skipped.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+}
+
+/// What can be learned from: record and caption.
+fn examples_of(data: &AnnotatedDataset, reading: Reading) -> Vec<(usize, usize)> {
+    let records = data.annotations().records.iter().enumerate();
+    match reading {
+        Reading::Captions | Reading::Pairs => records
+            .flat_map(|(record, found)| {
+                let captions = found.references.iter().enumerate();
+                // A blank caption teaches nothing.
+                captions
+                    .filter(|(_, text)| !text.trim().is_empty())
+                    .map(move |(caption, _)| (record, caption))
+            })
+            .collect(),
+        Reading::Pictures => records
+            .filter(|(_, found)| found.references.iter().any(|text| !text.trim().is_empty()))
+            .map(|(record, _)| (record, 0))
+            .collect(),
+        Reading::Questions => records
+            .filter(|(_, found)| found.question.is_some() && !found.answers.is_empty())
+            .map(|(record, _)| (record, 0))
+            .collect(),
+    }
+}
+
+/// What can be evaluated on: texts are written once a picture, whatever captions it has.
+fn held_out_of(data: &AnnotatedDataset, reading: Reading) -> Vec<(usize, usize)> {
+    match reading {
+        Reading::Captions | Reading::Pictures => (0..data.len()).map(|record| (record, 0)).collect(),
+        Reading::Questions | Reading::Pairs => examples_of(data, reading),
     }
 }

@@ -1,11 +1,11 @@
 //! The drawn pictures of `mplug-data` as a dataset: every number is a new picture. Knows no files.
 
 use mplug::preprocess::image::{pixel_values, resize_bicubic};
-use mplug::preprocess::text::Tokenizer;
+use mplug::preprocess::text::{Tokenizer, join_chinese};
 use mplug_data::synth::{self, SynthExample, check_caption};
 
-use super::{EncodedExample, SpecialIds, Split, TrainingData};
-use crate::config::Language;
+use super::{EncodedExample, Reading, SpecialIds, Split, Target, TrainingData};
+use crate::config::{DrawnLanguage, Language};
 use crate::error::TrainError;
 
 /// One training picture in so many is drawn at its natural size and then resized, as every held-out picture is; the
@@ -15,7 +15,8 @@ const NATURAL_EVERY: u64 = 4;
 /// Drawn pictures and their captions.
 pub struct DrawnPictures {
     seeds: [u64; 2],
-    language: Language,
+    language: DrawnLanguage,
+    reading: Reading,
     size: u32,
     max_len: usize,
     vocabulary: String,
@@ -23,12 +24,45 @@ pub struct DrawnPictures {
 }
 
 impl DrawnPictures {
-    /// Pictures of `size` by `size` pixels with captions of at most `max_len` tokens; `seeds` of the two splits.
-    pub fn new(seeds: [u64; 2], language: Language, [size, max_len]: [usize; 2]) -> Result<Self, TrainError> {
+    /// Pictures of `size` by `size` pixels, to be read as `reading`, with texts of at most `max_len` tokens; `seeds` of the
+    /// two splits.
+    pub fn new(
+        seeds: [u64; 2],
+        language: DrawnLanguage,
+        reading: Reading,
+        [size, max_len]: [usize; 2],
+    ) -> Result<Self, TrainError> {
         let vocabulary = synth::demo_vocabulary();
         let tokenizer = Tokenizer::from_vocab(&vocabulary)
             .map_err(|error| TrainError::Recipe(format!("vocabulary of the drawn pictures: {error}")))?;
-        Ok(Self { seeds, language, size: size as u32, max_len, vocabulary, tokenizer })
+        Ok(Self { seeds, language, reading, size: size as u32, max_len, vocabulary, tokenizer })
+    }
+
+    /// The language of an example: where there are two they alternate.
+    fn language_of(&self, index: u64) -> Language {
+        match self.language {
+            DrawnLanguage::Zh => Language::Zh,
+            DrawnLanguage::En => Language::En,
+            DrawnLanguage::Both if index.is_multiple_of(2) => Language::Zh,
+            DrawnLanguage::Both => Language::En,
+        }
+    }
+
+    fn ids(&self, text: &str) -> Vec<u32> {
+        self.tokenizer.encode(text, self.max_len)
+    }
+
+    /// One of the captions of a picture.
+    fn caption(&self, drawn: &SynthExample, index: u64) -> Result<Vec<u32>, TrainError> {
+        let captions = match self.language_of(index) {
+            Language::Zh => &drawn.captions_zh,
+            Language::En => &drawn.captions_en,
+        };
+        let caption = captions.get(choice(index, captions.len())).ok_or_else(|| TrainError::Example {
+            index,
+            problem: "the drawn picture has no caption".to_owned(),
+        })?;
+        Ok(self.ids(caption))
     }
 
     /// The picture at the model's size, and what is in it.
@@ -45,17 +79,20 @@ impl DrawnPictures {
 impl TrainingData for DrawnPictures {
     fn example(&self, split: Split, index: u64) -> Result<EncodedExample, TrainError> {
         let drawn = self.draw(split, index);
-        let captions = match self.language {
-            Language::Zh => &drawn.captions_zh,
-            Language::En => &drawn.captions_en,
-        };
-        // A fixed but mixed choice: Fibonacci hashing of the number.
-        let choice = index.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40;
-        let caption = captions.get((choice % captions.len().max(1) as u64) as usize).ok_or_else(|| {
-            TrainError::Example { index, problem: "the drawn picture has no caption".to_owned() }
-        })?;
-        let input_ids = self.tokenizer.encode(caption, self.max_len);
-        Ok(EncodedExample { pixel_values: pixel_values(&drawn.image), input_ids })
+        let mut example = EncodedExample { picture: index, ..EncodedExample::default() };
+        match self.reading {
+            Reading::Captions => {
+                example.targets.push(Target { ids: self.caption(&drawn, index)?, weight: 1.0 });
+            }
+            Reading::Pictures => {}
+            Reading::Pairs => example.text = self.caption(&drawn, index)?,
+            Reading::Questions => {
+                let problem = "drawn pictures have no questions".to_owned();
+                return Err(TrainError::Example { index, problem });
+            }
+        }
+        example.pixel_values = pixel_values(&drawn.image);
+        Ok(example)
     }
 
     fn vocabulary(&self) -> &str {
@@ -67,25 +104,26 @@ impl TrainingData for DrawnPictures {
     }
 
     fn decode(&self, ids: &[u32]) -> String {
-        let text = self.tokenizer.decode(ids);
-        match self.language {
-            Language::Zh => Tokenizer::join_chinese(&text),
-            Language::En => text,
-        }
+        join_chinese(&self.tokenizer.decode(ids))
     }
 
-    fn references(&self, index: u64) -> Vec<String> {
-        let scene = synth::compose(self.seeds[Split::HeldOut as usize], index);
-        match self.language {
+    fn references(&self, split: Split, picture: u64) -> Vec<String> {
+        let scene = synth::compose(self.seeds[split as usize], picture);
+        match self.language_of(picture) {
             Language::Zh => synth::captions_zh(&scene),
             Language::En => synth::captions_en(&scene),
         }
     }
 
-    fn judge(&self, index: u64, caption: &str) -> Option<bool> {
+    fn judge(&self, index: u64, text: &str) -> Option<f64> {
         let scene = synth::compose(self.seeds[Split::HeldOut as usize], index);
-        Some(check_caption(&scene, caption).is_true())
+        Some(f64::from(u8::from(check_caption(&scene, text).is_true())))
     }
+}
+
+/// A fixed but mixed choice of one of `len`: Fibonacci hashing of the number.
+fn choice(index: u64, len: usize) -> usize {
+    ((index.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) % len.max(1) as u64) as usize
 }
 
 #[cfg(test)]
@@ -94,14 +132,15 @@ mod tests {
 
     #[test]
     fn examples_repeat_and_captions_survive_the_round_trip() {
-        let data = DrawnPictures::new([1, 2], Language::Zh, [48, 40]).expect("the vocabulary is good");
+        let data = DrawnPictures::new([1, 2], DrawnLanguage::Zh, Reading::Captions, [48, 40])
+            .expect("the vocabulary is good");
         for index in 0..24 {
             let example = data.example(Split::HeldOut, index).expect("drawing never fails");
             assert_eq!(example, data.example(Split::HeldOut, index).expect("drawing never fails"));
             assert_eq!(example.pixel_values.len(), 3 * 48 * 48);
-            let caption = data.decode(&example.input_ids);
-            assert_eq!(data.judge(index, &caption), Some(true), "{caption}");
-            assert_eq!(data.judge(index, "一只红色的"), Some(false));
+            let caption = data.decode(&example.targets[0].ids);
+            assert_eq!(data.judge(index, &caption), Some(1.0), "{caption}");
+            assert_eq!(data.judge(index, "一只红色的"), Some(0.0));
         }
     }
 }

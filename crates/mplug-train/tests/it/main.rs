@@ -4,5 +4,6 @@ mod annotated;
 #[path = "../../../mplug-nn/tests/it/common.rs"]
 mod common;
 mod golden;
+mod objectives;
 mod recipe;
 mod toy;

@@ -3,7 +3,6 @@
 use mplug_train::TrainConfig;
 
 const DEMO: &str = include_str!("../../../../configs/demo.toml");
-const CAPTION: &str = include_str!("../../../../configs/caption.toml");
 
 fn with(key: &str, value: &str) -> Result<TrainConfig, String> {
     let overrides = [(key.to_owned(), value.to_owned())];
@@ -12,11 +11,18 @@ fn with(key: &str, value: &str) -> Result<TrainConfig, String> {
 
 #[test]
 fn the_shipped_recipes_read_and_survive_writing() {
-    for recipe in [DEMO, CAPTION] {
-        let config = TrainConfig::from_toml(recipe, &[]).expect("the shipped recipe is good");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../configs");
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).expect("recipes") {
+        let path = entry.expect("an entry").path();
+        let config =
+            TrainConfig::open(&path, &[]).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let again = TrainConfig::from_toml(&config.to_toml(), &[]).expect("what we write we read");
         assert_eq!(config, again);
+        assert!(config.differences(&again.to_toml()).is_empty());
+        count += 1;
     }
+    assert!(count > 10, "only {count} recipes");
 }
 
 #[test]
@@ -33,6 +39,12 @@ fn overrides_set_numbers_and_text() {
 fn what_is_wrong_is_named() {
     for (key, value, word) in [
         ("run.stepz", "7", "stepz"),
+        ("run.batch_sise", "7", "did you mean `batch_size`"),
+        ("objective.kind", "retreival", "did you mean `retrieval`"),
+        ("objective.candidates", "7", "kind"),
+        ("objective", "{ kind = \"captioning\", candidates = 7 }", "candidates"),
+        ("schedule.kind", "research", "schedule.epoch_steps"),
+        ("evaluation.metric", "cidre", "did you mean `cider`"),
         ("model.image_size", "97", "model.image_size"),
         ("model.vision_width", "100", "model.vision_width"),
         ("model.text_heads", "0", "model.text_width"),

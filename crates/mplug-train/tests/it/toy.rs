@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use mplug::config::ConfigOverrides;
-use mplug_train::training_data::{EncodedExample, SpecialIds, Split, TrainingData};
+use mplug_train::training_data::{EncodedExample, SpecialIds, Split, Target, TrainingData};
 use mplug_train::{Progress, TrainConfig, TrainError, train_on};
 use safetensors::SafeTensors;
 
@@ -17,7 +17,13 @@ impl TrainingData for Colours {
             .flat_map(|channel| vec![if colour >> channel & 1 == 1 { 1.5 } else { -1.5 }; 32 * 32])
             .collect();
         let token = 4 + colour as u32;
-        Ok(EncodedExample { pixel_values, input_ids: vec![1, token, token, 2] })
+        let target = Target { ids: vec![1, token, token, 2], weight: 1.0 };
+        Ok(EncodedExample {
+            pixel_values,
+            picture: index,
+            targets: vec![target],
+            ..EncodedExample::default()
+        })
     }
 
     fn vocabulary(&self) -> &'static str {
@@ -25,16 +31,16 @@ impl TrainingData for Colours {
     }
 
     fn special_ids(&self) -> SpecialIds {
-        SpecialIds { pad: 0, start: 1, end: 2 }
+        SpecialIds { pad: 0, start: 1, end: 2, mask: 3 }
     }
 
     fn decode(&self, ids: &[u32]) -> String {
-        ids.iter().fold(String::new(), |text, id| text + &id.to_string() + " ")
+        ids.iter().filter(|id| **id > 2).fold(String::new(), |text, id| text + &id.to_string() + " ")
     }
 
-    fn judge(&self, index: u64, caption: &str) -> Option<bool> {
+    fn judge(&self, index: u64, caption: &str) -> Option<f64> {
         let colour = 4 + (index * 5 + 1) % 8;
-        Some(caption == format!("{colour} {colour} "))
+        Some(f64::from(u8::from(caption == format!("{colour} {colour} "))))
     }
 }
 
@@ -95,7 +101,7 @@ fn a_small_model_learns_to_name_colours() {
     let truths: Vec<f64> = events
         .iter()
         .filter_map(|event| match event {
-            Progress::Evaluated { truth, .. } => *truth,
+            Progress::Evaluated { metrics, .. } => metrics.get("truth").copied(),
             _ => None,
         })
         .collect();
@@ -164,7 +170,7 @@ impl TrainingData for FailingAfter {
         Colours.decode(ids)
     }
 
-    fn judge(&self, index: u64, caption: &str) -> Option<bool> {
+    fn judge(&self, index: u64, caption: &str) -> Option<f64> {
         Colours.judge(index, caption)
     }
 }

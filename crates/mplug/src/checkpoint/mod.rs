@@ -41,7 +41,7 @@ use tensor::TensorView;
 pub use tensor::{Dtype, Values};
 pub(crate) use weights::square_grid;
 pub use weights::{StoredWeight, Weights};
-pub use write::{FileFormat, TensorEntry, TensorReader, write_pytorch, write_safetensors};
+pub use write::{FileFormat, TensorEntry, TensorReader, safetensors_bytes, write_pytorch, write_safetensors};
 
 /// How a weight file is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -79,7 +79,7 @@ pub fn write_pytorch(
 }
 
 /// A safetensors file in memory.
-pub(crate) fn safetensors_bytes(
+pub fn safetensors_bytes(
     tensors: &(impl TensorReader + ?Sized),
     dtype: Dtype,
 ) -> Result<Vec<u8>, CheckpointError> {

@@ -20,7 +20,7 @@ pub enum LengthPenalty {
 
 impl LengthPenalty {
     /// The divisor for `length` generated tokens.
-    fn divisor(self, length: usize) -> f32 {
+    pub fn divisor(self, length: usize) -> f32 {
         match self {
             // In f64, rounded once, as Python computes it.
             Self::Gnmt { alpha } => ((5.0 + length as f64) / 6.0).powf(f64::from(alpha)) as f32,

@@ -1,0 +1,113 @@
+//! The slow twin of a model: its weights follow the student's from step to step, and its answers are softer targets than
+//! labels (the original's modules with `_m` in their names; He et al. 2020, Li et al. 2021). Knows no loss.
+
+use burn::tensor::{Device, Tensor};
+use mplug::config::ModelConfig;
+
+use crate::error::NnError;
+use crate::model::{Mplug, Parts};
+use crate::parameter::{Initial, Parameter, ParameterSource};
+
+/// A model without gradients that follows another.
+#[derive(Clone, Debug)]
+pub struct MomentumTwin {
+    model: Mplug,
+    momentum: f64,
+}
+
+impl MomentumTwin {
+    /// The twin of `student` in `parts`: its weights are `source`'s twin weights where it holds any, else the student's
+    /// own.
+    ///
+    /// (The original draws the weights that a checkpoint lacks at random; a copy is what it means to do.)
+    pub fn new(
+        student: &Mplug,
+        config: &ModelConfig,
+        parts: Parts,
+        momentum: f64,
+        source: &mut dyn ParameterSource,
+        device: &Device,
+    ) -> Result<Self, NnError> {
+        let mut source = TwinSource { source, student: student.parameters() };
+        Ok(Self { model: Mplug::new(config, parts, &mut source, device)?, momentum })
+    }
+
+    /// The twin's model.
+    pub fn model(&self) -> &Mplug {
+        &self.model
+    }
+
+    /// Moves every weight towards the student's: `m ← momentum · m + (1 - momentum) · p`.
+    ///
+    /// (The original forgets its `fusion_encoder_m` here, which then stays random; ours follows.)
+    ///
+    /// # Panics
+    /// If the student lacks one of the twin's parts.
+    pub fn follow(&mut self, student: &Mplug) {
+        let momentum = self.momentum;
+        let mut students = student.parameters().into_iter();
+        for parameter in self.model.parameters_mut() {
+            let student = students
+                .find(|student| student.name() == parameter.name())
+                .expect("the twin's parts are the student's, in the same order");
+            let target: Tensor<1> = student.value().without_autodiff();
+            parameter.update(|value| value.mul_scalar(momentum) + target.mul_scalar(1.0 - momentum));
+        }
+    }
+
+    /// The twin's parameters, to be restored.
+    pub fn parameters_mut(&mut self) -> Vec<&mut Parameter> {
+        self.model.parameters_mut()
+    }
+
+    /// The twin's tensors by the original's names: name, shape, values.
+    pub fn export(&self) -> Vec<(String, Vec<usize>, Vec<f32>)> {
+        let twin = |(name, shape, values): (String, _, _)| (twin_name(&name), shape, values);
+        self.model.export().into_iter().map(twin).collect()
+    }
+}
+
+/// The name of a student's tensor in its twin: `text_encoder.…` -> `text_encoder_m.…`.
+pub fn twin_name(name: &str) -> String {
+    match name.split_once('.') {
+        Some((module, rest)) => format!("{module}_m.{rest}"),
+        None => format!("{name}_m"),
+    }
+}
+
+/// A source of twins' weights.
+struct TwinSource<'a> {
+    source: &'a mut dyn ParameterSource,
+    student: Vec<Parameter>,
+}
+
+impl ParameterSource for TwinSource<'_> {
+    fn read(&mut self, name: &str, shape: &[usize], initial: Initial) -> Result<Vec<f32>, NnError> {
+        let twin = twin_name(name);
+        if self.source.has(&twin) {
+            return self.source.read(&twin, shape, initial);
+        }
+        match self.student.iter().find(|parameter| parameter.name() == name) {
+            Some(parameter) => Ok(parameter.to_vec()),
+            None => self.source.read(name, shape, initial),
+        }
+    }
+
+    fn position_embedding(
+        &mut self,
+        name: &str,
+        grid: usize,
+        width: usize,
+        initial: Initial,
+    ) -> Result<Vec<f32>, NnError> {
+        let twin = twin_name(name);
+        if self.source.has(&twin) {
+            return self.source.position_embedding(&twin, grid, width, initial);
+        }
+        self.read(name, &[1 + grid * grid, width], initial)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.source.has(&twin_name(name))
+    }
+}

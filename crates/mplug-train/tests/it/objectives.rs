@@ -1,0 +1,312 @@
+//! Every objective learns on pictures of one colour, and a run that was cut off ends as one that was not: with dropout,
+//! twins, queues and captions that are drawn.
+
+use std::path::Path;
+
+use mplug_train::training_data::{EncodedExample, Reading, SpecialIds, Split, Target, TrainingData};
+use mplug_train::{Progress, Summary, TrainConfig, TrainError, train_on};
+
+/// Eight colours. The text of a picture is `[CLS] colour colour [SEP]`; the question is a token that asks for the colour
+/// itself or for its successor.
+struct Colours {
+    reading: Reading,
+    /// The number of the training example from which on there is an error.
+    until: u64,
+}
+
+impl Colours {
+    /// A mixed number to learn from, an even one to be judged on: portions must not always hold the same colours.
+    fn mixed(split: Split, index: u64) -> u64 {
+        match split {
+            Split::Train => index.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40,
+            Split::HeldOut => index,
+        }
+    }
+
+    fn colour(split: Split, index: u64) -> u64 {
+        Self::mixed(split, index) % 8
+    }
+
+    /// Whether the question is after the successor.
+    fn is_next(split: Split, index: u64) -> u64 {
+        Self::mixed(split, index) / 8 % 2
+    }
+
+    fn answer(split: Split, index: u64) -> u32 {
+        4 + ((Self::colour(split, index) + Self::is_next(split, index)) % 8) as u32
+    }
+}
+
+impl TrainingData for Colours {
+    fn example(&self, split: Split, index: u64) -> Result<EncodedExample, TrainError> {
+        if split == Split::Train && index >= self.until {
+            return Err(TrainError::Example { index, problem: "cut off".to_owned() });
+        }
+        let colour = Self::colour(split, index);
+        let channel = |channel: u64| if colour >> channel & 1 == 1 { 1.5 } else { -1.5 };
+        let pixel_values = (0..3).flat_map(|c| vec![channel(c); 32 * 32]).collect();
+        let token = 4 + colour as u32;
+        let mut example = EncodedExample { pixel_values, picture: colour, ..EncodedExample::default() };
+        match self.reading {
+            Reading::Captions => example.targets.push(Target { ids: vec![1, token, token, 2], weight: 1.0 }),
+            Reading::Pictures => {}
+            Reading::Pairs => example.text = vec![1, token, token, 2],
+            Reading::Questions => {
+                example.text = vec![1, 12 + Self::is_next(split, index) as u32, 2];
+                example.targets.push(Target { ids: vec![1, Self::answer(split, index), 2], weight: 1.0 });
+            }
+        }
+        Ok(example)
+    }
+
+    fn vocabulary(&self) -> &'static str {
+        "[PAD]\n[CLS]\n[SEP]\n[MASK]\na\nb\nc\nd\ne\nf\ng\nh\nsame\nnext\n"
+    }
+
+    fn special_ids(&self) -> SpecialIds {
+        SpecialIds { pad: 0, start: 1, end: 2, mask: 3 }
+    }
+
+    fn decode(&self, ids: &[u32]) -> String {
+        let words: Vec<&str> = self.vocabulary().lines().collect();
+        let words: Vec<&str> = ids.iter().filter(|id| **id > 3).map(|id| words[*id as usize]).collect();
+        words.join(" ")
+    }
+
+    fn judge(&self, index: u64, text: &str) -> Option<f64> {
+        let right = self.decode(&[Self::answer(Split::HeldOut, index)]);
+        (self.reading == Reading::Questions).then(|| f64::from(u8::from(text == right)))
+    }
+
+    fn references(&self, _: Split, picture: u64) -> Vec<String> {
+        let colour = self.decode(&[4 + (picture % 8) as u32]);
+        vec![format!("{colour} {colour}")]
+    }
+
+    fn train_pictures(&self) -> Option<u64> {
+        Some(8)
+    }
+}
+
+fn recipe(output: &Path, more: &[(&str, &str)]) -> TrainConfig {
+    let text = r#"
+        seed = 3
+        [model]
+        image_size = 32
+        patch_size = 16
+        vision_width = 64
+        vision_layers = 1
+        text_width = 32
+        text_heads = 2
+        text_intermediate = 64
+        text_encoder_layers = 1
+        fusion_layers = 2
+        connected_stride = 1
+        shared_size = 16
+        decoder_layers = 1
+        max_position_embeddings = 8
+        dropout = 0.05
+        [data]
+        kind = "synth"
+        language = "zh"
+        seed = 1
+        held_out_seed = 2
+        [run]
+        steps = 150
+        batch_size = 8
+        micro_batch_size = 4
+        threads = 2
+        data_threads = 2
+        log_every = 25
+        checkpoint_every = 10
+        [optimizer]
+        learning_rate = 3e-3
+        weight_decay = 0.01
+        clip_norm = 1.0
+        average_decay = 0.9
+        [schedule]
+        warmup_steps = 10
+        min_ratio = 0.1
+        [evaluation]
+        every = 50
+        pictures = 16
+    "#;
+    let output = toml::Value::String(output.to_str().expect("utf-8").to_owned()).to_string();
+    let text = format!("output = {output}\n{text}");
+    let more: Vec<_> = more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    TrainConfig::from_toml(&text, &more).expect("a good recipe")
+}
+
+fn run(config: &TrainConfig, until: u64, resume: bool) -> (Vec<Progress>, Result<Summary, TrainError>) {
+    let mut events = Vec::new();
+    let data = Colours { reading: config.objective.reading(), until };
+    let result = train_on(config, &data, resume, &mut |event| events.push(event.clone()));
+    (events, result)
+}
+
+/// The last evaluation's figure.
+fn last(events: &[Progress], metric: &str) -> f64 {
+    let found = events.iter().rev().find_map(|event| match event {
+        Progress::Evaluated { metrics, .. } => metrics.get(metric).copied(),
+        _ => None,
+    });
+    found.unwrap_or_else(|| panic!("no {metric} in {events:?}"))
+}
+
+/// A short queue, and a twin that follows fast: the runs are short.
+const QUEUE: [(&str, &str); 2] = [("objective.queue_size", "24"), ("objective.momentum", "0.9")];
+
+/// The settings of each objective.
+fn settings(kind: &str) -> Vec<(&'static str, &'static str)> {
+    match kind {
+        "answering" => vec![("objective.kind", "answering"), ("objective.distillation", "0.2")],
+        "retrieval" => [vec![("objective.kind", "retrieval")], QUEUE.to_vec()].concat(),
+        "pretraining" => [vec![("objective.kind", "pretraining")], QUEUE.to_vec()].concat(),
+        "beams" => vec![("objective.kind", "cider"), ("objective.max_new_tokens", "4")],
+        "samples" => vec![
+            ("objective.kind", "cider"),
+            ("objective.by", "samples"),
+            ("objective.baseline", "leave-one-out"),
+            ("objective.frequencies", "data"),
+            ("objective.max_new_tokens", "4"),
+        ],
+        _ => Vec::new(),
+    }
+}
+
+#[test]
+fn answers_are_learned() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (events, result) = run(&recipe(folder.path(), &settings("answering")), u64::MAX, false);
+    result.expect("the run ends well");
+    assert!(last(&events, "accuracy") > 0.9, "{events:?}");
+}
+
+#[test]
+fn pictures_and_texts_find_each_other() {
+    for kind in ["retrieval", "pretraining"] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (events, result) = run(&recipe(folder.path(), &settings(kind)), u64::MAX, false);
+        result.expect("the run ends well");
+        assert!(last(&events, "r_mean") > 0.9, "{kind}: {events:?}");
+        let parts = events.iter().find_map(|event| match event {
+            Progress::Step { parts, .. } => Some(parts.len()),
+            _ => None,
+        });
+        assert_eq!(parts, Some(if kind == "retrieval" { 2 } else { 4 }));
+    }
+}
+
+/// Pre-training first, then each task from what it learned.
+#[test]
+fn every_task_starts_from_a_pre_trained_model() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let pre_trained = folder.path().join("pre");
+    let short = [("run.steps", "20"), ("evaluation.every", "20")];
+    let settings_of = |kind| [settings(kind), short.to_vec()].concat();
+    run(&recipe(&pre_trained, &settings_of("pretraining")), u64::MAX, false)
+        .1
+        .expect("pre-training ends well");
+    let model = pre_trained.join("last");
+    for kind in ["captioning", "answering", "retrieval", "pretraining", "samples"] {
+        let mut config = recipe(&folder.path().join(kind), &settings_of(kind));
+        config.model = None;
+        let start = format!("model = '{}'\nmax_text_tokens = 8\ndropout = 0.1", model.display());
+        config.start = Some(toml::from_str(&start).expect("a good table"));
+        let result = run(&config, u64::MAX, false).1;
+        result.unwrap_or_else(|error| panic!("{kind}: {error}"));
+    }
+}
+
+/// CIDEr optimisation makes captions better than cross-entropy left them.
+#[test]
+fn rewards_rise() {
+    for kind in ["beams", "samples"] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let warm = [("run.steps", "25"), ("evaluation.every", "25")];
+        run(&recipe(&folder.path().join("warm"), &warm), u64::MAX, false).1.expect("the run ends well");
+        let more = [("run.steps", "60"), ("evaluation.every", "60"), ("optimizer.learning_rate", "1e-3")];
+        let mut config = recipe(&folder.path().join("cider"), &[settings(kind), more.to_vec()].concat());
+        config.model = None;
+        let start = format!("model = '{}'\nmax_text_tokens = 8", folder.path().join("warm/last").display());
+        config.start = Some(toml::from_str(&start).expect("a good table"));
+        let (events, result) = run(&config, u64::MAX, false);
+        result.expect("the run ends well");
+        let rewards: Vec<f64> = events
+            .iter()
+            .filter_map(|event| match event {
+                Progress::Step { reward, .. } => *reward,
+                _ => None,
+            })
+            .collect();
+        assert!(rewards.last() > rewards.first(), "{kind}: {rewards:?}");
+    }
+}
+
+#[test]
+fn a_run_cut_off_ends_with_the_same_weights() {
+    for kind in ["captioning", "answering", "retrieval", "pretraining", "beams", "samples"] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let short = [("run.steps", "24"), ("evaluation.every", "12")];
+        let [whole, parts] = ["whole", "parts"]
+            .map(|name| recipe(&folder.path().join(name), &[settings(kind), short.to_vec()].concat()));
+        run(&whole, u64::MAX, false).1.unwrap_or_else(|error| panic!("{kind}: {error}"));
+        let failed = run(&parts, 17 * 8, false).1;
+        assert!(matches!(failed, Err(TrainError::Example { .. })), "{kind}: {failed:?}");
+        let (events, result) = run(&parts, u64::MAX, true);
+        result.expect("the rest ends well");
+        assert!(matches!(events[0], Progress::Started { step: 10, .. }), "{kind}: {:?}", events[0]);
+        let [whole, parts] = [whole, parts]
+            .map(|config| std::fs::read(config.output.join("state.safetensors")).expect("a state"));
+        assert!(whole == parts, "{kind}: the states differ");
+    }
+}
+
+#[test]
+fn a_run_ends_early_when_nothing_becomes_better() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let more = [
+        ("optimizer.learning_rate", "0.0"),
+        ("evaluation.every", "5"),
+        ("evaluation.patience", "3"),
+        ("evaluation.metric", "loss"),
+    ];
+    let summary = run(&recipe(folder.path(), &more), u64::MAX, false).1.expect("the run ends well");
+    assert!(summary.stopped_early && summary.steps == 20, "{summary:?}");
+}
+
+#[test]
+fn models_of_the_last_steps_are_kept() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let more = [("run.steps", "40"), ("run.keep_last", "2"), ("evaluation.every", "0")];
+    run(&recipe(folder.path(), &more), u64::MAX, false).1.expect("the run ends well");
+    let mut names: Vec<String> = std::fs::read_dir(folder.path())
+        .expect("a folder")
+        .map(|entry| entry.expect("an entry").file_name().into_string().expect("utf-8"))
+        .collect();
+    names.sort();
+    let expected =
+        ["last", "log.jsonl", "recipe.toml", "state.safetensors", "step-00000030", "step-00000040"];
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn another_recipe_is_refused_with_its_differences() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let config = recipe(folder.path(), &[("run.steps", "10"), ("evaluation.every", "0")]);
+    run(&config, u64::MAX, false).1.expect("the run ends well");
+    let more = [("run.steps", "20"), ("optimizer.learning_rate", "1e-3"), ("run.data_threads", "1")];
+    let error = run(&recipe(folder.path(), &more), u64::MAX, true).1.expect_err("another recipe").to_string();
+    assert!(error.contains("optimizer.learning_rate: 0.003 there, 0.001 here"), "{error}");
+    assert!(error.contains("run.steps: 10 there, 20 here") && !error.contains("data_threads"), "{error}");
+}
+
+#[test]
+fn a_loss_that_is_no_number_names_the_batch_and_the_checkpoint() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let more = [("optimizer.learning_rate", "1e30"), ("schedule.warmup_steps", "0")];
+    let error = run(&recipe(folder.path(), &more), u64::MAX, false).1.expect_err("it diverges");
+    let TrainError::Diverged { step, pictures, checkpoint, .. } = &error else { panic!("{error}") };
+    assert!(*step > 0 && pictures.split(", ").count() == 8, "{error}");
+    assert!(checkpoint.contains(if *step < 10 { "the start" } else { "step" }), "{error}");
+}
