@@ -7,6 +7,10 @@ use clap::Args;
 
 use crate::status::Status;
 
+/// Texts of an evaluation that a message shows.
+#[cfg(feature = "train")]
+const SAMPLES: usize = 4;
+
 /// Train a model from a recipe (in builds with the feature `train`)
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -74,25 +78,40 @@ fn told(event: &mplug_train::Progress, steps: u64) -> String {
         Progress::Started { step, steps, parameters, vocab_size } => {
             format!("training {parameters} numbers, {vocab_size} tokens, from step {step} to {steps}")
         }
-        Progress::Step { step, loss, parts, reward, gradient_norm, learning_rate, examples_per_second } => {
-            let parts: Vec<String> = parts.iter().map(|(name, loss)| format!("{name} {loss:.4}")).collect();
-            let parts = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) };
-            let reward = reward.map_or_else(String::new, |reward| format!(", reward {reward:.4}"));
-            format!(
-                "step {step}/{steps}: loss {loss:.4}{parts}{reward}, gradient {gradient_norm:.3}, learning rate \
-                 {learning_rate:.2e}, {examples_per_second:.1} examples/s"
-            )
-        }
+        Progress::Step(report) => told_step(report, steps),
         Progress::Evaluated { step, metrics, best, samples } => {
             let metrics: Vec<String> =
                 metrics.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
             let best = if *best { " (best so far)" } else { "" };
+            let samples: Vec<&str> = samples.iter().take(SAMPLES).map(|sample| &sample.text[..]).collect();
             let samples =
                 if samples.is_empty() { String::new() } else { format!("; e.g. {}", samples.join(" | ")) };
             format!("step {step}/{steps}: held out: {}{best}{samples}", metrics.join(", "))
         }
         Progress::Saved { step } => format!("step {step}/{steps}: state saved"),
     }
+}
+
+/// A log line of the run as a message.
+#[cfg(feature = "train")]
+fn told_step(report: &mplug_train::StepReport, steps: u64) -> String {
+    let parts: Vec<String> = report.parts.iter().map(|(name, loss)| format!("{name} {loss:.4}")).collect();
+    let parts = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) };
+    let reward = report.reward.map_or_else(String::new, |reward| format!(", reward {reward:.4}"));
+    let memory =
+        report.peak_memory.map_or_else(String::new, |bytes| format!(", {:.2} GB", bytes as f64 / 1e9));
+    let minutes = (report.seconds_left / 60.0).ceil() as u64;
+    format!(
+        "step {}/{steps}: loss {:.4}{parts}{reward}, gradient {:.3}, learning rate {:.2e}, {:.1} examples/s, {}:{:02} h \
+         left{memory}",
+        report.step,
+        report.loss,
+        report.gradient_norm,
+        report.learning_rate,
+        report.examples_per_second,
+        minutes / 60,
+        minutes % 60
+    )
 }
 
 /// Runs the command.

@@ -1,26 +1,31 @@
 //! Evaluation while training: the loss on held-out examples, and the figures of the task: texts that the engine writes,
 //! judged by the data and against what people wrote; or how well pictures and texts find each other. Knows no optimizer.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use burn::tensor::{Device, Int, Tensor, TensorData, activation::softmax};
 use caption_metrics::bleu::bleu;
 use caption_metrics::retrieval::recalls;
 use caption_metrics::{cider::cider, corpus::Corpus, tokenize::Tokenization};
+use image::codecs::jpeg::JpegEncoder;
 use mplug::config::ModelConfig;
 use mplug::generate::GenerationOptions;
 use mplug::generate::beam_search::LengthPenalty;
+use mplug::preprocess::image::{RgbImage, bytes_of};
 use mplug_nn::{Dropout, Mplug, Texts};
 
 use crate::batch::{MicroBatch, TextRows};
 use crate::engine::Writer;
 use crate::error::TrainError;
 use crate::gradients::plain_loss;
+use crate::log::Sample;
 use crate::objective::{Objective, Totals};
 use crate::training_data::{EncodedExample, Reading, Split, TrainingData};
 
 /// Examples that go through the network at once.
 const PORTION: usize = 16;
 /// Texts kept as samples.
-const SAMPLES: usize = 4;
+const SAMPLES: usize = 8;
+const JPEG_QUALITY: u8 = 85;
 
 /// What an evaluation found.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -30,7 +35,7 @@ pub struct Evaluation {
     /// `text_r1`, `text_r5`, `text_r10`, `image_r1`, `image_r5`, `image_r10` and their mean `r_mean` (0 to 1).
     pub metrics: Vec<(&'static str, f64)>,
     /// The first texts that the model wrote.
-    pub samples: Vec<String>,
+    pub samples: Vec<Sample>,
 }
 
 impl Evaluation {
@@ -132,8 +137,13 @@ impl Evaluator<'_> {
         if !self.model.parts().fusion_encoder {
             metrics.extend(self.agreement(examples, &texts)?);
         }
-        texts.truncate(SAMPLES);
-        Ok(Evaluation { metrics, samples: texts })
+        let samples = (0..).zip(examples).zip(texts).take(SAMPLES);
+        let samples = samples.map(|((index, example), text)| Sample {
+            text,
+            expected: self.data.expected(index).unwrap_or_default(),
+            picture: thumbnail(&example.pixel_values),
+        });
+        Ok(Evaluation { metrics, samples: samples.collect() })
     }
 
     /// CIDEr-D and BLEU-4 of captions, if all pictures have references: over characters for Chinese, else over the reference
@@ -255,6 +265,17 @@ impl Evaluator<'_> {
             input_ids: Tensor::<2, Int>::from_data(TensorData::new(rows.input_ids, shape), self.device),
             attention_mask: Tensor::from_data(TensorData::new(rows.attention_mask, shape), self.device),
         }
+    }
+}
+
+/// Normalised pixels `(3, size, size)` as a picture in a `data:` address; empty where they are none.
+fn thumbnail(pixel_values: &[f32]) -> String {
+    let size = (pixel_values.len() / 3).isqrt() as u32;
+    let Some(image) = RgbImage::from_raw(size, size, bytes_of(pixel_values)) else { return String::new() };
+    let mut jpeg = Vec::new();
+    match JpegEncoder::new_with_quality(&mut jpeg, JPEG_QUALITY).encode_image(&image) {
+        Ok(()) => format!("data:image/jpeg;base64,{}", STANDARD.encode(jpeg)),
+        Err(_) => String::new(),
     }
 }
 

@@ -23,5 +23,5 @@ pub mod training_data;
 
 pub use config::TrainConfig;
 pub use error::TrainError;
-pub use log::Progress;
+pub use log::{Progress, StepReport};
 pub use trainer::{Summary, train, train_on};

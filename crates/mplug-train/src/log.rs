@@ -1,12 +1,21 @@
-//! What a run reports: events for a callback, and the same as JSON lines in the run folder's `log.jsonl`. Prints nothing.
+//! What a run reports: events for a callback, and the same in the run folder: as JSON lines, in the original's two formats,
+//! for TensorBoard, and as a page. Prints nothing.
+
+mod modelscope;
+mod report;
+mod tensorboard;
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use chrono::Local;
 use serde::Serialize;
 
+use self::modelscope::ModelScopeLog;
+use self::report::ReportPage;
+use self::tensorboard::TensorBoard;
 use crate::error::TrainError;
 
 /// An event of a run.
@@ -25,24 +34,7 @@ pub enum Progress {
         vocab_size: usize,
     },
     /// Some steps are done.
-    Step {
-        /// Steps done.
-        step: u64,
-        /// Mean loss since the last event.
-        loss: f64,
-        /// Its parts, where the objective has several.
-        #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-        parts: BTreeMap<&'static str, f64>,
-        /// The mean reward of the captions that the model wrote, in CIDEr optimisation.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        reward: Option<f64>,
-        /// Norm of the last gradient, before clipping.
-        gradient_norm: f64,
-        /// The learning rate.
-        learning_rate: f64,
-        /// Examples per second since the last event.
-        examples_per_second: f64,
-    },
+    Step(StepReport),
     /// An evaluation is done.
     Evaluated {
         /// Steps done.
@@ -52,7 +44,7 @@ pub enum Progress {
         /// Whether it is the best so far; then the model is kept in `best`.
         best: bool,
         /// Some of the texts that the model wrote.
-        samples: Vec<String>,
+        samples: Vec<Sample>,
     },
     /// The state is saved.
     Saved {
@@ -61,28 +53,113 @@ pub enum Progress {
     },
 }
 
-/// The file of events.
-pub struct EventLog {
+/// What some steps found.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct StepReport {
+    /// Steps done.
+    pub step: u64,
+    /// Epochs begun; data that never ends is one.
+    pub epoch: u64,
+    /// Steps done in this epoch.
+    pub epoch_step: u64,
+    /// Steps of an epoch.
+    pub epoch_steps: u64,
+    /// Mean loss since the last event.
+    pub loss: f64,
+    /// Its parts, where the objective has several.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub parts: BTreeMap<&'static str, f64>,
+    /// The mean reward of the captions that the model wrote, in CIDEr optimisation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reward: Option<f64>,
+    /// Norm of the last gradient, before clipping.
+    pub gradient_norm: f64,
+    /// The learning rate of everything but the visual encoder.
+    pub learning_rate: f64,
+    /// Examples per second since the last event.
+    pub examples_per_second: f64,
+    /// Seconds that a step took, and of them waiting for data.
+    pub step_seconds: f64,
+    /// See above.
+    pub data_seconds: f64,
+    /// Seconds to the end of the run, evaluations left out.
+    pub seconds_left: f64,
+    /// The most memory that the process has held, in bytes, where the system tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peak_memory: Option<u64>,
+}
+
+/// A text that the model wrote in an evaluation.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Sample {
+    /// The text.
+    pub text: String,
+    /// What a person wrote, or the first of the right answers.
+    pub expected: String,
+    /// The picture as a `data:` address, for pages.
+    #[serde(skip)]
+    pub picture: String,
+}
+
+/// The most memory that this process has held, in bytes, where the system tells (Linux).
+pub fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(1024 * kibibytes)
+}
+
+/// The logs of a run folder.
+pub struct RunLog {
+    lines: Appended,
+    original: ModelScopeLog,
+    tensorboard: TensorBoard,
+    page: ReportPage,
+}
+
+impl RunLog {
+    /// Opens the logs in `folder`; those of earlier parts of the run are kept, and their curves go on.
+    pub fn open(folder: &Path) -> Result<Self, TrainError> {
+        let now = Local::now();
+        Ok(Self {
+            page: ReportPage::open(folder)?,
+            lines: Appended::open(folder.join("log.jsonl"))?,
+            original: ModelScopeLog::open(folder, &now)?,
+            tensorboard: TensorBoard::open(folder, &now)?,
+        })
+    }
+
+    /// Writes an event into all of them.
+    ///
+    /// # Panics
+    /// Never: events are plain data.
+    pub fn write(&mut self, event: &Progress) -> Result<(), TrainError> {
+        let now = Local::now();
+        self.lines.line(&serde_json::to_string(event).expect("events are plain data"))?;
+        self.original.write(event, &now)?;
+        self.tensorboard.write(event, &now)?;
+        self.page.write(event)
+    }
+}
+
+/// A file to which lines are appended.
+struct Appended {
     path: PathBuf,
     file: File,
 }
 
-impl EventLog {
-    /// Opens `log.jsonl` in `folder` to append.
-    pub fn open(folder: &Path) -> Result<Self, TrainError> {
-        let path = folder.join("log.jsonl");
+impl Appended {
+    fn open(path: PathBuf) -> Result<Self, TrainError> {
         let file =
             OpenOptions::new().create(true).append(true).open(&path).map_err(TrainError::file(&path))?;
         Ok(Self { path, file })
     }
 
-    /// Appends one line.
-    ///
-    /// # Panics
-    /// Never: events are plain data.
-    pub fn write(&mut self, event: &Progress) -> Result<(), TrainError> {
-        let mut line = serde_json::to_string(event).expect("events are plain data");
-        line.push('\n');
-        self.file.write_all(line.as_bytes()).map_err(TrainError::file(&self.path))
+    fn line(&mut self, line: &str) -> Result<(), TrainError> {
+        self.bytes(format!("{line}\n").as_bytes())
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> Result<(), TrainError> {
+        self.file.write_all(bytes).map_err(TrainError::file(&self.path))
     }
 }

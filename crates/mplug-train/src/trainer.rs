@@ -15,7 +15,7 @@ use crate::config::{BestBy, DataSection, TrainConfig};
 use crate::error::TrainError;
 use crate::evaluate::{Evaluator, Plan};
 use crate::gradients::{Outcome, Workers};
-use crate::log::{EventLog, Progress};
+use crate::log::{Progress, RunLog, StepReport, peak_memory};
 use crate::objective::{Ingredients, Objective};
 use crate::optimizer::AdamW;
 use crate::schedule::learning_rate;
@@ -93,7 +93,7 @@ fn run(
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Summary, TrainError> {
     let mut trainer = Trainer::new(config, start, data, resume)?;
-    let mut log = EventLog::open(trainer.folder.path())?;
+    let mut log = RunLog::open(trainer.folder.path())?;
     let mut report = |event: Progress| -> Result<(), TrainError> {
         log.write(&event)?;
         progress(&event);
@@ -108,17 +108,16 @@ fn run(
         let mut recent = Recent::new();
         let mut loss_now = 0.0;
         for step in first..steps {
-            let stepped = trainer.step(step, batches.next_batch()?)?;
+            let waiting = Instant::now();
+            let batch = batches.next_batch()?;
+            recent.data_seconds += waiting.elapsed().as_secs_f64();
+            let stepped = trainer.step(step, batch)?;
             let (done, last) = (step + 1, step + 1 == steps);
             recent.add(&stepped, run.batch_size);
             if done % run.log_every == 0 || last {
-                let learning_rate =
-                    learning_rate(&config.schedule, config.optimizer.learning_rate, step, steps);
-                let event = recent.take(done, stepped.gradient_norm, learning_rate);
-                if let Progress::Step { loss, .. } = &event {
-                    loss_now = *loss;
-                }
-                report(event)?;
+                let found = trainer.report(step, &stepped, recent.take());
+                loss_now = found.loss;
+                report(Progress::Step(found))?;
             }
             if config.evaluation.every > 0 && (done % config.evaluation.every == 0 || last) {
                 report(trainer.evaluate()?)?;
@@ -262,6 +261,24 @@ impl<'a> Trainer<'a> {
         Ok(Stepped { loss: f64::from(loss), parts, reward, gradient_norm })
     }
 
+    /// What a log line says of the steps up to `step`.
+    fn report(&self, step: u64, stepped: &Stepped, recent: StepReport) -> StepReport {
+        let (config, steps) = (self.config, self.config.run.steps);
+        let examples = self.data.train_len();
+        let epoch_steps = examples.map_or(steps, |len| len.div_ceil(config.run.batch_size as u64)).max(1);
+        StepReport {
+            step: step + 1,
+            epoch: step / epoch_steps + 1,
+            epoch_step: step % epoch_steps + 1,
+            epoch_steps,
+            gradient_norm: stepped.gradient_norm,
+            learning_rate: learning_rate(&config.schedule, config.optimizer.learning_rate, step, steps),
+            seconds_left: recent.step_seconds * (steps - step - 1) as f64,
+            peak_memory: peak_memory(),
+            ..recent
+        }
+    }
+
     fn diverged(&self, step: u64, loss: f32, batch: &Batch) -> TrainError {
         let all: Vec<u64> =
             batch.micro_batches.iter().flat_map(|portion| portion.picture_ids.iter().copied()).collect();
@@ -353,13 +370,22 @@ struct Recent {
     loss: f64,
     parts: BTreeMap<&'static str, f64>,
     reward: Option<f64>,
+    data_seconds: f64,
     steps: usize,
     examples: usize,
 }
 
 impl Recent {
     fn new() -> Self {
-        Self { start: Instant::now(), loss: 0.0, parts: BTreeMap::new(), reward: None, steps: 0, examples: 0 }
+        Self {
+            start: Instant::now(),
+            loss: 0.0,
+            parts: BTreeMap::new(),
+            reward: None,
+            data_seconds: 0.0,
+            steps: 0,
+            examples: 0,
+        }
     }
 
     fn add(&mut self, stepped: &Stepped, examples: usize) {
@@ -374,19 +400,20 @@ impl Recent {
         self.examples += examples;
     }
 
-    /// The means and the speed as an event; starts anew.
-    fn take(&mut self, step: u64, gradient_norm: f64, learning_rate: f64) -> Progress {
+    /// The means and the speed; starts anew.
+    fn take(&mut self) -> StepReport {
         let steps = self.steps.max(1) as f64;
-        let event = Progress::Step {
-            step,
+        let seconds = self.start.elapsed().as_secs_f64().max(1e-9);
+        let report = StepReport {
             loss: self.loss / steps,
             parts: self.parts.iter().map(|(name, sum)| (*name, sum / steps)).collect(),
             reward: self.reward.map(|sum| sum / steps),
-            gradient_norm,
-            learning_rate,
-            examples_per_second: self.examples as f64 / self.start.elapsed().as_secs_f64().max(1e-9),
+            examples_per_second: self.examples as f64 / seconds,
+            step_seconds: seconds / steps,
+            data_seconds: self.data_seconds / steps,
+            ..StepReport::default()
         };
         *self = Self::new();
-        event
+        report
     }
 }

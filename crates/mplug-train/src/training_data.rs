@@ -80,6 +80,11 @@ pub trait TrainingData: Sync {
     /// How right `text`, written about the held-out example `index`, is, if the dataset can tell: from 0 to 1.
     fn judge(&self, index: u64, text: &str) -> Option<f64>;
 
+    /// What would be right to write about the held-out example `index`, if the dataset says.
+    fn expected(&self, _index: u64) -> Option<String> {
+        None
+    }
+
     /// What people wrote about the picture of that number; none if the dataset does not say.
     fn references(&self, _split: Split, _picture: u64) -> Vec<String> {
         Vec::new()
@@ -88,6 +93,11 @@ pub trait TrainingData: Sync {
     /// What messages call a picture to learn from.
     fn name(&self, picture: u64) -> String {
         picture.to_string()
+    }
+
+    /// How many examples an epoch has; `None` if they never end.
+    fn train_len(&self) -> Option<u64> {
+        None
     }
 
     /// How many pictures there are to learn from; `None` if they never end.

@@ -197,6 +197,19 @@ impl TrainingData for AnnotatedPictures {
         )
     }
 
+    fn expected(&self, index: u64) -> Option<String> {
+        let (record, caption) = self.held_out_examples[index as usize];
+        let found = self.held_out.annotation(record).ok()?;
+        match self.reading {
+            Reading::Questions => found.answers.first().map(|answer| answer.text.clone()),
+            _ => found.references.get(caption).cloned(),
+        }
+    }
+
+    fn train_len(&self) -> Option<u64> {
+        Some(self.examples.len() as u64)
+    }
+
     fn train_pictures(&self) -> Option<u64> {
         Some(self.train.len() as u64)
     }

@@ -190,7 +190,7 @@ fn pictures_and_texts_find_each_other() {
         result.expect("the run ends well");
         assert!(last(&events, "r_mean") > 0.9, "{kind}: {events:?}");
         let parts = events.iter().find_map(|event| match event {
-            Progress::Step { parts, .. } => Some(parts.len()),
+            Progress::Step(report) => Some(report.parts.len()),
             _ => None,
         });
         assert_eq!(parts, Some(if kind == "retrieval" { 2 } else { 4 }));
@@ -235,7 +235,7 @@ fn rewards_rise() {
         let rewards: Vec<f64> = events
             .iter()
             .filter_map(|event| match event {
-                Progress::Step { reward, .. } => *reward,
+                Progress::Step(report) => report.reward,
                 _ => None,
             })
             .collect();
@@ -284,10 +284,37 @@ fn models_of_the_last_steps_are_kept() {
         .expect("a folder")
         .map(|entry| entry.expect("an entry").file_name().into_string().expect("utf-8"))
         .collect();
+    names.retain(|name| name.starts_with("step-"));
     names.sort();
-    let expected =
-        ["last", "log.jsonl", "recipe.toml", "state.safetensors", "step-00000030", "step-00000040"];
-    assert_eq!(names, expected);
+    assert_eq!(names, ["step-00000030", "step-00000040"]);
+}
+
+/// What a person looks at while a run goes on: the page, TensorBoard's file, the original's two logs.
+#[test]
+fn a_run_leaves_its_logs_and_a_page() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (events, result) = run(&recipe(folder.path(), &[("run.steps", "50")]), u64::MAX, false);
+    result.expect("the run ends well");
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect(name);
+    let page = read("report.html");
+    assert_eq!(page.matches("<img src=\"data:image/jpeg;base64,").count(), 8);
+    assert!(page.contains("held out: cider") && page.contains("learning rate"));
+    assert_eq!(read("log.jsonl").lines().count(), events.len());
+    let named = |end: &str| {
+        let entries = std::fs::read_dir(folder.path()).expect("a folder");
+        let mut names =
+            entries.map(|entry| entry.expect("an entry").file_name().into_string().expect("utf-8"));
+        names.find(|name| name.ends_with(end) && name.starts_with('2')).expect(end)
+    };
+    let text = read(&named(".log"));
+    assert!(text.lines().next().is_some_and(|l| l.contains(" - modelscope - INFO - epoch [1][25/50]\tlr: ")));
+    assert!(text.contains("epoch(eval) [1][50]\tevaluation/bleu_4: "), "{text}");
+    let line: serde_json::Value =
+        serde_json::from_str(read(&named(".log.json")).lines().next().expect("a line")).expect("json");
+    assert_eq!((&line["mode"], &line["iter"]), (&serde_json::json!("train"), &serde_json::json!(25)));
+    let board =
+        std::fs::read_dir(folder.path().join("tensorboard")).expect("a folder").next().expect("a file");
+    assert!(std::fs::read(board.expect("an entry").path()).expect("bytes").len() > 300);
 }
 
 #[test]

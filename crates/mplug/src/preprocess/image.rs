@@ -16,7 +16,7 @@ use std::io::Read;
 use std::path::Path;
 
 pub use self::decode::decode_image;
-pub use self::normalize::{IMAGE_MEAN, IMAGE_STD, pixel_values};
+pub use self::normalize::{IMAGE_MEAN, IMAGE_STD, bytes_of, pixel_values};
 pub use self::resize::resize_bicubic;
 pub use ::image::RgbImage;
 

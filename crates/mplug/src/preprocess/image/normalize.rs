@@ -22,6 +22,17 @@ pub fn pixel_values(resized: &RgbImage) -> Vec<f32> {
     values
 }
 
+/// The bytes (R, G, B, pixel by pixel) behind normalised values (3, height, width); what no byte is behind becomes the
+/// nearest.
+pub fn bytes_of(pixel_values: &[f32]) -> Vec<u8> {
+    let area = pixel_values.len() / 3;
+    let byte = |channel: usize, pixel: usize| {
+        let level = pixel_values[channel * area + pixel] * IMAGE_STD[channel] + IMAGE_MEAN[channel];
+        (level * 255.0).round().clamp(0.0, 255.0) as u8
+    };
+    (0..area).flat_map(|pixel| [0, 1, 2].map(|channel| byte(channel, pixel))).collect()
+}
+
 /// The normalised value of each of the 256 levels: three divisions a level instead of two a pixel.
 fn channel_table(channel: usize) -> [f32; 256] {
     std::array::from_fn(|level| (level as f32 / 255.0 - IMAGE_MEAN[channel]) / IMAGE_STD[channel])
@@ -39,6 +50,7 @@ mod tests {
         let expected =
             [expect(0., 0), expect(255., 0), expect(128., 1), expect(0., 1), expect(255., 2), expect(1., 2)];
         assert_eq!(values, expected);
+        assert_eq!(bytes_of(&values), *image.as_raw());
         // torchvision's own numbers for black and white in the red channel
         assert!((values[0] - -1.792_262_6).abs() < 1e-6 && (values[1] - 1.930_336_2).abs() < 1e-6);
     }
