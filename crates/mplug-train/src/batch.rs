@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::Scope;
 
 use crate::error::TrainError;
+use crate::seed::seed_of;
 use crate::training_data::{EncodedExample, Split, Target, TrainingData};
 
 /// The label of places that do not count (PyTorch's default).
@@ -171,7 +172,7 @@ impl Batch {
         let portions = examples.chunks(shape.micro_size).enumerate();
         let micro_batches = portions
             .map(|(portion, examples)| {
-                MicroBatch::collate(examples, pad, portion_seed(shape.seed, step, portion))
+                MicroBatch::collate(examples, pad, seed_of(&[shape.seed, step, portion as u64]))
             })
             .collect();
         Ok(Self { micro_batches })
@@ -186,19 +187,6 @@ impl Batch {
     pub fn pictures(&self) -> usize {
         self.micro_batches.iter().map(MicroBatch::pictures).sum()
     }
-}
-
-/// The seed of what is drawn for a portion: another one for every step and portion of every run.
-fn portion_seed(seed: u64, step: u64, portion: usize) -> u64 {
-    [seed, step, portion as u64].into_iter().fold(0, |state, number| mixed(state ^ mixed(number)))
-}
-
-/// Neighbouring numbers become far ones (splitmix64).
-fn mixed(number: u64) -> u64 {
-    let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
 }
 
 /// Threads that make the batches of a range of steps ahead of their use.
@@ -274,15 +262,5 @@ mod tests {
         let even = TargetRows::collate(&[&first, &first], 0);
         assert_eq!(even.rows_per_picture(2), Some(2));
         assert_eq!(rows.inputs.text(1), [1, 6, 7]);
-    }
-
-    #[test]
-    fn seeds_differ_by_run_step_and_portion() {
-        let mut seeds: Vec<u64> = (0..3)
-            .flat_map(|run| (0..20).flat_map(move |step| (0..4).map(move |p| portion_seed(run, step, p))))
-            .collect();
-        seeds.sort_unstable();
-        seeds.dedup();
-        assert_eq!(seeds.len(), 240);
     }
 }

@@ -13,7 +13,9 @@ use std::path::{Path, PathBuf};
 use mplug_nn::DropoutRates;
 use serde::{Deserialize, Serialize};
 
-pub use data::{AnnotationsSection, DataSection, DrawnLanguage, Language, Unreadable};
+pub use data::{
+    AnnotationsSection, AugmentSection, DataSection, DrawnLanguage, Language, OverflowKind, Unreadable,
+};
 pub use model::{ModelSection, StartSection};
 pub use objective::{
     AnsweringSection, BaselineKind, CiderSection, ContrastSection, Frequencies, ObjectiveSection,
@@ -45,6 +47,8 @@ pub struct TrainConfig {
     pub objective: ObjectiveSection,
     /// What it learns from.
     pub data: DataSection,
+    /// How its pictures are varied; not at all if absent.
+    pub augment: Option<AugmentSection>,
     /// How long, and in what portions.
     pub run: RunSection,
     /// AdamW.
@@ -97,6 +101,9 @@ impl TrainConfig {
             check_dropout("start.visual_attention_dropout", start.visual_attention_dropout)?;
         }
         self.check_data()?;
+        if let Some(augment) = &self.augment {
+            augment.check()?;
+        }
         self.objective.check(self.run.micro_batch_size)?;
         let run = &self.run;
         for (field, value) in [

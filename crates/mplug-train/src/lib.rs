@@ -17,6 +17,7 @@ pub mod loss;
 pub mod objective;
 pub mod optimizer;
 pub mod schedule;
+mod seed;
 pub mod start;
 pub mod trainer;
 pub mod training_data;

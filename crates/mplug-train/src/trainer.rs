@@ -11,7 +11,7 @@ use mplug_nn::Mplug;
 use crate::average::WeightAverage;
 use crate::batch::{Batch, BatchShape, Loader};
 use crate::checkpoint::{RunFolder, RunProgress, State};
-use crate::config::{BestBy, DataSection, TrainConfig};
+use crate::config::{AugmentSection, BestBy, DataSection, TrainConfig};
 use crate::error::TrainError;
 use crate::evaluate::{Evaluator, Plan};
 use crate::gradients::{Outcome, Workers};
@@ -20,7 +20,7 @@ use crate::objective::{Ingredients, Objective};
 use crate::optimizer::AdamW;
 use crate::schedule::learning_rate;
 use crate::start::Start;
-use crate::training_data::{AnnotatedPictures, DrawnPictures, TrainingData};
+use crate::training_data::{AnnotatedPictures, DrawnPictures, TrainingData, Views};
 
 /// Pictures that a message about a batch names.
 const NAMED_PICTURES: usize = 8;
@@ -48,10 +48,12 @@ pub fn train(
 ) -> Result<Summary, TrainError> {
     config.check()?;
     let start = Start::open(config)?;
-    let (sizes, reading) = ([start.image_size, start.max_len], config.objective.reading());
+    let (max_len, reading) = (start.max_len, config.objective.reading());
+    let augmentation = config.augment.as_ref().map(AugmentSection::augmentation);
+    let views = Views { size: start.image_size as u32, augmentation, seed: config.seed };
     match &config.data {
         DataSection::Synth { language, seed, held_out_seed } => {
-            let data = DrawnPictures::new([*seed, *held_out_seed], *language, reading, sizes)?;
+            let data = DrawnPictures::new([*seed, *held_out_seed], *language, reading, views, max_len)?;
             if start.vocabulary().is_some_and(|vocabulary| vocabulary != data.vocabulary()) {
                 let expected = "a model with the vocabulary of the drawn pictures".to_owned();
                 return Err(TrainError::Value {
@@ -68,7 +70,7 @@ pub fn train(
                 (None, Some(path)) => std::fs::read_to_string(path).map_err(TrainError::file(path))?,
                 (None, None) => return Err(TrainError::Recipe("data.vocabulary is wanted".to_owned())),
             };
-            let data = AnnotatedPictures::open(section, reading, config.seed, sizes, vocabulary)?;
+            let data = AnnotatedPictures::open(section, reading, views, max_len, vocabulary)?;
             run(config, &start, &data, resume, progress)
         }
     }

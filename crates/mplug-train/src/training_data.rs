@@ -4,9 +4,11 @@
 
 mod annotated_pictures;
 mod drawn_pictures;
+mod view;
 
 pub use annotated_pictures::AnnotatedPictures;
 pub use drawn_pictures::DrawnPictures;
+pub use view::Views;
 
 use mplug::preprocess::text::Tokenizer;
 

@@ -2,7 +2,11 @@
 
 use std::path::PathBuf;
 
+use mplug_data::augment::{Augmentation, Overflow};
 use serde::{Deserialize, Serialize};
+
+use super::check::ensure;
+use crate::error::TrainError;
 
 /// What the network learns from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -75,4 +79,75 @@ pub enum DrawnLanguage {
     En,
     /// Chinese and English in turn.
     Both,
+}
+
+/// Random views of the pictures to learn from: crop, mirror, distortions (the research code's, with its settings by default).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AugmentSection {
+    /// Least and greatest share of a picture that a crop covers; 0.2 to 1 in pre-training.
+    pub scale: [f64; 2],
+    /// The probability of mirroring; 0 where texts tell left from right.
+    pub flip: f64,
+    /// Distortions drawn for a picture, each applied with the probability 1/2.
+    pub operations: usize,
+    /// Their strength, of 10.
+    pub level: u8,
+    /// What two of them do where a value leaves its byte.
+    pub overflow: OverflowKind,
+}
+
+/// What two distortions do where a value leaves its byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OverflowKind {
+    /// It stays at the end, as in Pillow.
+    Clamp,
+    /// It wraps, as in the research code, whose `AutoContrast` thereby turns a channel without black white.
+    Wrap,
+}
+
+impl Default for AugmentSection {
+    fn default() -> Self {
+        let original = Augmentation::fine_tuning();
+        Self {
+            scale: [original.scale.0, original.scale.1],
+            flip: original.flip_probability,
+            operations: original.num_operations,
+            level: original.level,
+            overflow: OverflowKind::Clamp,
+        }
+    }
+}
+
+impl AugmentSection {
+    /// Checks what types cannot say.
+    pub(super) fn check(&self) -> Result<(), TrainError> {
+        let [least, most] = self.scale;
+        ensure(0.0 < least && least <= most && most <= 1.0, "augment.scale", || {
+            ("two shares above 0 and up to 1, the smaller first".to_owned(), format!("{:?}", self.scale))
+        })?;
+        ensure((0.0..=1.0).contains(&self.flip), "augment.flip", || {
+            ("0 to 1".to_owned(), self.flip.to_string())
+        })?;
+        ensure(self.operations <= 10, "augment.operations", || {
+            ("at most 10".to_owned(), self.operations.to_string())
+        })?;
+        ensure(self.level <= 10, "augment.level", || ("0 to 10".to_owned(), self.level.to_string()))
+    }
+
+    /// The augmentation that it describes.
+    pub fn augmentation(&self) -> Augmentation {
+        Augmentation {
+            scale: (self.scale[0], self.scale[1]),
+            flip_probability: self.flip,
+            num_operations: self.operations,
+            level: self.level,
+            overflow: match self.overflow {
+                OverflowKind::Clamp => Overflow::Clamp,
+                OverflowKind::Wrap => Overflow::Wrap,
+            },
+            ..Augmentation::fine_tuning()
+        }
+    }
 }

@@ -6,13 +6,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use caption_metrics::vqa::soft_score;
-use mplug::preprocess::image::{pixel_values, resize_bicubic};
 use mplug::preprocess::text::{Tokenizer, lowercase};
 use mplug_data::dataset::{self, AnnotatedDataset, Dataset, OpenOptions};
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_pcg::Pcg64;
 
-use super::{EncodedExample, Reading, SpecialIds, Split, Target, TrainingData};
+use super::{EncodedExample, Reading, SpecialIds, Split, Target, TrainingData, Views};
 use crate::config::{AnnotationsSection, Language, Unreadable};
 use crate::error::TrainError;
 
@@ -28,9 +27,8 @@ pub struct AnnotatedPictures {
     examples: Vec<(usize, usize)>,
     /// The held-out examples.
     held_out_examples: Vec<(usize, usize)>,
-    seed: u64,
+    views: Views,
     unreadable: Unreadable,
-    size: u32,
     max_len: usize,
     vocabulary: String,
     tokenizer: Tokenizer,
@@ -41,16 +39,16 @@ pub struct AnnotatedPictures {
 }
 
 impl AnnotatedPictures {
-    /// Opens the datasets of a recipe, to be read as `reading`, for pictures of `size` by `size` pixels and texts of at most
-    /// `max_len` tokens of `vocabulary`.
+    /// Opens the datasets of a recipe, to be read as `reading`, as `views` show the pictures, with texts of at most `max_len`
+    /// tokens of `vocabulary`.
     ///
     /// # Errors
     /// When a dataset cannot be read, or has nothing of what is wanted.
     pub fn open(
         section: &AnnotationsSection,
         reading: Reading,
-        seed: u64,
-        [size, max_len]: [usize; 2],
+        views: Views,
+        max_len: usize,
         vocabulary: String,
     ) -> Result<Self, TrainError> {
         let tokenizer = Tokenizer::from_vocab(&vocabulary)
@@ -83,9 +81,8 @@ impl AnnotatedPictures {
             reading,
             examples,
             held_out_examples,
-            seed,
+            views,
             unreadable: section.unreadable,
-            size: size as u32,
             max_len,
             vocabulary,
             tokenizer,
@@ -102,7 +99,8 @@ impl AnnotatedPictures {
         }
         let mut order: Vec<usize> = (0..self.examples.len()).collect();
         // Odd multipliers keep different epochs of different seeds apart.
-        let seed = self.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ epoch.wrapping_mul(0xd134_2543_de82_ef95);
+        let seed =
+            self.views.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ epoch.wrapping_mul(0xd134_2543_de82_ef95);
         order.shuffle(&mut Pcg64::seed_from_u64(seed));
         let order: Arc<[usize]> = order.into();
         if orders.len() == KEPT_ORDERS {
@@ -116,9 +114,13 @@ impl AnnotatedPictures {
         &self,
         data: &AnnotatedDataset,
         (record, caption): (usize, usize),
+        training_index: Option<u64>,
     ) -> Result<EncodedExample, TrainError> {
         let example = data.example(record)?;
-        let image = resize_bicubic(&example.image, self.size, self.size);
+        let pixel_values = match training_index {
+            Some(index) => self.views.training(&example.image, index),
+            None => self.views.plain(&example.image),
+        };
         let ids = |text: &str| self.tokenizer.encode(text, self.max_len);
         let caption = example.captions.get(caption).map_or("", String::as_str);
         let whole = |text: &str| Target { ids: ids(text), weight: 1.0 };
@@ -132,14 +134,16 @@ impl AnnotatedPictures {
                 (ids(&lowercase(&example.question.unwrap_or_default())), targets)
             }
         };
-        Ok(EncodedExample { pixel_values: pixel_values(&image), picture: record as u64, text, targets })
+        Ok(EncodedExample { pixel_values, picture: record as u64, text, targets })
     }
 
-    /// The example at `place` of an epoch, or the next one whose picture can be read, where the recipe allows that.
-    fn train_example(&self, order: &[usize], place: usize) -> Result<EncodedExample, TrainError> {
+    /// The example `index` of the run, whose epoch has `order`, or the next one whose picture can be read, where the recipe
+    /// allows that.
+    fn train_example(&self, order: &[usize], index: u64) -> Result<EncodedExample, TrainError> {
+        let place = (index % order.len() as u64) as usize;
         for step in 0..order.len() {
             let example = self.examples[order[(place + step) % order.len()]];
-            match self.encode(&self.train, example) {
+            match self.encode(&self.train, example, Some(index)) {
                 Err(_) if self.unreadable == Unreadable::Skip => {
                     self.skipped.lock().unwrap_or_else(PoisonError::into_inner).insert(example.0);
                 }
@@ -155,9 +159,9 @@ impl TrainingData for AnnotatedPictures {
         match split {
             Split::Train => {
                 let len = self.examples.len() as u64;
-                self.train_example(&self.order(index / len), (index % len) as usize)
+                self.train_example(&self.order(index / len), index)
             }
-            Split::HeldOut => self.encode(&self.held_out, self.held_out_examples[index as usize]),
+            Split::HeldOut => self.encode(&self.held_out, self.held_out_examples[index as usize], None),
         }
     }
 

@@ -1,10 +1,10 @@
 //! The drawn pictures of `mplug-data` as a dataset: every number is a new picture. Knows no files.
 
-use mplug::preprocess::image::{pixel_values, resize_bicubic};
+use mplug::preprocess::image::resize_bicubic;
 use mplug::preprocess::text::{Tokenizer, join_chinese};
 use mplug_data::synth::{self, SynthExample, check_caption};
 
-use super::{EncodedExample, Reading, SpecialIds, Split, Target, TrainingData};
+use super::{EncodedExample, Reading, SpecialIds, Split, Target, TrainingData, Views};
 use crate::config::{DrawnLanguage, Language};
 use crate::error::TrainError;
 
@@ -17,25 +17,26 @@ pub struct DrawnPictures {
     seeds: [u64; 2],
     language: DrawnLanguage,
     reading: Reading,
-    size: u32,
+    views: Views,
     max_len: usize,
     vocabulary: String,
     tokenizer: Tokenizer,
 }
 
 impl DrawnPictures {
-    /// Pictures of `size` by `size` pixels, to be read as `reading`, with texts of at most `max_len` tokens; `seeds` of the
-    /// two splits.
+    /// Pictures as `views` show them, to be read as `reading`, with texts of at most `max_len` tokens; `seeds` of the two
+    /// splits.
     pub fn new(
         seeds: [u64; 2],
         language: DrawnLanguage,
         reading: Reading,
-        [size, max_len]: [usize; 2],
+        views: Views,
+        max_len: usize,
     ) -> Result<Self, TrainError> {
         let vocabulary = synth::demo_vocabulary();
         let tokenizer = Tokenizer::from_vocab(&vocabulary)
             .map_err(|error| TrainError::Recipe(format!("vocabulary of the drawn pictures: {error}")))?;
-        Ok(Self { seeds, language, reading, size: size as u32, max_len, vocabulary, tokenizer })
+        Ok(Self { seeds, language, reading, views, max_len, vocabulary, tokenizer })
     }
 
     /// The language of an example: where there are two they alternate.
@@ -67,7 +68,7 @@ impl DrawnPictures {
 
     /// The picture at the model's size, and what is in it.
     fn draw(&self, split: Split, index: u64) -> SynthExample {
-        let (seed, size) = (self.seeds[split as usize], self.size);
+        let (seed, size) = (self.seeds[split as usize], self.views.size);
         if split == Split::Train && !index.is_multiple_of(NATURAL_EVERY) {
             return synth::draw_at(seed, index, size, size);
         }
@@ -91,7 +92,10 @@ impl TrainingData for DrawnPictures {
                 return Err(TrainError::Example { index, problem });
             }
         }
-        example.pixel_values = pixel_values(&drawn.image);
+        example.pixel_values = match split {
+            Split::Train => self.views.training(&drawn.image, index),
+            Split::HeldOut => self.views.plain(&drawn.image),
+        };
         Ok(example)
     }
 
@@ -132,7 +136,8 @@ mod tests {
 
     #[test]
     fn examples_repeat_and_captions_survive_the_round_trip() {
-        let data = DrawnPictures::new([1, 2], DrawnLanguage::Zh, Reading::Captions, [48, 40])
+        let views = Views { size: 48, augmentation: None, seed: 0 };
+        let data = DrawnPictures::new([1, 2], DrawnLanguage::Zh, Reading::Captions, views, 40)
             .expect("the vocabulary is good");
         for index in 0..24 {
             let example = data.example(Split::HeldOut, index).expect("drawing never fails");

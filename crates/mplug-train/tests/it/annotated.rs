@@ -33,6 +33,8 @@ fn recipe(folder: &Path, more: &[(&str, &str)]) -> Result<TrainConfig, TrainErro
         train = {train}
         held_out = {held_out}
         language = "zh"
+        [augment]
+        flip = 0.0
         [run]
         steps = 4
         batch_size = 4
