@@ -10,6 +10,7 @@ use rand_pcg::Pcg64Mcg;
 pub(super) enum Purpose {
     Scene = 1,
     Pixels = 2,
+    Questions = 3,
 }
 
 /// One stream of choices.
