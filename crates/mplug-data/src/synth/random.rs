@@ -11,6 +11,7 @@ pub(super) enum Purpose {
     Scene = 1,
     Pixels = 2,
     Questions = 3,
+    Falsehood = 4,
 }
 
 /// One stream of choices.
