@@ -34,11 +34,20 @@ pub(crate) struct DatasetArgs {
 
 /// Languages that can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum LanguageArg {
+pub(crate) enum LanguageArg {
     /// Chinese
     Zh,
     /// English
     En,
+}
+
+impl From<LanguageArg> for Language {
+    fn from(language: LanguageArg) -> Self {
+        match language {
+            LanguageArg::Zh => Self::Chinese,
+            LanguageArg::En => Self::English,
+        }
+    }
 }
 
 fn format(name: &str) -> Result<Format, String> {
@@ -82,10 +91,7 @@ impl DatasetArgs {
             split: self.split.clone(),
             images: self.images.clone(),
             columns: self.rename_column.clone(),
-            language: self.language.map(|language| match language {
-                LanguageArg::Zh => Language::Chinese,
-                LanguageArg::En => Language::English,
-            }),
+            language: self.language.map(Language::from),
             ..OpenOptions::default()
         }
     }

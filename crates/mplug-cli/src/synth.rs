@@ -1,21 +1,25 @@
-//! `mplug synth`: draws pictures with captions into a folder, the same for the same seed. The drawing is `mplug-data`'s.
+//! `mplug synth`: draws pictures with captions and questions into a folder, the same for the same seed. The drawing is
+//! `mplug-data`'s.
 
 use std::path::PathBuf;
 
 use clap::Args;
 use mplug_data::synth::{EVAL_SEED, FolderOptions, TRAIN_SEED, write_folder};
 
-use crate::{args::between, progress::Progress, report, status::Status};
+use crate::{args::between, dataset::LanguageArg, progress::Progress, report, status::Status};
 
 /// Draw pictures with captions that are true of them
 #[derive(Args, Debug)]
 #[command(after_help = format!("\
 DEST gets `images/`, and `annotations.jsonl` with {{\"path\", \"captions_zh\", \"captions_en\", \"scene\"}}
 for each picture.
+With `--questions` also `questions_zh.json` or `questions_en.json`: a list of {{\"image\", \"question\",
+\"answer\" …}} (the format `vqa`), where \"accepted\" are all answers that are right.
 The demo model was trained on seed {TRAIN_SEED} and is evaluated on seed {EVAL_SEED}.
 
 Examples:
   mplug synth drawn --count 100 --seed 7
+  mplug synth drawn --questions zh,en
   mplug synth drawn && mplug caption drawn/images"))]
 pub(crate) struct SynthArgs {
     /// Folder for the pictures; made if it does not exist
@@ -33,6 +37,9 @@ pub(crate) struct SynthArgs {
     /// Of 100 pictures so many are JPEG, the others PNG
     #[arg(long, value_name = "N", default_value = "25", value_parser = between::<0, 100>)]
     jpeg_percent: usize,
+    /// Write questions about the pictures with their answers, in one language or both (`zh,en`)
+    #[arg(long, value_name = "LANGUAGE", value_enum, value_delimiter = ',')]
+    questions: Vec<LanguageArg>,
 }
 
 /// Runs the command.
@@ -41,12 +48,14 @@ pub(crate) fn run(args: &SynthArgs) -> anyhow::Result<Status> {
     let options = FolderOptions {
         size: side.map(|side| (side, side)),
         jpeg_percent: args.jpeg_percent as u32,
+        questions: args.questions.iter().map(|language| (*language).into()).collect(),
         ..FolderOptions::default()
     };
     let progress = Progress::new(args.count, "pictures");
     write_folder(&args.dest, args.seed, args.count as u64, &options, &mut |_| progress.advance(1))?;
+    let questions = if args.questions.is_empty() { "" } else { ", questions" };
     progress.message(&format!(
-        "{}: {} pictures and annotations.jsonl",
+        "{}: {} pictures{questions} and annotations.jsonl",
         report::one_line(&args.dest.to_string_lossy()),
         args.count
     ));

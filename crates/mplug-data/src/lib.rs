@@ -3,8 +3,8 @@
 //! Read in this order: [`dataset`] is the one interface that training and evaluation see; [`annotation`] is what
 //! annotation files say, whatever their [`format`](mod@format), and `readers` (one file a format) reads them; [`source`]
 //! is where pictures are: folders, archives, tables; [`candidates`] are the captions that a model wrote; [`augment`]
-//! varies pictures for training; [`synth`] draws the pictures of the demo model, writes their captions and judges captions
-//! against what was drawn. This crate knows nothing of networks, tokens or gradients.
+//! varies pictures for training; [`synth`] draws the pictures of the demo model, writes captions and questions about them
+//! and judges captions and answers against what was drawn. This crate knows nothing of networks, tokens or gradients.
 
 pub mod annotation;
 pub mod augment;

@@ -181,6 +181,16 @@ fn drawn_pictures_are_captioned_and_judged() {
     desk.run(&["synth", "again", "--count", "3", "--seed", "11"]);
     assert_eq!(annotations("drawn"), annotations("again"));
     assert_eq!(desk.run(&["synth", "drawn"]).code, 2, "what is there is not overwritten");
+    let asked = desk.run(&["synth", "asked", "--count", "3", "--seed", "11", "--questions", "zh,en"]);
+    assert_eq!((asked.code, annotations("asked")), (0, annotations("drawn")), "{asked:?}");
+    for (name, mark) in [("questions_zh.json", '？'), ("questions_en.json", '?')] {
+        let text = std::fs::read_to_string(desk.join("asked").join(name)).unwrap();
+        let questions: Vec<Value> = serde_json::from_str(&text).unwrap();
+        assert!(questions.len() >= 15, "{text}");
+        assert!(questions.iter().all(|entry| entry["question"].as_str().unwrap().ends_with(mark)), "{text}");
+    }
+    assert!(!desk.join("drawn/questions_zh.json").exists());
+    assert_eq!(desk.run(&["synth", "other", "--questions", "fr"]).code, 2);
     desk.run(&["synth", "small", "--count", "2", "--seed", "11", "--size", "40", "--jpeg-percent", "0"]);
     assert_eq!(image::open(desk.join("small/images/000001.png")).unwrap().width(), 40);
 

@@ -3,8 +3,6 @@
 //! Our own templates. Every caption states the scene's main facts in full, so that it can be judged; the words come
 //! from `words`. This file refuses to know pixels.
 
-use std::collections::BTreeSet;
-
 use super::scene::{Colour, Family, Group, Kind, Place, Relation, Scene};
 use super::words::{NUMBERS_EN, NUMBERS_ZH};
 
@@ -42,7 +40,7 @@ fn in_reading_order<T>(a: (Relation, T), b: (Relation, T)) -> ((Relation, T), (R
 }
 
 /// "两棵绿色的树"
-fn phrase_zh(group: &Group) -> String {
+pub(super) fn phrase_zh(group: &Group) -> String {
     let words = group.kind.words();
     let number = NUMBERS_ZH[group.count.clamp(1, 4) - 1];
     let colour = group.colour.map_or_else(String::new, |c| format!("{}的", c.zh()));
@@ -82,7 +80,7 @@ pub fn captions_en(scene: &Scene) -> Vec<String> {
 }
 
 /// "two green trees", "an orange cat"
-fn phrase_en(group: &Group) -> String {
+pub(super) fn phrase_en(group: &Group) -> String {
     let words = group.kind.words();
     let noun = if group.count == 1 { words.en } else { words.plural };
     let described = group.colour.map_or_else(|| noun.to_owned(), |c| format!("{} {noun}", c.en()));
@@ -94,53 +92,16 @@ fn phrase_en(group: &Group) -> String {
     }
 }
 
-/// The demo model's `vocab.txt`: BERT's special tokens at BERT's numbers (`[PAD]` 0, `[UNK]` 100, `[CLS]` 101, `[SEP]`
-/// 102, `[MASK]` 103), ASCII digits, letters and punctuation, then every Chinese character and every English word
-/// that a caption can have. One token a line.
-pub fn demo_vocabulary() -> String {
-    let mut lines = vec!["[PAD]".to_owned()];
-    lines.extend((1..100).map(|i| format!("[unused{i}]")));
-    lines.extend(["[UNK]", "[CLS]", "[SEP]", "[MASK]"].map(str::to_owned));
-    lines.extend(('!'..='~').filter(|c| !c.is_ascii_uppercase()).map(String::from));
-    lines.extend("，。！？、".chars().map(String::from));
-    let (characters, words) = template_words();
-    lines.extend(characters.into_iter().map(String::from));
-    // Single letters are there already.
-    lines.extend(words.into_iter().filter(|w| w.len() > 1));
-    let mut text = lines.join("\n");
-    text.push('\n');
-    text
-}
-
-/// Every Chinese character and English word that the templates can produce, sorted.
-fn template_words() -> (BTreeSet<char>, BTreeSet<String>) {
-    let mut zh: String = "图中有这是在的".to_owned();
-    let mut en: String = "there is are a an the picture of and".to_owned();
-    let mut add = |chinese: &str, english: &str| {
-        zh.push_str(chinese);
-        en.push(' ');
-        en.push_str(english);
-    };
-    for kind in Kind::all() {
-        let words = kind.words();
-        add(words.zh, words.en);
-        add(words.measure, words.plural);
+/// Text with every Chinese character and every English word that captions can have.
+pub(super) fn caption_words() -> String {
+    let mut words: Vec<&str> = vec!["图中有这是在的", "there is are a an the picture of and"];
+    for kind in Kind::all().map(Kind::words) {
+        words.extend([kind.zh, kind.measure, kind.en, kind.plural]);
     }
-    for c in Colour::ALL {
-        add(c.zh(), c.en());
-    }
-    for p in Place::ALL {
-        add(p.zh(), p.en());
-    }
-    for relation in Relation::ALL {
-        add(relation.zh(), relation.en());
-        add("", relation.spot_en());
-    }
-    for n in NUMBERS_ZH {
-        add(n, "");
-    }
-    for n in NUMBERS_EN {
-        add("", n);
-    }
-    (zh.chars().collect(), en.split_whitespace().map(str::to_owned).collect())
+    words.extend(Colour::ALL.iter().flat_map(|c| [c.zh(), c.en()]));
+    words.extend(Place::ALL.iter().flat_map(|p| [p.zh(), p.en()]));
+    words.extend(Relation::ALL.iter().flat_map(|r| [r.zh(), r.en(), r.spot_en()]));
+    words.extend(NUMBERS_ZH);
+    words.extend(NUMBERS_EN);
+    words.join(" ")
 }

@@ -204,12 +204,6 @@ static LEXICON_EN: LazyLock<Vec<(&'static str, Word)>> = LazyLock::new(lexicon_e
 fn lexicon_zh() -> Vec<(&'static str, Word)> {
     let mut lexicon = vec![
         ("二", Word::Number(2)),
-        ("正方形", Word::Kind(Kind::Square)),
-        ("五角星", Word::Kind(Kind::Star)),
-        ("爱心", Word::Kind(Kind::Heart)),
-        ("小船", Word::Kind(Kind::Boat)),
-        ("车", Word::Kind(Kind::Car)),
-        ("小鸟", Word::Kind(Kind::Bird)),
         ("座", Word::Measure),
         ("颗", Word::Measure),
         ("轮", Word::Measure),
@@ -230,6 +224,8 @@ fn lexicon_zh() -> Vec<(&'static str, Word)> {
     lexicon.extend(NUMBERS_ZH.iter().enumerate().map(|(i, text)| (*text, Word::Number(i + 1))));
     lexicon.extend(Colour::ALL.map(|c| (c.zh(), Word::Colour(c))));
     lexicon.extend(Kind::all().map(|k| (k.words().zh, Word::Kind(k))));
+    lexicon
+        .extend(Kind::all().flat_map(|k| k.words().synonyms_zh.iter().map(move |zh| (*zh, Word::Kind(k)))));
     lexicon.extend(Kind::all().map(|k| (k.words().measure, Word::Measure)));
     lexicon.extend(Place::ALL.map(|p| (p.zh(), Word::Place(p))));
     lexicon.extend(Relation::ALL.map(|r| (r.zh(), Word::Spot(r))));

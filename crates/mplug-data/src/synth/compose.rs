@@ -226,7 +226,7 @@ fn shape_tilt(kind: Kind) -> f32 {
 }
 
 /// What may stand (or float) in a place.
-fn inhabitants(place: Place) -> &'static [Kind] {
+pub(super) fn inhabitants(place: Place) -> &'static [Kind] {
     use Kind::{Boat, Car, Cat, Dog, Fish, Flower, House, Person, Tree};
     match place {
         Place::Grass => &[House, Tree, Person, Flower, Cat, Dog, Car],
@@ -257,7 +257,7 @@ fn ground_size(kind: Kind) -> (f32, f32) {
 }
 
 /// Kinds that fly.
-fn is_in_sky(kind: Kind) -> bool {
+pub(super) fn is_in_sky(kind: Kind) -> bool {
     matches!(kind, Kind::Sun | Kind::Moon | Kind::Bird)
 }
 
@@ -292,6 +292,12 @@ fn dressed(choices: &mut Choices, kind: Kind, place: Place) -> Option<Dressed> {
     if kind.colours().is_empty() {
         return Some((kind, None));
     }
+    let visible = visible_colours(kind, place);
+    (!visible.is_empty()).then(|| (kind, Some(choices.pick(&visible))))
+}
+
+/// The colours of `kind` that stand out from what is behind it here, each as often as the kind has it.
+pub(super) fn visible_colours(kind: Kind, place: Place) -> Vec<Colour> {
     let (sky, ground) = place.paints();
     let behind: &[Rgb] = match kind {
         _ if is_in_sky(kind) => &[sky],
@@ -301,8 +307,7 @@ fn dressed(choices: &mut Choices, kind: Kind, place: Place) -> Option<Dressed> {
     };
     let contrast = if kind == Kind::Tree { MIN_TREE_CONTRAST } else { MIN_CONTRAST };
     let stands_out = |c: &Colour| behind.iter().all(|rgb| distance(c.rgb(), *rgb) > contrast);
-    let visible: Vec<Colour> = kind.colours().iter().copied().filter(stands_out).collect();
-    (!visible.is_empty()).then(|| (kind, Some(choices.pick(&visible))))
+    kind.colours().iter().copied().filter(stands_out).collect()
 }
 
 fn distance(a: Rgb, b: Rgb) -> f32 {

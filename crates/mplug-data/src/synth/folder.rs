@@ -1,11 +1,15 @@
-//! Writes drawn pictures to a folder: `images/000000.png` (some as JPEG) and `annotations.jsonl`.
+//! Writes drawn pictures to a folder: `images/000000.png` (some as JPEG) and `annotations.jsonl`; if asked for, also
+//! questions, `questions_zh.json` and `questions_en.json`.
 //!
-//! One JSON object a line: `{"path", "captions_zh", "captions_en", "scene"}`, the path relative to the folder. Every
-//! file appears whole or not at all, the annotations last. This file refuses to know how pictures are drawn.
+//! Annotations are one JSON object a line: `{"path", "captions_zh", "captions_en", "scene"}`, the path relative to the
+//! folder. Questions are a list in the form of the research code ([`crate::format::Format::Vqa`]): `{"dataset",
+//! "question_id", "image", "question", "answer"}`, where `answer` is a list of the one that is learnt, and for those who
+//! judge `kind` and `accepted`, all that are right. Every file appears whole or not at all, the annotations last. This
+//! file refuses to know how pictures are drawn and what is asked.
 
 use std::fs;
 use std::io::{BufWriter, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use image::codecs::jpeg::JpegEncoder;
 use image::{ImageFormat, RgbImage};
@@ -13,8 +17,9 @@ use serde::Serialize;
 use tempfile::NamedTempFile;
 
 use super::draw::{SynthExample, draw, draw_at};
+use super::question::{QuestionKind, questions};
 use super::scene::Scene;
-use crate::dataset::{ANNOTATIONS, DataError};
+use crate::dataset::{ANNOTATIONS, DataError, Language};
 
 /// How pictures are written.
 #[derive(Debug, Clone)]
@@ -25,11 +30,13 @@ pub struct FolderOptions {
     pub jpeg_percent: u32,
     /// JPEG quality, 1 to 100.
     pub jpeg_quality: u8,
+    /// Write questions and their answers in these languages, too.
+    pub questions: Vec<Language>,
 }
 
 impl Default for FolderOptions {
     fn default() -> Self {
-        Self { size: None, jpeg_percent: 25, jpeg_quality: 90 }
+        Self { size: None, jpeg_percent: 25, jpeg_quality: 90, questions: Vec::new() }
     }
 }
 
@@ -45,7 +52,7 @@ struct Annotation<'a> {
 /// done.
 ///
 /// # Errors
-/// [`DataError::Exists`] if the folder holds annotations already; [`DataError::Io`] and
+/// [`DataError::Exists`] if the folder holds annotations or questions already; [`DataError::Io`] and
 /// [`DataError::Encode`] if a file cannot be written.
 pub fn write_folder(
     dir: &Path,
@@ -55,31 +62,120 @@ pub fn write_folder(
     progress: &mut dyn FnMut(usize),
 ) -> Result<(), DataError> {
     let annotations_path = dir.join(ANNOTATIONS);
-    if annotations_path.exists() {
-        return Err(DataError::Exists { path: annotations_path });
+    let questions_paths = options.questions.iter().map(|language| dir.join(questions_name(*language)));
+    if let Some(path) = questions_paths.chain([annotations_path.clone()]).find(|path| path.exists()) {
+        return Err(DataError::Exists { path });
     }
     fs::create_dir_all(dir.join("images")).map_err(|e| DataError::io(dir, e))?;
     let mut annotations = BufWriter::new(temporary_beside(&annotations_path)?);
+    let mut asked = Vec::new();
+    for language in &options.questions {
+        asked.push(QuestionFile::create(dir, *language)?);
+    }
     for index in 0..count {
         let example = match options.size {
             Some((width, height)) => draw_at(seed, index, width, height),
             None => draw(seed, index),
         };
-        let line = write_picture(dir, index, &example, options)?;
-        annotations.write_all(&line).map_err(|e| DataError::io(&annotations_path, e))?;
+        let path = write_picture(dir, index, &example, options)?;
+        let annotation = Annotation {
+            path: &path,
+            captions_zh: &example.captions_zh,
+            captions_en: &example.captions_en,
+            scene: &example.scene,
+        };
+        write_json(&mut annotations, &annotation, "\n").map_err(|e| DataError::io(&annotations_path, e))?;
+        for file in &mut asked {
+            file.ask(index, &path, &example.scene)?;
+        }
         progress(index as usize + 1);
     }
-    let file = annotations.into_inner().map_err(|e| DataError::io(&annotations_path, e.into_error()))?;
-    keep(file, &annotations_path)
+    for file in asked {
+        file.finish()?;
+    }
+    finish(annotations, &annotations_path)
 }
 
-/// Writes one picture; returns its line of the annotations.
+/// The file of a folder's questions.
+fn questions_name(language: Language) -> &'static str {
+    match language {
+        Language::Chinese => "questions_zh.json",
+        Language::English => "questions_en.json",
+    }
+}
+
+/// A list of questions that is being written.
+struct QuestionFile {
+    path: PathBuf,
+    language: Language,
+    file: BufWriter<NamedTempFile>,
+    count: u64,
+}
+
+/// A question in the research code's form.
+#[derive(Serialize)]
+struct AskedQuestion<'a> {
+    dataset: &'static str,
+    question_id: u64,
+    image: &'a str,
+    question: &'a str,
+    answer: [&'a str; 1],
+    accepted: &'a [String],
+    kind: QuestionKind,
+}
+
+impl QuestionFile {
+    fn create(dir: &Path, language: Language) -> Result<Self, DataError> {
+        let path = dir.join(questions_name(language));
+        let file = BufWriter::new(temporary_beside(&path)?);
+        Ok(Self { path, language, file, count: 0 })
+    }
+
+    /// Adds the questions about picture `index`.
+    fn ask(&mut self, index: u64, image: &str, scene: &Scene) -> Result<(), DataError> {
+        for question in questions(scene, self.language, index) {
+            let asked = AskedQuestion {
+                dataset: "synth",
+                question_id: self.count,
+                image,
+                question: &question.question,
+                answer: [&question.answers[0]],
+                accepted: &question.answers,
+                kind: question.kind,
+            };
+            let before = if self.count == 0 { "[\n" } else { ",\n" };
+            let written = self.file.write_all(before.as_bytes());
+            written
+                .and_then(|()| write_json(&mut self.file, &asked, ""))
+                .map_err(|e| DataError::io(&self.path, e))?;
+            self.count += 1;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<(), DataError> {
+        let end = if self.count == 0 { "[]\n" } else { "\n]\n" };
+        self.file.write_all(end.as_bytes()).map_err(|e| DataError::io(&self.path, e))?;
+        finish(self.file, &self.path)
+    }
+}
+
+fn write_json(file: &mut impl Write, value: &impl Serialize, end: &str) -> std::io::Result<()> {
+    serde_json::to_writer(&mut *file, value)?;
+    file.write_all(end.as_bytes())
+}
+
+fn finish(file: BufWriter<NamedTempFile>, path: &Path) -> Result<(), DataError> {
+    keep(file.into_inner().map_err(|e| DataError::io(path, e.into_error()))?, path)
+}
+
+/// Writes one picture; returns its path relative to the folder.
 fn write_picture(
     dir: &Path,
     index: u64,
     example: &SynthExample,
     options: &FolderOptions,
-) -> Result<Vec<u8>, DataError> {
+) -> Result<String, DataError> {
     // 37 and 100 share no factor, so the JPEGs are spread evenly.
     let is_jpeg = index * 37 % 100 < u64::from(options.jpeg_percent);
     let path = format!("images/{index:06}.{}", if is_jpeg { "jpg" } else { "png" });
@@ -89,15 +185,7 @@ fn write_picture(
     let mut file = temporary_beside(&full_path)?;
     file.write_all(&bytes).map_err(|e| DataError::io(&full_path, e))?;
     keep(file, &full_path)?;
-    let annotation = Annotation {
-        path: &path,
-        captions_zh: &example.captions_zh,
-        captions_en: &example.captions_en,
-        scene: &example.scene,
-    };
-    let mut line = serde_json::to_vec(&annotation).map_err(|e| DataError::io(&full_path, e.into()))?;
-    line.push(b'\n');
-    Ok(line)
+    Ok(path)
 }
 
 fn encode(image: &RgbImage, jpeg_quality: Option<u8>) -> Result<Vec<u8>, image::ImageError> {

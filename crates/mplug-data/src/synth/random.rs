@@ -10,6 +10,8 @@ use rand_pcg::Pcg64Mcg;
 pub(super) enum Purpose {
     Scene = 1,
     Pixels = 2,
+    Questions = 3,
+    Falsehood = 4,
 }
 
 /// One stream of choices.

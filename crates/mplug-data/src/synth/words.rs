@@ -1,4 +1,4 @@
-//! The words of both caption languages: one table, read by the writer (`caption`) and the parser (`check`).
+//! The words of both languages: one table, read by those who write (`caption`, `question`) and by the parser (`check`).
 //!
 //! This file refuses to know sentences.
 
@@ -15,6 +15,8 @@ pub(super) struct KindWords {
     pub(super) measure: &'static str,
     pub(super) en: &'static str,
     pub(super) plural: &'static str,
+    /// What else it may be called in Chinese.
+    pub(super) synonyms_zh: &'static [&'static str],
 }
 
 impl Kind {
@@ -39,7 +41,16 @@ impl Kind {
             Self::Fish => ("鱼", "条", "fish", "fish"),
             Self::Bird => ("鸟", "只", "bird", "birds"),
         };
-        KindWords { zh, measure, en, plural }
+        let synonyms_zh: &[&str] = match self {
+            Self::Square => &["正方形"],
+            Self::Star => &["五角星"],
+            Self::Heart => &["爱心"],
+            Self::Boat => &["小船"],
+            Self::Car => &["车"],
+            Self::Bird => &["小鸟"],
+            _ => &[],
+        };
+        KindWords { zh, measure, en, plural, synonyms_zh }
     }
 }
 
@@ -93,6 +104,24 @@ impl Place {
             Self::Night => "at night",
             Self::Beach => "on the beach",
             Self::Street => "on the street",
+        }
+    }
+
+    /// The answer to "where": as [`Self::en`], but for the night, which is no place.
+    pub(super) fn where_en(self) -> &'static str {
+        if self == Self::Night { "under the night sky" } else { self.en() }
+    }
+
+    /// The place alone, Chinese and English.
+    pub(super) fn nouns(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Grass => ("草地", "grass"),
+            Self::Sea => ("海", "sea"),
+            Self::Water => ("水", "water"),
+            Self::Snow => ("雪地", "snow"),
+            Self::Night => ("夜空", "night sky"),
+            Self::Beach => ("沙滩", "beach"),
+            Self::Street => ("马路", "street"),
         }
     }
 }

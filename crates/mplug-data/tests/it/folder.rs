@@ -3,7 +3,8 @@
 use std::fs;
 
 use mplug_data::dataset::{ANNOTATIONS, DataError, Dataset, Language, OpenOptions, SynthDataset, open};
-use mplug_data::synth::{EVAL_SEED, FolderOptions, Scene, draw, write_folder};
+use mplug_data::format::Format;
+use mplug_data::synth::{EVAL_SEED, FolderOptions, Scene, compose, draw, questions, write_folder};
 
 #[test]
 fn a_written_folder_reads_back() {
@@ -38,6 +39,43 @@ fn a_written_folder_reads_back() {
     assert!(matches!(again, Err(DataError::Exists { .. })));
     let names = fs::read_dir(dir.path()).expect("the folder").count();
     assert_eq!(names, 2, "no temporary file is left");
+}
+
+#[test]
+fn written_questions_read_back() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let languages = vec![Language::Chinese, Language::English];
+    let options = FolderOptions { questions: languages.clone(), ..FolderOptions::default() };
+    write_folder(dir.path(), EVAL_SEED, 6, &options, &mut |_| ()).expect("written");
+    for (language, name) in languages.into_iter().zip(["questions_zh.json", "questions_en.json"]) {
+        let path = dir.path().join(name);
+        let read = open(&path, &OpenOptions::default()).expect("opens");
+        assert_eq!(read.annotations().format, Format::Vqa);
+        let text = fs::read_to_string(&path).expect("read");
+        let entries: Vec<serde_json::Value> = serde_json::from_str(&text).expect("JSON");
+        let mut asked = 0;
+        for picture in 0..6 {
+            let scene = compose(EVAL_SEED, picture);
+            for question in questions(&scene, language, picture) {
+                let example = read.example(asked).expect("read");
+                assert_eq!(example.question.as_ref(), Some(&question.question));
+                let answers: Vec<_> = example.answers.iter().map(|a| (a.text.as_str(), a.weight)).collect();
+                assert_eq!(answers, [(question.answers[0].as_str(), 1.0)]);
+                assert_eq!((example.image.width(), example.image.height()), (scene.width, scene.height));
+                assert_eq!(entries[asked]["accepted"], serde_json::json!(question.answers));
+                assert_eq!(entries[asked]["kind"], serde_json::json!(question.kind));
+                asked += 1;
+            }
+        }
+        assert_eq!(read.len(), asked);
+    }
+    let captions =
+        open(dir.path(), &OpenOptions { language: Some(Language::Chinese), ..OpenOptions::default() });
+    assert_eq!(captions.expect("the folder itself still means its captions").len(), 6);
+    fs::remove_file(dir.path().join(ANNOTATIONS)).expect("removed");
+    let again = write_folder(dir.path(), EVAL_SEED, 1, &options, &mut |_| ());
+    assert!(matches!(again, Err(DataError::Exists { path }) if path.ends_with("questions_zh.json")));
+    assert!(!dir.path().join(ANNOTATIONS).exists(), "nothing is begun where something is in the way");
 }
 
 #[test]

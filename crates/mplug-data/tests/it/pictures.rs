@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use image::RgbImage;
 use mplug::preprocess::text::Tokenizer;
+use mplug_data::dataset::Language;
 use mplug_data::synth::{
     Background, EVAL_SEED, Family, Kind, Object, Scene, TRAIN_SEED, compose, demo_vocabulary, draw, draw_at,
-    render,
+    false_caption, questions, render,
 };
 
 #[test]
@@ -133,26 +134,46 @@ fn is_plain(image: &RgbImage) -> bool {
 }
 
 #[test]
-fn the_vocabulary_covers_every_caption() {
+fn the_vocabulary_covers_every_text() {
     let vocabulary = demo_vocabulary();
     let lines: Vec<&str> = vocabulary.lines().collect();
     assert_eq!((lines[0], lines[1], lines[99]), ("[PAD]", "[unused1]", "[unused99]"));
     assert_eq!(lines[100..104], ["[UNK]", "[CLS]", "[SEP]", "[MASK]"]);
     let tokens: BTreeSet<&str> = lines.iter().copied().collect();
     assert_eq!(tokens.len(), lines.len(), "no token twice");
-    assert!(lines.len() < 400, "{} tokens", lines.len());
+    assert!(lines.len() < 420, "{} tokens", lines.len());
     let tokenizer = Tokenizer::from_vocab(&vocabulary).expect("a BERT vocabulary");
+    let decoded = |text: &str| {
+        let ids = tokenizer.encode(text, 64);
+        assert!(!ids.contains(&100), "{text}");
+        tokenizer.decode(&ids)
+    };
     for index in 0..2000 {
         let example = draw_at(TRAIN_SEED, index, 4, 4);
-        for caption in example.captions_zh.iter().chain(&example.captions_en) {
-            let ids = tokenizer.encode(caption, 64);
-            assert!(!ids.contains(&100), "{caption}");
+        let [chinese, english] = [Language::Chinese, Language::English].map(|language| {
+            let lie = false_caption(&example.scene, language, index).expect("every scene has one");
+            let mut texts = vec![lie.caption, lie.true_caption];
+            for question in questions(&example.scene, language, index) {
+                texts.push(question.question);
+                texts.extend(question.answers);
+            }
+            texts
+        });
+        for text in chinese.iter().chain(&example.captions_zh) {
+            assert_eq!(decoded(text).split(' ').collect::<String>(), *text);
         }
-        for caption in &example.captions_zh {
-            assert!(caption.chars().count() <= 23, "{caption}");
-            let decoded = tokenizer.decode(&tokenizer.encode(caption, 64));
-            assert_eq!(decoded.split(' ').collect::<String>(), *caption);
+        for text in english.iter().chain(&example.captions_en) {
+            assert_eq!(decoded(text), *text);
         }
+        assert!(example.captions_zh.iter().all(|caption| caption.chars().count() <= 23));
         assert!((3..=5).contains(&example.captions_zh.len()) && (3..=5).contains(&example.captions_en.len()));
     }
+}
+
+/// Tokens of the captioning model keep their numbers: what only questions need stands behind.
+#[test]
+fn the_vocabulary_begins_with_that_of_the_demo_model() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/demo/vocab.txt");
+    let shipped = std::fs::read_to_string(path).expect("the demo model is in the repository");
+    assert!(demo_vocabulary().starts_with(&shipped));
 }

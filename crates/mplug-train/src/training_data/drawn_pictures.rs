@@ -2,7 +2,8 @@
 
 use mplug::preprocess::image::resize_bicubic;
 use mplug::preprocess::text::{Tokenizer, join_chinese};
-use mplug_data::synth::{self, SynthExample, check_caption};
+use mplug_data::dataset;
+use mplug_data::synth::{self, Question, Scene, SynthExample, check_caption, judge_answer, questions};
 
 use super::{EncodedExample, Reading, SpecialIds, Split, Target, TrainingData, Views};
 use crate::config::{DrawnLanguage, Language};
@@ -49,6 +50,16 @@ impl DrawnPictures {
         }
     }
 
+    /// One of the questions about a picture.
+    fn question(&self, scene: &Scene, index: u64) -> Option<Question> {
+        let language = match self.language_of(index) {
+            Language::Zh => dataset::Language::Chinese,
+            Language::En => dataset::Language::English,
+        };
+        let mut asked = questions(scene, language, index);
+        (!asked.is_empty()).then(|| asked.swap_remove(choice(index, asked.len())))
+    }
+
     fn ids(&self, text: &str) -> Vec<u32> {
         self.tokenizer.encode(text, self.max_len)
     }
@@ -88,8 +99,12 @@ impl TrainingData for DrawnPictures {
             Reading::Pictures => {}
             Reading::Pairs => example.text = self.caption(&drawn, index)?,
             Reading::Questions => {
-                let problem = "drawn pictures have no questions".to_owned();
-                return Err(TrainError::Example { index, problem });
+                let asked = self.question(&drawn.scene, index).ok_or_else(|| TrainError::Example {
+                    index,
+                    problem: "nothing can be asked about the drawn picture".to_owned(),
+                })?;
+                example.text = self.ids(&asked.question);
+                example.targets.push(Target { ids: self.ids(&asked.answers[0]), weight: 1.0 });
             }
         }
         example.pixel_values = match split {
@@ -121,7 +136,19 @@ impl TrainingData for DrawnPictures {
 
     fn judge(&self, index: u64, text: &str) -> Option<f64> {
         let scene = synth::compose(self.seeds[Split::HeldOut as usize], index);
-        Some(f64::from(u8::from(check_caption(&scene, text).is_true())))
+        let is_right = match self.reading {
+            Reading::Questions => judge_answer(&self.question(&scene, index)?, text),
+            _ => check_caption(&scene, text).is_true(),
+        };
+        Some(f64::from(u8::from(is_right)))
+    }
+
+    fn expected(&self, index: u64) -> Option<String> {
+        let scene = synth::compose(self.seeds[Split::HeldOut as usize], index);
+        match self.reading {
+            Reading::Questions => self.question(&scene, index)?.answers.into_iter().next(),
+            _ => self.references(Split::HeldOut, index).into_iter().next(),
+        }
     }
 }
 
@@ -133,6 +160,21 @@ fn choice(index: u64, len: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn answers_to_drawn_questions_are_judged() {
+        let views = Views { size: 48, augmentation: None, seed: 0 };
+        let data = DrawnPictures::new([1, 2], DrawnLanguage::Both, Reading::Questions, views, 40);
+        let data = data.expect("the vocabulary is good");
+        for index in 0..24 {
+            let example = data.example(Split::HeldOut, index).expect("something can be asked");
+            assert!(example.text.len() > 3 && !example.text.contains(&data.tokenizer.unk_token_id()));
+            let answer = data.decode(&example.targets[0].ids);
+            assert_eq!(data.judge(index, &answer), Some(1.0), "{answer}");
+            assert_eq!(data.judge(index, "nothing of the kind"), Some(0.0));
+            assert_eq!(data.expected(index), Some(answer));
+        }
+    }
 
     #[test]
     fn examples_repeat_and_captions_survive_the_round_trip() {
