@@ -2,7 +2,7 @@
 //! a seed of one's own, so that a resumed run drops what the first run would have dropped, on any number of threads.
 //! Knows nothing of when training happens: a rate of zero does nothing.
 
-use std::cell::RefCell;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use burn::tensor::{Tensor, TensorData};
 use rand::{Rng, SeedableRng};
@@ -21,7 +21,7 @@ pub struct DropoutRates {
 #[derive(Debug)]
 pub struct Dropout {
     rates: DropoutRates,
-    random: RefCell<Pcg64>,
+    random: Mutex<Pcg64>,
 }
 
 impl Dropout {
@@ -32,7 +32,16 @@ impl Dropout {
 
     /// Dropout with rates from 0 to 1, 1 excluded; what is dropped depends on `seed` and on the order of the calls.
     pub fn new(rates: DropoutRates, seed: u64) -> Self {
-        Self { rates, random: RefCell::new(Pcg64::seed_from_u64(seed)) }
+        Self { rates, random: Mutex::new(Pcg64::seed_from_u64(seed)) }
+    }
+
+    /// One that will drop what this one drops from now on.
+    pub(crate) fn fork(&self) -> Self {
+        Self { rates: self.rates, random: Mutex::new(self.random().clone()) }
+    }
+
+    fn random(&self) -> MutexGuard<'_, Pcg64> {
+        self.random.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// On the text side.
@@ -59,7 +68,7 @@ impl Dropout {
     fn mask(&self, len: usize, rate: f32) -> Vec<f32> {
         let dropped = (rate * 65536.0).round() as u64;
         let kept = 65536.0 / (65536 - dropped) as f32;
-        let mut random = self.random.borrow_mut();
+        let mut random = self.random();
         let mut mask = Vec::with_capacity(len.next_multiple_of(4));
         while mask.len() < len {
             let bits = random.next_u64();
@@ -67,6 +76,12 @@ impl Dropout {
         }
         mask.truncate(len);
         mask
+    }
+}
+
+impl Clone for Dropout {
+    fn clone(&self) -> Self {
+        self.fork()
     }
 }
 

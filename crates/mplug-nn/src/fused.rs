@@ -16,7 +16,7 @@ use burn::tensor::{Shape, Tensor, TensorData, activation, module};
 /// The CPU backend with gradients.
 type Differentiable = Autodiff<Flex>;
 /// A tensor of it.
-type Tracked = <Differentiable as burn::backend::BackendTypes>::FloatTensorPrimitive;
+pub(crate) type Tracked = <Differentiable as burn::backend::BackendTypes>::FloatTensorPrimitive;
 
 /// The affine map `input · weightᵀ + bias`: `(rows, in)`, `(out, in)`, `(out)` -> `(rows, out)`.
 pub(crate) fn linear(input: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
@@ -74,14 +74,15 @@ pub(crate) fn quick_gelu(input: Tensor<2>) -> Tensor<2> {
 }
 
 /// The CPU backend's tensor with its place in the graph, if `tensor` is one.
-fn tracked<const D: usize>(tensor: &Tensor<D>) -> Option<Tracked> {
+pub(crate) fn tracked<const D: usize>(tensor: &Tensor<D>) -> Option<Tracked> {
     if !tensor.is_autodiff() {
         return None;
     }
     tensor.clone().try_into_primitive::<Differentiable>().ok()
 }
 
-fn from_tracked<const D: usize>(tensor: Tracked) -> Tensor<D> {
+/// The tensor of a result.
+pub(crate) fn from_tracked<const D: usize>(tensor: Tracked) -> Tensor<D> {
     Tensor::from_primitive::<Differentiable>(tensor)
 }
 

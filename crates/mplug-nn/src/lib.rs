@@ -28,6 +28,7 @@ mod feed_forward;
 mod fused;
 mod layer_norm;
 mod linear;
+mod recomputed;
 mod text_layer;
 
 pub mod visual_encoder;

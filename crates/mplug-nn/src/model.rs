@@ -143,6 +143,12 @@ impl Mplug {
         }
     }
 
+    /// Whether the visual encoder's blocks keep nothing for their gradients but their input, and compute the rest again
+    /// (gradient checkpointing): less memory, more time, the same gradients to rounding.
+    pub fn set_gradient_checkpointing(&mut self, on: bool) {
+        self.visual_encoder.set_recomputes(on);
+    }
+
     /// The visual encoder, for those who want its states before the projection.
     pub fn visual_encoder(&self) -> &VisualEncoder {
         &self.visual_encoder

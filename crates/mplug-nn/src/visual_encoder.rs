@@ -12,6 +12,7 @@ use crate::fused::linear;
 use crate::layer_norm::LayerNorm;
 use crate::linear::Linear;
 use crate::parameter::{Initial, Parameter, Reader, has_parameters};
+use crate::recomputed::{Block, run_recomputed};
 
 /// Epsilon of the layer norms inside the ViT.
 const LAYER_NORM_EPS: f64 = 1e-5;
@@ -111,6 +112,15 @@ impl ResidualBlock {
     }
 }
 
+impl Block for ResidualBlock {
+    fn run(&self, hidden: Tensor<2>, batch: usize, dropout: &Dropout) -> Tensor<2> {
+        self.forward(hidden, batch, dropout)
+    }
+}
+
+/// A block's input and its parameters: two norms, packed and output projection, two maps, each with its bias.
+const BLOCK_INPUTS: usize = 13;
+
 /// The projection of a large model from the visual width to the text's.
 #[derive(Clone, Debug)]
 struct VisualProjection {
@@ -131,6 +141,8 @@ pub struct VisualEncoder {
     ln_post: LayerNorm,
     projection: Option<VisualProjection>,
     patch_size: usize,
+    /// Whether blocks keep nothing for their gradients but their input.
+    recomputes: bool,
 }
 
 has_parameters!(VisualEncoder: class_embedding, positional_embedding, conv1, ln_pre, blocks, ln_post, projection);
@@ -160,6 +172,7 @@ impl VisualEncoder {
             ln_post: LayerNorm::new(at.at("ln_post"), width, LAYER_NORM_EPS)?,
             projection,
             patch_size: patch,
+            recomputes: false,
         })
     }
 
@@ -171,12 +184,21 @@ impl VisualEncoder {
         })
     }
 
+    /// Whether blocks keep nothing for their gradients but their input.
+    pub(crate) fn set_recomputes(&mut self, recomputes: bool) {
+        self.recomputes = recomputes;
+    }
+
     /// `pixel_values` `(batch, 3, size, size)` -> `(batch, 1 + patches, vision width)`, without the projection.
     pub fn forward(&self, pixel_values: Tensor<4>, dropout: &Dropout) -> Tensor<3> {
         let batch = pixel_values.dims()[0];
         let mut hidden = self.ln_pre.forward(self.embed(pixel_values));
         for block in &self.blocks {
-            hidden = block.forward(hidden, batch, dropout);
+            hidden = if self.recomputes {
+                run_recomputed::<BLOCK_INPUTS, _>(block, hidden, batch, dropout)
+            } else {
+                block.forward(hidden, batch, dropout)
+            };
         }
         let [rows, width] = hidden.dims();
         self.ln_post.forward(hidden).reshape([batch, rows / batch, width])

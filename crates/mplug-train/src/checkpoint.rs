@@ -38,7 +38,7 @@ pub struct RunProgress {
 
 impl RunProgress {
     /// As whole numbers, the floating-point ones by their bits.
-    fn to_numbers(self) -> Vec<i64> {
+    pub(crate) fn to_numbers(self) -> Vec<i64> {
         let [score, loss] = self.best.unwrap_or_default();
         vec![
             self.steps as i64,
@@ -49,7 +49,7 @@ impl RunProgress {
         ]
     }
 
-    fn from_numbers(numbers: &[i64]) -> Option<Self> {
+    pub(crate) fn from_numbers(numbers: &[i64]) -> Option<Self> {
         let [steps, has_best, score, loss, since] = *numbers else { return None };
         let best = [score, loss].map(|bits| f64::from_bits(bits as u64));
         Some(Self {

@@ -48,12 +48,21 @@ impl Workers {
         self.pools[0].install(work)
     }
 
-    /// The batch's loss under `objective`, and its gradients.
+    /// The loss under `objective` of the batch's portions that are `mine` by their number, as shares of the whole batch's,
+    /// and their gradients.
     ///
     /// # Panics
     /// If a worker panics.
-    pub fn gradients(&self, model: &Mplug, objective: &dyn Objective, batch: &Batch) -> Outcome {
+    pub fn gradients(
+        &self,
+        model: &Mplug,
+        objective: &dyn Objective,
+        batch: &Batch,
+        mine: impl Fn(usize) -> bool,
+    ) -> Outcome {
         let totals = Totals::of(batch);
+        let portions = batch.micro_batches.iter().enumerate().filter(|(number, _)| mine(*number));
+        let portions: Vec<&MicroBatch> = portions.map(|(_, portion)| portion).collect();
         let workers = self.pools.len();
         let results: Vec<Outcome> = std::thread::scope(|scope| {
             let handles: Vec<_> = self
@@ -61,13 +70,13 @@ impl Workers {
                 .iter()
                 .enumerate()
                 .map(|(worker, pool)| {
-                    let portions = batch.micro_batches.iter().skip(worker).step_by(workers);
+                    let portions = portions.iter().copied().skip(worker).step_by(workers);
                     scope.spawn(move || pool.install(|| self.accumulate(model, objective, portions, totals)))
                 })
                 .collect();
             handles.into_iter().map(|handle| handle.join().expect("a worker panicked")).collect()
         });
-        combine(results, batch.micro_batches.len())
+        combine(results, portions.len())
     }
 
     /// The summed losses and gradients of some portions.

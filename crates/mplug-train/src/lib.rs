@@ -16,6 +16,7 @@ pub mod log;
 pub mod loss;
 pub mod objective;
 pub mod optimizer;
+pub mod ranks;
 pub mod schedule;
 mod seed;
 pub mod start;

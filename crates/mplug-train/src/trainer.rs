@@ -18,6 +18,7 @@ use crate::gradients::{Outcome, Workers};
 use crate::log::{Progress, RunLog, StepReport, peak_memory};
 use crate::objective::{Ingredients, Objective};
 use crate::optimizer::AdamW;
+use crate::ranks::{self, Ranks};
 use crate::schedule::learning_rate;
 use crate::start::Start;
 use crate::training_data::{AnnotatedPictures, DrawnPictures, TrainingData, Views};
@@ -95,10 +96,13 @@ fn run(
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Summary, TrainError> {
     let mut trainer = Trainer::new(config, start, data, resume)?;
-    let mut log = RunLog::open(trainer.folder.path())?;
+    let leads = trainer.ranks.leads();
+    let mut log = if leads { Some(RunLog::open(trainer.folder.path())?) } else { None };
     let mut report = |event: Progress| -> Result<(), TrainError> {
-        log.write(&event)?;
-        progress(&event);
+        if let Some(log) = &mut log {
+            log.write(&event)?;
+            progress(&event);
+        }
         Ok(())
     };
     let (run, steps) = (&config.run, config.run.steps);
@@ -122,7 +126,9 @@ fn run(
                 report(Progress::Step(found))?;
             }
             if config.evaluation.every > 0 && (done % config.evaluation.every == 0 || last) {
-                report(trainer.evaluate()?)?;
+                if let Some(event) = trainer.evaluate_together()? {
+                    report(event)?;
+                }
                 recent = Recent::new();
             }
             let stops = trainer.is_out_of_patience();
@@ -148,6 +154,7 @@ struct Trainer<'a> {
     /// Longest text in tokens, the start and end tokens included.
     max_len: usize,
     folder: RunFolder,
+    ranks: Box<dyn Ranks>,
     device: Device,
     workers: Workers,
     model: Mplug,
@@ -176,7 +183,8 @@ impl<'a> Trainer<'a> {
     ) -> Result<Self, TrainError> {
         let device = Device::flex();
         let autodiff = device.clone().autodiff();
-        let (model, shape) = start.model(config, data.vocabulary(), &autodiff)?;
+        let (mut model, shape) = start.model(config, data.vocabulary(), &autodiff)?;
+        model.set_gradient_checkpointing(config.run.gradient_checkpointing);
         let ingredients = Ingredients { config, start, model: &model, shape: &shape, data, device: &device };
         let objective = ingredients.build()?;
         let decay = config.optimizer.average_decay;
@@ -194,6 +202,7 @@ impl<'a> Trainer<'a> {
             progress: RunProgress::default(),
             saved: None,
             folder: RunFolder::create(&config.output)?,
+            ranks: ranks::join()?,
         };
         if trainer.folder.has_state() {
             if !resume {
@@ -202,7 +211,9 @@ impl<'a> Trainer<'a> {
             }
             trainer.resume()?;
         }
-        trainer.folder.write_recipe(&config.to_toml())?;
+        if trainer.ranks.leads() {
+            trainer.folder.write_recipe(&config.to_toml())?;
+        }
         Ok(trainer)
     }
 
@@ -245,8 +256,12 @@ impl<'a> Trainer<'a> {
     fn step(&mut self, step: u64, mut batch: Batch) -> Result<Stepped, TrainError> {
         self.objective.begin_step(&mut self.model);
         let reward = self.objective.prepare(&self.model, &mut batch, self.data)?;
+        let mine = |portion| self.ranks.has_portion(portion);
+        let own = self.workers.gradients(&self.model, &*self.objective, &batch, mine);
+        let lens: Vec<usize> =
+            self.model.parameters().iter().map(|parameter| parameter.shape().iter().product()).collect();
         let Outcome { loss, gradients, findings } =
-            self.workers.gradients(&self.model, &*self.objective, &batch);
+            ranks::share(&*self.ranks, own, &lens, batch.micro_batches.len());
         if !loss.is_finite() {
             return Err(self.diverged(step, loss, &batch));
         }
@@ -304,6 +319,18 @@ impl<'a> Trainer<'a> {
         }
     }
 
+    /// Evaluates on the leading process; all learn what is best so far.
+    fn evaluate_together(&mut self) -> Result<Option<Progress>, TrainError> {
+        let event = if self.ranks.leads() { Some(self.evaluate()?) } else { None };
+        let numbers = self.progress.to_numbers().into_iter().map(|number| f64::from_bits(number as u64));
+        let leading = self.ranks.gather(&numbers.collect::<Vec<f64>>()).swap_remove(0);
+        let numbers: Vec<i64> = leading.into_iter().map(|number| number.to_bits() as i64).collect();
+        if let Some(progress) = RunProgress::from_numbers(&numbers) {
+            self.progress = progress;
+        }
+        Ok(event)
+    }
+
     fn evaluate(&mut self) -> Result<Progress, TrainError> {
         let model = self.current();
         let section = &self.config.evaluation;
@@ -355,8 +382,11 @@ impl<'a> Trainer<'a> {
     fn save(&mut self) -> Result<Progress, TrainError> {
         let (step, keep) = (self.progress.steps, self.config.run.keep_last);
         let folder = self.folder.clone();
-        folder.write_state(&self.state())?;
         self.saved = Some(step);
+        if !self.ranks.leads() {
+            return Ok(Progress::Saved { step });
+        }
+        folder.write_state(&self.state())?;
         let (model, vocabulary) = (self.current(), self.data.vocabulary());
         folder.write_model("last", &model, &self.shape, vocabulary)?;
         if keep > 1 {

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use mplug::config::{ModelConfig, Task};
-use mplug_nn::{Dropout, Memory, Mplug, Parts, RandomParameters, Texts};
+use mplug_nn::{Dropout, DropoutRates, Memory, Mplug, Parts, RandomParameters, Texts};
 
 /// What goes into the network, and the weights of what comes out.
 struct Case {
@@ -106,4 +106,46 @@ fn every_parameter_of_a_captioner_has_the_finite_difference() {
 fn every_parameter_that_a_captioner_lacks_has_the_finite_difference() {
     let is_new = |name: &str| !name.starts_with("visual_encoder.") && !name.starts_with("text_decoder.");
     check(&ModelConfig::tiny(Task::ImageTextRetrieval), Parts::all(), is_new);
+}
+
+/// Gradient checkpointing changes nothing but rounding, what is dropped included.
+#[test]
+fn blocks_that_are_computed_again_have_the_same_gradients() {
+    let config = ModelConfig::tiny(Task::ImageCaptioning);
+    let device = Device::flex().autodiff();
+    let mut source = RandomParameters { seed: 5 };
+    let mut model = Mplug::new(&config, Parts::of(config.task), &mut source, &device).expect("a network");
+    let size = config.vision.image_size;
+    let pixels = Tensor::<4>::random([2, 3, size, size], Distribution::Normal(0.0, 1.0), &device);
+    let image_len = config.vision.image_len();
+    let weights =
+        Tensor::<3>::random([2, image_len, config.text.hidden_size], Distribution::Normal(0.0, 1.0), &device);
+    let rates = DropoutRates { text: 0.0, visual_attention: 0.2 };
+    let results = [false, true].map(|checkpointing| {
+        model.set_gradient_checkpointing(checkpointing);
+        let output = model.encode_image(pixels.clone(), &Dropout::new(rates, 7));
+        let scalar = (output * weights.clone()).sum();
+        let value = scalar.clone().into_scalar::<f32>();
+        let gradients = scalar.backward();
+        let gradients: Vec<Option<Vec<f32>>> = model
+            .parameters()
+            .iter()
+            .map(|parameter| parameter.value().grad(&gradients)?.try_into_vec_as().ok())
+            .collect();
+        (value, gradients)
+    });
+    let [(value, gradients), (again, others)] = results;
+    assert!((value - again).abs() < 1e-3 * value.abs().max(1.0), "{value} against {again}");
+    let mut compared = 0;
+    for ((parameter, one), other) in model.parameters().iter().zip(gradients).zip(others) {
+        let (Some(one), Some(other)) = (one, other) else {
+            assert!(!parameter.name().starts_with("visual_encoder."), "{} has no gradient", parameter.name());
+            continue;
+        };
+        let size = one.iter().map(|x| x.abs()).fold(0.0, f32::max);
+        let worst = one.iter().zip(&other).map(|(x, y)| (x - y).abs()).fold(0.0, f32::max);
+        assert!(worst <= 1e-4 * size + 1e-4, "{}: {worst} of {size}", parameter.name());
+        compared += 1;
+    }
+    assert!(compared > 25, "{compared}");
 }

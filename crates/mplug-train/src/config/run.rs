@@ -21,6 +21,9 @@ pub struct RunSection {
     pub log_every: u64,
     /// Steps between checkpoints.
     pub checkpoint_every: u64,
+    /// Whether the visual encoder keeps little for its gradients and computes it again: less memory, more time.
+    #[serde(default)]
+    pub gradient_checkpointing: bool,
     /// Checkpoints whose models are kept under their steps; with 1 there is `last` alone.
     #[serde(default = "default_keep_last")]
     pub keep_last: usize,

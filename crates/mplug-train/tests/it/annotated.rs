@@ -83,7 +83,7 @@ fn a_model_goes_on_from_where_it_was() {
     // A model with fresh weights has a loss of the vocabulary's logarithm, above 6, and no CIDEr.
     assert!(metrics["loss"] < 1.0, "{metrics:?}");
     assert!(metrics["cider"] > 3.0, "{metrics:?}");
-    assert_eq!((metrics.get("truth"), samples), (None, 4));
+    assert_eq!((metrics.get("truth"), samples), (None, 8));
     let model = ModelFolder::open(&folder.path().join("run/best"), &ConfigOverrides::default());
     let before = ModelFolder::open(&demo_model(), &ConfigOverrides::default()).expect("the demo model");
     let model = model.expect("the engine's loader reads what training wrote");
