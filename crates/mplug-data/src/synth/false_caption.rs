@@ -46,7 +46,7 @@ pub struct FalseCaption {
 }
 
 /// A caption of `scene` that is false in one thing, and that no other part of [`check_caption`] blames. The same
-/// `number` gives the same caption, in both languages the same falsehood. Every scene of [`super::compose`] has one;
+/// `number` gives the same caption, in both languages the same falsehood. Every scene of [`super::compose()`] has one;
 /// `None` if nothing in the scene can be changed.
 pub fn false_caption(scene: &Scene, language: Language, number: u64) -> Option<FalseCaption> {
     let mut choices = Choices::new(number, 0, Purpose::Falsehood);
@@ -235,14 +235,8 @@ mod tests {
                 let v = check_caption(&scene, &made.caption);
                 assert!(v.understood && v.complete && !v.is_true(), "{number} {made:?}: {v:?}");
                 let blamed = [v.kind, v.colour, v.count, v.relation, v.place].map(|part| part == Some(false));
-                let parts = [
-                    Difference::Kind,
-                    Difference::Colour,
-                    Difference::Count,
-                    Difference::Relation,
-                    Difference::Place,
-                ];
-                assert_eq!(blamed, parts.map(|part| part == made.difference), "{number} {made:?}: {v:?}");
+                let changed = Difference::ALL.map(|part| part == made.difference);
+                assert_eq!(blamed, changed, "{number} {made:?}: {v:?}");
             }
         }
         assert!(Difference::ALL.iter().all(|difference| seen[difference] >= 60), "{seen:?}");

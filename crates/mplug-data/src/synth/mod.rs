@@ -3,7 +3,7 @@
 //! The way of the data: a seed and an index give a [`Scene`] (`compose`), the scene gives pixels (`draw`,
 //! `objects`) and captions (`caption`); `check` parses any caption back and judges it against the scene, and
 //! [`TruthReport`] adds such verdicts up. A scene also gives [`questions`] with their answers, for question answering,
-//! and captions that are false in one thing ([`false_caption`]), for matching. Our own design: the original has nothing
+//! and captions that are false in one thing ([`false_caption()`]), for matching. Our own design: the original has nothing
 //! like it. Nothing here knows of a model. Training draws with [`TRAIN_SEED`], evaluation with [`EVAL_SEED`].
 
 mod caption;
