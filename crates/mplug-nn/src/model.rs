@@ -30,6 +30,7 @@ const FRESH_TEMPERATURE: f32 = 0.07;
 
 /// What a model has besides its visual encoder.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each part is there or not, whatever the others are")]
 pub struct Parts {
     /// The texts' own encoder.
     pub text_encoder: bool,

@@ -119,7 +119,9 @@ impl MicroBatch {
     pub fn collate(examples: &[EncodedExample], pad: u32, seed: u64) -> Self {
         let mut pixel_values =
             Vec::with_capacity(examples.len() * examples.first().map_or(0, |e| e.pixel_values.len()));
-        examples.iter().for_each(|example| pixel_values.extend_from_slice(&example.pixel_values));
+        for example in examples {
+            pixel_values.extend_from_slice(&example.pixel_values);
+        }
         let texts: Vec<&[u32]> = examples.iter().map(|example| &example.text[..]).collect();
         let targets: Vec<&[Target]> = examples.iter().map(|example| &example.targets[..]).collect();
         Self {

@@ -201,7 +201,7 @@ fn step_folder(step: u64) -> String {
 /// Where a tensor of the state comes from.
 enum Part<'a> {
     Progress(Vec<i64>),
-    Weight(Parameter),
+    Weight(Box<Parameter>),
     Values(&'a [f32]),
 }
 
@@ -224,7 +224,7 @@ impl<'a> StateTensors<'a> {
             if let Some(average) = &*state.average {
                 push("average", Part::Values(&average.values[place]));
             }
-            push("weight", Part::Weight(parameter));
+            push("weight", Part::Weight(Box::new(parameter)));
         }
         for (name, _, values) in objective {
             parts.push((format!("objective/{name}"), values.len(), Part::Values(values)));

@@ -176,6 +176,9 @@ impl TrainConfig {
 
     /// What differs in the recipe `other` of a run that is to go on, as `field: value there, value here`. What changes no
     /// weight is left out.
+    ///
+    /// # Panics
+    /// Never: a recipe has only string keys.
     pub fn differences(&self, other: &str) -> Vec<String> {
         let harmless = ["output", "run.threads", "run.data_threads", "run.log_every", "run.keep_last"];
         let harmless = |field: &str| {

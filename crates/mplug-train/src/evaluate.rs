@@ -213,14 +213,14 @@ impl Evaluator<'_> {
         };
         let mut chosen = vec![false; alike.len()];
         for row in 0..rows {
-            best(alike[row * columns..][..columns].to_vec())
-                .into_iter()
-                .for_each(|column| chosen[row * columns + column] = true);
+            for column in best(alike[row * columns..][..columns].to_vec()) {
+                chosen[row * columns + column] = true;
+            }
         }
         for column in 0..columns {
-            best((0..rows).map(|row| alike[row * columns + column]).collect())
-                .into_iter()
-                .for_each(|row| chosen[row * columns + column] = true);
+            for row in best((0..rows).map(|row| alike[row * columns + column]).collect()) {
+                chosen[row * columns + column] = true;
+            }
         }
         let places: Vec<usize> = (0..alike.len()).filter(|place| chosen[*place]).collect();
         for portion in places.chunks(PORTION) {

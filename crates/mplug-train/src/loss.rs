@@ -3,13 +3,10 @@
 use burn::tensor::activation::log_softmax;
 use burn::tensor::{Int, Tensor};
 
-use crate::batch::IGNORE_INDEX;
-
-/// The sum over labels of weight times cross-entropy: `labels` `(rows)` under `logits` `(rows, classes)`; labels of
-/// [`IGNORE_INDEX`] must weigh 0.
+/// The sum over labels of weight times cross-entropy: `labels` `(rows)` under `logits` `(rows, classes)`; labels
+/// below 0 are no class and must weigh 0.
 pub fn weighted_cross_entropy(logits: Tensor<2>, labels: Tensor<1, Int>, weights: Tensor<1>) -> Tensor<1> {
     let rows = labels.dims()[0];
-    debug_assert!(IGNORE_INDEX < 0, "a label that does not count is no class");
     let labels = labels.clamp_min(0).reshape([rows, 1]);
     let chosen = log_softmax(logits, 1).gather(1, labels).reshape([rows]);
     (chosen * weights).sum().neg()

@@ -14,7 +14,7 @@ pub(crate) struct Golden {
     numbers: Checkpoint,
     resized: Checkpoint,
     images: Vec<String>,
-    golden: serde_json::Value,
+    numbers_json: serde_json::Value,
 }
 
 impl Golden {
@@ -41,7 +41,7 @@ impl Golden {
             resized: Checkpoint::open(&fixtures.join("resized/resized_u8.safetensors"))
                 .expect("resized pictures"),
             images: images.map(|name| name.as_str().expect("a name").to_owned()).collect(),
-            golden,
+            numbers_json: golden,
         }
     }
 
@@ -69,13 +69,13 @@ impl Golden {
     /// The original's training: of the connected models the one whose addition is out of place.
     #[allow(dead_code, reason = "the tests of training share this file")]
     pub(crate) fn training(&self) -> &serde_json::Value {
-        self.golden.get("train_outofplace").unwrap_or(&self.golden["train"])
+        self.numbers_json.get("train_outofplace").unwrap_or(&self.numbers_json["train"])
     }
 
     /// The name of that training, before its gradients' names.
     #[allow(dead_code, reason = "the tests of training share this file")]
     pub(crate) fn training_name(&self) -> &'static str {
-        if self.golden.get("train_outofplace").is_some() { "train_outofplace" } else { "train" }
+        if self.numbers_json.get("train_outofplace").is_some() { "train_outofplace" } else { "train" }
     }
 
     /// Its losses over ten steps of AdamW.

@@ -2,6 +2,7 @@
 //! writes beside its pictures. One file that needs no other. Its history is the run's own `log.jsonl`.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 
@@ -140,7 +141,7 @@ fn curve(name: &str, points: &[(u64, f64)]) -> Markup {
     for (place, (step, value)) in finite.iter().enumerate() {
         if place % every == 0 || place + 1 == finite.len() {
             let letter = if path.is_empty() { 'M' } else { 'L' };
-            path.push_str(&format!("{letter}{:.1} {:.1}", across(*step), up(*value)));
+            write!(path, "{letter}{:.1} {:.1}", across(*step), up(*value)).expect("text grows");
         }
     }
     let number = |value: f64| {

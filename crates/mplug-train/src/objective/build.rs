@@ -90,7 +90,7 @@ impl Ingredients<'_> {
         let [image, text, ids, next] =
             ["image_queue", "text_queue", "idx_queue", "queue_ptr"].map(|name| checkpoint.read_f32(name));
         let next = next?.first().copied().unwrap_or_default() as usize % len;
-        Ok(Some(FeatureQueue::from_original(space, &image?, &text?, ids?, next)))
+        Ok(Some(FeatureQueue::from_original(space, &image?, &text?, &ids?, next)))
     }
 
     fn pre_training(&self, section: &PretrainingSection) -> Result<PreTraining, TrainError> {

@@ -7,12 +7,12 @@ use mplug_nn::momentum_twin::twin_name;
 use mplug_nn::{Dropout, MomentumTwin, Mplug, Parts};
 
 use super::tensors::{constant, host, matrix, texts, vector};
-use super::{Findings, NamedTensor, Pass};
+use super::{Findings, NamedTensor, Pass, StateReader};
 use crate::error::TrainError;
 use crate::loss::soft_cross_entropy;
 
 /// The number of a place of the queue that nothing has filled.
-const NOBODY: f32 = -100.0;
+const NOBODY: i64 = -100;
 
 /// Points of pictures and texts of past steps.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,15 +21,20 @@ pub struct FeatureQueue {
     /// Pictures and texts, `(len, space)` each: the original's `image_queue` and `text_queue`, transposed.
     points: [Vec<f32>; 2],
     /// Which picture each place belongs to, `(len)`.
-    picture_ids: Vec<f32>,
+    picture_ids: Vec<i64>,
     next: usize,
 }
 
 impl FeatureQueue {
     /// A queue of the original's layout: `image` and `text` `(space, len)`, the numbers `(len)`, the next place.
-    pub fn from_original(space: usize, image: &[f32], text: &[f32], ids: Vec<f32>, next: usize) -> Self {
+    pub fn from_original(space: usize, image: &[f32], text: &[f32], ids: &[f32], next: usize) -> Self {
         let len = ids.len();
-        Self { space, points: [image, text].map(|q| transposed(q, space, len)), picture_ids: ids, next }
+        Self {
+            space,
+            points: [image, text].map(|q| transposed(q, space, len)),
+            picture_ids: ids.iter().map(|id| *id as i64).collect(),
+            next,
+        }
     }
 
     /// The original's four buffers: names, shapes, values.
@@ -39,12 +44,15 @@ impl FeatureQueue {
         vec![
             ("image_queue".to_owned(), vec![space, len], image),
             ("text_queue".to_owned(), vec![space, len], text),
-            ("idx_queue".to_owned(), vec![1, len], self.picture_ids.clone()),
+            ("idx_queue".to_owned(), vec![1, len], self.picture_ids.iter().map(|id| *id as f32).collect()),
             ("queue_ptr".to_owned(), vec![1], vec![self.next as f32]),
         ]
     }
 
     /// A queue of random points of length one, as the original starts.
+    ///
+    /// # Panics
+    /// Never: drawing does not fail.
     pub fn random(space: usize, len: usize, seed: u64) -> Self {
         use mplug_nn::{Initial, ParameterSource, RandomParameters};
         let draw = |name: &str| {
@@ -53,7 +61,9 @@ impl FeatureQueue {
                 .expect("drawing does not fail");
             for point in values.chunks_exact_mut(space) {
                 let length = point.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-12);
-                point.iter_mut().for_each(|x| *x /= length);
+                for x in point.iter_mut() {
+                    *x /= length;
+                }
             }
             values
         };
@@ -78,10 +88,16 @@ impl FeatureQueue {
                 let point = &features[place * self.space..][..self.space];
                 self.points[side][self.next * self.space..][..self.space].copy_from_slice(point);
             }
-            self.picture_ids[self.next] = *id as f32;
+            self.picture_ids[self.next] = short_id(*id);
             self.next = (self.next + 1) % self.len();
         }
     }
+}
+
+/// A picture's number as the queue holds it: a state keeps it as f32, which is exact so far. That two of sixteen million
+/// pictures share one and meet in a queue harms nothing.
+fn short_id(id: u64) -> i64 {
+    (id % (1 << 24)) as i64
 }
 
 /// `(rows, columns)` -> `(columns, rows)`.
@@ -124,7 +140,9 @@ impl Contrast {
 
     /// Called after a step.
     pub(super) fn end_step(&mut self, findings: &[Findings]) {
-        findings.iter().for_each(|portion| self.queue.push(portion));
+        for portion in findings {
+            self.queue.push(portion);
+        }
     }
 
     /// The contrast of a portion's pictures `(pictures, image_len, hidden)` and texts `(pictures, text_len, hidden)`.
@@ -175,10 +193,10 @@ impl Contrast {
 
     /// `(pictures, pictures + queue)`: each row evenly spread over the places of the same picture.
     fn same_picture(&self, ids: &[u64], device: &Device) -> Tensor<2> {
-        let everybody: Vec<f32> =
-            ids.iter().map(|id| *id as f32).chain(self.queue.picture_ids.iter().copied()).collect();
+        let everybody: Vec<i64> =
+            ids.iter().map(|id| short_id(*id)).chain(self.queue.picture_ids.iter().copied()).collect();
         let rows = ids.iter().flat_map(|id| {
-            let same: Vec<bool> = everybody.iter().map(|other| *other == *id as f32).collect();
+            let same: Vec<bool> = everybody.iter().map(|other| *other == short_id(*id)).collect();
             let share = 1.0 / same.iter().filter(|same| **same).count().max(1) as f32;
             same.into_iter().map(move |same| if same { share } else { 0.0 })
         });
@@ -191,24 +209,18 @@ impl Contrast {
     }
 
     /// Takes them back.
-    pub(super) fn restore(
-        &mut self,
-        read: &mut dyn FnMut(&str, usize) -> Result<Vec<f32>, TrainError>,
-    ) -> Result<(), TrainError> {
+    pub(super) fn restore(&mut self, read: &mut StateReader<'_>) -> Result<(), TrainError> {
         restore_twin(&mut self.twin, read)?;
         let (space, len) = (self.queue.space, self.queue.len());
         let (image, text) = (read("image_queue", space * len)?, read("text_queue", space * len)?);
         let (ids, next) = (read("idx_queue", len)?, read("queue_ptr", 1)?[0] as usize);
-        self.queue = FeatureQueue::from_original(space, &image, &text, ids, next % len.max(1));
+        self.queue = FeatureQueue::from_original(space, &image, &text, &ids, next % len.max(1));
         Ok(())
     }
 }
 
 /// Reads a twin's weights back.
-pub(super) fn restore_twin(
-    twin: &mut MomentumTwin,
-    read: &mut dyn FnMut(&str, usize) -> Result<Vec<f32>, TrainError>,
-) -> Result<(), TrainError> {
+pub(super) fn restore_twin(twin: &mut MomentumTwin, read: &mut StateReader<'_>) -> Result<(), TrainError> {
     for parameter in twin.parameters_mut() {
         let len = parameter.shape().iter().product();
         let values = TensorData::new(read(&twin_name(parameter.name()), len)?, [len]);
@@ -234,11 +246,11 @@ mod tests {
         };
         queue.push(&findings);
         queue.push(&findings);
-        assert_eq!((queue.next, &queue.picture_ids[..]), (1, &[11.0, 11.0, 10.0][..]));
+        assert_eq!((queue.next, &queue.picture_ids[..]), (1, &[11, 11, 10][..]));
         assert_eq!(queue.points[1], [7.0, 8.0, 7.0, 8.0, 5.0, 6.0]);
         let original = queue.to_original();
         assert_eq!(original[0].2, [3.0, 3.0, 1.0, 4.0, 4.0, 2.0]);
         let [image, text, ids, next] = [0, 1, 2, 3].map(|i| original[i].2.clone());
-        assert_eq!(FeatureQueue::from_original(2, &image, &text, ids, next[0] as usize), queue);
+        assert_eq!(FeatureQueue::from_original(2, &image, &text, &ids, next[0] as usize), queue);
     }
 }

@@ -32,6 +32,9 @@ use crate::training_data::TrainingData;
 /// A tensor with its name, shape and values.
 pub type NamedTensor = (String, Vec<usize>, Vec<f32>);
 
+/// Gives the values of a tensor of a state, by its name and number of values.
+pub type StateReader<'a> = dyn FnMut(&str, usize) -> Result<Vec<f32>, TrainError> + 'a;
+
 /// What all portions of a batch share.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Totals {
@@ -103,10 +106,7 @@ pub trait Objective: Send + Sync {
     }
 
     /// Takes a state back; `read` gives the values of a name.
-    fn restore(
-        &mut self,
-        _read: &mut dyn FnMut(&str, usize) -> Result<Vec<f32>, TrainError>,
-    ) -> Result<(), TrainError> {
+    fn restore(&mut self, _read: &mut StateReader<'_>) -> Result<(), TrainError> {
         Ok(())
     }
 }

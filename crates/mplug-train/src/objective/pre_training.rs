@@ -10,7 +10,7 @@ use super::masked_language::{Masked, masked_language_loss};
 use super::matching::{HardNegatives, matching_loss};
 use super::prefix_language::{Cut, prefix_language_loss};
 use super::tensors::texts;
-use super::{Findings, NamedTensor, Objective, Pass};
+use super::{Findings, NamedTensor, Objective, Pass, StateReader};
 use crate::error::TrainError;
 use crate::training_data::SpecialIds;
 
@@ -71,10 +71,7 @@ impl Objective for PreTraining {
         self.contrast.state()
     }
 
-    fn restore(
-        &mut self,
-        read: &mut dyn FnMut(&str, usize) -> Result<Vec<f32>, TrainError>,
-    ) -> Result<(), TrainError> {
+    fn restore(&mut self, read: &mut StateReader<'_>) -> Result<(), TrainError> {
         self.contrast.restore(read)
     }
 }

@@ -7,7 +7,7 @@ use mplug_nn::{Mplug, Parts};
 use super::contrastive::Contrast;
 use super::matching::{HardNegatives, matching_loss};
 use super::tensors::texts;
-use super::{Findings, NamedTensor, Objective, Pass};
+use super::{Findings, NamedTensor, Objective, Pass, StateReader};
 use crate::error::TrainError;
 
 /// Contrast plus matching.
@@ -58,10 +58,7 @@ impl Objective for Retrieval {
         self.contrast.state()
     }
 
-    fn restore(
-        &mut self,
-        read: &mut dyn FnMut(&str, usize) -> Result<Vec<f32>, TrainError>,
-    ) -> Result<(), TrainError> {
+    fn restore(&mut self, read: &mut StateReader<'_>) -> Result<(), TrainError> {
         self.contrast.restore(read)
     }
 }

@@ -8,7 +8,7 @@ use mplug::config::Task;
 use mplug_nn::{Dropout, Memory, MomentumTwin, Mplug, Parts};
 
 use super::tensors::{constant, integers, texts, vector};
-use super::{Findings, NamedTensor, Objective, Pass};
+use super::{Findings, NamedTensor, Objective, Pass, StateReader};
 use crate::batch::MicroBatch;
 use crate::error::TrainError;
 use crate::loss::{soft_cross_entropy, weighted_cross_entropy};
@@ -125,10 +125,7 @@ impl Objective for Writing {
         self.distillation.as_ref().map(|distillation| distillation.twin.export()).unwrap_or_default()
     }
 
-    fn restore(
-        &mut self,
-        read: &mut dyn FnMut(&str, usize) -> Result<Vec<f32>, TrainError>,
-    ) -> Result<(), TrainError> {
+    fn restore(&mut self, read: &mut StateReader<'_>) -> Result<(), TrainError> {
         match &mut self.distillation {
             Some(distillation) => super::contrastive::restore_twin(&mut distillation.twin, read),
             None => Ok(()),

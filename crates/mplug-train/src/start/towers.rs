@@ -16,6 +16,9 @@ use crate::error::TrainError;
 /// Names of a weight file in a folder.
 const WEIGHT_FILES: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
 
+/// Layers of a tower at most.
+const MOST_LAYERS: usize = 1 << 10;
+
 /// The prefix of the visual encoder's tensors.
 const VISUAL: &str = "visual_encoder.visual.";
 
@@ -71,7 +74,7 @@ impl Towers {
             image_size: image_size.unwrap_or(grid * patch_size),
             patch_size,
             hidden_size,
-            num_hidden_layers: (0..).take_while(|at| count(*at)).count(),
+            num_hidden_layers: (0..MOST_LAYERS).take_while(|at| count(*at)).count(),
             num_attention_heads: hidden_size / 64,
             intermediate_size,
         })
@@ -84,7 +87,7 @@ impl Towers {
         let [type_vocab_size, _] = shape(bert, "embeddings.token_type_embeddings.weight")?;
         let [intermediate_size, _] = shape(bert, "encoder.layer.0.intermediate.dense.weight")?;
         let has = |layer: &usize| bert.has(&format!("encoder.layer.{layer}.intermediate.dense.weight"));
-        let layers = (0..).take_while(has).count();
+        let layers = (0..MOST_LAYERS).take_while(has).count();
         Ok(TextConfig {
             hidden_size,
             num_attention_heads: (hidden_size / 64).max(1),

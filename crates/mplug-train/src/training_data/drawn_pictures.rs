@@ -42,11 +42,17 @@ impl DrawnPictures {
 
     /// The language of an example: where there are two they alternate.
     fn language_of(&self, index: u64) -> Language {
+        let is_even = index.is_multiple_of(2);
         match self.language {
             DrawnLanguage::Zh => Language::Zh,
             DrawnLanguage::En => Language::En,
-            DrawnLanguage::Both if index.is_multiple_of(2) => Language::Zh,
-            DrawnLanguage::Both => Language::En,
+            DrawnLanguage::Both => {
+                if is_even {
+                    Language::Zh
+                } else {
+                    Language::En
+                }
+            }
         }
     }
 

@@ -79,7 +79,7 @@ fn objective(golden: &Golden, model: &mplug_nn::Mplug) -> Box<dyn Objective> {
             let twin = MomentumTwin::new(model, config, parts, 0.995, &mut golden.weights(), &Device::flex());
             let [image, text, ids] =
                 ["image_queue", "text_queue", "idx_queue"].map(|name| golden.stored(name));
-            let queue = FeatureQueue::from_original(config.projection_size, &image, &text, ids, 0);
+            let queue = FeatureQueue::from_original(config.projection_size, &image, &text, &ids, 0);
             Box::new(Retrieval::new(Contrast { twin: twin.expect("a twin"), queue, alpha: 0.4 }))
         }
     }
