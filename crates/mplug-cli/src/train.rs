@@ -49,6 +49,9 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Status> {
         TrainConfig::open(&args.config, &args.settings).with_context(|| args.config.display().to_string())?;
     let steps = config.run.steps;
     let summary = train(&config, args.resume, &mut |event| crate::report::message(told(event, steps)))?;
+    if !summary.leads {
+        return Ok(Status::Good);
+    }
     let best = summary.best.map_or_else(String::new, |[score, loss]| {
         format!(", best evaluation: score {score:.4}, loss {loss:.4}")
     });

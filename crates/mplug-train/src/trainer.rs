@@ -39,6 +39,8 @@ pub struct Summary {
     pub stopped_early: bool,
     /// Pictures that could not be read.
     pub skipped: usize,
+    /// Whether this process is the one of several that reports.
+    pub leads: bool,
 }
 
 /// Runs a recipe. With `resume` a run folder that holds a state goes on from there; without, such a folder is an error.
@@ -54,15 +56,8 @@ pub fn train(
     let views = Views { size: start.image_size as u32, augmentation, seed: config.seed };
     match &config.data {
         DataSection::Synth { language, seed, held_out_seed } => {
-            let data = DrawnPictures::new([*seed, *held_out_seed], *language, reading, views, max_len)?;
-            if start.vocabulary().is_some_and(|vocabulary| vocabulary != data.vocabulary()) {
-                let expected = "a model with the vocabulary of the drawn pictures".to_owned();
-                return Err(TrainError::Value {
-                    field: "start.model",
-                    expected,
-                    found: "another".to_owned(),
-                });
-            }
+            let seeds = [*seed, *held_out_seed];
+            let data = DrawnPictures::new(seeds, *language, reading, views, max_len, start.vocabulary())?;
             run(config, &start, &data, resume, progress)
         }
         DataSection::Annotations(section) => {
@@ -142,7 +137,7 @@ fn run(
         }
         let RunProgress { steps, best, .. } = trainer.progress;
         let stopped_early = trainer.is_out_of_patience();
-        Ok(Summary { steps, loss: loss_now, best, stopped_early, skipped: data.skipped() })
+        Ok(Summary { steps, loss: loss_now, best, stopped_early, skipped: data.skipped(), leads })
     })
 }
 

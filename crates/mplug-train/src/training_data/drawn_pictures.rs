@@ -26,15 +26,27 @@ pub struct DrawnPictures {
 
 impl DrawnPictures {
     /// Pictures as `views` show them, to be read as `reading`, with texts of at most `max_len` tokens; `seeds` of the two
-    /// splits.
+    /// splits. A model to start from brings its `vocabulary`, which may be the beginning of ours: captions need no more.
+    ///
+    /// # Errors
+    /// [`TrainError::Value`] for a model with another vocabulary.
     pub fn new(
         seeds: [u64; 2],
         language: DrawnLanguage,
         reading: Reading,
         views: Views,
         max_len: usize,
+        vocabulary: Option<&str>,
     ) -> Result<Self, TrainError> {
-        let vocabulary = synth::demo_vocabulary();
+        let own = synth::demo_vocabulary();
+        let vocabulary = vocabulary.unwrap_or(&own).to_owned();
+        if own != vocabulary && (reading == Reading::Questions || !own.starts_with(&vocabulary)) {
+            return Err(TrainError::Value {
+                field: "start.model",
+                expected: "a model with the vocabulary of the drawn pictures".to_owned(),
+                found: "another vocabulary".to_owned(),
+            });
+        }
         let tokenizer = Tokenizer::from_vocab(&vocabulary)
             .map_err(|error| TrainError::Recipe(format!("vocabulary of the drawn pictures: {error}")))?;
         Ok(Self { seeds, language, reading, views, max_len, vocabulary, tokenizer })
@@ -170,7 +182,7 @@ mod tests {
     #[test]
     fn answers_to_drawn_questions_are_judged() {
         let views = Views { size: 48, augmentation: None, seed: 0 };
-        let data = DrawnPictures::new([1, 2], DrawnLanguage::Both, Reading::Questions, views, 40);
+        let data = DrawnPictures::new([1, 2], DrawnLanguage::Both, Reading::Questions, views, 40, None);
         let data = data.expect("the vocabulary is good");
         for index in 0..24 {
             let example = data.example(Split::HeldOut, index).expect("something can be asked");
@@ -185,7 +197,7 @@ mod tests {
     #[test]
     fn examples_repeat_and_captions_survive_the_round_trip() {
         let views = Views { size: 48, augmentation: None, seed: 0 };
-        let data = DrawnPictures::new([1, 2], DrawnLanguage::Zh, Reading::Captions, views, 40)
+        let data = DrawnPictures::new([1, 2], DrawnLanguage::Zh, Reading::Captions, views, 40, None)
             .expect("the vocabulary is good");
         for index in 0..24 {
             let example = data.example(Split::HeldOut, index).expect("drawing never fails");
