@@ -1,4 +1,4 @@
-//! `mplug convert`: a model folder in, the same model with `model.safetensors` in another precision out.
+//! `mplug convert`: a model folder in, the same model in another precision or file format out; PyTorch's is for the original.
 //! int8 needs a look at what the layers are given first: see `calibrate`.
 
 use std::{
@@ -13,17 +13,22 @@ use mplug::{
         CheckpointError, Dtype, FileFormat, Keep, ModelFolder, WriteOptions, write_int8_model_folder,
         write_model_folder,
     },
-    config::ConfigOverrides,
+    config::{ConfigOverrides, ModelConfig},
     quantize::Smoothings,
 };
 
 use crate::{calibrate, model, precision::PrecisionArg, report, status::Status};
 
-/// Convert a model to safetensors, in another precision if wanted
+/// Convert a model to safetensors or back to the original's format, in another precision if wanted
 #[derive(Args, Debug)]
 #[command(after_help = "\
-DEST becomes a model folder: model.safetensors, vocab.txt and the configuration files. It appears
-whole or not at all.
+DEST becomes a model folder: the weights, vocab.txt and the configuration files. It appears whole or
+not at all.
+
+With --format pytorch the weights are pytorch_model.bin, as PyTorch and the original mPLUG load them:
+tied weights have both their names, position_ids are there. What MODEL does not hold (CLIP's text tower,
+momentum twins, with --task-only also what the task never runs) is absent: the original loads such a file
+and keeps the random start of those parts.
 
 int8 keeps what the model's task reads: its linear layers as bytes, with the outliers of their inputs
 moved into the weights (SmoothQuant) as far as that lowers the error on some pictures. It is used at
@@ -32,7 +37,8 @@ int8 without asking; `inspect` tells what a folder holds.
 Examples:
   mplug convert ./mplug_base_zh ./mplug_base_zh_bf16 --dtype bf16
   mplug convert ./mplug_base_zh ./mplug_base_zh_int8 --precision int8 --calibrate photos/
-  mplug convert checkpoint_07.pth ./small --dtype f16 --task-only")]
+  mplug convert checkpoint_07.pth ./small --dtype f16 --task-only
+  mplug convert ./runs/caption/best ./for_modelscope --format pytorch")]
 pub(crate) struct ConvertArgs {
     /// Model folder, or the weight file in one
     #[arg(value_name = "MODEL")]
@@ -40,6 +46,9 @@ pub(crate) struct ConvertArgs {
     /// Folder to write
     #[arg(value_name = "DEST")]
     dest: PathBuf,
+    /// Format of the weight file
+    #[arg(long, value_enum, default_value = "safetensors")]
+    format: FormatArg,
     /// How weights are stored
     #[arg(long, value_enum, default_value = "f32")]
     dtype: StoredType,
@@ -55,6 +64,27 @@ pub(crate) struct ConvertArgs {
     /// Replace DEST where it is a model folder already
     #[arg(long)]
     force: bool,
+}
+
+/// The formats of weight files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum FormatArg {
+    /// model.safetensors
+    Safetensors,
+    /// pytorch_model.bin, for PyTorch and the original
+    Pytorch,
+    /// The same with all names under `model.`, as ModelScope's trainer writes them
+    PytorchTrainer,
+}
+
+impl From<FormatArg> for FileFormat {
+    fn from(format: FormatArg) -> Self {
+        match format {
+            FormatArg::Safetensors => Self::Safetensors,
+            FormatArg::Pytorch => Self::Pytorch,
+            FormatArg::PytorchTrainer => Self::PytorchTrainer,
+        }
+    }
 }
 
 /// The precisions that weights can be stored in.
@@ -94,12 +124,28 @@ pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<Status> {
         written => written?,
     }
     report::message(format_args!("{}: written", args.dest.display()));
+    if args.format != FormatArg::Safetensors && !is_built_by_original(&source.config) {
+        report::message(
+            "note: PyTorch loads these weights, but the original mPLUG cannot: its visual encoders are of width 768 with \
+             patches of 16, or of width 1024 with patches of 14",
+        );
+    }
     Ok(Status::Good)
+}
+
+/// Whether the original can build this model: it knows two visual encoders by name (`MPlug._initialize_clip`).
+fn is_built_by_original(config: &ModelConfig) -> bool {
+    matches!((config.vision.hidden_size, config.vision.patch_size), (768, 16) | (1024, 14))
 }
 
 /// Writes the folder in the form asked for. The outer error is of the calibration.
 fn write(args: &ConvertArgs, source: &ModelFolder) -> anyhow::Result<Result<(), CheckpointError>> {
     let dtype = match args.precision {
+        Some(PrecisionArg::Int8) if args.format != FormatArg::Safetensors => {
+            bail!(
+                "int8 is stored in safetensors only: neither PyTorch nor the original reads it; leave out `--format`"
+            )
+        }
         Some(PrecisionArg::Int8) => {
             let smoothings = calibrate::smoothings(source, &args.calibrate)?;
             report_errors(&smoothings);
@@ -112,7 +158,7 @@ fn write(args: &ConvertArgs, source: &ModelFolder) -> anyhow::Result<Result<(), 
     };
     let options = WriteOptions {
         dtype,
-        format: FileFormat::Safetensors,
+        format: args.format.into(),
         keep: if args.task_only { Keep::Task } else { Keep::All },
         overwrite: args.force,
     };

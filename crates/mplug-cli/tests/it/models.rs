@@ -89,6 +89,52 @@ fn a_converted_model_captions_the_same() {
 }
 
 #[test]
+fn a_model_goes_to_the_originals_format_and_back() {
+    let desk = Desk::new();
+    let original = desk.caption(&["red.png", "--format", "jsonl"]).stdout;
+    assert_eq!(desk.run(&["convert", "model", "safetensors"]).code, 0);
+    for format in ["pytorch", "pytorch-trainer"] {
+        let written = desk.run(&["convert", "model", format, "--format", format]);
+        assert_eq!((written.code, written.stdout.as_str()), (0, ""), "{written:?}");
+        // The tiny model's visual encoder is neither of the original's two.
+        assert!(written.check_messages().stderr.contains("the original mPLUG cannot"), "{written:?}");
+        assert!(desk.run(&["inspect", format]).stdout.contains("PyTorch (zip)"));
+        assert_eq!(
+            desk.run(&["caption", "--model", format, "red.png", "--format", "jsonl"]).stdout,
+            original
+        );
+        let back = format!("{format}-back");
+        assert_eq!(desk.run(&["convert", format, &back, "--task-only"]).code, 0);
+        let weights = |folder: &str| fs::read(desk.join(folder).join("model.safetensors")).unwrap();
+        assert!(weights(&back) == weights("safetensors"), "{format}");
+    }
+    let half = desk.run(&["convert", "model", "half", "--format", "pytorch", "--precision", "bf16"]);
+    assert_eq!(half.code, 0, "{half:?}");
+    assert!(desk.run(&["inspect", "half"]).stdout.contains(" bf16"));
+    let refused = desk.run(&["convert", "model", "int8", "--format", "pytorch", "--precision", "int8"]);
+    assert_eq!((refused.code, desk.join("int8").exists()), (2, false), "{refused:?}");
+    assert!(refused.check_messages().stderr.contains("safetensors only"), "{refused:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_conversion_that_does_not_fit_leaves_nothing() {
+    let desk = Desk::new();
+    let before = fs::read_dir(desk.path()).unwrap().count();
+    let program = mplug().get_program().to_owned();
+    for format in ["pytorch", "safetensors"] {
+        // Files end at 100 blocks, as on a full disk; the signal that would end the program is ignored.
+        let script = format!("trap '' XFSZ; ulimit -f 100; exec \"$0\" convert model dest --format {format}");
+        let cut = outcome(
+            assert_cmd::Command::new("sh").args(["-c", &script]).arg(&program).current_dir(desk.path()),
+        );
+        assert_eq!((cut.code, cut.stdout.as_str()), (2, ""), "{cut:?}");
+        assert_eq!(cut.check_messages().stderr.lines().count(), 1, "{cut:?}");
+        assert_eq!(fs::read_dir(desk.path()).unwrap().count(), before, "{format}");
+    }
+}
+
+#[test]
 fn convert_replaces_only_what_it_may() {
     let desk = Desk::new();
     assert_eq!(desk.run(&["convert", "model", "copy"]).code, 0);

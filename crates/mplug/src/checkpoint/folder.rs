@@ -11,10 +11,13 @@ use std::path::{Path, PathBuf};
 use mplug_kernels::gemm::{Precision, QuantizedWeight};
 
 use super::expected::needed_tensors;
-use super::key_names::is_never_needed;
+use super::key_names::{TIED, is_never_needed};
 use super::weights::square_grid;
-use super::write::{FileFormat, TensorEntry, TensorReader, atomically, write_pytorch, write_safetensors};
-use super::{Checkpoint, CheckpointError, Dtype, Mismatch, Values, quantized};
+use super::write::{FileFormat, TensorEntry, TensorReader, atomically, write_safetensors};
+use super::{
+    Checkpoint, CheckpointError, Dtype, Mismatch, StateDict, Values, quantized, resize_position_embedding,
+    write_pytorch,
+};
 use crate::config::{ConfigOverrides, ConfigTexts, ModelConfig, vocabulary_size};
 use crate::quantize::Smoothings;
 
@@ -271,16 +274,32 @@ impl Default for WriteOptions {
 
 /// Writes a model folder: weights in the chosen format and the small files of `source`. The folder appears whole under
 /// its name or not at all.
+///
+/// In PyTorch's format it is a folder for the original: small files that `source` lacks are written as well, as is a
+/// `config.yaml` from which the original would not build this model; position tables are resized to the configuration's
+/// picture size (the original refuses another), and the state dict is completed ([`StateDict`]). The original builds visual encoders of width 768 with patches of 16, or of width 1024 with patches of
+/// 14: of any other shape it loads nothing.
+///
+/// # Errors
+/// When `dest` exists and may not be replaced, and when something cannot be read, converted or written.
 pub fn write_model_folder(
     dest: &Path,
     source: &ModelFolder,
     options: &WriteOptions,
 ) -> Result<(), CheckpointError> {
     let tensors = CheckpointTensors::new(source, options.keep);
-    write_folder(dest, &tensors, &source.texts, &source.vocabulary, *options)
+    if options.format == FileFormat::Safetensors {
+        return write_folder(dest, &tensors, &source.texts, &source.vocabulary, *options);
+    }
+    let tensors = tensors.with_position_tables_of(&source.config);
+    write_folder(dest, &tensors, &source.texts.for_original(&source.config)?, &source.vocabulary, *options)
 }
 
-/// Writes a model folder from tensors that are not in a checkpoint, such as drawn or trained ones.
+/// Writes a model folder from tensors that are not in a checkpoint, such as drawn or trained ones, with small files that
+/// describe `config`. In PyTorch's format the state dict is completed as [`StateDict`] says.
+///
+/// # Errors
+/// When `dest` exists and may not be replaced, and when something cannot be read, converted or written.
 pub fn write_model_folder_of(
     dest: &Path,
     config: &ModelConfig,
@@ -319,9 +338,13 @@ fn write_folder(
         }
     }
     std::fs::write(folder.join(VOCABULARY), vocabulary).map_err(io)?;
+    let (safetensors, pytorch) = (folder.join(SAFETENSORS), folder.join(PYTORCH));
     match options.format {
-        FileFormat::Safetensors => write_safetensors(&folder.join(SAFETENSORS), tensors, options.dtype)?,
-        FileFormat::Pytorch => write_pytorch(&folder.join(PYTORCH), tensors, options.dtype)?,
+        FileFormat::Safetensors => write_safetensors(&safetensors, tensors, options.dtype)?,
+        FileFormat::Pytorch => write_pytorch(&pytorch, &StateDict::new(tensors), options.dtype)?,
+        FileFormat::PytorchTrainer => {
+            write_pytorch(&pytorch, &StateDict::new(tensors).below("model"), options.dtype)?;
+        }
     }
     move_into_place(temporary, parent, dest)
 }
@@ -394,6 +417,16 @@ impl<'a> CheckpointTensors<'a> {
             });
         }
         Self { checkpoint, entries }
+    }
+
+    /// The same with visual position tables for the configuration's picture size, those of momentum twins included.
+    fn with_position_tables_of(mut self, config: &ModelConfig) -> Self {
+        let grid = config.vision.image_size / config.vision.patch_size;
+        let tables = self.entries.iter_mut().filter(|e| e.name.ends_with(".visual.positional_embedding"));
+        for entry in tables.filter(|e| e.shape.len() == 2 && square_grid(e.shape[0]).is_some()) {
+            entry.shape[0] = 1 + grid * grid;
+        }
+        self
     }
 }
 
@@ -487,7 +520,7 @@ impl TensorReader for Int8Tensors<'_> {
 
 /// Whether reading a file without this name gives it back: the second names of tied output weights.
 fn is_restored(name: &str) -> bool {
-    name.ends_with(".cls.predictions.decoder.weight") || name.ends_with(".cls.predictions.decoder.bias")
+    TIED.iter().any(|(later, _)| *later == name)
 }
 
 impl TensorReader for CheckpointTensors<'_> {
@@ -496,7 +529,16 @@ impl TensorReader for CheckpointTensors<'_> {
     }
 
     fn read(&self, index: usize) -> Result<Values, CheckpointError> {
-        self.checkpoint.read_values(&self.entries[index].name)
+        let TensorEntry { name, shape, .. } = &self.entries[index];
+        let stored = self.checkpoint.shape(name).unwrap_or_default();
+        if stored == shape {
+            return self.checkpoint.read_values(name);
+        }
+        // Position tables alone are asked for in another shape, and only where both are square.
+        let grid =
+            |shape: &[usize]| square_grid(shape[0]).expect("a table for another picture size is square");
+        let table = self.checkpoint.read_f32(name)?;
+        Ok(Values::F32(resize_position_embedding(&table, grid(stored), grid(shape), shape[1])))
     }
 }
 

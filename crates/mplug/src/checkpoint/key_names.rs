@@ -11,6 +11,18 @@ use super::source::Source;
 use super::tensor::TensorView;
 use crate::config::{ModelConfig, Task};
 
+/// The two names of each parameter that the original has under two, the later one in its state dict first: the output
+/// weights of the decoder and of its momentum twin.
+pub(crate) const TIED: [(&str, &str); 4] = [
+    ("text_decoder.cls.predictions.decoder.weight", "text_decoder.bert.embeddings.word_embeddings.weight"),
+    ("text_decoder.cls.predictions.decoder.bias", "text_decoder.cls.predictions.bias"),
+    (
+        "text_decoder_m.cls.predictions.decoder.weight",
+        "text_decoder_m.bert.embeddings.word_embeddings.weight",
+    ),
+    ("text_decoder_m.cls.predictions.decoder.bias", "text_decoder_m.cls.predictions.bias"),
+];
+
 /// The plain form of a stored name.
 ///
 /// Takes off what wrappers add (`model.` anywhere, as the original does; `module.` at the front) and what the research
@@ -47,15 +59,8 @@ pub(crate) fn to_plain_names(
             return Err(source.damaged(format!("`{name}` is a second tensor for `{plain}`")));
         }
     }
-    for decoder in ["text_decoder", "text_decoder_m"] {
-        let predictions = format!("{decoder}.cls.predictions");
-        tie(
-            source,
-            &mut tensors,
-            &format!("{predictions}.decoder.weight"),
-            &format!("{decoder}.bert.embeddings.word_embeddings.weight"),
-        )?;
-        tie(source, &mut tensors, &format!("{predictions}.decoder.bias"), &format!("{predictions}.bias"))?;
+    for (later, earlier) in TIED {
+        tie(source, &mut tensors, later, earlier)?;
     }
     Ok(tensors)
 }

@@ -6,7 +6,8 @@
 //!
 //! Files are read by position, never mapped: pages of an 1.8 GB file do not stay resident, and a file cut short under us
 //! is an error instead of a signal. Nothing in a file is ever executed: pickles run on a machine that only builds inert
-//! values (see [`pickle`]). This module knows nothing of what a layer computes.
+//! values (see [`pickle`]). Written are safetensors and PyTorch's zip format, the latter as the original reads it
+//! ([`StateDict`]). This module knows nothing of what a layer computes.
 
 mod error;
 pub mod expected;
@@ -15,11 +16,13 @@ pub mod key_names;
 pub mod pickle;
 mod position_embedding;
 mod pytorch_legacy;
+mod pytorch_write;
 mod pytorch_zip;
 mod quantized;
 mod safetensors;
 pub mod seeded;
 mod source;
+mod state_dict;
 mod summary;
 mod tensor;
 mod weights;
@@ -35,13 +38,15 @@ pub use folder::{
 };
 use mplug_kernels::gemm::QuantizedWeight;
 pub use position_embedding::resize_position_embedding;
+pub use pytorch_write::write_pytorch;
 use source::Source;
+pub use state_dict::StateDict;
 pub use summary::{Summary, UnusedGroup, summarize};
 use tensor::TensorView;
 pub use tensor::{Dtype, Values};
 pub(crate) use weights::square_grid;
 pub use weights::{StoredWeight, Weights};
-pub use write::{FileFormat, TensorEntry, TensorReader, safetensors_bytes, write_pytorch, write_safetensors};
+pub use write::{FileFormat, TensorEntry, TensorReader, safetensors_bytes, write_safetensors};
 
 /// How a weight file is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,6 +13,7 @@ use rayon::prelude::*;
 use serde::Deserialize;
 
 use super::expected::{NamedShape, needed_tensors, stored_tensors};
+use super::key_names::TIED;
 use super::write::{TensorEntry, TensorReader, safetensors_bytes};
 use super::{Checkpoint, CheckpointError, Dtype, Values};
 use crate::config::ModelConfig;
@@ -100,7 +101,8 @@ fn recipe(list: Vec<NamedShape>, seed: u64) -> Recipe {
     let mut index = HashMap::new();
     let mut tensors: Vec<DrawnTensor> = Vec::with_capacity(list.len());
     for (name, shape) in list {
-        let draw = match tied_to(&name).and_then(|earlier| index.get(&earlier)) {
+        let tied_to = TIED.iter().find(|(later, _)| *later == name);
+        let draw = match tied_to.and_then(|(_, earlier)| index.get(*earlier)) {
             Some(&earlier) => Draw::Alias(earlier),
             None => usual_draw(&name, &shape),
         };
@@ -108,13 +110,6 @@ fn recipe(list: Vec<NamedShape>, seed: u64) -> Recipe {
         tensors.push(DrawnTensor { name, shape, draw });
     }
     Recipe { seed, tensors }
-}
-
-fn tied_to(name: &str) -> Option<String> {
-    if let Some(decoder) = name.strip_suffix(".cls.predictions.decoder.weight") {
-        return Some(format!("{decoder}.bert.embeddings.word_embeddings.weight"));
-    }
-    name.strip_suffix(".decoder.bias").map(|head| format!("{head}.bias"))
 }
 
 /// Standard deviations by kind of tensor: those of the golden models' manifests.

@@ -1,6 +1,8 @@
 //! The small files of a model folder with the original's spellings: how they are read, and how they are written so that
 //! the original reads them too. What they mean for a model is `resolve`'s matter.
 
+use std::path::Path;
+
 use serde::Deserialize;
 
 use super::{ModelConfig, Task};
@@ -33,10 +35,33 @@ pub(super) struct RawConfig {
     pub(super) clip_vision_width: Option<usize>,
     pub(super) clip_vision_patch_size: Option<usize>,
     pub(super) clip_vision_layers: Option<usize>,
+    clip_name: Option<String>,
     pub(super) embed_dim: Option<usize>,
     pub(super) min_length: Option<usize>,
     pub(super) max_length: Option<usize>,
     pub(super) beam_size: Option<usize>,
+}
+
+impl RawConfig {
+    /// Whether the original builds a model of this shape from the file, in which what is missing has the defaults of its
+    /// `MPlugConfig`.
+    fn builds(&self, config: &ModelConfig) -> bool {
+        let v = &config.vision;
+        let sizes = [
+            self.image_res.unwrap_or(504),
+            self.vision_width.unwrap_or(1024),
+            self.clip_vision_width.unwrap_or(1024),
+            self.clip_vision_patch_size.unwrap_or(14),
+            self.clip_vision_layers.unwrap_or(24),
+        ];
+        let task = self.task.as_deref().unwrap_or(Task::VisualQuestionAnswering.name());
+        let clip_name = self.clip_name.as_deref().unwrap_or("ViT-L-14");
+        let bert_json = Path::new(self.bert_config.as_deref().unwrap_or(BERT_JSON));
+        sizes == [v.image_size, v.hidden_size, v.hidden_size, v.patch_size, v.num_hidden_layers]
+            && task == config.task.name()
+            && clip_name.contains("ViT-B-16") == (v.patch_size == 16)
+            && bert_json.file_name() == Some(bert_json.as_os_str())
+    }
 }
 
 /// The BERT json with the original's spellings.
@@ -59,6 +84,7 @@ pub(super) struct RawBert {
 }
 
 pub(super) const CONFIG_YAML: &str = "config.yaml";
+const BERT_JSON: &str = "config_bert.json";
 
 pub(super) fn parse_yaml(text: &str) -> Result<RawConfig, CheckpointError> {
     serde_saphyr::from_str(text)
@@ -72,6 +98,23 @@ impl ConfigTexts {
         let named = parse_yaml(text)?.bert_config;
         let name = named.as_deref().and_then(|n| n.rsplit(['/', '\\']).next());
         Ok(name.filter(|n| !n.is_empty() && *n != "..").map(str::to_owned))
+    }
+
+    /// The same as the original needs them: all three there, and a `config.yaml` from which it builds this very model. One
+    /// of the research code says less than that, or names the BERT json by a path; it is replaced by a description.
+    pub(crate) fn for_original(&self, config: &ModelConfig) -> Result<Self, CheckpointError> {
+        let described = Self::describing(config);
+        let raw = self.config_yaml.as_deref().map(parse_yaml).transpose()?;
+        let (config_yaml, named) = match raw.filter(|raw| raw.builds(config)) {
+            Some(raw) => (self.config_yaml.clone(), raw.bert_config),
+            None => (described.config_yaml, None),
+        };
+        let bert_json = self.bert_json.clone().or(described.bert_json);
+        Ok(Self {
+            configuration_json: self.configuration_json.clone().or(described.configuration_json),
+            config_yaml,
+            bert_json: bert_json.map(|(_, text)| (named.unwrap_or_else(|| BERT_JSON.to_owned()), text)),
+        })
     }
 
     /// Files that describe this configuration, readable by the original.
@@ -96,6 +139,14 @@ impl ConfigTexts {
             g.max_new_tokens,
             g.num_beams,
         );
+        if v.patch_size == 16 {
+            // CLIP's text tower, which the original always builds and never runs; without these it gets ViT-L/14's size.
+            yaml.push_str("clip_embed_dim: 512\nclip_transformer_width: 512\nclip_transformer_heads: 8\n");
+        }
+        if config.task == Task::VisualQuestionAnswering {
+            // Momentum twins are not ours to give, and the original would make them from its random start.
+            yaml.push_str("distill: false\n");
+        }
         if config.task == Task::ImageTextRetrieval {
             yaml.extend(["embed_dim: ", &config.projection_size.to_string(), "\nmomentum: 0.995\n"]);
         }
@@ -114,7 +165,7 @@ impl ConfigTexts {
         Self {
             configuration_json: Some(format!("{configuration:#}\n")),
             config_yaml: Some(yaml),
-            bert_json: Some(("config_bert.json".into(), format!("{bert:#}\n"))),
+            bert_json: Some((BERT_JSON.into(), format!("{bert:#}\n"))),
         }
     }
 }

@@ -4,3 +4,4 @@ mod attacks;
 mod build;
 mod formats;
 mod golden;
+mod pytorch_write;
