@@ -11,15 +11,22 @@ use crate::status::Status;
 #[cfg(feature = "train")]
 const SAMPLES: usize = 4;
 
-/// Train a model from a recipe (in builds with the feature `train`)
+/// Fine-tune or pre-train a model from a recipe (in builds with the feature `train`)
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Training is a feature of the build: cargo install --path crates/mplug-cli --features train
 
+Recipes for captioning, CIDEr optimisation, answering, retrieval and pre-training are in configs/;
+docs/training.md tells what can be set. The run folder gets the best and the last model, logs, a page
+(report.html) and what --resume needs.
+
 Examples:
   mplug train configs/demo.toml
+  mplug train configs/caption-base.toml --set start.model=mplug_base_zh --set data.train=mine.jsonl \\
+    --set data.held_out=others.jsonl
   mplug train configs/demo.toml --set run.steps=100 --set output=runs/try
-  mplug train configs/demo.toml --resume")]
+  mplug train configs/demo.toml --resume
+  mpirun -n 2 mplug train configs/demo.toml      (builds with the feature mpi)")]
 pub(crate) struct TrainArgs {
     /// The recipe, as TOML
     #[arg(value_name = "CONFIG.toml")]

@@ -180,8 +180,10 @@ impl TrainingData for AnnotatedPictures {
     fn judge(&self, index: u64, text: &str) -> Option<f64> {
         let (record, _) = self.held_out_examples[index as usize];
         let answers = &self.held_out.annotation(record).ok()?.answers;
-        let labels: Vec<(&str, f64)> =
-            answers.iter().map(|a| (a.text.as_str(), f64::from(a.weight))).collect();
+        // The model's tokens know no capitals.
+        let texts: Vec<String> = answers.iter().map(|answer| lowercase(answer.text.trim())).collect();
+        let weights = answers.iter().map(|answer| f64::from(answer.weight));
+        let labels: Vec<(&str, f64)> = texts.iter().map(String::as_str).zip(weights).collect();
         (self.reading == Reading::Questions).then(|| soft_score(text, &labels))
     }
 
