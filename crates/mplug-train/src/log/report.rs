@@ -26,10 +26,10 @@ h1{font-size:1.4rem}h2{font-size:1.05rem;margin:2rem 0 .5rem}\
 .samples{grid-template-columns:repeat(auto-fill,minmax(11rem,1fr))}\
 figure{margin:0}figcaption{color:#57606a}figcaption b{color:#1c2430;font-weight:600}\
 svg{width:100%;height:auto;border:1px solid #d8dee4;border-radius:6px;background:#fbfcfd}\
-path{fill:none;stroke:#2563a8;stroke-width:1.6}svg text{font:11px system-ui,sans-serif;fill:#57606a}\
+path{fill:none;stroke:#2563a8;stroke-width:1.6}circle{fill:#2563a8}svg text{font:11px system-ui,sans-serif;fill:#57606a}\
 img{width:100%;border-radius:6px;display:block}\
 @media(prefers-color-scheme:dark){body{background:#14181d;color:#dde3ea}figcaption b{color:#dde3ea}\
-svg{background:#191e24;border-color:#313a44}path{stroke:#6cb0f5}}";
+svg{background:#191e24;border-color:#313a44}path{stroke:#6cb0f5}circle{fill:#6cb0f5}}";
 
 /// The page, and what it knows so far.
 pub(super) struct ReportPage {
@@ -89,6 +89,16 @@ impl ReportPage {
         }
     }
 
+    /// The curves, what matters most first.
+    fn ordered(&self) -> Vec<(&String, &Vec<(u64, f64)>)> {
+        let first = ["loss", "reward", "held out", "learning rate"];
+        let place =
+            |name: &str| first.iter().position(|start| name.starts_with(start)).unwrap_or(first.len());
+        let mut curves: Vec<_> = self.curves.iter().collect();
+        curves.sort_by_key(|(name, _)| place(name));
+        curves
+    }
+
     fn page(&self, step: u64, samples: &[Sample]) -> Markup {
         html! {
             (DOCTYPE)
@@ -101,7 +111,7 @@ impl ReportPage {
                 }
                 body {
                     h1 { "Training: " (self.name) ", step " (step) }
-                    div.curves { @for (name, points) in &self.curves { (curve(name, points)) } }
+                    div.curves { @for (name, points) in self.ordered() { (curve(name, points)) } }
                     @if !samples.is_empty() {
                         h2 { "What the model writes" }
                         div.samples { @for sample in samples { (shown(sample)) } }
@@ -154,6 +164,7 @@ fn curve(name: &str, points: &[(u64, f64)]) -> Markup {
                 text x="10" y=(HEIGHT - 6.0) { (number(low)) }
                 text x=(WIDTH - 10.0) y=(HEIGHT - 6.0) text-anchor="end" { "step " (last_step) }
                 path d=(path) {}
+                circle cx=(across(last_step)) cy=(up(last)) r="2.5" {}
             }
             figcaption { (name) " " b { (number(last)) } }
         }
