@@ -2,27 +2,36 @@
 //!
 //! ```text
 //! cargo run --release -p mplug --example seeded_model -- OUT_DIR [--size base|large|tiny] [--task caption|ask|match]
-//!     [--seed N] [--format pytorch|safetensors] [--dtype f32|f16|bf16] [--keep all|task] [--overwrite]
+//!     [--seed N] [--format safetensors|pytorch|pytorch-trainer] [--dtype f32|f16|bf16] [--keep all|task] [--overwrite]
+//! cargo run --release -p mplug --example seeded_model -- OUT_DIR --golden fixtures/golden/NAME
 //! ```
 //!
-//! The captions of such a model are nonsense; its shapes, speed and memory are those of a real one.
+//! The captions of such a model are nonsense; its shapes, speed and memory are those of a real one. With `--golden` it is the
+//! model of which the original's numbers are known, always with all its tensors, at f32 in safetensors.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
-use mplug::checkpoint::seeded::{seeded_stored_tensors, seeded_tensors, synthetic_vocabulary};
-use mplug::checkpoint::{Dtype, FileFormat, Keep, WriteOptions, write_model_folder_of};
+use mplug::checkpoint::seeded::{
+    seeded_stored_tensors, seeded_tensors, synthetic_vocabulary, tensors_from_manifest,
+};
+use mplug::checkpoint::{Dtype, FileFormat, Keep, WriteOptions, write_model_folder_of, write_safetensors};
 use mplug::config::{ModelConfig, Task};
 
 struct Arguments {
     out_dir: PathBuf,
+    golden: Option<PathBuf>,
     config: ModelConfig,
     seed: u64,
     options: WriteOptions,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let Arguments { out_dir, config, seed, options } = parse(std::env::args().skip(1))?;
+    let Arguments { out_dir, golden, config, seed, options } = parse(std::env::args().skip(1))?;
+    if let Some(golden) = golden {
+        return write_golden(&out_dir, &golden);
+    }
     let recipe = match options.keep {
         Keep::All => seeded_stored_tensors(&config, seed),
         Keep::Task => seeded_tensors(&config, seed),
@@ -32,8 +41,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Draws a golden model by its manifest; its small files are copied.
+fn write_golden(out_dir: &Path, golden: &Path) -> Result<(), Box<dyn Error>> {
+    let manifest = fs::read_to_string(golden.join("manifest.json"))?;
+    let recipe = tensors_from_manifest(&manifest, fs::read(golden.join("explicit.safetensors")).ok())?;
+    fs::create_dir(out_dir)?;
+    for name in ["configuration.json", "config.yaml", "config_bert.json", "vocab.txt"] {
+        fs::copy(golden.join(name), out_dir.join(name))?;
+    }
+    write_safetensors(&out_dir.join("model.safetensors"), &recipe, Dtype::F32)?;
+    Ok(())
+}
+
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Arguments, Box<dyn Error>> {
-    let (mut out_dir, mut size, mut task, mut seed) = (None, "base".to_owned(), Task::ImageCaptioning, 0);
+    let (mut out_dir, mut golden) = (None, None);
+    let (mut size, mut task, mut seed) = ("base".to_owned(), Task::ImageCaptioning, 0);
     let mut options = WriteOptions::default();
     while let Some(argument) = arguments.next() {
         if argument == "--overwrite" {
@@ -46,12 +68,14 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Arguments, Box<d
         }
         let value = arguments.next().ok_or_else(|| format!("{argument} needs a value"))?;
         match (argument.as_str(), value.as_str()) {
+            ("--golden", _) => golden = Some(PathBuf::from(value)),
             ("--size", "base" | "large" | "tiny") => size = value,
             ("--task", "caption") => task = Task::ImageCaptioning,
             ("--task", "ask") => task = Task::VisualQuestionAnswering,
             ("--task", "match") => task = Task::ImageTextRetrieval,
             ("--seed", _) => seed = value.parse()?,
             ("--format", "pytorch") => options.format = FileFormat::Pytorch,
+            ("--format", "pytorch-trainer") => options.format = FileFormat::PytorchTrainer,
             ("--format", "safetensors") => options.format = FileFormat::Safetensors,
             ("--dtype", "f32") => options.dtype = Dtype::F32,
             ("--dtype", "f16") => options.dtype = Dtype::F16,
@@ -67,5 +91,5 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Arguments, Box<d
         _ => ModelConfig::tiny(task),
     };
     let out_dir = out_dir.ok_or("the folder to write is missing")?;
-    Ok(Arguments { out_dir, config: config.with_task(task), seed, options })
+    Ok(Arguments { out_dir, golden, config: config.with_task(task), seed, options })
 }
