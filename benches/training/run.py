@@ -10,6 +10,7 @@ step (median) and the most memory that each process held.
 
 import argparse
 import json
+import os
 import pathlib
 import statistics
 import subprocess
@@ -111,9 +112,15 @@ def original_worker(model_folder, threads, steps):
     print(json.dumps({"seconds": seconds[1:], "peak": peak_memory()}))
 
 
+def quiet():
+    """The environment, without the packages' warnings."""
+    return {**os.environ, "PYTHONWARNINGS": "ignore"}
+
+
 def original(arguments):
-    command = [sys.executable, __file__, "--worker", "--model", arguments.model, "--threads", str(arguments.threads)]
-    output = subprocess.run([*command, "--steps", str(arguments.steps)], check=True, capture_output=True, text=True)
+    model = arguments.original_model or arguments.model
+    command = [sys.executable, __file__, "--worker", "--model", model, "--threads", str(arguments.threads)]
+    output = subprocess.run([*command, "--steps", str(arguments.steps)], check=True, stdout=subprocess.PIPE, text=True, env=quiet())
     found = json.loads(output.stdout.splitlines()[-1])
     return found["seconds"], found["peak"]
 
@@ -122,6 +129,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mplug")
     parser.add_argument("--model", required=True)
+    parser.add_argument("--original-model", help="the same model where the original needs more in its configuration")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--micro", type=int, default=1, help="pictures that go through our network at once")
     parser.add_argument("--steps", type=int, default=3)
