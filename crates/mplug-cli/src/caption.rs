@@ -7,6 +7,7 @@ use std::{
 
 use clap::Args;
 use mplug::{
+    checkpoint::ModelFolder,
     config::Task,
     generate::GenerationOptions,
     preprocess::image::RgbImage,
@@ -65,6 +66,9 @@ pub(crate) struct CaptionArgs {
     /// Captions for each picture, best first, with their scores; at most as many as beams
     #[arg(long, value_name = "N", help_heading = "Generation", value_parser = between::<1, 64>)]
     captions: Option<usize>,
+    /// Language of the captions, for a model that writes several: `zh`, `en` [default: the model's first]
+    #[arg(long, value_name = "CODE", help_heading = "Generation")]
+    language: Option<String>,
     /// Begin every caption with TEXT
     #[arg(long, value_name = "TEXT", help_heading = "Generation")]
     prefix: Option<String>,
@@ -76,8 +80,13 @@ pub(crate) struct CaptionArgs {
 
 impl CaptionArgs {
     /// What was typed, over the model's own settings.
-    fn options(&self, defaults: GenerationOptions) -> anyhow::Result<GenerationOptions> {
+    fn options(
+        &self,
+        folder: &ModelFolder,
+        defaults: GenerationOptions,
+    ) -> anyhow::Result<GenerationOptions> {
         let mut options = self.search.options(defaults)?;
+        options.prompt = model::prompt(folder, self.language.as_deref())?;
         options.sampling = self.sampling.options();
         options.num_return_sequences = self.captions.unwrap_or(1);
         options.prefix.clone_from(&self.prefix);
@@ -116,7 +125,7 @@ impl CaptionRun {
             model::open_or_demo(args.model.model.as_deref(), args.engine.image_size, Task::ImageCaptioning)?;
         let captioner =
             Captioner::load_with(&folder, &precision::load_options(&folder, args.engine.precision))?;
-        let options = args.options(captioner.default_options())?;
+        let options = args.options(&folder, captioner.default_options())?;
         let style = Style {
             is_raw: args.raw,
             has_path: !inputs.is_single_file,

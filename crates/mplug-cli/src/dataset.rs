@@ -27,8 +27,8 @@ pub(crate) struct DatasetArgs {
     /// Read the CSV column OLD as NEW (`image`, `answer`, `question`); may be given several times
     #[arg(long, value_name = "OLD=NEW", requires = "captions", value_parser = renaming)]
     rename_column: Vec<(String, String)>,
-    /// The language of the captions, where a file has several
-    #[arg(long, value_enum, requires = "captions")]
+    /// The language of the captions, where a file has several; a model that writes several writes in it
+    #[arg(long, value_enum)]
     language: Option<LanguageArg>,
 }
 
@@ -75,6 +75,14 @@ impl DatasetArgs {
     /// The split, if one was typed.
     pub(crate) fn split(&self) -> Option<&str> {
         self.split.as_deref()
+    }
+
+    /// The code of the language, if one was typed, as models have it.
+    pub(crate) fn language_code(&self) -> Option<&'static str> {
+        self.language.map(|language| match language {
+            LanguageArg::Zh => "zh",
+            LanguageArg::En => "en",
+        })
     }
 
     /// The annotations of another file, whose format and splits are its own.

@@ -106,6 +106,9 @@ struct GenerationFacts {
     num_beams: usize,
     min_new_tokens: usize,
     max_new_tokens: usize,
+    /// Languages that the model writes when it is given a prompt.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    prompts: BTreeMap<String, String>,
 }
 
 /// What the weight file holds.
@@ -176,6 +179,7 @@ impl ModelFacts {
                 num_beams: generation.num_beams,
                 min_new_tokens: generation.min_new_tokens,
                 max_new_tokens: generation.max_new_tokens,
+                prompts: generation.prompts.clone(),
             },
             task_in_words: task_name(config.task),
         }
@@ -242,9 +246,14 @@ impl ModelFacts {
             text.max_position_embeddings
         );
         line(to, "text", &sizes)?;
+        let prompts =
+            generation.prompts.iter().map(|(language, prompt)| format!("; {language} after `{prompt}`"));
         let sizes = format!(
-            "{} beams, {} to {} new tokens",
-            generation.num_beams, generation.min_new_tokens, generation.max_new_tokens
+            "{} beams, {} to {} new tokens{}",
+            generation.num_beams,
+            generation.min_new_tokens,
+            generation.max_new_tokens,
+            prompts.collect::<String>()
         );
         line(to, "generation", &sizes)
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{anyhow, bail};
 use mplug::{
     checkpoint::ModelFolder,
-    config::{ConfigOverrides, Task},
+    config::{self, ConfigOverrides, Task},
 };
 
 use crate::{demo, report};
@@ -47,6 +47,34 @@ pub(crate) fn open_or_demo(
     let folder = demo::open(image_size)?;
     demo::tell();
     Ok(folder)
+}
+
+/// What a captioning model is given before it writes in `language`; nothing in the language that it writes unasked.
+///
+/// # Errors
+/// When it does not write in that language.
+pub(crate) fn prompt(folder: &ModelFolder, language: Option<&str>) -> anyhow::Result<Option<String>> {
+    let Some(language) = language else { return Ok(None) };
+    let prompts = &folder.config.generation.prompts;
+    if let Some(prompt) = prompts.get(language) {
+        return Ok((!prompt.is_empty()).then(|| prompt.clone()));
+    }
+    let first = match config::language(folder.vocabulary()) {
+        config::Language::Chinese => "zh",
+        config::Language::English => "en",
+    };
+    if first == language {
+        return Ok(None);
+    }
+    let known = std::iter::once(first).chain(prompts.keys().map(String::as_str));
+    let known: Vec<&str> = known.collect();
+    bail!("`--language {language}`: this model writes {}", known.join(" and "))
+}
+
+/// The same where the language is that of the references, whatever the model writes.
+pub(crate) fn prompt_if_any(folder: &ModelFolder, language: Option<&str>) -> Option<String> {
+    let prompts = &folder.config.generation.prompts;
+    prompts.get(language?).filter(|prompt| !prompt.is_empty()).cloned()
 }
 
 /// The task in words.

@@ -77,7 +77,7 @@ impl TargetRows {
         let mut labels = vec![IGNORE_INDEX; inputs.rows * inputs.len];
         let mut weights = vec![0.0; inputs.rows * inputs.len];
         for (row, (_, target)) in rows.iter().enumerate() {
-            for (place, id) in target.ids.iter().skip(1).enumerate() {
+            for (place, id) in target.ids.iter().skip(1).enumerate().skip(target.given) {
                 labels[row * inputs.len + place] = *id as i32;
                 weights[row * inputs.len + place] = target.weight;
             }
@@ -248,7 +248,7 @@ mod tests {
     use super::*;
 
     fn target(ids: &[u32], weight: f32) -> Target {
-        Target { ids: ids.to_vec(), weight }
+        Target { ids: ids.to_vec(), given: 0, weight }
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub use run::{
 use self::check::{check_dropout, ensure};
 use self::fields::{flatten, parse_value, set, with_suggestion};
 use crate::error::TrainError;
+use crate::training_data::Reading;
 
 /// A recipe.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -42,6 +43,10 @@ pub struct TrainConfig {
     pub model: Option<ModelSection>,
     /// The model whose training goes on.
     pub start: Option<StartSection>,
+    /// What is given before a caption, by its language (`zh`, `en`), so that one model writes several; those of the model to
+    /// start from if absent.
+    #[serde(default)]
+    pub prompts: BTreeMap<String, String>,
     /// What training minimises.
     #[serde(default)]
     pub objective: ObjectiveSection,
@@ -101,6 +106,10 @@ impl TrainConfig {
             check_dropout("start.visual_attention_dropout", start.visual_attention_dropout)?;
         }
         self.check_data()?;
+        let writes_captions = matches!(self.objective.reading(), Reading::Captions | Reading::Pictures);
+        ensure(self.prompts.is_empty() || writes_captions, "prompts", || {
+            ("none where no captions are written".to_owned(), format!("{:?}", self.prompts))
+        })?;
         if let Some(augment) = &self.augment {
             augment.check()?;
         }

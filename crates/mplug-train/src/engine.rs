@@ -1,5 +1,7 @@
 //! The model as it is, in the engine: much faster than the trainable form for writing and judging. Knows no gradients.
 
+use std::collections::BTreeSet;
+
 use mplug::checkpoint::{Checkpoint, Dtype, Weights, safetensors_bytes};
 use mplug::config::ModelConfig;
 use mplug::generate::beam_search::Hypothesis;
@@ -59,38 +61,67 @@ impl Writer {
         embeds.into_par_iter().zip(examples).map(memory).collect()
     }
 
-    /// Writes about every example: its hypotheses, best first, as `options` say.
+    /// Writes about every example: its hypotheses, best first, as `options` say. Before the text about example `i` the
+    /// decoder gets the tokens `prompts[i]`; those that fill the model's positions leave fewer for the text.
     pub fn write(
         &self,
         examples: &[EncodedExample],
+        prompts: &[&[u32]],
         options: &GenerationOptions,
         special: SpecialIds,
     ) -> Result<Vec<Vec<Hypothesis>>, TrainError> {
-        options
-            .check(self.decoder.config().max_position_embeddings, 1)
-            .map_err(|error| TrainError::Recipe(error.to_string()))?;
-        let memories = self.memories(examples);
-        let mut state = DecoderState::new(&self.decoder, &memories, options.max_new_tokens);
-        Ok(generate(&mut state, memories.len(), &[special.start], special.end, options))
+        let mut memories: Vec<Option<CrossAttentionCache>> =
+            self.memories(examples).into_iter().map(Some).collect();
+        let mut found = vec![Vec::new(); examples.len()];
+        let kinds: BTreeSet<&[u32]> = prompts.iter().copied().collect();
+        for prompt in kinds {
+            let rows: Vec<usize> = (0..examples.len()).filter(|row| prompts[*row] == prompt).collect();
+            let memories: Vec<_> = rows.iter().filter_map(|row| memories[*row].take()).collect();
+            for (row, hypotheses) in rows.iter().zip(self.continue_from(&memories, prompt, options, special)?)
+            {
+                found[*row] = hypotheses;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Texts that begin with the same prompt.
+    fn continue_from(
+        &self,
+        memories: &[CrossAttentionCache],
+        prompt: &[u32],
+        options: &GenerationOptions,
+        special: SpecialIds,
+    ) -> Result<Vec<Vec<Hypothesis>>, TrainError> {
+        let prefix = [&[special.start], prompt].concat();
+        let positions = self.decoder.config().max_position_embeddings;
+        let room = (positions + 1).saturating_sub(prefix.len());
+        let max_new_tokens = options.max_new_tokens.min(room);
+        let options = GenerationOptions { max_new_tokens, ..options.clone() };
+        options.check(positions, prefix.len()).map_err(|error| TrainError::Recipe(error.to_string()))?;
+        let mut state = DecoderState::new(&self.decoder, memories, prefix.len() + max_new_tokens - 1);
+        Ok(generate(&mut state, memories.len(), &prefix, special.end, &options))
     }
 
     /// The same where each example draws from a seed of its own.
     pub fn sample(
         &self,
         examples: &[EncodedExample],
+        prompts: &[&[u32]],
         options: &GenerationOptions,
         special: SpecialIds,
         seeds: &[u64],
     ) -> Result<Vec<Vec<Hypothesis>>, TrainError> {
         examples
             .par_iter()
+            .zip(prompts)
             .zip(seeds)
-            .map(|(example, seed)| {
+            .map(|((example, prompt), seed)| {
                 let mut options = options.clone();
                 if let Some(sampling) = &mut options.sampling {
                     sampling.seed = *seed;
                 }
-                Ok(self.write(std::slice::from_ref(example), &options, special)?.swap_remove(0))
+                Ok(self.write(std::slice::from_ref(example), &[prompt], &options, special)?.swap_remove(0))
             })
             .collect()
     }

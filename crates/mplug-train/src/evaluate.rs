@@ -5,7 +5,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use burn::tensor::{Device, Int, Tensor, TensorData, activation::softmax};
 use caption_metrics::bleu::bleu;
 use caption_metrics::retrieval::recalls;
-use caption_metrics::{cider::cider, corpus::Corpus, tokenize::Tokenization};
+use caption_metrics::{cider::cider, corpus::Corpus};
 use image::codecs::jpeg::JpegEncoder;
 use mplug::config::ModelConfig;
 use mplug::generate::GenerationOptions;
@@ -19,6 +19,7 @@ use crate::error::TrainError;
 use crate::gradients::plain_loss;
 use crate::log::Sample;
 use crate::objective::{Objective, Totals};
+use crate::tokens::SuitedTokenizations;
 use crate::training_data::{EncodedExample, Reading, Split, TrainingData};
 
 /// Examples that go through the network at once.
@@ -118,12 +119,14 @@ impl Evaluator<'_> {
             num_return_sequences: 1,
             length_penalty: LengthPenalty::Gnmt { alpha: 0.6 },
             sampling: None,
+            prompt: None,
             prefix: None,
         };
         let special = self.data.special_ids();
         let mut texts = Vec::with_capacity(examples.len());
         for portion in examples.chunks(PORTION) {
-            for found in writer.write(portion, &options, special)? {
+            let prompts: Vec<&[u32]> = portion.iter().map(|e| self.data.prompt(e.picture)).collect();
+            for found in writer.write(portion, &prompts, &options, special)? {
                 texts.push(found.first().map(|best| self.data.decode(&best.token_ids)).unwrap_or_default());
             }
         }
@@ -146,8 +149,7 @@ impl Evaluator<'_> {
         Ok(Evaluation { metrics, samples: samples.collect() })
     }
 
-    /// CIDEr-D and BLEU-4 of captions, if all pictures have references: over characters for Chinese, else over the reference
-    /// evaluator's tokens.
+    /// CIDEr-D and BLEU-4 of captions, if all pictures have references.
     fn agreement(
         &self,
         examples: &[EncodedExample],
@@ -158,9 +160,10 @@ impl Evaluator<'_> {
         if references.iter().any(Vec::is_empty) {
             return Ok(Vec::new());
         }
-        let tokenization = Tokenization::suited_to(references.iter().flatten().map(String::as_str));
-        let references = tokenization.tokenize_images(&references)?;
-        let candidates = tokenization.tokenize(captions)?;
+        let suited = SuitedTokenizations::to(&references);
+        let candidates: Vec<Vec<String>> = captions.iter().map(|caption| vec![caption.clone()]).collect();
+        let (candidates, references) =
+            (suited.tokenize(&candidates)?.concat(), suited.tokenize(&references)?);
         let corpus = Corpus::new(&candidates, &references)?;
         Ok(vec![("cider", cider(&corpus).corpus), ("bleu_4", bleu(&corpus).corpus[3])])
     }

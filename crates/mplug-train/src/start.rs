@@ -1,13 +1,18 @@
 //! What a run starts from: fresh weights in the shape of the recipe, a model folder whose training goes on, or a CLIP and a
 //! BERT. Knows no data.
 
+mod partial;
 mod towers;
+
+use std::collections::BTreeMap;
+use std::path::Path;
 
 use burn::tensor::Device;
 use mplug::checkpoint::{CheckpointError, ModelFolder, Weights};
 use mplug::config::{ConfigOverrides, ModelConfig, Task, vocabulary_size};
 use mplug_nn::{Initial, Mplug, NnError, ParameterSource, RandomParameters};
 
+use partial::PartialWeights;
 pub use towers::{TowerWeights, Towers};
 
 use crate::config::{ModelSection, ObjectiveSection, StartSection, TrainConfig};
@@ -15,8 +20,8 @@ use crate::error::TrainError;
 
 /// Where the first weights come from.
 enum Origin {
-    /// Chance.
-    Fresh(Box<ModelSection>),
+    /// Chance, and what fits of a model's weights.
+    Fresh(Box<ModelSection>, Option<Box<ModelFolder>>),
     /// A model folder.
     Folder(Box<ModelFolder>),
     /// A CLIP and a BERT, and the shape that they make.
@@ -48,7 +53,8 @@ impl Start {
             (Some(section), _) => section,
             (None, Some(model)) => {
                 let (image_size, max_len) = (model.image_size, model.max_position_embeddings);
-                let origin = Origin::Fresh(Box::new(model.clone()));
+                let weights = model.weights.as_deref().map(open_weights).transpose()?;
+                let origin = Origin::Fresh(Box::new(model.clone()), weights.map(Box::new));
                 let shared_size = model.shared_size;
                 return Ok(Self { image_size, max_len, origin, task, shared_size, seed });
             }
@@ -60,7 +66,7 @@ impl Start {
         let shape = match &origin {
             Origin::Folder(folder) => &folder.config,
             Origin::Towers(_, shape) => shape,
-            Origin::Fresh(_) => unreachable!("[start] is never fresh"),
+            Origin::Fresh(..) => unreachable!("[start] is never fresh"),
         };
         let longest = shape.text.max_position_embeddings;
         if !(3..=longest).contains(&section.max_text_tokens) {
@@ -78,7 +84,7 @@ impl Start {
     /// The vocabulary of the model to start from, one token a line; a fresh model has none of its own.
     pub fn vocabulary(&self) -> Option<&str> {
         match &self.origin {
-            Origin::Fresh(_) => None,
+            Origin::Fresh(..) => None,
             Origin::Folder(folder) => Some(folder.vocabulary()),
             Origin::Towers(towers, _) => Some(towers.vocabulary()),
         }
@@ -88,7 +94,7 @@ impl Start {
     pub fn folder(&self) -> Option<&ModelFolder> {
         match &self.origin {
             Origin::Folder(folder) => Some(folder),
-            Origin::Fresh(_) | Origin::Towers(..) => None,
+            Origin::Fresh(..) | Origin::Towers(..) => None,
         }
     }
 
@@ -102,15 +108,17 @@ impl Start {
         vocabulary: &str,
         device: &Device,
     ) -> Result<(Mplug, ModelConfig), TrainError> {
-        let shape = self.shape(vocabulary);
-        let model = Mplug::new(&shape, config.objective.parts(), &mut *self.weights(), device)?;
+        let mut shape = self.shape(vocabulary);
+        shape.generation.prompts = self.prompts(config);
+        let model = Mplug::new(&shape, config.objective.parts(), &mut *self.weights(vocabulary), device)?;
         Ok((model, shape))
     }
 
-    /// The first weights: the folder's, heads that it lacks drawn; the towers'; or all drawn.
-    pub fn weights(&self) -> Box<dyn ParameterSource + '_> {
+    /// The first weights: the folder's, heads that it lacks drawn; the towers'; or all drawn but what fits of a model.
+    pub fn weights(&self, vocabulary: &str) -> Box<dyn ParameterSource + '_> {
         match &self.origin {
-            Origin::Fresh(_) => Box::new(RandomParameters { seed: self.seed }),
+            Origin::Fresh(_, None) => Box::new(RandomParameters { seed: self.seed }),
+            Origin::Fresh(_, Some(folder)) => Box::new(PartialWeights::new(folder, vocabulary, self.seed)),
             Origin::Towers(towers, _) => Box::new(towers.weights(self.seed)),
             Origin::Folder(folder) => Box::new(FolderWeights {
                 folder: Weights::new(folder.checkpoint()),
@@ -119,11 +127,22 @@ impl Start {
         }
     }
 
+    /// What is given before captions, by language: the recipe's, or those of the model to start from.
+    pub fn prompts(&self, config: &TrainConfig) -> BTreeMap<String, String> {
+        let writes_captions = config.objective.task() == Task::ImageCaptioning;
+        match self.folder() {
+            Some(folder) if config.prompts.is_empty() && writes_captions => {
+                folder.config.generation.prompts.clone()
+            }
+            _ => config.prompts.clone(),
+        }
+    }
+
     /// The network's configuration, for the objective's task.
     fn shape(&self, vocabulary: &str) -> ModelConfig {
         let task = self.task;
         let shape = match &self.origin {
-            Origin::Fresh(section) => return section.model_config(task, vocabulary_size(vocabulary)),
+            Origin::Fresh(section, _) => return section.model_config(task, vocabulary_size(vocabulary)),
             Origin::Folder(folder) => folder.config.clone(),
             Origin::Towers(_, shape) => (**shape).clone(),
         };
@@ -135,7 +154,7 @@ impl Start {
 }
 
 fn open_origin(section: &StartSection, objective: &ObjectiveSection) -> Result<Origin, TrainError> {
-    let error = |path: &std::path::Path| {
+    let error = |path: &Path| {
         let path = path.to_owned();
         move |source| TrainError::Start { path, source: Box::new(source) }
     };
@@ -151,10 +170,16 @@ fn open_origin(section: &StartSection, objective: &ObjectiveSection) -> Result<O
     Ok(Origin::Folder(Box::new(folder)))
 }
 
+/// Opens the folder of a model of any task and shape, of which a fresh network takes what fits.
+fn open_weights(path: &Path) -> Result<ModelFolder, TrainError> {
+    let error = |source| TrainError::Start { path: path.to_owned(), source: Box::new(source) };
+    ModelFolder::open(path, &ConfigOverrides::default()).map_err(error)
+}
+
 /// Opens the folder as a model of the objective's task. What retrieval and pre-training add to a model that answers questions
 /// are heads, which may be missing.
 fn open_folder(
-    path: &std::path::Path,
+    path: &Path,
     image_size: Option<usize>,
     objective: &ObjectiveSection,
 ) -> Result<ModelFolder, CheckpointError> {

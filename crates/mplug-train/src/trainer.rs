@@ -52,12 +52,14 @@ pub fn train(
     config.check()?;
     let start = Start::open(config)?;
     let (max_len, reading) = (start.max_len, config.objective.reading());
+    let prompts = start.prompts(config);
     let augmentation = config.augment.as_ref().map(AugmentSection::augmentation);
     let views = Views { size: start.image_size as u32, augmentation, seed: config.seed };
     match &config.data {
         DataSection::Synth { language, seed, held_out_seed } => {
             let seeds = [*seed, *held_out_seed];
-            let data = DrawnPictures::new(seeds, *language, reading, views, max_len, start.vocabulary())?;
+            let data =
+                DrawnPictures::new(seeds, *language, reading, views, max_len, start.vocabulary(), &prompts)?;
             run(config, &start, &data, resume, progress)
         }
         DataSection::Annotations(section) => {
@@ -66,7 +68,7 @@ pub fn train(
                 (None, Some(path)) => std::fs::read_to_string(path).map_err(TrainError::file(path))?,
                 (None, None) => return Err(TrainError::Recipe("data.vocabulary is wanted".to_owned())),
             };
-            let data = AnnotatedPictures::open(section, reading, views, max_len, vocabulary)?;
+            let data = AnnotatedPictures::open(section, reading, views, max_len, vocabulary, &prompts)?;
             run(config, &start, &data, resume, progress)
         }
     }

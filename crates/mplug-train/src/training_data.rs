@@ -10,6 +10,8 @@ pub use annotated_pictures::AnnotatedPictures;
 pub use drawn_pictures::DrawnPictures;
 pub use view::Views;
 
+use std::collections::BTreeMap;
+
 use mplug::preprocess::text::Tokenizer;
 
 use crate::error::TrainError;
@@ -41,6 +43,8 @@ pub enum Reading {
 pub struct Target {
     /// Start token, tokens, end token.
     pub ids: Vec<u32>,
+    /// Tokens after the start token that are given, not learned.
+    pub given: usize,
     /// What each of its labels counts.
     pub weight: f32,
 }
@@ -79,6 +83,11 @@ pub trait TrainingData: Sync {
     /// The text of token ids.
     fn decode(&self, ids: &[u32]) -> String;
 
+    /// The tokens that are given before anything is written about the picture of that number.
+    fn prompt(&self, _picture: u64) -> &[u32] {
+        &[]
+    }
+
     /// How right `text`, written about the held-out example `index`, is, if the dataset can tell: from 0 to 1.
     fn judge(&self, index: u64, text: &str) -> Option<f64>;
 
@@ -116,6 +125,35 @@ pub trait TrainingData: Sync {
     fn skipped(&self) -> usize {
         0
     }
+}
+
+/// The tokens of each language's prompt.
+///
+/// # Errors
+/// [`TrainError::Value`] for a prompt with tokens that the vocabulary lacks.
+fn encode_prompts(
+    tokenizer: &Tokenizer,
+    prompts: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, Vec<u32>>, TrainError> {
+    let encode = |(language, prompt): (&String, &String)| {
+        let ids = tokenizer.encode(prompt, usize::MAX); // start token, tokens, end token
+        if ids.contains(&tokenizer.unk_token_id()) {
+            return Err(TrainError::Value {
+                field: "prompts",
+                expected: "words and characters of the vocabulary".to_owned(),
+                found: format!("`{prompt}` for {language}"),
+            });
+        }
+        Ok((language.clone(), ids[1..ids.len() - 1].to_vec()))
+    };
+    prompts.iter().map(encode).collect()
+}
+
+/// A text to be written after a prompt, of at most `max_len` tokens in all.
+fn prompted(tokenizer: &Tokenizer, prompt: &[u32], text: &str, max_len: usize) -> Target {
+    let mut ids = tokenizer.encode(text, max_len.saturating_sub(prompt.len()).max(2));
+    ids.splice(1..1, prompt.iter().copied());
+    Target { ids, given: prompt.len(), weight: 1.0 }
 }
 
 /// Token ids that the trainer must know.

@@ -9,6 +9,8 @@
 mod files;
 mod resolve;
 
+use std::collections::BTreeMap;
+
 pub use files::ConfigTexts;
 pub use resolve::ConfigOverrides;
 
@@ -121,6 +123,8 @@ pub struct GenerationDefaults {
     pub min_new_tokens: usize,
     /// Most tokens generated, the end token included.
     pub max_new_tokens: usize,
+    /// What a model of several languages is given before it writes, by language (`en`); nothing before its first language.
+    pub prompts: BTreeMap<String, String>,
 }
 
 /// Everything about a model that is not weights. Checked at construction: it cannot be inconsistent.
@@ -204,7 +208,12 @@ impl ModelConfig {
             },
             has_visual_projection: false,
             projection_size: 0,
-            generation: GenerationDefaults { num_beams: 5, min_new_tokens: 8, max_new_tokens: 25 },
+            generation: GenerationDefaults {
+                num_beams: 5,
+                min_new_tokens: 8,
+                max_new_tokens: 25,
+                prompts: BTreeMap::new(),
+            },
             max_text_len: MAX_TEXT_LEN,
         }
     }
@@ -255,7 +264,12 @@ impl ModelConfig {
             },
             has_visual_projection: true,
             projection_size: 0,
-            generation: GenerationDefaults { num_beams: 5, min_new_tokens: 1, max_new_tokens: 12 },
+            generation: GenerationDefaults {
+                num_beams: 5,
+                min_new_tokens: 1,
+                max_new_tokens: 12,
+                prompts: BTreeMap::new(),
+            },
             max_text_len: MAX_TEXT_LEN,
         }
         .with_task(task)

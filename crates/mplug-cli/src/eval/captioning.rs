@@ -40,7 +40,8 @@ impl Captioning<'_> {
         let folder = model::open_or_demo(self.model, self.engine.image_size, Task::ImageCaptioning)?;
         let captioner =
             Captioner::load_with(&folder, &precision::load_options(&folder, self.engine.precision))?;
-        let options = self.search.options(captioner.default_options())?;
+        let mut options = self.search.options(captioner.default_options())?;
+        options.prompt = model::prompt_if_any(&folder, self.reading.language_code());
         let (mut journal, known) = match self.journal {
             Some(path) => {
                 let (journal, known) = Journal::open(path, &self.describe(&folder, &options)?)?;
@@ -83,11 +84,12 @@ impl Captioning<'_> {
         };
         let precision = self.engine.precision.map_or_else(|| folder.stored_precision(), Into::into);
         Ok(format!(
-            "{model} at {precision:?} and {} pixels, beams {}, tokens {} to {}, dataset {}, split {}, pictures {}",
+            "{model} at {precision:?} and {} pixels, beams {}, tokens {} to {}{}, dataset {}, split {}, pictures {}",
             folder.config.vision.image_size,
             options.num_beams,
             options.min_new_tokens,
             options.max_new_tokens,
+            options.prompt.as_ref().map_or_else(String::new, |prompt| format!(" after `{prompt}`")),
             stamp(self.dataset)?,
             self.reading.split().unwrap_or("all"),
             self.reading.images().map_or_else(|| "beside it".into(), |path| path.display().to_string()),

@@ -69,6 +69,16 @@ pub enum Language {
     En,
 }
 
+impl Language {
+    /// Its code, as recipes and model folders have it.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Zh => "zh",
+            Self::En => "en",
+        }
+    }
+}
+
 /// The language of drawn pictures' texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -1,5 +1,6 @@
 //! The network of a run: one to start from, or the shape of a fresh one.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use mplug::config::{GenerationDefaults, ModelConfig, Task, TextConfig, VisionConfig};
@@ -39,10 +40,13 @@ fn default_text_tokens() -> usize {
     25
 }
 
-/// The shape of a network that is trained from scratch.
+/// The shape of a new network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelSection {
+    /// The folder of a model whose weights are taken where name and shape are the same, and of tables by token the rows of
+    /// the tokens that both know; all others are drawn. Nothing is taken if absent.
+    pub weights: Option<PathBuf>,
     /// Side of the square picture in pixels.
     pub image_size: usize,
     /// Side of a patch in pixels; divides `image_size`.
@@ -183,6 +187,7 @@ impl ModelSection {
                 num_beams: self.num_beams,
                 min_new_tokens: self.min_new_tokens,
                 max_new_tokens: self.max_position_embeddings - 1,
+                prompts: BTreeMap::new(),
             },
             max_text_len: self.max_position_embeddings,
         }

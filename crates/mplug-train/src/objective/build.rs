@@ -3,7 +3,6 @@
 use burn::tensor::Device;
 use caption_metrics::cider::DocumentFrequencies;
 use caption_metrics::reward::Baseline;
-use caption_metrics::tokenize::Tokenization;
 use mplug::config::ModelConfig;
 use mplug::generate::GenerationOptions;
 use mplug::generate::beam_search::LengthPenalty;
@@ -18,12 +17,11 @@ use crate::config::{
 };
 use crate::error::TrainError;
 use crate::start::Start;
+use crate::tokens::SuitedTokenizations;
 use crate::training_data::{Split, TrainingData};
 
-/// Pictures whose references tell how rare n-grams are, where there is no end of pictures; and how many captions tell the
-/// language.
+/// Pictures whose references tell how rare n-grams are, where there is no end of pictures.
 const FREQUENCY_PICTURES: u64 = 10_000;
-const LANGUAGE_PICTURES: u64 = 100;
 
 /// What an objective is made from.
 pub struct Ingredients<'a> {
@@ -54,7 +52,7 @@ impl Ingredients<'_> {
     }
 
     fn twin(&self, parts: Parts, momentum: f64) -> Result<MomentumTwin, TrainError> {
-        let mut weights = self.start.weights();
+        let mut weights = self.start.weights(self.data.vocabulary());
         Ok(MomentumTwin::new(self.model, self.shape, parts, momentum, &mut *weights, self.device)?)
     }
 
@@ -117,6 +115,7 @@ impl Ingredients<'_> {
             num_return_sequences: section.candidates,
             length_penalty: LengthPenalty::Gnmt { alpha: 0.6 },
             sampling,
+            prompt: None,
             prefix: None,
         };
         options
@@ -126,17 +125,16 @@ impl Ingredients<'_> {
             BaselineKind::Mean => Baseline::Mean,
             BaselineKind::LeaveOneOut => Baseline::LeaveOneOut,
         };
-        let some = self.references(LANGUAGE_PICTURES);
-        let tokenization = Tokenization::suited_to(some.iter().flatten().map(String::as_str));
         let frequencies = match section.frequencies {
             Frequencies::Batch => None,
             Frequencies::Data => {
-                let references = tokenization.tokenize_images(&self.references(FREQUENCY_PICTURES))?;
+                let references = self.references(FREQUENCY_PICTURES);
+                let references = SuitedTokenizations::to(&references).tokenize(&references)?;
                 Some(DocumentFrequencies::of_references(&references)?)
             }
         };
         let shape = self.shape.clone();
-        Ok(CiderOptimisation::new(shape, options, baseline, frequencies, tokenization))
+        Ok(CiderOptimisation::new(shape, options, baseline, frequencies))
     }
 
     /// The references of the first pictures to learn from: all where their number is known, else `endless`.

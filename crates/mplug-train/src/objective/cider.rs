@@ -8,7 +8,6 @@
 use burn::tensor::Tensor;
 use caption_metrics::cider::DocumentFrequencies;
 use caption_metrics::reward::{Baseline, cider_rewards};
-use caption_metrics::tokenize::Tokenization;
 use mplug::config::ModelConfig;
 use mplug::generate::GenerationOptions;
 use mplug::generate::beam_search::Hypothesis;
@@ -19,6 +18,7 @@ use super::{Findings, Objective, Pass};
 use crate::batch::{Batch, MicroBatch, TargetRows};
 use crate::engine::Writer;
 use crate::error::TrainError;
+use crate::tokens::SuitedTokenizations;
 use crate::training_data::{EncodedExample, Split, Target, TrainingData};
 
 /// Self-critical training.
@@ -32,8 +32,6 @@ pub struct CiderOptimisation {
     pub baseline: Baseline,
     /// What n-grams weigh; the batch decides if absent.
     pub frequencies: Option<DocumentFrequencies>,
-    /// How captions become words.
-    pub tokenization: Tokenization,
 }
 
 impl CiderOptimisation {
@@ -43,9 +41,8 @@ impl CiderOptimisation {
         options: GenerationOptions,
         baseline: Baseline,
         frequencies: Option<DocumentFrequencies>,
-        tokenization: Tokenization,
     ) -> Self {
-        Self { writing: Writing::weighted_captions(), config, options, baseline, frequencies, tokenization }
+        Self { writing: Writing::weighted_captions(), config, options, baseline, frequencies }
     }
 
     /// What the model writes about a portion's pictures.
@@ -61,11 +58,12 @@ impl CiderOptimisation {
             .chunks_exact(pixels)
             .map(|pixels| EncodedExample { pixel_values: pixels.to_vec(), ..EncodedExample::default() })
             .collect();
+        let prompts: Vec<&[u32]> = portion.picture_ids.iter().map(|picture| data.prompt(*picture)).collect();
         if self.options.sampling.is_none() {
-            return writer.write(&examples, &self.options, data.special_ids());
+            return writer.write(&examples, &prompts, &self.options, data.special_ids());
         }
         let seeds: Vec<u64> = (0..examples.len() as u64).map(|i| portion.seed.wrapping_add(i)).collect();
-        writer.sample(&examples, &self.options, data.special_ids(), &seeds)
+        writer.sample(&examples, &prompts, &self.options, data.special_ids(), &seeds)
     }
 
     /// Every caption's reward less its baseline, picture by picture, and the mean reward.
@@ -74,11 +72,8 @@ impl CiderOptimisation {
         captions: &[Vec<String>],
         references: &[Vec<String>],
     ) -> Result<(Vec<Vec<f64>>, f64), TrainError> {
-        let captions = captions
-            .iter()
-            .map(|of_one| self.tokenization.tokenize(of_one))
-            .collect::<Result<Vec<_>, _>>()?;
-        let references = self.tokenization.tokenize_images(references)?;
+        let suited = SuitedTokenizations::to(references);
+        let (captions, references) = (suited.tokenize(captions)?, suited.tokenize(references)?);
         let rewards = cider_rewards(&captions, &references, self.frequencies.as_ref())?;
         let count = rewards.iter().map(Vec::len).sum::<usize>().max(1);
         let mean = rewards.iter().flatten().sum::<f64>() / count as f64;
@@ -87,15 +82,16 @@ impl CiderOptimisation {
 
     /// A hypothesis as a target: what its log-probability counts in the loss `-mean(p · advantage)`. By beams `p` is the
     /// penalised score over the number of ids (the start token included), as in the original; by chance the mean over all
-    /// tokens drawn.
-    fn target(&self, ids: &[u32], advantage: f64, [captions, tokens]: [usize; 2], start: u32) -> Target {
+    /// tokens drawn. `given` is what it was written after: the start token and the prompt.
+    fn target(&self, ids: &[u32], advantage: f64, [captions, tokens]: [usize; 2], given: &[u32]) -> Target {
         let share = if self.options.sampling.is_some() {
             1.0 / tokens.max(1) as f64
         } else {
             let penalty = f64::from(self.options.length_penalty.divisor(ids.len()));
             1.0 / (penalty * (ids.len() + 1) as f64 * captions.max(1) as f64)
         };
-        Target { ids: [&[start], ids].concat(), weight: (advantage * share) as f32 }
+        let weight = (advantage * share) as f32;
+        Target { ids: [given, ids].concat(), given: given.len() - 1, weight }
     }
 }
 
@@ -132,10 +128,12 @@ impl Objective for CiderOptimisation {
         for (portion, written) in batch.micro_batches.iter_mut().zip(&written) {
             let targets: Vec<Vec<Target>> = written
                 .iter()
+                .zip(&portion.picture_ids)
                 .zip(advantages.by_ref())
-                .map(|(found, advantages)| {
+                .map(|((found, picture), advantages)| {
+                    let given = [&[special.start], data.prompt(*picture)].concat();
                     let pairs = found.iter().zip(advantages);
-                    pairs.map(|(f, a)| self.target(&f.token_ids, a, counts, special.start)).collect()
+                    pairs.map(|(f, a)| self.target(&f.token_ids, a, counts, &given)).collect()
                 })
                 .collect();
             let targets: Vec<&[Target]> = targets.iter().map(|targets| &targets[..]).collect();

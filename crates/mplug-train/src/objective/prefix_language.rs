@@ -32,7 +32,11 @@ impl Cut {
                 text.into_iter().filter(|id| *id != special.start && *id != special.end).collect();
             let (first, last) = words.split_at(random.random_range(0..words.len().max(1)));
             prefixes.push([&[special.start], first, &[special.end]].concat());
-            rest.push([Target { ids: [&[special.start], last, &[special.end]].concat(), weight: 1.0 }]);
+            rest.push([Target {
+                ids: [&[special.start], last, &[special.end]].concat(),
+                given: 0,
+                weight: 1.0,
+            }]);
         }
         let prefixes: Vec<&[u32]> = prefixes.iter().map(|prefix| &prefix[..]).collect();
         let rest: Vec<&[Target]> = rest.iter().map(|rest| &rest[..]).collect();

@@ -5,6 +5,7 @@
 //! Both come as weight files in their usual names: CLIP's own state dict or transformers' `CLIPModel`, transformers'
 //! `BertModel` or one with heads.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use mplug::checkpoint::{Checkpoint, CheckpointError, Weights};
@@ -58,7 +59,12 @@ impl Towers {
             vision,
             text,
             projection_size: 0,
-            generation: GenerationDefaults { num_beams: 5, min_new_tokens: 1, max_new_tokens: 25 },
+            generation: GenerationDefaults {
+                num_beams: 5,
+                min_new_tokens: 1,
+                max_new_tokens: 25,
+                prompts: BTreeMap::new(),
+            },
             max_text_len: 25,
         })
     }

@@ -1,7 +1,7 @@
 //! Annotated pictures of any format that `mplug-data` reads. Each caption of a picture is an example, or each question, or
 //! each picture; an epoch goes through all of them once, in an order drawn from the seed and the epoch. Knows no formats.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -11,7 +11,9 @@ use mplug_data::dataset::{self, AnnotatedDataset, Dataset, OpenOptions};
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_pcg::Pcg64;
 
-use super::{EncodedExample, Reading, SpecialIds, Split, Target, TrainingData, Views};
+use super::{
+    EncodedExample, Reading, SpecialIds, Split, Target, TrainingData, Views, encode_prompts, prompted,
+};
 use crate::config::{AnnotationsSection, Language, Unreadable};
 use crate::error::TrainError;
 
@@ -32,6 +34,8 @@ pub struct AnnotatedPictures {
     max_len: usize,
     vocabulary: String,
     tokenizer: Tokenizer,
+    /// What is given before a caption.
+    prompt: Vec<u32>,
     /// Orders of epochs, the newest last.
     orders: Mutex<Vec<(u64, Arc<[usize]>)>>,
     /// Pictures that could not be read.
@@ -40,7 +44,7 @@ pub struct AnnotatedPictures {
 
 impl AnnotatedPictures {
     /// Opens the datasets of a recipe, to be read as `reading`, as `views` show the pictures, with texts of at most `max_len`
-    /// tokens of `vocabulary`.
+    /// tokens of `vocabulary`; of the `prompts` that of the section's language is given before captions.
     ///
     /// # Errors
     /// When a dataset cannot be read, or has nothing of what is wanted.
@@ -50,9 +54,13 @@ impl AnnotatedPictures {
         views: Views,
         max_len: usize,
         vocabulary: String,
+        prompts: &BTreeMap<String, String>,
     ) -> Result<Self, TrainError> {
         let tokenizer = Tokenizer::from_vocab(&vocabulary)
             .map_err(|error| TrainError::Recipe(format!("vocabulary: {error}")))?;
+        let mut prompts = encode_prompts(&tokenizer, prompts)?;
+        let prompt =
+            section.language.and_then(|language| prompts.remove(language.code())).unwrap_or_default();
         let language = section.language.map(|language| match language {
             Language::Zh => dataset::Language::Chinese,
             Language::En => dataset::Language::English,
@@ -86,6 +94,7 @@ impl AnnotatedPictures {
             max_len,
             vocabulary,
             tokenizer,
+            prompt,
             orders: Mutex::default(),
             skipped: Mutex::default(),
         })
@@ -123,14 +132,16 @@ impl AnnotatedPictures {
         };
         let ids = |text: &str| self.tokenizer.encode(text, self.max_len);
         let caption = example.captions.get(caption).map_or("", String::as_str);
-        let whole = |text: &str| Target { ids: ids(text), weight: 1.0 };
         let (text, targets) = match self.reading {
-            Reading::Captions => (Vec::new(), vec![whole(caption)]),
+            Reading::Captions => {
+                (Vec::new(), vec![prompted(&self.tokenizer, &self.prompt, caption, self.max_len)])
+            }
             Reading::Pictures => (Vec::new(), Vec::new()),
             Reading::Pairs => (ids(&lowercase(caption)), Vec::new()),
             Reading::Questions => {
                 let answers = example.answers.iter();
-                let targets = answers.map(|a| Target { ids: ids(&a.text), weight: a.weight }).collect();
+                let targets =
+                    answers.map(|a| Target { ids: ids(&a.text), given: 0, weight: a.weight }).collect();
                 (ids(&lowercase(&example.question.unwrap_or_default())), targets)
             }
         };
@@ -175,6 +186,10 @@ impl TrainingData for AnnotatedPictures {
 
     fn decode(&self, ids: &[u32]) -> String {
         Tokenizer::join_chinese(&self.tokenizer.decode(ids))
+    }
+
+    fn prompt(&self, _picture: u64) -> &[u32] {
+        &self.prompt
     }
 
     fn judge(&self, index: u64, text: &str) -> Option<f64> {

@@ -1,11 +1,15 @@
 //! The drawn pictures of `mplug-data` as a dataset: every number is a new picture. Knows no files.
 
+use std::collections::BTreeMap;
+
 use mplug::preprocess::image::resize_bicubic;
 use mplug::preprocess::text::{Tokenizer, join_chinese};
 use mplug_data::dataset;
 use mplug_data::synth::{self, Question, Scene, SynthExample, check_caption, judge_answer, questions};
 
-use super::{EncodedExample, Reading, SpecialIds, Split, Target, TrainingData, Views};
+use super::{
+    EncodedExample, Reading, SpecialIds, Split, Target, TrainingData, Views, encode_prompts, prompted,
+};
 use crate::config::{DrawnLanguage, Language};
 use crate::error::TrainError;
 
@@ -22,11 +26,14 @@ pub struct DrawnPictures {
     max_len: usize,
     vocabulary: String,
     tokenizer: Tokenizer,
+    /// What is given before Chinese and before English.
+    prompts: [Vec<u32>; 2],
 }
 
 impl DrawnPictures {
     /// Pictures as `views` show them, to be read as `reading`, with texts of at most `max_len` tokens; `seeds` of the two
-    /// splits. A model to start from brings its `vocabulary`, which may be the beginning of ours: captions need no more.
+    /// splits; `prompts` by language, given before captions. A model to start from brings its `vocabulary`, which may be the
+    /// beginning of ours: captions need no more.
     ///
     /// # Errors
     /// [`TrainError::Value`] for a model with another vocabulary.
@@ -37,6 +44,7 @@ impl DrawnPictures {
         views: Views,
         max_len: usize,
         vocabulary: Option<&str>,
+        prompts: &BTreeMap<String, String>,
     ) -> Result<Self, TrainError> {
         let own = synth::demo_vocabulary();
         let vocabulary = vocabulary.unwrap_or(&own).to_owned();
@@ -49,7 +57,9 @@ impl DrawnPictures {
         }
         let tokenizer = Tokenizer::from_vocab(&vocabulary)
             .map_err(|error| TrainError::Recipe(format!("vocabulary of the drawn pictures: {error}")))?;
-        Ok(Self { seeds, language, reading, views, max_len, vocabulary, tokenizer })
+        let mut prompts = encode_prompts(&tokenizer, prompts)?;
+        let prompts = ["zh", "en"].map(|language| prompts.remove(language).unwrap_or_default());
+        Ok(Self { seeds, language, reading, views, max_len, vocabulary, tokenizer, prompts })
     }
 
     /// The language of an example: where there are two they alternate.
@@ -82,17 +92,33 @@ impl DrawnPictures {
         self.tokenizer.encode(text, self.max_len)
     }
 
-    /// One of the captions of a picture.
-    fn caption(&self, drawn: &SynthExample, index: u64) -> Result<Vec<u32>, TrainError> {
-        let captions = match self.language_of(index) {
+    /// One of the captions of a picture in a language.
+    fn caption<'a>(drawn: &'a SynthExample, language: Language, index: u64) -> Result<&'a str, TrainError> {
+        let captions = match language {
             Language::Zh => &drawn.captions_zh,
             Language::En => &drawn.captions_en,
         };
-        let caption = captions.get(choice(index, captions.len())).ok_or_else(|| TrainError::Example {
+        let caption = captions.get(choice(index, captions.len()));
+        caption.map(String::as_str).ok_or_else(|| TrainError::Example {
             index,
             problem: "the drawn picture has no caption".to_owned(),
-        })?;
-        Ok(self.ids(caption))
+        })
+    }
+
+    /// A caption to be written in each of the languages, that of the number first.
+    fn captions(&self, drawn: &SynthExample, index: u64) -> Result<Vec<Target>, TrainError> {
+        let mut languages = match self.language {
+            DrawnLanguage::Both => vec![Language::Zh, Language::En],
+            DrawnLanguage::Zh | DrawnLanguage::En => vec![self.language_of(index)],
+        };
+        if languages[0] != self.language_of(index) {
+            languages.reverse();
+        }
+        let target = |language: Language| {
+            let caption = Self::caption(drawn, language, index)?;
+            Ok(prompted(&self.tokenizer, &self.prompts[language as usize], caption, self.max_len))
+        };
+        languages.into_iter().map(target).collect()
     }
 
     /// The picture at the model's size, and what is in it.
@@ -111,18 +137,18 @@ impl TrainingData for DrawnPictures {
         let drawn = self.draw(split, index);
         let mut example = EncodedExample { picture: index, ..EncodedExample::default() };
         match self.reading {
-            Reading::Captions => {
-                example.targets.push(Target { ids: self.caption(&drawn, index)?, weight: 1.0 });
-            }
+            Reading::Captions => example.targets = self.captions(&drawn, index)?,
             Reading::Pictures => {}
-            Reading::Pairs => example.text = self.caption(&drawn, index)?,
+            Reading::Pairs => {
+                example.text = self.ids(Self::caption(&drawn, self.language_of(index), index)?);
+            }
             Reading::Questions => {
                 let asked = self.question(&drawn.scene, index).ok_or_else(|| TrainError::Example {
                     index,
                     problem: "nothing can be asked about the drawn picture".to_owned(),
                 })?;
                 example.text = self.ids(&asked.question);
-                example.targets.push(Target { ids: self.ids(&asked.answers[0]), weight: 1.0 });
+                example.targets.push(prompted(&self.tokenizer, &[], &asked.answers[0], self.max_len));
             }
         }
         example.pixel_values = match split {
@@ -142,6 +168,10 @@ impl TrainingData for DrawnPictures {
 
     fn decode(&self, ids: &[u32]) -> String {
         join_chinese(&self.tokenizer.decode(ids))
+    }
+
+    fn prompt(&self, picture: u64) -> &[u32] {
+        &self.prompts[self.language_of(picture) as usize]
     }
 
     fn references(&self, split: Split, picture: u64) -> Vec<String> {
@@ -181,8 +211,9 @@ mod tests {
 
     #[test]
     fn answers_to_drawn_questions_are_judged() {
-        let views = Views { size: 48, augmentation: None, seed: 0 };
-        let data = DrawnPictures::new([1, 2], DrawnLanguage::Both, Reading::Questions, views, 40, None);
+        let (views, none) = (Views { size: 48, augmentation: None, seed: 0 }, BTreeMap::new());
+        let data =
+            DrawnPictures::new([1, 2], DrawnLanguage::Both, Reading::Questions, views, 40, None, &none);
         let data = data.expect("the vocabulary is good");
         for index in 0..24 {
             let example = data.example(Split::HeldOut, index).expect("something can be asked");
@@ -197,8 +228,16 @@ mod tests {
     #[test]
     fn examples_repeat_and_captions_survive_the_round_trip() {
         let views = Views { size: 48, augmentation: None, seed: 0 };
-        let data = DrawnPictures::new([1, 2], DrawnLanguage::Zh, Reading::Captions, views, 40, None)
-            .expect("the vocabulary is good");
+        let data = DrawnPictures::new(
+            [1, 2],
+            DrawnLanguage::Zh,
+            Reading::Captions,
+            views,
+            40,
+            None,
+            &BTreeMap::new(),
+        )
+        .expect("the vocabulary is good");
         for index in 0..24 {
             let example = data.example(Split::HeldOut, index).expect("drawing never fails");
             assert_eq!(example, data.example(Split::HeldOut, index).expect("drawing never fails"));

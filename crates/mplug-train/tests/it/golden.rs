@@ -60,7 +60,7 @@ fn batch(golden: &Golden, micro: usize) -> Batch {
                 Task::ImageCaptioning => {}
             }
             if golden.config.task != Task::ImageTextRetrieval {
-                example.targets.push(Target { ids: tokens(golden, "answer", row), weight: 1.0 });
+                example.targets.push(Target { ids: tokens(golden, "answer", row), given: 0, weight: 1.0 });
             }
             example
         })

@@ -48,12 +48,18 @@ impl TrainingData for Colours {
         let token = 4 + colour as u32;
         let mut example = EncodedExample { pixel_values, picture: colour, ..EncodedExample::default() };
         match self.reading {
-            Reading::Captions => example.targets.push(Target { ids: vec![1, token, token, 2], weight: 1.0 }),
+            Reading::Captions => {
+                example.targets.push(Target { ids: vec![1, token, token, 2], given: 0, weight: 1.0 })
+            }
             Reading::Pictures => {}
             Reading::Pairs => example.text = vec![1, token, token, 2],
             Reading::Questions => {
                 example.text = vec![1, 12 + Self::is_next(split, index) as u32, 2];
-                example.targets.push(Target { ids: vec![1, Self::answer(split, index), 2], weight: 1.0 });
+                example.targets.push(Target {
+                    ids: vec![1, Self::answer(split, index), 2],
+                    given: 0,
+                    weight: 1.0,
+                });
             }
         }
         Ok(example)

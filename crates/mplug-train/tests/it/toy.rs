@@ -17,7 +17,7 @@ impl TrainingData for Colours {
             .flat_map(|channel| vec![if colour >> channel & 1 == 1 { 1.5 } else { -1.5 }; 32 * 32])
             .collect();
         let token = 4 + colour as u32;
-        let target = Target { ids: vec![1, token, token, 2], weight: 1.0 };
+        let target = Target { ids: vec![1, token, token, 2], given: 0, weight: 1.0 };
         Ok(EncodedExample {
             pixel_values,
             picture: index,

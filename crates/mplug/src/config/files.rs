@@ -1,6 +1,7 @@
 //! The small files of a model folder with the original's spellings: how they are read, and how they are written so that
 //! the original reads them too. What they mean for a model is `resolve`'s matter.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -40,6 +41,9 @@ pub(super) struct RawConfig {
     pub(super) min_length: Option<usize>,
     pub(super) max_length: Option<usize>,
     pub(super) beam_size: Option<usize>,
+    /// Not the original's: what is given before a text in each language.
+    #[serde(default)]
+    pub(super) prompts: BTreeMap<String, String>,
 }
 
 impl RawConfig {
@@ -139,6 +143,10 @@ impl ConfigTexts {
             g.max_new_tokens,
             g.num_beams,
         );
+        if !g.prompts.is_empty() {
+            // JSON is YAML.
+            yaml.extend(["prompts: ", &serde_json::json!(g.prompts).to_string(), "\n"]);
+        }
         if v.patch_size == 16 {
             // CLIP's text tower, which the original always builds and never runs; without these it gets ViT-L/14's size.
             yaml.push_str("clip_embed_dim: 512\nclip_transformer_width: 512\nclip_transformer_heads: 8\n");

@@ -355,6 +355,7 @@ impl<'a> Resolver<'a> {
             num_beams: self.config.beam_size.unwrap_or(5),
             min_new_tokens: self.config.min_length.unwrap_or(min),
             max_new_tokens: self.config.max_length.unwrap_or(max),
+            prompts: self.config.prompts.clone(),
         };
         if !(1..=MAX_BEAMS).contains(&generation.num_beams)
             || generation.max_new_tokens == 0

@@ -93,6 +93,7 @@ fn default_options(config: &ModelConfig) -> GenerationOptions {
         num_return_sequences: 1,
         length_penalty: LengthPenalty::Gnmt { alpha: 0.6 },
         sampling: None,
+        prompt: None,
         prefix: None,
     }
 }
@@ -104,25 +105,27 @@ fn write(
     memories: &[CrossAttentionCache],
     options: &GenerationOptions,
 ) -> Result<Vec<Vec<Caption>>, Error> {
-    let prefix = prefix_ids(tokenizer, options.prefix.as_deref())?;
+    let prompt = given_ids(tokenizer, options.prompt.as_deref())?;
+    let begun = given_ids(tokenizer, options.prefix.as_deref())?;
+    let prefix = [&[tokenizer.bos_token_id()], &prompt[..], &begun[..]].concat();
     options.check(decoder.config().max_position_embeddings, prefix.len())?;
     let mut state = DecoderState::new(decoder, memories, prefix.len() + options.max_new_tokens - 1);
     let hypotheses = generate(&mut state, memories.len(), &prefix, tokenizer.eos_token_id(), options);
     let caption = |hypothesis: Hypothesis| {
-        let raw_text = tokenizer.decode(&[&prefix[1..], &hypothesis.token_ids].concat());
+        let raw_text = tokenizer.decode(&[&begun[..], &hypothesis.token_ids].concat());
         let text = join_chinese(&raw_text);
         Caption { text, raw_text, score: hypothesis.score, token_ids: hypothesis.token_ids }
     };
     Ok(hypotheses.into_iter().map(|found| found.into_iter().map(caption).collect()).collect())
 }
 
-/// The start token and the tokens of the prefix.
-fn prefix_ids(tokenizer: &Tokenizer, prefix: Option<&str>) -> Result<Vec<u32>, Error> {
-    let Some(prefix) = prefix else { return Ok(vec![tokenizer.bos_token_id()]) };
-    let mut ids = tokenizer.encode(prefix, usize::MAX); // [CLS] … [SEP]
-    ids.pop();
-    let error = |problem| Err(Error::Prefix { prefix: prefix.to_owned(), problem });
-    if ids.len() == 1 {
+/// The tokens of a text that is given: a prompt, or what results begin with.
+fn given_ids(tokenizer: &Tokenizer, given: Option<&str>) -> Result<Vec<u32>, Error> {
+    let Some(given) = given else { return Ok(Vec::new()) };
+    let ids = tokenizer.encode(given, usize::MAX); // [CLS] … [SEP]
+    let ids = ids[1..ids.len() - 1].to_vec();
+    let error = |problem| Err(Error::Prefix { prefix: given.to_owned(), problem });
+    if ids.is_empty() {
         return error("has no tokens");
     }
     if ids.contains(&tokenizer.unk_token_id()) {
