@@ -35,7 +35,7 @@ pub(crate) fn open_folder(path: &Path, overrides: &ConfigOverrides) -> anyhow::R
         .map_err(|error| anyhow!(report::about(path, &report::chain(&error.into()))))
 }
 
-/// Opens the model at `path`, or the built-in demo model, which says so on standard error.
+/// Opens the model at `path`, or the built-in demo model for the task, which says so on standard error.
 pub(crate) fn open_or_demo(
     path: Option<&Path>,
     image_size: Option<usize>,
@@ -44,8 +44,8 @@ pub(crate) fn open_or_demo(
     if let Some(path) = path {
         return open(path, image_size, wanted);
     }
-    let folder = demo::open(image_size)?;
-    demo::tell();
+    let folder = demo::open(wanted, image_size)?;
+    demo::tell(wanted);
     Ok(folder)
 }
 

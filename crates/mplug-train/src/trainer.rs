@@ -201,6 +201,9 @@ impl<'a> Trainer<'a> {
             folder: RunFolder::create(&config.output)?,
             ranks: ranks::join()?,
         };
+        if trainer.ranks.leads() {
+            trainer.folder.claim()?;
+        }
         if trainer.folder.has_state() {
             if !resume {
                 let problem = "holds a run already; resume it or choose another output folder";

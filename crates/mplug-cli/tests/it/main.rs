@@ -10,4 +10,6 @@ mod outputs;
 mod precision;
 mod support;
 mod tidy;
+#[cfg(feature = "train")]
+mod training;
 mod usage;

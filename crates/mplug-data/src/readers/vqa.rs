@@ -67,7 +67,7 @@ fn annotation(entry: Entry<'_>, place: Place) -> Result<Annotation, String> {
 }
 
 /// Each answer once, in the order of its first mention, with its share of all.
-fn by_frequency(texts: Vec<String>) -> Vec<Answer> {
+pub(super) fn by_frequency(texts: Vec<String>) -> Vec<Answer> {
     let count = texts.len() as f32;
     let mut answers: Vec<Answer> = Vec::new();
     let mut numbers: HashMap<String, usize> = HashMap::new();
