@@ -8,6 +8,8 @@ mod input_names;
 mod models;
 mod outputs;
 mod precision;
+#[cfg(feature = "mpi")]
+mod ranks;
 mod support;
 mod tidy;
 #[cfg(feature = "train")]
