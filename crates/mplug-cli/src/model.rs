@@ -77,6 +77,21 @@ pub(crate) fn prompt_if_any(folder: &ModelFolder, language: Option<&str>) -> Opt
     prompts.get(language?).filter(|prompt| !prompt.is_empty()).cloned()
 }
 
+/// A file's path, size and time of change; a folder's are those of its files together.
+pub(crate) fn stamp(path: &Path) -> anyhow::Result<String> {
+    let (mut bytes, mut newest) = (0, None);
+    for entry in walkdir::WalkDir::new(path).max_depth(1) {
+        let metadata = entry?.metadata()?;
+        if metadata.is_file() {
+            bytes += metadata.len();
+            newest = newest.max(metadata.modified().ok());
+        }
+    }
+    let seconds = newest.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+    let seconds = seconds.map_or(0, |since| since.as_secs());
+    Ok(format!("{} ({bytes} bytes of {seconds})", std::path::absolute(path)?.display()))
+}
+
 /// The task in words.
 pub(crate) fn task_name(task: Task) -> &'static str {
     match task {

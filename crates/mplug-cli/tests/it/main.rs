@@ -1,5 +1,6 @@
 //! The command line as its users meet it: the built program, its output, its messages and its exit codes.
 
+mod bulk;
 mod captions;
 mod engine;
 mod eval;
