@@ -1,10 +1,11 @@
-//! From the INPUT… of a command to an ordered list of pictures: files, folders, zip and tar archives, and `-` (a list on standard
-//! input). Globs are the shell's business. Knows names only: whether a file holds a picture is found out when it is opened.
+//! From the INPUT… of a command to an ordered list of pictures: files, folders, zip and tar archives, patterns that no shell has
+//! expanded, and `-` (a list on standard input); or from an annotation file. Knows names only: whether a file holds a picture is found out when it is opened.
 //!
 //! The order is the order typed; within a folder or a zip, by name, within a tar, as it stands there. An input that cannot be listed is an entry with its reason, in its
 //! place, so that the others are unharmed.
 
 use std::{
+    collections::HashSet,
     ffi::{OsStr, OsString},
     fs,
     io::{self, Read},
@@ -12,7 +13,11 @@ use std::{
 };
 
 use anyhow::{Context, bail};
-use mplug_data::source::{PictureSource, pictures_of_archive};
+use glob::MatchOptions;
+use mplug_data::{
+    dataset::{self, OpenOptions},
+    source::{PictureSource, pictures_of_archive},
+};
 use serde::Serialize;
 use walkdir::{DirEntry, WalkDir};
 
@@ -88,9 +93,37 @@ impl Inputs {
                 expand(path.clone(), is_recursive, &mut list);
             }
         }
-        let is_single_file = matches!(typed, [path] if path != dash && !path.is_dir() && !is_archive(path));
+        let is_one = |path: &Path| path != dash && !path.is_dir() && !is_archive(path);
+        let is_file = |path: &Path| path.exists() || !is_pattern(path);
+        let is_single_file = matches!(typed, [path] if is_one(path) && is_file(path));
         Ok(Self { list, is_single_file })
     }
+}
+
+/// The pictures of an annotation file, each once, in the order in which it first names them.
+///
+/// # Errors
+/// When the file cannot be read.
+pub(crate) fn of_dataset(file: &Path, images: Option<&Path>) -> anyhow::Result<Inputs> {
+    let options = OpenOptions { images: images.map(Path::to_owned), ..OpenOptions::default() };
+    let dataset = dataset::open(file, &options)?;
+    let root = dataset.images().to_owned();
+    let typed = root.components().count();
+    let mut seen = HashSet::new();
+    let mut list = Vec::new();
+    for (number, annotation) in dataset.annotations().records.iter().enumerate() {
+        let name = annotation.picture_name();
+        if !seen.insert(name) {
+            continue;
+        }
+        let source = dataset.picture(number).map_err(|error| error.to_string());
+        let path = match &source {
+            Ok(PictureSource::File(path)) => path.clone(),
+            _ => root.join(name.trim_start_matches('/')),
+        };
+        list.push(Input { path, typed, source });
+    }
+    Ok(Inputs { list, is_single_file: false })
 }
 
 /// One name of the command line or of the list: a folder becomes its pictures, anything else stays.
@@ -104,8 +137,38 @@ fn expand(path: PathBuf, is_recursive: bool, list: &mut Vec<Input>) {
         ));
     } else if is_archive(&path) {
         expand_archive(path, list);
+    } else if is_pattern(&path) && !path.exists() {
+        expand_pattern(path, is_recursive, list);
     } else {
         list.push(Input::file(path));
+    }
+}
+
+/// Whether a name has the signs of a pattern. A file that is called so is a file.
+fn is_pattern(path: &Path) -> bool {
+    path.as_os_str().as_encoded_bytes().iter().any(|byte| b"*?[".contains(byte))
+}
+
+/// What fits a pattern that no shell has expanded, by name. One that nothing fits is a failed input.
+fn expand_pattern(pattern: PathBuf, is_recursive: bool, list: &mut Vec<Input>) {
+    let options = MatchOptions { require_literal_leading_dot: true, ..MatchOptions::new() };
+    let found = match pattern.to_str().map(|text| glob::glob_with(text, options)) {
+        Some(Ok(found)) => found,
+        Some(Err(error)) => return list.push(Input::failed(pattern, format!("is no pattern: {error}"))),
+        None => return list.push(Input::failed(pattern, "is no pattern: it is not UTF-8")),
+    };
+    let before = list.len();
+    for entry in found {
+        match entry {
+            Ok(path) => expand(path, is_recursive, list),
+            Err(error) => {
+                let reason = format!("cannot read this folder: {}", error.error());
+                list.push(Input::failed(error.path().to_owned(), reason));
+            }
+        }
+    }
+    if list.len() == before {
+        list.push(Input::failed(pattern, "no file fits this pattern"));
     }
 }
 

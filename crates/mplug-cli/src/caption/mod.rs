@@ -42,9 +42,15 @@ Examples:
   mplug caption shards/*.tar --shard 3/64 --format jsonl --output captions.3.jsonl --resume
   mplug caption photos/ -r --format sidecar --on-existing append")]
 pub(crate) struct CaptionArgs {
-    /// Picture files, folders, zip or tar archives of them, or `-` for a list of names on standard input
-    #[arg(required = true, value_name = "INPUT")]
+    /// Picture files, folders, zip or tar archives of them, patterns, or `-` for a list of names on standard input
+    #[arg(required_unless_present = "dataset", value_name = "INPUT")]
     inputs: Vec<PathBuf>,
+    /// Caption the pictures of an annotation file (COCO and every other format of `mplug eval`)
+    #[arg(long, value_name = "FILE|DIR", conflicts_with = "inputs")]
+    dataset: Option<PathBuf>,
+    /// Where its pictures are: a folder, a zip or a tar [default: the annotation file's folder]
+    #[arg(long, value_name = "DIR|ZIP|TAR", requires = "dataset")]
+    images: Option<PathBuf>,
     /// Look into the subfolders of folders too
     #[arg(long, short)]
     recursive: bool,

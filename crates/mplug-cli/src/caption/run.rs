@@ -17,7 +17,7 @@ use super::{
     sidecar::Sidecars,
 };
 use crate::{
-    inputs::{Input, Inputs},
+    inputs::{self, Input, Inputs},
     model,
     pictures::PictureLoader,
     precision,
@@ -64,7 +64,10 @@ struct Failures {
 
 impl CaptionRun {
     pub(super) fn prepare(args: &CaptionArgs) -> anyhow::Result<Self> {
-        let Inputs { list: mut inputs, is_single_file } = Inputs::collect(&args.inputs, args.recursive)?;
+        let Inputs { list: mut inputs, is_single_file } = match &args.dataset {
+            Some(dataset) => inputs::of_dataset(dataset, args.images.as_deref())?,
+            None => Inputs::collect(&args.inputs, args.recursive)?,
+        };
         if let Some(shard) = args.shard {
             inputs = inputs.drain(shard.range(inputs.len())).collect();
         }
@@ -329,16 +332,14 @@ impl Failures {
         *self.reasons.entry(report::one_line(reason)).or_default() += 1;
     }
 
-    /// How many failed and why, the most frequent reason first.
+    /// How many failed, and the reasons of more than one, the most frequent first.
     fn summarize(&self, inputs: usize, progress: &Progress) {
         if self.count == 0 || inputs < 2 {
             return;
         }
         progress.message(&format!("{} of {inputs} inputs failed", self.count));
-        if self.count < 2 {
-            return;
-        }
-        let mut reasons: Vec<(&String, &usize)> = self.reasons.iter().collect();
+        let mut reasons: Vec<(&String, &usize)> =
+            self.reasons.iter().filter(|(_, count)| **count > 1).collect();
         reasons.sort_by(|one, other| other.1.cmp(one.1).then(one.0.cmp(other.0)));
         for (reason, count) in reasons {
             progress.message(&format!("{count} x {reason}"));

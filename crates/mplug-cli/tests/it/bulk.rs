@@ -268,3 +268,27 @@ fn appended_texts_survive_a_kill() {
         assert_eq!(read(desk.join(&format!("p/{number:03}.txt"))), *expected);
     }
 }
+
+#[test]
+fn patterns_and_annotation_files_name_pictures() {
+    let desk = Desk::new();
+    tree(&desk, 8);
+    let by_folder = caption(&desk, &["tree/子目录"]);
+    let by_pattern = caption(&desk, &["tree/子*/*.png"]);
+    assert_eq!((by_pattern.code, &by_pattern.stdout), (0, &by_folder.stdout), "{}", by_pattern.stderr);
+    let nothing = caption(&desk, &["tree/*.webp", "red.png"]);
+    assert!(nothing.stderr.contains("no file fits this pattern"), "{}", nothing.stderr);
+
+    let annotations = r#"{"images": [{"id": 1, "file_name": "green.png"}, {"id": 2, "file_name": "red.png"},
+        {"id": 3, "file_name": "gone.png"}],
+        "annotations": [{"id": 1, "image_id": 2, "caption": "x"}, {"id": 2, "image_id": 1, "caption": "y"},
+        {"id": 3, "image_id": 2, "caption": "z"}, {"id": 4, "image_id": 3, "caption": "z"}]}"#;
+    desk.write("coco.json", annotations.as_bytes());
+    let dataset = caption(&desk, &["--dataset", "coco.json", "--format", "jsonl"]);
+    assert_eq!(dataset.code, 1, "{}", dataset.stderr);
+    let records = dataset.jsonl();
+    assert_eq!(records.len(), 3);
+    assert!(records.iter().filter(|record| record["error"].is_null()).count() == 2);
+    assert!(dataset.check_messages().stderr.contains("gone.png"), "{}", dataset.stderr);
+    assert_eq!(caption(&desk, &[]).code, 2, "no input");
+}

@@ -5,6 +5,7 @@
 
 mod open;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use image::RgbImage;
@@ -119,6 +120,11 @@ impl AnnotatedDataset {
     pub fn annotation(&self, index: usize) -> Result<&Annotation, DataError> {
         let len = self.annotations.records.len();
         self.annotations.records.get(index).ok_or(DataError::OutOfRange { index, len })
+    }
+
+    /// Where the pictures are.
+    pub fn images(&self) -> &Path {
+        self.images.path()
     }
 
     /// Where the picture of example `index` is.
