@@ -3,6 +3,7 @@
 mod captions;
 mod engine;
 mod eval;
+mod eval_tasks;
 mod help;
 mod input_names;
 mod models;

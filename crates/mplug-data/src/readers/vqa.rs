@@ -55,10 +55,10 @@ fn annotation(entry: Entry<'_>, place: Place) -> Result<Annotation, String> {
     let question = question.ok_or_else(|| format!("{}: expected a question, found none", annotation.id))?;
     annotation.question = Some(question.into_owned());
     annotation.file_name = Some(entry.image.into_owned());
-    annotation.answers = match entry.answer {
-        None => Vec::new(),
-        Some(OneOrMany::One(text)) => vec![Answer { text, weight: SINGLE_ANSWER_WEIGHT }],
-        Some(OneOrMany::Many(texts)) => by_frequency(texts),
+    (annotation.answers_given, annotation.answers) = match entry.answer {
+        None => (0, Vec::new()),
+        Some(OneOrMany::One(text)) => (1, vec![Answer { text, weight: SINGLE_ANSWER_WEIGHT }]),
+        Some(OneOrMany::Many(texts)) => (texts.len(), by_frequency(texts)),
     };
     if annotation.answers.iter().any(|answer| answer.text.trim().is_empty()) {
         return Err(format!("{}: expected an answer, found an empty one", annotation.id));
@@ -100,6 +100,7 @@ mod tests {
         let records = reads(Format::Vqa, &text);
         let answers: Vec<_> = records[0].answers.iter().map(|a| (a.text.as_str(), a.weight)).collect();
         assert_eq!(answers, [("net", 0.8), ("hat", 0.2)]);
+        assert_eq!((records[0].answers_given, records[1].answers_given), (10, 1));
         assert!((records[1].answers[0].weight - 0.5).abs() < f32::EPSILON);
         assert_eq!(records[1].question.as_deref(), Some("who?"));
         let test = reads(Format::Vqa, r#"[{"image": "b.jpg", "question": "who?", "question_id": 2}]"#);
