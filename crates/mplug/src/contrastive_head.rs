@@ -43,6 +43,8 @@ impl ContrastiveHead {
 fn point(projection: &Linear, embeds: &[f32]) -> Vec<f32> {
     let mut features = projection.forward(&embeds[..projection.in_features()]);
     let length = features.iter().map(|x| x * x).sum::<f32>().sqrt().max(SHORTEST);
-    features.iter_mut().for_each(|x| *x /= length);
+    for x in &mut features {
+        *x /= length;
+    }
     features
 }

@@ -87,7 +87,9 @@ impl Asking<'_> {
             |batch, opened| self.answer(batch, opened),
             |_, (batch_answers, problems)| {
                 answers.extend(batch_answers);
-                problems.iter().for_each(|problem| progress.message(problem));
+                for problem in &problems {
+                    progress.message(problem);
+                }
                 Ok(())
             },
         )?;

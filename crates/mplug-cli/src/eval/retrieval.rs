@@ -83,7 +83,9 @@ impl Search<'_> {
             (0..num_texts).into_par_iter().map(|t| best(&likeness.of_images(t), self.rerank)).collect();
         let mut wanted = texts_of.clone();
         for (text, pictures) in pictures_of.iter().enumerate() {
-            pictures.iter().for_each(|&picture| wanted[picture].push(text));
+            for &picture in pictures {
+                wanted[picture].push(text);
+            }
         }
         for texts in &mut wanted {
             texts.sort_unstable();
@@ -121,7 +123,9 @@ impl Search<'_> {
                 Ok(pairs.par_iter().map(matched).collect::<Vec<_>>())
             },
             |batch, matched| {
-                matched.into_iter().for_each(|(row, text, value)| odds[batch[row]].push((text, value)));
+                for (row, text, value) in matched {
+                    odds[batch[row]].push((text, value));
+                }
                 Ok(())
             },
         )?;
@@ -166,13 +170,17 @@ impl Ranking {
 impl PairScores for Ranking {
     fn of_texts(&self, image: usize) -> Vec<f64> {
         let mut scores = self.likeness.of_texts(image);
-        self.texts_of[image].iter().for_each(|&text| scores[text] = self.matched(image, text));
+        for &text in &self.texts_of[image] {
+            scores[text] = self.matched(image, text);
+        }
         scores
     }
 
     fn of_images(&self, text: usize) -> Vec<f64> {
         let mut scores = self.likeness.of_images(text);
-        self.pictures_of[text].iter().for_each(|&picture| scores[picture] = self.matched(picture, text));
+        for &picture in &self.pictures_of[text] {
+            scores[picture] = self.matched(picture, text);
+        }
         scores
     }
 }
