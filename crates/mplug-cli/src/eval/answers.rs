@@ -114,12 +114,11 @@ impl Asking<'_> {
     /// The answers to a batch, and what went wrong with its pictures.
     fn answer(&self, batch: &[usize], opened: Opened) -> anyhow::Result<(Vec<Option<String>>, Vec<String>)> {
         let (images, places) = pictures::split(opened.pictures);
-        let embeds: Vec<Vec<f32>> = match images.is_empty() {
-            true => Vec::new(),
-            false => {
-                let pixels: Vec<Vec<f32>> = images.par_iter().map(pixel_values).collect();
-                self.answerer.visual_encoder().forward(&pixels.concat()) // (images, image_len, hidden_size)
-            }
+        let embeds: Vec<Vec<f32>> = if images.is_empty() {
+            Vec::new()
+        } else {
+            let pixels: Vec<Vec<f32>> = images.par_iter().map(pixel_values).collect();
+            self.answerer.visual_encoder().forward(&pixels.concat()) // (images, image_len, hidden_size)
         };
         let place_of = |question: usize| places[opened.picture_of_question[question]].as_ref().ok();
         let asked: Vec<(usize, usize)> =

@@ -58,7 +58,9 @@ pub(crate) struct AnswerLine<'a> {
 /// An annotated answer.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct WeightedAnswer<'a> {
+    /// The answer.
     text: &'a str,
+    /// How much it counts, 0 to 1.
     weight: f32,
 }
 

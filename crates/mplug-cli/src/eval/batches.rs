@@ -8,13 +8,13 @@ use crate::progress::Progress;
 ///
 /// # Errors
 /// What `work` and `done` fail with.
-pub(super) fn each_batch<'i, Item: Sync, Opened: Send, Result: Send>(
+pub(super) fn each_batch<'i, Item: Sync, Opened: Send, Output: Send>(
     items: &'i [Item],
     batch_size: usize,
     progress: &Progress,
     open: impl Fn(&'i [Item]) -> Opened + Sync,
-    work: impl Fn(&'i [Item], Opened) -> anyhow::Result<Result> + Sync,
-    mut done: impl FnMut(&'i [Item], Result) -> anyhow::Result<()>,
+    work: impl Fn(&'i [Item], Opened) -> anyhow::Result<Output> + Sync,
+    mut done: impl FnMut(&'i [Item], Output) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let mut batches = items.chunks(batch_size.max(1));
     let mut next = batches.next().map(|batch| (batch, open(batch)));

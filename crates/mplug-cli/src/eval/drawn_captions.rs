@@ -5,11 +5,7 @@
 use std::io::{self, Write};
 
 use caption_metrics::{bleu::bleu, cider::cider, corpus::Corpus, tokenize::Tokenization};
-use mplug::{
-    checkpoint::ModelFolder,
-    config::{self, Task},
-    tasks::Captioner,
-};
+use mplug::{checkpoint::ModelFolder, config, tasks::Captioner};
 use mplug_data::{
     dataset::Language,
     synth::{FamilyTruth, Share, SynthExample, TruthReport, check_caption, draw},
@@ -25,7 +21,6 @@ use crate::{model, precision, progress::Progress, status::Status};
 
 /// Draws, captions, judges and reports.
 pub(super) fn evaluate(args: &EvalArgs, folder: &ModelFolder) -> anyhow::Result<Status> {
-    debug_assert_eq!(folder.config.task, Task::ImageCaptioning);
     let captioner = Captioner::load_with(folder, &precision::load_options(folder, args.engine.precision))?;
     let drawn = Drawn::of(args);
     let language = drawn.language.unwrap_or_else(|| first_language(folder));

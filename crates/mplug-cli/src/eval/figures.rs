@@ -113,13 +113,16 @@ pub(crate) struct FigureArgs {
 impl FigureArgs {
     /// Its options, and whether each was typed.
     pub(super) fn typed(&self) -> [(&'static str, bool); 5] {
-        let text = |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
+        let path = |path: &Option<PathBuf>, variable| {
+            let text = path.as_ref().map(|path| path.to_string_lossy());
+            is_typed(text.as_deref(), variable)
+        };
         [
             ("--metrics", self.metrics.is_some()),
             ("--tokenize", self.tokenize.is_some()),
             ("--document-frequencies", self.document_frequencies.is_some()),
-            ("--meteor-jar", is_typed(text(&self.meteor_jar), "MPLUG_METEOR_JAR")),
-            ("--spice-jar", is_typed(text(&self.spice_jar), "MPLUG_SPICE_JAR")),
+            ("--meteor-jar", path(&self.meteor_jar, "MPLUG_METEOR_JAR")),
+            ("--spice-jar", path(&self.spice_jar, "MPLUG_SPICE_JAR")),
         ]
     }
 

@@ -1,6 +1,6 @@
 //! Which options mean something for what is evaluated: one that would be ignored is refused. Computes nothing.
 
-use clap::ValueEnum;
+use clap::{ValueEnum, builder::PossibleValue};
 use mplug::config::Task;
 
 use super::EvalArgs;
@@ -14,10 +14,10 @@ pub(super) fn refuse_model_options(args: &EvalArgs) -> anyhow::Result<()> {
     let model = args.model.model.as_ref().map(|path| path.to_string_lossy().into_owned());
     let image_size = args.engine.image_size.map(|size| size.to_string());
     let precision = args.engine.precision.and_then(|precision| precision.to_possible_value());
-    let precision = precision.map(|precision| precision.get_name().to_owned());
+    let precision = precision.as_ref().map(PossibleValue::get_name);
     let engine = [
-        ("--model", is_typed(model, "MPLUG_MODEL")),
-        ("--image-size", is_typed(image_size, "MPLUG_IMAGE_SIZE")),
+        ("--model", is_typed(model.as_deref(), "MPLUG_MODEL")),
+        ("--image-size", is_typed(image_size.as_deref(), "MPLUG_IMAGE_SIZE")),
         ("--precision", is_typed(precision, "MPLUG_PRECISION")),
         ("--task", args.task.is_some()),
         ("--rerank", args.rerank.is_some()),
@@ -67,6 +67,6 @@ fn retrieval(args: &EvalArgs) -> [Typed; 1] {
 }
 
 /// Whether a value was typed: what the environment says is for other runs, too.
-pub(super) fn is_typed(value: Option<String>, variable: &str) -> bool {
-    value.is_some() && value != std::env::var(variable).ok()
+pub(super) fn is_typed(value: Option<&str>, variable: &str) -> bool {
+    value.is_some() && value != std::env::var(variable).ok().as_deref()
 }

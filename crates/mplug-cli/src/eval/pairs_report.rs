@@ -44,8 +44,11 @@ pub(super) struct Recalls {
 /// Shares of queries, 0 to 1, whose best right answer is among the first 1, 5 and 10.
 #[derive(Clone, Copy, Serialize, JsonSchema)]
 struct Ranks {
+    /// First.
     r1: f64,
+    /// Among the first five.
     r5: f64,
+    /// Among the first ten.
     r10: f64,
 }
 

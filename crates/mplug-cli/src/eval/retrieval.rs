@@ -91,7 +91,7 @@ impl Search<'_> {
             texts.sort_unstable();
             texts.dedup();
         }
-        let odds = self.match_pairs(&found.numbers, texts, wanted)?;
+        let odds = self.match_pairs(&found.numbers, texts, &wanted)?;
         Ok(Ranking { likeness, texts_of, pictures_of, odds })
     }
 
@@ -100,7 +100,7 @@ impl Search<'_> {
         &self,
         numbers: &[usize],
         texts: &[&str],
-        wanted: Vec<Vec<usize>>,
+        wanted: &[Vec<usize>],
     ) -> anyhow::Result<Vec<Vec<(usize, f32)>>> {
         let places: Vec<usize> = (0..wanted.len()).filter(|&place| !wanted[place].is_empty()).collect();
         let progress = Progress::new(places.len(), "pictures matched");

@@ -90,7 +90,7 @@ impl DrawnPictures {
     }
 
     /// One of the captions of a picture in a language.
-    fn caption<'a>(drawn: &'a SynthExample, language: Language, index: u64) -> Result<&'a str, TrainError> {
+    fn caption(drawn: &SynthExample, language: Language, index: u64) -> Result<&str, TrainError> {
         let captions = match language {
             Language::Zh => &drawn.captions_zh,
             Language::En => &drawn.captions_en,
