@@ -31,7 +31,7 @@ Examples:
   mplug inspect ./mplug_base_zh
 
 Results go to standard output, messages and progress to standard error. Without --model, a small
-demo model answers that knows drawn pictures only.
+demo model of each kind answers, which knows drawn pictures only.
 Exit code: 0 all good; 1 some inputs failed, the others are unharmed; 2 usage, or a model or an
 output that cannot be used.")]
 pub(crate) struct Cli {

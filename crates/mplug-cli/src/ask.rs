@@ -14,7 +14,7 @@ use mplug::{
 use serde::Serialize;
 
 use crate::{
-    args::{BatchArg, EngineArgs, LimitArgs, SearchArgs},
+    args::{BatchArg, EngineArgs, LimitArgs, OptionalModelArg, SearchArgs},
     inputs::{Input, JsonPath},
     model,
     output::{OutputArgs, Record, RecordWriter},
@@ -33,6 +33,7 @@ JSON: {\"path\", \"question\", \"answer\", \"score\", \"token_ids\"} for each qu
 {\"path\", \"error\"} for a picture that does not open.
 
 Examples:
+  mplug ask assets/examples/cars.png '图里有几辆汽车？'
   mplug ask --model ./mplug_vqa photo.jpg 'how many cats are there?'
   mplug ask --model ./mplug_vqa photo.jpg 'what animal is it?' 'what colour is it?' --format json")]
 pub(crate) struct AskArgs {
@@ -42,9 +43,8 @@ pub(crate) struct AskArgs {
     /// One question or more about it
     #[arg(required = true, value_name = "QUESTION")]
     questions: Vec<String>,
-    /// Folder of a model for visual question answering, or the weight file in one
-    #[arg(long, short, value_name = "DIR|FILE", env = "MPLUG_MODEL")]
-    model: PathBuf,
+    #[command(flatten)]
+    model: OptionalModelArg,
     #[command(flatten)]
     output: OutputArgs,
     /// Text as the original spaces it, in place of joined Chinese
@@ -68,7 +68,11 @@ pub(crate) fn run(args: AskArgs) -> anyhow::Result<Status> {
 fn ask(args: &AskArgs) -> anyhow::Result<Status> {
     let mut writer = RecordWriter::create(&args.output)?;
     writer.refuse_inputs(std::iter::once(args.image.as_path()))?;
-    let folder = model::open(&args.model, args.engine.image_size, Task::VisualQuestionAnswering)?;
+    let folder = model::open_or_demo(
+        args.model.model.as_deref(),
+        args.engine.image_size,
+        Task::VisualQuestionAnswering,
+    )?;
     let answerer = Answerer::load_with(&folder, &precision::load_options(&folder, args.engine.precision))?;
     let options = args.search.options(answerer.default_options())?;
     let loader = PictureLoader {

@@ -1,17 +1,18 @@
-//! From the INPUT… of a command to an ordered list of picture files: files, folders and `-` (a list on standard input).
-//! Globs are the shell's business. Knows names only: whether a file holds a picture is found out when it is opened.
+//! From the INPUT… of a command to an ordered list of pictures: files, folders, zip and tar archives, and `-` (a list on standard
+//! input). Globs are the shell's business. Knows names only: whether a file holds a picture is found out when it is opened.
 //!
-//! The order is the order typed; within a folder, by name. An input that cannot be listed is an entry with its reason, in its
+//! The order is the order typed; within a folder or a zip, by name, within a tar, as it stands there. An input that cannot be listed is an entry with its reason, in its
 //! place, so that the others are unharmed.
 
 use std::{
     ffi::{OsStr, OsString},
     fs,
     io::{self, Read},
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use anyhow::{Context, bail};
+use mplug_data::source::{PictureSource, pictures_of_archive};
 use serde::Serialize;
 use walkdir::{DirEntry, WalkDir};
 
@@ -24,20 +25,36 @@ const MAX_LIST_BYTES: u64 = 1 << 30;
 /// One picture to work on, or the reason why there is none.
 #[derive(Debug)]
 pub(crate) struct Input {
-    /// The file or folder, as typed (inside a folder: the folder as typed, then the file's name).
+    /// The file or folder, as typed (inside a folder or an archive: that as typed, then the picture's name).
     pub(crate) path: PathBuf,
-    /// Why this input cannot even be opened.
-    pub(crate) problem: Option<String>,
+    /// How many of the path's components what was typed has, but for its last one where that is a file.
+    pub(crate) typed: usize,
+    /// Where the picture is, or why this input cannot even be opened.
+    pub(crate) source: Result<PictureSource, String>,
 }
 
 impl Input {
     /// A file to open.
     pub(crate) fn file(path: PathBuf) -> Self {
-        Self { path, problem: None }
+        let typed = path.components().count().saturating_sub(1);
+        Self { source: Ok(PictureSource::File(path.clone())), typed, path }
+    }
+
+    /// A file found in a folder of so many components.
+    fn found(path: PathBuf, typed: usize) -> Self {
+        Self { typed, ..Self::file(path) }
     }
 
     fn failed(path: PathBuf, problem: impl Into<String>) -> Self {
-        Self { path, problem: Some(problem.into()) }
+        let typed = path.components().count().saturating_sub(1);
+        Self { path, typed, source: Err(problem.into()) }
+    }
+
+    /// The part of the path below what was typed: the name of a file, a picture's place in a folder, or an archive's name and the
+    /// member's. Nothing in it leads upwards.
+    pub(crate) fn relative(&self) -> PathBuf {
+        let parts = self.path.components().skip(self.typed);
+        parts.filter(|part| matches!(part, Component::Normal(_))).collect()
     }
 }
 
@@ -71,7 +88,7 @@ impl Inputs {
                 expand(path.clone(), is_recursive, &mut list);
             }
         }
-        let is_single_file = matches!(typed, [path] if path != dash && !path.is_dir());
+        let is_single_file = matches!(typed, [path] if path != dash && !path.is_dir() && !is_archive(path));
         Ok(Self { list, is_single_file })
     }
 }
@@ -85,9 +102,39 @@ fn expand(path: PathBuf, is_recursive: bool, list: &mut Vec<Input>) {
             path,
             "is a web address; mplug opens files only: download the picture first",
         ));
+    } else if is_archive(&path) {
+        expand_archive(path, list);
     } else {
         list.push(Input::file(path));
     }
+}
+
+fn is_archive(path: &Path) -> bool {
+    let is_named =
+        path.extension().is_some_and(|e| ["tar", "zip"].iter().any(|known| e.eq_ignore_ascii_case(known)));
+    is_named && path.is_file()
+}
+
+/// The pictures of an archive. One without any, or that cannot be read, is a failed input.
+fn expand_archive(archive: PathBuf, list: &mut Vec<Input>) {
+    let members = match pictures_of_archive(&archive) {
+        Ok(members) => members,
+        Err(error) => {
+            list.push(Input::failed(archive, error.to_string()));
+            return;
+        }
+    };
+    if members.is_empty() {
+        list.push(Input::failed(archive, "no pictures in this archive"));
+        return;
+    }
+    let typed = archive.components().count().saturating_sub(1);
+    let member = |(name, source): (String, PictureSource)| {
+        // `join` would let an absolute name take the archive's place.
+        let name = name.trim_start_matches('/');
+        Input { path: archive.join(name), typed, source: Ok(source) }
+    };
+    list.extend(members.into_iter().map(member));
 }
 
 fn is_web_address(path: &Path) -> bool {
@@ -100,12 +147,12 @@ fn is_web_address(path: &Path) -> bool {
 fn expand_folder(folder: PathBuf, is_recursive: bool, list: &mut Vec<Input>) {
     let depth = if is_recursive { usize::MAX } else { 1 };
     let walk = WalkDir::new(&folder).min_depth(1).max_depth(depth).sort_by_file_name();
-    let before = list.len();
+    let (before, typed) = (list.len(), folder.components().count());
     let mut subfolders = 0;
     for entry in walk.into_iter().filter_entry(|entry| entry.depth() == 0 || !is_hidden(entry.file_name())) {
         match entry {
             Ok(entry) if entry.file_type().is_dir() => subfolders += 1,
-            Ok(entry) if is_picture(&entry) => list.push(Input::file(entry.into_path())),
+            Ok(entry) if is_picture(&entry) => list.push(Input::found(entry.into_path(), typed)),
             Ok(_) => {}
             Err(error) => {
                 let path = error.path().unwrap_or(&folder).to_owned();
@@ -183,6 +230,13 @@ pub(crate) struct JsonPath {
     path_bytes: Option<String>,
 }
 
+impl JsonPath {
+    /// The path as text.
+    pub(crate) fn text(&self) -> &str {
+        &self.path
+    }
+}
+
 impl From<&Path> for JsonPath {
     fn from(path: &Path) -> Self {
         use std::fmt::Write;
@@ -242,10 +296,10 @@ mod tests {
             ["x.jpg".into(), folder.path().to_owned(), "https://example.org/y.jpg".into(), "z.jpg".into()];
         let inputs = Inputs::collect(&typed, false).unwrap();
         assert_eq!(inputs.list.len(), 4);
-        assert!(inputs.list[0].problem.is_none() && inputs.list[3].problem.is_none());
-        let problem = inputs.list[1].problem.as_deref().unwrap();
+        assert!(inputs.list[0].source.is_ok() && inputs.list[3].source.is_ok());
+        let problem = inputs.list[1].source.as_ref().unwrap_err();
         assert!(problem.contains("no pictures in this folder; `--recursive`"), "{problem}");
-        assert!(inputs.list[2].problem.as_deref().unwrap().contains("web address"));
+        assert!(inputs.list[2].source.as_ref().unwrap_err().contains("web address"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use mplug::{config::Task, tasks::Matcher};
 use serde::Serialize;
 
 use crate::{
-    args::{EngineArgs, LimitArgs},
+    args::{EngineArgs, LimitArgs, OptionalModelArg},
     inputs::{Input, JsonPath},
     model,
     output::{OutputArgs, Record, RecordWriter},
@@ -36,9 +36,8 @@ pub(crate) struct MatchArgs {
     /// One text or more
     #[arg(required = true, value_name = "TEXT")]
     texts: Vec<String>,
-    /// Folder of a model for image-text retrieval, or the weight file in one
-    #[arg(long, short, value_name = "DIR|FILE", env = "MPLUG_MODEL")]
-    model: PathBuf,
+    #[command(flatten)]
+    model: OptionalModelArg,
     #[command(flatten)]
     output: OutputArgs,
     #[command(flatten)]
@@ -55,7 +54,8 @@ pub(crate) fn run(args: MatchArgs) -> anyhow::Result<Status> {
 fn match_texts(args: &MatchArgs) -> anyhow::Result<Status> {
     let mut writer = RecordWriter::create(&args.output)?;
     writer.refuse_inputs(std::iter::once(args.image.as_path()))?;
-    let folder = model::open(&args.model, args.engine.image_size, Task::ImageTextRetrieval)?;
+    let folder =
+        model::open_or_demo(args.model.model.as_deref(), args.engine.image_size, Task::ImageTextRetrieval)?;
     let matcher = Matcher::load_with(&folder, &precision::load_options(&folder, args.engine.precision))?;
     let loader =
         PictureLoader { limits: args.limits.limits(), image_size: matcher.config().vision.image_size as u32 };

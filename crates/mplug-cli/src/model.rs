@@ -35,7 +35,7 @@ pub(crate) fn open_folder(path: &Path, overrides: &ConfigOverrides) -> anyhow::R
         .map_err(|error| anyhow!(report::about(path, &report::chain(&error.into()))))
 }
 
-/// Opens the model at `path`, or the built-in demo model, which says so on standard error.
+/// Opens the model at `path`, or the built-in demo model for the task, which says so on standard error.
 pub(crate) fn open_or_demo(
     path: Option<&Path>,
     image_size: Option<usize>,
@@ -44,8 +44,8 @@ pub(crate) fn open_or_demo(
     if let Some(path) = path {
         return open(path, image_size, wanted);
     }
-    let folder = demo::open(image_size)?;
-    demo::tell();
+    let folder = demo::open(wanted, image_size)?;
+    demo::tell(wanted);
     Ok(folder)
 }
 
@@ -75,6 +75,21 @@ pub(crate) fn prompt(folder: &ModelFolder, language: Option<&str>) -> anyhow::Re
 pub(crate) fn prompt_if_any(folder: &ModelFolder, language: Option<&str>) -> Option<String> {
     let prompts = &folder.config.generation.prompts;
     prompts.get(language?).filter(|prompt| !prompt.is_empty()).cloned()
+}
+
+/// A file's path, size and time of change; a folder's are those of its files together.
+pub(crate) fn stamp(path: &Path) -> anyhow::Result<String> {
+    let (mut bytes, mut newest) = (0, None);
+    for entry in walkdir::WalkDir::new(path).max_depth(1) {
+        let metadata = entry?.metadata()?;
+        if metadata.is_file() {
+            bytes += metadata.len();
+            newest = newest.max(metadata.modified().ok());
+        }
+    }
+    let seconds = newest.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+    let seconds = seconds.map_or(0, |since| since.as_secs());
+    Ok(format!("{} ({bytes} bytes of {seconds})", std::path::absolute(path)?.display()))
 }
 
 /// The task in words.

@@ -50,21 +50,22 @@ pub(crate) struct RecordWriter {
 impl RecordWriter {
     /// Opens the destination at once, so that an output that cannot be written is found before the work, not after.
     pub(crate) fn create(args: &OutputArgs) -> anyhow::Result<Self> {
-        let destination = Destination::create(args.output.as_deref())?;
-        Ok(Self { destination, format: args.format, count: 0 })
+        Ok(Self::to(Destination::create(args.output.as_deref())?, args.format))
+    }
+
+    /// Writes to a destination that is open already.
+    pub(crate) fn to(destination: Destination, format: Format) -> Self {
+        Self { destination, format, count: 0 }
     }
 
     /// An error where the output is one of the inputs: `--output photo.jpg` would replace the picture.
     pub(crate) fn refuse_inputs<'a>(&self, inputs: impl Iterator<Item = &'a Path>) -> anyhow::Result<()> {
-        let Destination::File { path: output, .. } = &self.destination else {
-            return Ok(());
-        };
-        // Names first: to resolve every input would cost a call of the system each.
-        let mut same_name = inputs.filter(|input| input.file_name() == output.file_name());
-        if same_name.any(|input| fs::canonicalize(input).is_ok_and(|input| input == *output)) {
-            bail!("{}: is an input; `--output` would replace it", output.display());
-        }
-        Ok(())
+        self.destination.refuse_inputs(inputs)
+    }
+
+    /// Where the records go.
+    pub(crate) fn destination(&self) -> &Destination {
+        &self.destination
     }
 
     /// Writes one record.
@@ -110,7 +111,7 @@ fn write_json(to: &mut dyn Write, record: &impl Serialize) -> io::Result<()> {
 }
 
 /// Where bytes go: see [`OutputArgs::output`].
-enum Destination {
+pub(crate) enum Destination {
     Stdout(BufWriter<io::StdoutLock<'static>>),
     /// A device or named pipe: there is nothing to replace.
     Stream {
@@ -125,7 +126,8 @@ enum Destination {
 }
 
 impl Destination {
-    fn create(path: Option<&Path>) -> anyhow::Result<Self> {
+    /// Opens it: standard output, a device, or a temporary file beside `path`.
+    pub(crate) fn create(path: Option<&Path>) -> anyhow::Result<Self> {
         let Some(path) = path else {
             return Ok(Self::Stdout(BufWriter::new(io::stdout().lock())));
         };
@@ -159,15 +161,50 @@ impl Destination {
         Ok(Self::File { writer: BufWriter::new(file), path })
     }
 
-    fn write_with(&mut self, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> anyhow::Result<()> {
+    /// Whether it is a file, which appears at the end.
+    pub(crate) fn is_file(&self) -> bool {
+        matches!(self, Self::File { .. })
+    }
+
+    /// An error where it is one of the inputs.
+    pub(crate) fn refuse_inputs<'a>(&self, inputs: impl Iterator<Item = &'a Path>) -> anyhow::Result<()> {
+        let Self::File { path: output, .. } = self else {
+            return Ok(());
+        };
+        // Names first: to resolve every input would cost a call of the system each.
+        let mut same_name = inputs.filter(|input| input.file_name() == output.file_name());
+        if same_name.any(|input| fs::canonicalize(input).is_ok_and(|input| input == *output)) {
+            bail!("{}: is an input; `--output` would replace it", output.display());
+        }
+        Ok(())
+    }
+
+    /// The stream behind it.
+    pub(crate) fn writer(&mut self) -> &mut dyn Write {
         match self {
-            Self::Stdout(writer) => write(writer).context("standard output"),
-            Self::Stream { path, writer } => write(writer).with_context(|| path.display().to_string()),
-            Self::File { path, writer } => write(writer).with_context(|| path.display().to_string()),
+            Self::Stdout(writer) => writer,
+            Self::Stream { writer, .. } => writer,
+            Self::File { writer, .. } => writer,
         }
     }
 
-    fn finish(mut self) -> anyhow::Result<()> {
+    fn name(&self) -> String {
+        match self {
+            Self::Stdout(_) => "standard output".to_owned(),
+            Self::Stream { path, .. } | Self::File { path, .. } => path.display().to_string(),
+        }
+    }
+
+    /// Writes to it; an error names it.
+    pub(crate) fn write_with(
+        &mut self,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> anyhow::Result<()> {
+        write(self.writer()).with_context(|| self.name())
+    }
+
+    /// Ends it; a file gets its name now.
+    pub(crate) fn finish(mut self) -> anyhow::Result<()> {
         self.write_with(|to| to.flush())?;
         if let Self::File { path, writer } = self {
             let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;

@@ -1,6 +1,6 @@
 //! Opens the pictures of a batch in parallel, each on its own: a picture that fails has its reason and harms no other.
 
-use mplug::preprocess::image::{ImageLimits, RgbImage, load_image, resize_bicubic};
+use mplug::preprocess::image::{ImageLimits, RgbImage, decode_image, resize_bicubic};
 use mplug_data::dataset::AnnotatedDataset;
 use rayon::prelude::*;
 
@@ -24,11 +24,19 @@ impl PictureLoader {
 
     /// One picture, resized.
     pub(crate) fn load(&self, input: &Input) -> Result<RgbImage, String> {
-        if let Some(problem) = &input.problem {
-            return Err(problem.clone());
-        }
+        self.decode(&self.read(input)?)
+    }
+
+    /// The bytes of a picture.
+    pub(crate) fn read(&self, input: &Input) -> Result<Vec<u8>, String> {
+        let source = input.source.as_ref().map_err(Clone::clone)?;
         // The fault alone: the message names the path itself.
-        let image = load_image(&input.path, &self.limits).map_err(|error| error.fault.to_string())?;
+        source.read(&self.limits).map_err(|error| error.fault.to_string())
+    }
+
+    /// The picture of those bytes, resized.
+    pub(crate) fn decode(&self, bytes: &[u8]) -> Result<RgbImage, String> {
+        let image = decode_image(bytes, &self.limits).map_err(|error| error.fault.to_string())?;
         Ok(resize_bicubic(&image, self.image_size, self.image_size))
     }
 }

@@ -38,6 +38,8 @@ pub enum Format {
     ModelScopeCsv,
     /// The research code's questions: an array of `{"image", "question", "question_id", "answer"}`.
     Vqa,
+    /// VQA v2's official pair: an object of `questions`, and beside it one of `annotations` with answers.
+    VqaV2,
 }
 
 /// How much of a file tells its format.
@@ -47,7 +49,7 @@ const MAX_DEPTH: usize = 4;
 
 impl Format {
     /// All formats.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Coco,
         Self::Karpathy,
         Self::Blip,
@@ -57,6 +59,7 @@ impl Format {
         Self::JsonLines,
         Self::ModelScopeCsv,
         Self::Vqa,
+        Self::VqaV2,
     ];
 
     /// The format's name on a command line.
@@ -71,6 +74,7 @@ impl Format {
             Self::JsonLines => "jsonl",
             Self::ModelScopeCsv => "modelscope-csv",
             Self::Vqa => "vqa",
+            Self::VqaV2 => "vqa-v2",
         }
     }
 
@@ -135,6 +139,9 @@ fn of_object(keys: &Keys) -> Result<Format, String> {
     let has = |key: &str| keys.contains(key);
     if has("images[].sentences") {
         return Ok(Format::Karpathy);
+    }
+    if has("data_subtype") || has("questions[].question") || has("annotations[].answers") {
+        return Ok(Format::VqaV2);
     }
     if ["images", "annotations", "info", "licenses"].into_iter().any(has) {
         return Ok(Format::Coco);
@@ -282,6 +289,8 @@ mod tests {
             ("\n [\n {\"caption\": \"x\", \"image\": \"a\", \"image_id\": \"b\"}", Ok(Format::Blip)),
             (r#"[{"url": "u", "image_id": "a.jpg", "caption": ["一", "二"]}]"#, Ok(Format::AiChallenger)),
             (r#"[{"dataset": "vqa", "image": "a", "question": "q", "caption": "x"}]"#, Ok(Format::Vqa)),
+            (r#"{"info": {}, "questions": [{"image_id": 1, "question": "q"}]}"#, Ok(Format::VqaV2)),
+            (r#"{"annotations": [{"answers": [{"answer": "a"}]}]}"#, Ok(Format::VqaV2)),
             ("{\"image_id\": 5, \"text\": [\"x\"]}\n", Ok(Format::Muge)),
             ("{\"image_id\": 5}\n", Ok(Format::Muge)),
             ("{\"path\": \"a\", \"captions_zh\": [\"x\"]}\n", Ok(Format::JsonLines)),

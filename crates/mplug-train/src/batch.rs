@@ -265,4 +265,14 @@ mod tests {
         assert_eq!(even.rows_per_picture(2), Some(2));
         assert_eq!(rows.inputs.text(1), [1, 6, 7]);
     }
+
+    #[test]
+    fn what_is_given_is_seen_and_not_learned() {
+        let prompted = Target { ids: vec![1, 8, 9, 5, 2], given: 2, weight: 1.0 };
+        let rows = TargetRows::collate(&[&[prompted]], 0);
+        assert_eq!(rows.inputs.input_ids, [1, 8, 9, 5]);
+        assert_eq!(rows.labels, [IGNORE_INDEX, IGNORE_INDEX, 5, 2]);
+        assert_eq!(rows.weights, [0.0, 0.0, 1.0, 1.0]);
+        assert_eq!(rows.tokens(), 2);
+    }
 }

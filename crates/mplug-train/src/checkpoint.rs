@@ -1,8 +1,10 @@
 //! The run folder: `last/` and `best/` are model folders as the original and the engine read them; `state.safetensors` is
 //! everything else that a resumed run needs. Every file appears whole or not at all. Knows no training.
 
+use std::fs::{File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use burn::tensor::{Tensor, TensorData};
 use mplug::checkpoint::{
@@ -22,6 +24,10 @@ use crate::optimizer::AdamW;
 const STATE: &str = "state.safetensors";
 /// Name of the recipe in a run folder.
 const RECIPE: &str = "recipe.toml";
+/// The file that a training process locks.
+const LOCK: &str = "run.lock";
+/// How names of unfinished files and folders begin.
+const TEMPORARY: [&str; 2] = [".mplug-", ".tmp"];
 /// The entry of the state file with everything that is no tensor.
 const PROGRESS: &str = "progress";
 
@@ -78,13 +84,45 @@ pub struct State<'a> {
 #[derive(Clone, Debug)]
 pub struct RunFolder {
     path: PathBuf,
+    /// Held while a process trains here.
+    lock: Option<Arc<File>>,
 }
 
 impl RunFolder {
     /// The folder at `path`, made if need be.
     pub fn create(path: &Path) -> Result<Self, TrainError> {
         std::fs::create_dir_all(path).map_err(TrainError::file(path))?;
-        Ok(Self { path: path.to_owned() })
+        Ok(Self { path: path.to_owned(), lock: None })
+    }
+
+    /// Keeps other processes from training here, and removes what one that was killed in the middle of a write left.
+    ///
+    /// # Errors
+    /// [`TrainError::Content`] if another process trains here. On file systems without locks nothing is kept off.
+    pub fn claim(&mut self) -> Result<(), TrainError> {
+        let path = self.path.join(LOCK);
+        let file = File::create(&path).map_err(TrainError::file(&path))?;
+        if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
+            return Err(TrainError::content(&self.path, "another process trains in this folder"));
+        }
+        self.lock = Some(Arc::new(file));
+        self.remove_leftovers()
+    }
+
+    fn remove_leftovers(&self) -> Result<(), TrainError> {
+        for entry in std::fs::read_dir(&self.path).map_err(TrainError::file(&self.path))? {
+            let entry = entry.map_err(TrainError::file(&self.path))?;
+            let (name, path) = (entry.file_name(), entry.path());
+            let name = name.to_string_lossy();
+            if !TEMPORARY.iter().any(|prefix| name.starts_with(prefix)) {
+                continue;
+            }
+            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            let removed =
+                if is_folder { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+            removed.map_err(TrainError::file(&path))?;
+        }
+        Ok(())
     }
 
     /// Where it is.

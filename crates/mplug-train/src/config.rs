@@ -132,8 +132,13 @@ impl TrainConfig {
 
     /// Checks that pictures to learn from and to evaluate on are told apart, and that there is one vocabulary.
     fn check_data(&self) -> Result<(), TrainError> {
-        let DataSection::Annotations(data) = &self.data else {
-            return Ok(());
+        let data = match &self.data {
+            DataSection::Annotations(data) => data,
+            DataSection::Synth { pictures, .. } => {
+                return ensure(*pictures != Some(0), "data.pictures", || {
+                    ("at least 1".to_owned(), "0".to_owned())
+                });
+            }
         };
         let is_apart = data.held_out.as_ref().is_some_and(|path| *path != data.train)
             || data.held_out_split != data.train_split;

@@ -56,7 +56,7 @@ pub fn train(
     let augmentation = config.augment.as_ref().map(AugmentSection::augmentation);
     let views = Views { size: start.image_size as u32, augmentation, seed: config.seed };
     match &config.data {
-        DataSection::Synth { language, seed, held_out_seed } => {
+        DataSection::Synth { language, seed, held_out_seed, pictures } => {
             let seeds = [*seed, *held_out_seed];
             let data =
                 DrawnPictures::new(seeds, *language, reading, views, max_len, start.vocabulary(), &prompts)?;
@@ -201,6 +201,9 @@ impl<'a> Trainer<'a> {
             folder: RunFolder::create(&config.output)?,
             ranks: ranks::join()?,
         };
+        if trainer.ranks.leads() {
+            trainer.folder.claim()?;
+        }
         if trainer.folder.has_state() {
             if !resume {
                 let problem = "holds a run already; resume it or choose another output folder";

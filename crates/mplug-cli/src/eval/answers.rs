@@ -38,7 +38,7 @@ pub(super) fn evaluate(args: &EvalArgs, folder: &ModelFolder, path: &Path) -> an
     ensure!(!records.is_empty(), "{file}: there is nothing to answer");
     ensure!(
         records.iter().all(|record| record.question.is_some()),
-        "{file}: has no questions, and the model answers them: a dataset of the format `vqa` is wanted"
+        "{file}: has no questions, and the model answers them: a dataset of the format `vqa` or `vqa-v2` is wanted"
     );
     ensure!(
         records.iter().all(|record| !record.answers.is_empty()),

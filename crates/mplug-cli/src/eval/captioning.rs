@@ -80,7 +80,7 @@ impl Captioning<'_> {
     /// What the captions depend on, in words: the model's and the dataset's files by size and time, and the options.
     fn describe(&self, folder: &ModelFolder, options: &GenerationOptions) -> anyhow::Result<String> {
         let model = match self.model {
-            Some(path) => format!("model {}", stamp(path)?),
+            Some(path) => format!("model {}", model::stamp(path)?),
             None => "the demo model".to_owned(),
         };
         let precision = self.engine.precision.map_or_else(|| folder.stored_precision(), Into::into);
@@ -91,26 +91,11 @@ impl Captioning<'_> {
             options.min_new_tokens,
             options.max_new_tokens,
             options.prompt.as_ref().map_or_else(String::new, |prompt| format!(" after `{prompt}`")),
-            stamp(self.dataset)?,
+            model::stamp(self.dataset)?,
             self.reading.split().unwrap_or("all"),
             self.reading.images().map_or_else(|| "beside it".into(), |path| path.display().to_string()),
         ))
     }
-}
-
-/// A file's path, size and time of change; a folder's are those of its files together.
-fn stamp(path: &Path) -> anyhow::Result<String> {
-    let (mut bytes, mut newest) = (0, None);
-    for entry in walkdir::WalkDir::new(path).max_depth(1) {
-        let metadata = entry?.metadata()?;
-        if metadata.is_file() {
-            bytes += metadata.len();
-            newest = newest.max(metadata.modified().ok());
-        }
-    }
-    let seconds = newest.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
-    let seconds = seconds.map_or(0, |since| since.as_secs());
-    Ok(format!("{} ({bytes} bytes of {seconds})", std::path::absolute(path)?.display()))
 }
 
 /// Pictures of a dataset through a captioner.

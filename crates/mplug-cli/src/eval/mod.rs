@@ -56,11 +56,12 @@ pictures: the share of captions that are true, of answers that are right, and re
 
 Formats of references and datasets, told from name and content: COCO captions and NoCaps, Karpathy's
 JSON, the research code's JSON, Flickr30k and COCO-CN token files, AI Challenger, MUGE, JSON lines,
-ModelScope CSV; questions: the research code's. Candidates: COCO results, JSON lines of `mplug caption`, or plain lines in the order
-of the references.
+ModelScope CSV; of questions: VQA v2's pair of files, the research code's. Candidates: COCO results,
+JSON lines of `mplug caption`, or plain lines in the order of the references.
 
-The figures of captions are those of the reference evaluator (pycocoevalcap), digit for digit, but for the tokens:
-the report names them. English is tokenised as it is there (ptb), Chinese by characters (char).
+The figures of captions are those of the reference evaluator (pycocoevalcap), digit for digit, but
+for the tokens: the report names them. English is tokenised as it is there (ptb), Chinese by
+characters (char).
 METEOR needs its official jar (--meteor-jar); without it \"METEOR (exact+stem)\" is reported.
 
 Examples:

@@ -1,5 +1,6 @@
 //! The command line as its users meet it: the built program, its output, its messages and its exit codes.
 
+mod bulk;
 mod captions;
 mod engine;
 mod eval;
@@ -9,6 +10,10 @@ mod input_names;
 mod models;
 mod outputs;
 mod precision;
+#[cfg(feature = "mpi")]
+mod ranks;
 mod support;
 mod tidy;
+#[cfg(feature = "train")]
+mod training;
 mod usage;

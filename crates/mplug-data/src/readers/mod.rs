@@ -13,6 +13,7 @@ mod karpathy;
 mod modelscope_csv;
 mod muge;
 mod vqa;
+mod vqa_v2;
 
 use std::path::Path;
 
@@ -46,6 +47,7 @@ pub(crate) fn read(path: &Path, format: Format, options: &ReadOptions) -> Result
         Format::JsonLines => jsonl::read(path, options)?,
         Format::ModelScopeCsv => modelscope_csv::read(path, options)?,
         Format::Vqa => vqa::read(path, options)?,
+        Format::VqaV2 => vqa_v2::read(path, options)?,
     };
     Ok(Annotations { path: path.to_path_buf(), format, records })
 }

@@ -58,7 +58,7 @@ fn annotation(entry: Entry<'_>, place: Place) -> Result<Annotation, String> {
     (annotation.answers_given, annotation.answers) = match entry.answer {
         None => (0, Vec::new()),
         Some(OneOrMany::One(text)) => (1, vec![Answer { text, weight: SINGLE_ANSWER_WEIGHT }]),
-        Some(OneOrMany::Many(texts)) => (texts.len(), by_frequency(texts)),
+        Some(OneOrMany::Many(texts)) => by_frequency(texts),
     };
     if annotation.answers.iter().any(|answer| answer.text.trim().is_empty()) {
         return Err(format!("{}: expected an answer, found an empty one", annotation.id));
@@ -66,9 +66,9 @@ fn annotation(entry: Entry<'_>, place: Place) -> Result<Annotation, String> {
     Ok(annotation)
 }
 
-/// Each answer once, in the order of its first mention, with its share of all.
-fn by_frequency(texts: Vec<String>) -> Vec<Answer> {
-    let count = texts.len() as f32;
+/// How many answers there are, and each once, in the order of its first mention, with its share of all.
+pub(super) fn by_frequency(texts: Vec<String>) -> (usize, Vec<Answer>) {
+    let count = texts.len();
     let mut answers: Vec<Answer> = Vec::new();
     let mut numbers: HashMap<String, usize> = HashMap::new();
     for text in texts {
@@ -79,9 +79,9 @@ fn by_frequency(texts: Vec<String>) -> Vec<Answer> {
         answers[number].weight += 1.0;
     }
     for answer in &mut answers {
-        answer.weight /= count;
+        answer.weight /= count as f32;
     }
-    answers
+    (count, answers)
 }
 
 #[cfg(test)]

@@ -197,7 +197,31 @@ fn find_in_folder(folder: &Path, name: &str) -> Option<PathBuf> {
     None
 }
 
+/// The pictures of a zip or tar archive with their members' names, told by their extensions: those of a tar in its order, those of
+/// a zip by name.
+///
+/// # Errors
+/// As [`ImageRoot::open`].
+pub fn pictures_of_archive(path: &Path) -> Result<Vec<(String, PictureSource)>, DataError> {
+    let mut members = members_of(path)?;
+    let is_picture = |name: &str| {
+        let extension = Path::new(name).extension().and_then(|extension| extension.to_str());
+        extension.is_some_and(|found| EXTENSIONS.iter().any(|known| found.eq_ignore_ascii_case(known)))
+    };
+    members.retain(|(name, _)| is_picture(name));
+    if members.iter().any(|(_, source)| matches!(source, PictureSource::ZipMember(_))) {
+        members.sort_by(|(one, _), (other, _)| one.cmp(other));
+    }
+    Ok(members)
+}
+
 fn open_archive(path: &Path) -> Result<RootPlace, DataError> {
+    let (names, sources) = members_of(path)?.into_iter().unzip();
+    Ok(RootPlace::Archive(NameIndex::new(names), sources))
+}
+
+/// The members of an archive, or the fields of a table.
+fn members_of(path: &Path) -> Result<Vec<(String, PictureSource)>, DataError> {
     let (file, _) = open_file(path)?;
     let mut head = Vec::new();
     file.take(512).read_to_end(&mut head).map_err(|e| DataError::io(path, e))?;
@@ -214,9 +238,7 @@ fn open_archive(path: &Path) -> Result<RootPlace, DataError> {
         let known = "a folder, a zip archive, an uncompressed tar archive, a table of base64".into();
         return Err(DataError::UnknownFormat { path: path.to_path_buf(), what, known });
     };
-    let members = members.map_err(|e| DataError::io(path, e))?;
-    let (names, sources) = members.into_iter().unzip();
-    Ok(RootPlace::Archive(NameIndex::new(names), sources))
+    members.map_err(|e| DataError::io(path, e))
 }
 
 /// Names and pictures of an archive while it is searched.

@@ -12,7 +12,7 @@ use crate::error::TrainError;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "lowercase", tag = "kind")]
 pub enum DataSection {
-    /// Pictures drawn on the fly; no example comes twice.
+    /// Pictures drawn on the fly; no example comes twice unless their number is given.
     Synth {
         /// The language of the texts.
         language: DrawnLanguage,
@@ -20,6 +20,8 @@ pub enum DataSection {
         seed: u64,
         /// Seed of the pictures to evaluate on.
         held_out_seed: u64,
+        /// So many pictures to learn from, again and again; endless if absent.
+        pictures: Option<u64>,
     },
     /// Annotated pictures, in any format that `mplug eval --dataset` reads.
     Annotations(AnnotationsSection),

@@ -30,6 +30,8 @@ pub struct DrawnPictures {
     tokenizer: Tokenizer,
     /// What is given before Chinese and before English.
     prompts: [Vec<u32>; 2],
+    /// Pictures to learn from; endless if absent.
+    pictures: Option<u64>,
 }
 
 impl DrawnPictures {
@@ -61,7 +63,13 @@ impl DrawnPictures {
             .map_err(|error| TrainError::Recipe(format!("vocabulary of the drawn pictures: {error}")))?;
         let mut prompts = encode_prompts(&tokenizer, prompts)?;
         let prompts = ["zh", "en"].map(|language| prompts.remove(language).unwrap_or_default());
-        Ok(Self { seeds, language, reading, views, max_len, vocabulary, tokenizer, prompts })
+        Ok(Self { seeds, language, reading, views, max_len, vocabulary, tokenizer, prompts, pictures: None })
+    }
+
+    /// The same with so many pictures to learn from.
+    #[must_use]
+    pub fn limited_to(self, pictures: Option<u64>) -> Self {
+        Self { pictures, ..self }
     }
 
     /// The language of an example: where there are two they alternate.
@@ -130,6 +138,10 @@ impl DrawnPictures {
 
 impl TrainingData for DrawnPictures {
     fn example(&self, split: Split, index: u64) -> Result<EncodedExample, TrainError> {
+        let index = match (split, self.pictures) {
+            (Split::Train, Some(pictures)) => index % pictures,
+            _ => index,
+        };
         let drawn = self.draw(split, index);
         let mut example = EncodedExample { picture: index, ..EncodedExample::default() };
         match self.reading {
@@ -176,6 +188,14 @@ impl TrainingData for DrawnPictures {
             Language::Zh => synth::captions_zh(&scene),
             Language::En => synth::captions_en(&scene),
         }
+    }
+
+    fn train_len(&self) -> Option<u64> {
+        self.pictures
+    }
+
+    fn train_pictures(&self) -> Option<u64> {
+        self.pictures
     }
 
     fn judge(&self, index: u64, text: &str) -> Option<f64> {
@@ -237,5 +257,40 @@ mod tests {
             assert_eq!(data.judge(index, &caption), Some(1.0), "{caption}");
             assert_eq!(data.judge(index, "一只红色的"), Some(0.0));
         }
+    }
+
+    #[test]
+    fn both_languages_have_a_caption_each_the_second_after_its_prompt() {
+        let views = Views { size: 48, augmentation: None, seed: 0 };
+        let prompts = BTreeMap::from([("en".to_owned(), "the picture:".to_owned())]);
+        let open = |prompts: &BTreeMap<String, String>| {
+            DrawnPictures::new(
+                [1, 2],
+                DrawnLanguage::Both,
+                Reading::Captions,
+                views.clone(),
+                40,
+                None,
+                prompts,
+            )
+        };
+        let data = open(&prompts).expect("the vocabulary is good");
+        let prompt = data.ids("the picture:");
+        let prompt = &prompt[1..prompt.len() - 1];
+        assert_eq!((data.prompt(0), data.prompt(1)), (&[][..], prompt));
+        for index in 0..8 {
+            let targets = data.example(Split::HeldOut, index).expect("drawing never fails").targets;
+            let english = &targets[usize::from(index.is_multiple_of(2))];
+            assert_eq!((targets.len(), english.given, &english.ids[1..4]), (2, 3, prompt));
+            let chinese = &targets[usize::from(!index.is_multiple_of(2))];
+            assert_eq!(chinese.given, 0);
+            for target in &targets {
+                let caption = data.decode(&target.ids[1 + target.given..]);
+                assert_eq!(data.judge(index, &caption), Some(1.0), "{caption}");
+            }
+        }
+        let unknown = BTreeMap::from([("en".to_owned(), "a photograph of".to_owned())]);
+        let error = open(&unknown).err().expect("an unknown word").to_string();
+        assert!(error.contains("prompts") && error.contains("photograph"), "{error}");
     }
 }

@@ -2,7 +2,11 @@
 
 use std::path::Path;
 
+use mplug::checkpoint::ModelFolder;
 use mplug::config::ConfigOverrides;
+use mplug::generate::GenerationOptions;
+use mplug::preprocess::image::RgbImage;
+use mplug::tasks::Captioner;
 use mplug_train::training_data::{EncodedExample, SpecialIds, Split, Target, TrainingData};
 use mplug_train::{Progress, TrainConfig, TrainError, train_on};
 use safetensors::SafeTensors;
@@ -108,8 +112,7 @@ fn a_small_model_learns_to_name_colours() {
     assert_eq!(truths.last(), Some(&1.0), "{truths:?}");
     let lines = std::fs::read_to_string(folder.path().join("log.jsonl")).expect("a log");
     assert_eq!(lines.lines().count(), events.len());
-    let model =
-        mplug::checkpoint::ModelFolder::open(&folder.path().join("best"), &ConfigOverrides::default());
+    let model = ModelFolder::open(&folder.path().join("best"), &ConfigOverrides::default());
     let model = model.expect("the engine's loader reads what training wrote");
     assert_eq!(model.config.vision.patch_size, 16);
     assert_eq!(model.config.text.num_attention_heads, 2);
@@ -173,4 +176,80 @@ impl TrainingData for FailingAfter {
     fn judge(&self, index: u64, caption: &str) -> Option<f64> {
         Colours.judge(index, caption)
     }
+}
+
+/// The colours of [`Colours`] in two languages: every other eight pictures have captions in the second, whose tokens are eight
+/// higher, after a prompt.
+struct TwoLanguages;
+
+impl TwoLanguages {
+    fn is_second(index: u64) -> bool {
+        index / 8 % 2 == 1
+    }
+}
+
+/// The token of the prompt `>`.
+const PROMPT: [u32; 1] = [20];
+
+impl TrainingData for TwoLanguages {
+    fn example(&self, split: Split, index: u64) -> Result<EncodedExample, TrainError> {
+        let mut example = Colours.example(split, index)?;
+        if Self::is_second(index) {
+            let token = example.targets[0].ids[1] + 8;
+            let ids = vec![1, PROMPT[0], token, token, 2];
+            example.targets = vec![Target { ids, given: 1, weight: 1.0 }];
+        }
+        Ok(example)
+    }
+
+    fn vocabulary(&self) -> &'static str {
+        "[PAD]\n[CLS]\n[SEP]\n[UNK]\na\nb\nc\nd\ne\nf\ng\nh\ns\nt\nu\nv\nw\nx\ny\nz\n>\n"
+    }
+
+    fn special_ids(&self) -> SpecialIds {
+        Colours.special_ids()
+    }
+
+    fn decode(&self, ids: &[u32]) -> String {
+        Colours.decode(ids)
+    }
+
+    fn prompt(&self, picture: u64) -> &[u32] {
+        if Self::is_second(picture) { &PROMPT } else { &[] }
+    }
+
+    fn judge(&self, index: u64, caption: &str) -> Option<f64> {
+        let colour = 4 + (index * 5 + 1) % 8 + 8 * u64::from(Self::is_second(index));
+        Some(f64::from(u8::from(caption == format!("{colour} {colour} "))))
+    }
+}
+
+#[test]
+fn a_prompt_chooses_the_language() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut config = recipe(folder.path(), 200);
+    config.evaluation.pictures = 16;
+    config.prompts.insert("en".to_owned(), ">".to_owned());
+    let mut truth = None;
+    train_on(&config, &TwoLanguages, false, &mut |event| {
+        if let Progress::Evaluated { metrics, .. } = event {
+            truth = metrics.get("truth").copied();
+        }
+    })
+    .expect("the run ends well");
+    assert_eq!(truth, Some(1.0));
+
+    let best = ModelFolder::open(&folder.path().join("best"), &ConfigOverrides::default()).expect("a model");
+    assert_eq!(best.config.generation.prompts["en"], ">");
+    let captioner = Captioner::load(&best).expect("a captioner");
+    let black = RgbImage::new(32, 32);
+    let write = |prompt: Option<&str>| {
+        let prompt = prompt.map(str::to_owned);
+        let options = GenerationOptions { prompt, ..captioner.default_options() };
+        let captions = captioner.caption_batch(std::slice::from_ref(&black), &options).expect("a caption");
+        captions[0][0].text.clone()
+    };
+    assert_eq!((write(None).as_str(), write(Some(">")).as_str()), ("a a", "s s"));
+    let unknown = GenerationOptions { prompt: Some("?".to_owned()), ..captioner.default_options() };
+    assert!(captioner.caption_batch(&[black], &unknown).is_err());
 }

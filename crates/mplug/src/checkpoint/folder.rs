@@ -349,10 +349,15 @@ fn write_folder(
     move_into_place(temporary, parent, dest)
 }
 
-/// Gives the finished folder its name. An old folder of that name steps aside first and comes back if that fails.
+/// Gives the finished folder its name. An old folder of that name changes places with it at once where the system can do that,
+/// so that a program that is killed here leaves one of the two; elsewhere it steps aside first and comes back if that fails.
 fn move_into_place(temporary: tempfile::TempDir, parent: &Path, dest: &Path) -> Result<(), CheckpointError> {
     let io = |source| CheckpointError::Io { action: "write", path: dest.to_path_buf(), source };
     make_listable(temporary.path()).map_err(io)?;
+    if exchange(temporary.path(), dest) {
+        // What is under the temporary name now, and goes with it, is the old folder.
+        return Ok(());
+    }
     let old = tempfile::Builder::new().prefix(".mplug-old-").tempdir_in(parent).map_err(io)?;
     let aside = old.path().join("replaced");
     let had_old = dest.symlink_metadata().is_ok();
@@ -374,6 +379,18 @@ fn move_into_place(temporary: tempfile::TempDir, parent: &Path, dest: &Path) -> 
     // Its content has the final name now: nothing is left to remove.
     let _moved = temporary.keep();
     Ok(())
+}
+
+/// Lets two names change places in one step; whether that worked.
+#[cfg(any(target_os = "linux", target_os = "macos"))]
+fn exchange(one: &Path, other: &Path) -> bool {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).is_ok()
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+fn exchange(_one: &Path, _other: &Path) -> bool {
+    false
 }
 
 /// Temporary folders are private to their owner; a model folder has ordinary permissions.

@@ -1,0 +1,149 @@
+//! Pictures through the captioner, batch by batch: opened ahead of it, and each different file captioned once.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use mplug::{
+    generate::GenerationOptions,
+    preprocess::image::RgbImage,
+    tasks::{Caption, Captioner},
+};
+use rayon::prelude::*;
+use sha2::{Digest as _, Sha256};
+
+use crate::{inputs::Input, pictures::PictureLoader};
+
+/// The captions of a picture, best first, or the reason why there are none.
+pub(super) type Answer = Result<Arc<Vec<Caption>>, String>;
+
+/// What tells a file's bytes from others': the first half of their SHA-256.
+pub(super) type Digest = [u8; 16];
+
+/// Different files that are remembered: a few hundred bytes each. Beyond them a file that comes again is captioned again.
+const MOST_REMEMBERED: usize = 1 << 20;
+
+/// The captions of files seen before.
+#[derive(Default)]
+pub(super) struct Memory {
+    known: RwLock<HashMap<Digest, Arc<Vec<Caption>>>>,
+}
+
+impl Memory {
+    fn find(&self, digest: &Digest) -> Option<Arc<Vec<Caption>>> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).get(digest).cloned()
+    }
+
+    /// Remembers the captions of a file.
+    pub(super) fn add(&self, digest: Digest, captions: &Arc<Vec<Caption>>) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if known.len() < MOST_REMEMBERED {
+            known.entry(digest).or_insert_with(|| Arc::clone(captions));
+        }
+    }
+}
+
+/// A picture on its way to the captioner.
+pub(super) enum Opened {
+    /// It has no pixels.
+    Failed(String),
+    /// Its file was captioned before.
+    Known(Digest, Arc<Vec<Caption>>),
+    /// It is to be captioned.
+    Picture(Digest, RgbImage),
+}
+
+/// What a picture got, and which file it is.
+pub(super) struct Answered {
+    pub(super) digest: Option<Digest>,
+    pub(super) answer: Answer,
+}
+
+/// Opens and captions pictures.
+pub(super) struct Pipeline<'a> {
+    pub(super) captioner: &'a Captioner,
+    pub(super) options: &'a GenerationOptions,
+    pub(super) loader: &'a PictureLoader,
+    pub(super) memory: &'a Memory,
+}
+
+impl Pipeline<'_> {
+    /// Captions `list` in batches and hands each batch's answers to `emit`, in order, until it says stop. While one batch is
+    /// captioned, the pictures of the next are opened beside it.
+    pub(super) fn run(
+        &self,
+        list: &[Input],
+        batch_size: usize,
+        mut emit: impl FnMut(&[Input], Vec<Answered>) -> anyhow::Result<bool>,
+    ) -> anyhow::Result<()> {
+        let mut batches = list.chunks(batch_size);
+        let mut next = batches.next().map(|batch| (batch, self.open(batch)));
+        while let Some((batch, opened)) = next {
+            let following = batches.next();
+            let (answers, prepared) =
+                rayon::join(|| self.answer(opened), || following.map(|batch| (batch, self.open(batch))));
+            if !emit(batch, answers?)? {
+                return Ok(());
+            }
+            next = prepared;
+        }
+        Ok(())
+    }
+
+    fn open(&self, batch: &[Input]) -> Vec<Opened> {
+        batch.par_iter().map(|input| self.open_one(input).unwrap_or_else(Opened::Failed)).collect()
+    }
+
+    fn open_one(&self, input: &Input) -> Result<Opened, String> {
+        let bytes = self.loader.read(input)?;
+        let digest = digest_of(&bytes);
+        if let Some(captions) = self.memory.find(&digest) {
+            return Ok(Opened::Known(digest, captions));
+        }
+        Ok(Opened::Picture(digest, self.loader.decode(&bytes)?))
+    }
+
+    fn answer(&self, opened: Vec<Opened>) -> anyhow::Result<Vec<Answered>> {
+        let mut images = Vec::new();
+        // Where each different file of this batch is among the images.
+        let mut places: HashMap<Digest, usize> = HashMap::new();
+        let mut pending = Vec::with_capacity(opened.len());
+        for picture in opened {
+            pending.push(match picture {
+                Opened::Failed(reason) => (None, Err(Err(reason))),
+                Opened::Known(digest, captions) => (Some(digest), Err(Ok(captions))),
+                // The batch before may have captioned it since it was opened.
+                Opened::Picture(digest, image) => match self.memory.find(&digest) {
+                    Some(captions) => (Some(digest), Err(Ok(captions))),
+                    None => {
+                        let place = *places.entry(digest).or_insert(images.len());
+                        if place == images.len() {
+                            images.push(image);
+                        }
+                        (Some(digest), Ok(place))
+                    }
+                },
+            });
+        }
+        let captions = match images.is_empty() {
+            true => Vec::new(),
+            false => self.captioner.caption_batch(&images, self.options)?,
+        };
+        let captions: Vec<Arc<Vec<Caption>>> = captions.into_iter().map(Arc::new).collect();
+        for (digest, place) in places {
+            self.memory.add(digest, &captions[place]);
+        }
+        let answered = |(digest, found): (Option<Digest>, Result<usize, Answer>)| Answered {
+            digest,
+            answer: found.map_or_else(|answer| answer, |place| Ok(Arc::clone(&captions[place]))),
+        };
+        Ok(pending.into_iter().map(answered).collect())
+    }
+}
+
+fn digest_of(bytes: &[u8]) -> Digest {
+    let hash: [u8; 32] = Sha256::digest(bytes).into();
+    let [first, ..] = hash.as_chunks::<16>().0 else { unreachable!("32 bytes are two halves") };
+    *first
+}

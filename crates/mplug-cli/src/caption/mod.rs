@@ -1,0 +1,165 @@
+//! `mplug caption`: pictures in, sentences out. This file has what can be typed and joins the parts: `answers` opens and captions,
+//! `journal` keeps what was done, `record`, `output` and `sidecar` tell it.
+
+mod answers;
+mod journal;
+mod output;
+mod record;
+mod run;
+mod sidecar;
+
+use std::{ops::Range, path::PathBuf};
+
+use clap::{Args, ValueEnum};
+use mplug::{checkpoint::ModelFolder, generate::GenerationOptions};
+
+use self::output::CaptionOutputArgs;
+use crate::{
+    args::{BatchArg, EngineArgs, LimitArgs, OptionalModelArg, SamplingArgs, SearchArgs, between},
+    model, pool,
+    status::Status,
+};
+
+/// Describe pictures
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Text: the caption alone for one file; lines of `path<TAB>caption` for several inputs, a folder, an
+archive or a list. With --captions N each picture has N lines, best first, with the score before the caption:
+`[path<TAB>]score<TAB>caption`. Line breaks and other control characters of names are escaped.
+JSON: {\"path\", \"caption\", \"score\", \"token_ids\"} for each input, in input order, with \"captions\"
+where --captions is given, or {\"path\", \"error\"}. A name that is not UTF-8 has U+FFFD for each bad
+byte in \"path\", and its exact bytes in hexadecimal in \"path_bytes\".
+Pictures of a folder: files ending in jpg, png, webp, gif, bmp or tiff, by name, hidden ones left out.
+Of a zip: the same by name; of a tar (WebDataset): in its order. Files with the same bytes are captioned
+once. With --output, answers are kept in FILE.part until the end: a run that was stopped goes on with
+--resume. --shard I/N takes the I-th of N parts (from 0): the parts' lines behind each other are the whole.
+
+Examples:
+  mplug caption photo.jpg
+  mplug caption --model ./mplug_base_zh --captions 3 photo.jpg
+  mplug caption photos/ --recursive --format jsonl --output captions.jsonl
+  find . -name '*.png' -print0 | mplug caption - --batch-size 8
+  mplug caption shards/*.tar --shard 3/64 --format jsonl --output captions.3.jsonl --resume
+  mplug caption photos/ -r --format sidecar --on-existing append")]
+pub(crate) struct CaptionArgs {
+    /// Picture files, folders, zip or tar archives of them, or `-` for a list of names on standard input
+    #[arg(required = true, value_name = "INPUT")]
+    inputs: Vec<PathBuf>,
+    /// Look into the subfolders of folders too
+    #[arg(long, short)]
+    recursive: bool,
+    #[command(flatten)]
+    model: OptionalModelArg,
+    #[command(flatten)]
+    output: CaptionOutputArgs,
+    /// Text as the original spaces it, in place of joined Chinese
+    #[arg(long)]
+    raw: bool,
+    #[command(flatten)]
+    engine: EngineArgs,
+    #[command(flatten)]
+    batch: BatchArg,
+    #[command(flatten)]
+    search: SearchArgs,
+    /// Captions for each picture, best first, with their scores; at most as many as beams
+    #[arg(long, value_name = "N", help_heading = "Generation", value_parser = between::<1, 64>)]
+    captions: Option<usize>,
+    /// Language of the captions, for a model that writes several: `zh`, `en` [default: the model's first]
+    #[arg(long, value_name = "CODE", help_heading = "Generation")]
+    language: Option<String>,
+    /// Begin every caption with TEXT
+    #[arg(long, value_name = "TEXT", help_heading = "Generation")]
+    prefix: Option<String>,
+    #[command(flatten)]
+    sampling: SamplingArgs,
+    /// Caption the I-th of N parts of the inputs, I from 0
+    #[arg(long, value_name = "I/N", value_parser = shard, help_heading = "Bulk")]
+    shard: Option<Shard>,
+    /// What a picture that fails does to the run
+    #[arg(long, value_enum, default_value = "skip", help_heading = "Bulk")]
+    errors: OnError,
+    #[command(flatten)]
+    limits: LimitArgs,
+}
+
+impl CaptionArgs {
+    /// What was typed, over the model's own settings.
+    fn options(
+        &self,
+        folder: &ModelFolder,
+        defaults: GenerationOptions,
+    ) -> anyhow::Result<GenerationOptions> {
+        let mut options = self.search.options(defaults)?;
+        options.prompt = model::prompt(folder, self.language.as_deref())?;
+        options.sampling = self.sampling.options();
+        options.num_return_sequences = self.captions.unwrap_or(1);
+        options.prefix.clone_from(&self.prefix);
+        anyhow::ensure!(
+            options.sampling.is_some() || options.num_return_sequences <= options.num_beams,
+            "`--captions {}` needs `--beams {0}` or more; this run has {}",
+            options.num_return_sequences,
+            options.num_beams
+        );
+        Ok(options)
+    }
+}
+
+/// A part of the inputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Shard {
+    number: usize,
+    count: usize,
+}
+
+impl Shard {
+    /// The part of `len` inputs: neighbours, so that the parts' outputs behind each other are the whole output.
+    fn range(self, len: usize) -> Range<usize> {
+        let end = |number: usize| (len as u128 * number as u128 / self.count as u128) as usize;
+        end(self.number)..end(self.number + 1)
+    }
+}
+
+fn shard(text: &str) -> Result<Shard, String> {
+    let parsed = text.split_once('/').and_then(|(number, count)| {
+        Some(Shard { number: number.trim().parse().ok()?, count: count.trim().parse().ok()? })
+    });
+    match parsed {
+        Some(shard) if shard.number < shard.count => Ok(shard),
+        _ => Err("I/N is wanted, I from 0 to N - 1, such as 0/3".to_owned()),
+    }
+}
+
+/// What a picture that fails does to the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum OnError {
+    /// It is named, and the others go on
+    Skip,
+    /// The run ends there; with --output it can be resumed
+    Fail,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: CaptionArgs) -> anyhow::Result<Status> {
+    args.output.check()?;
+    pool::run(args.engine.threads, move || run::CaptionRun::prepare(&args)?.run())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_are_neighbours_and_make_the_whole() {
+        for len in [0, 1, 7, 10_050] {
+            for count in [1, 3, 64] {
+                let ranges: Vec<_> = (0..count).map(|number| Shard { number, count }.range(len)).collect();
+                assert_eq!((ranges[0].start, ranges[count - 1].end), (0, len));
+                assert!(ranges.windows(2).all(|pair| pair[0].end == pair[1].start));
+                let (least, most) = (len / count, len.div_ceil(count));
+                assert!(ranges.iter().all(|range| (least..=most).contains(&range.len())));
+            }
+        }
+        assert_eq!(shard("2/3"), Ok(Shard { number: 2, count: 3 }));
+        assert!(["3/3", "-1/3", "1", "a/b", "0/0"].iter().all(|text| shard(text).is_err()));
+    }
+}

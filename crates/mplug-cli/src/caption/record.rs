@@ -1,0 +1,178 @@
+//! What is told of one picture: its captions or the reason why there are none, as text, JSON or a row of a table.
+
+use std::{
+    io::{self, Write},
+    path::Path,
+};
+
+use mplug::tasks::Caption;
+use serde::Serialize;
+
+use super::answers::Answer;
+use crate::{inputs::JsonPath, output::Record, report};
+
+/// What of a caption is shown.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Style {
+    /// The original's spaced text.
+    pub(super) is_raw: bool,
+    /// Whether text lines begin with the path.
+    pub(super) has_path: bool,
+    /// So many captions are listed for each picture; the best alone is told if absent.
+    pub(super) captions: Option<usize>,
+}
+
+impl Style {
+    /// The text of a caption.
+    pub(super) fn text<'a>(&self, caption: &'a Caption) -> &'a str {
+        if self.is_raw { &caption.raw_text } else { &caption.text }
+    }
+}
+
+/// One picture's answer.
+#[derive(Serialize)]
+pub(super) struct CaptionRecord {
+    #[serde(flatten)]
+    path: JsonPath,
+    #[serde(skip)]
+    text_path: Option<String>,
+    #[serde(flatten)]
+    best: Option<CaptionEntry>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    captions: Option<Vec<CaptionEntry>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// One caption.
+#[derive(Clone, Serialize)]
+struct CaptionEntry {
+    caption: String,
+    score: f32,
+    token_ids: Vec<u32>,
+}
+
+impl CaptionRecord {
+    /// The record of the picture at `path`.
+    pub(super) fn new(path: &Path, answer: &Answer, style: Style) -> Self {
+        let text_path = style.has_path.then(|| report::one_line(&path.to_string_lossy()));
+        let mut record = Self { path: path.into(), text_path, best: None, captions: None, error: None };
+        match answer {
+            Ok(captions) => {
+                let entries: Vec<_> =
+                    captions.iter().map(|caption| CaptionEntry::new(caption, style)).collect();
+                record.best = entries.first().cloned();
+                record.captions = style.captions.is_some().then_some(entries);
+            }
+            Err(reason) => record.error = Some(report::one_line(reason)),
+        }
+        record
+    }
+
+    /// The names of a table's columns.
+    pub(super) fn columns(style: Style) -> Vec<String> {
+        let numbered = |number: usize| [format!("caption_{number}"), format!("score_{number}")];
+        let captions = match style.captions {
+            None => vec!["caption".to_owned(), "score".to_owned()],
+            Some(count) => (1..=count).flat_map(numbered).collect(),
+        };
+        [vec!["path".to_owned()], captions, vec!["error".to_owned()]].concat()
+    }
+
+    /// The record as a row of that table.
+    pub(super) fn row(&self, style: Style) -> Vec<String> {
+        let cells = |entry: &CaptionEntry| [entry.caption.clone(), entry.score.to_string()];
+        let mut captions: Vec<String> = match &self.captions {
+            None => self.best.iter().flat_map(cells).collect(),
+            Some(entries) => entries.iter().flat_map(cells).collect(),
+        };
+        captions.resize(2 * style.captions.unwrap_or(1), String::new());
+        let error = self.error.clone().unwrap_or_default();
+        [vec![self.path.text().to_owned()], captions, vec![error]].concat()
+    }
+}
+
+impl CaptionEntry {
+    fn new(caption: &Caption, style: Style) -> Self {
+        Self {
+            caption: style.text(caption).to_owned(),
+            score: caption.score,
+            token_ids: caption.token_ids.clone(),
+        }
+    }
+}
+
+impl Record for CaptionRecord {
+    fn write_text(&self, to: &mut dyn Write) -> io::Result<()> {
+        let path = self.text_path.as_ref().map_or_else(String::new, |path| format!("{path}\t"));
+        match (&self.captions, &self.best) {
+            (Some(entries), _) => entries
+                .iter()
+                .try_for_each(|entry| writeln!(to, "{path}{:.4}\t{}", entry.score, entry.caption)),
+            (None, Some(entry)) => writeln!(to, "{path}{}", entry.caption),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn captions() -> Answer {
+        let captions = ["一 只 猫", "两 只 猫"].into_iter().zip([-0.5, -0.75]).map(|(raw, score)| Caption {
+            text: raw.replace(' ', ""),
+            raw_text: raw.to_owned(),
+            score,
+            token_ids: vec![7, 102],
+        });
+        Ok(Arc::new(captions.collect()))
+    }
+
+    fn text(record: &CaptionRecord) -> String {
+        let mut bytes = Vec::new();
+        record.write_text(&mut bytes).unwrap();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    const ALONE: Style = Style { is_raw: false, has_path: false, captions: None };
+
+    #[test]
+    fn text_lines() {
+        let (path, captions) = (Path::new("a\nb.jpg"), captions());
+        assert_eq!(text(&CaptionRecord::new(path, &captions, ALONE)), "一只猫\n");
+        let raw = Style { is_raw: true, has_path: true, ..ALONE };
+        assert_eq!(text(&CaptionRecord::new(path, &captions, raw)), "a\\nb.jpg\t一 只 猫\n");
+        let all = Style { captions: Some(2), ..ALONE };
+        assert_eq!(text(&CaptionRecord::new(path, &captions, all)), "-0.5000\t一只猫\n-0.7500\t两只猫\n");
+        assert_eq!(text(&CaptionRecord::new(path, &Err("broken".to_owned()), ALONE)), "");
+    }
+
+    #[test]
+    fn json_objects() {
+        let (path, captions) = (Path::new("a\nb.jpg"), captions());
+        let json = |record: &CaptionRecord| serde_json::to_string(record).unwrap();
+        let best = r#"{"path":"a\nb.jpg","caption":"一只猫","score":-0.5,"token_ids":[7,102]}"#;
+        assert_eq!(json(&CaptionRecord::new(path, &captions, ALONE)), best);
+        let all = json(&CaptionRecord::new(path, &captions, Style { captions: Some(2), ..ALONE }));
+        let list = r#","captions":[{"caption":"一只猫","score":-0.5,"token_ids":[7,102]},{"caption":"两只猫","score":-0.75,"token_ids":[7,102]}]}"#;
+        assert_eq!(all, format!("{}{list}", &best[..best.len() - 1]));
+        let failed = json(&CaptionRecord::new(path, &Err("empty file".to_owned()), ALONE));
+        assert_eq!(failed, r#"{"path":"a\nb.jpg","error":"empty file"}"#);
+    }
+
+    #[test]
+    fn rows_have_the_width_of_their_table() {
+        let (path, captions) = (Path::new("a.jpg"), captions());
+        let failed = CaptionRecord::new(path, &Err("empty file".to_owned()), ALONE);
+        assert_eq!(CaptionRecord::columns(ALONE), ["path", "caption", "score", "error"]);
+        assert_eq!(CaptionRecord::new(path, &captions, ALONE).row(ALONE), ["a.jpg", "一只猫", "-0.5", ""]);
+        assert_eq!(failed.row(ALONE), ["a.jpg", "", "", "empty file"]);
+        let three = Style { captions: Some(3), ..ALONE };
+        let row = CaptionRecord::new(path, &captions, three).row(three);
+        assert_eq!(row, ["a.jpg", "一只猫", "-0.5", "两只猫", "-0.75", "", "", ""]);
+        assert_eq!(CaptionRecord::columns(three).len(), row.len());
+    }
+}

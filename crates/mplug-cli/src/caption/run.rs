@@ -1,0 +1,347 @@
+//! A run of `mplug caption`: everything is found, opened and checked first; then pictures go through the pipeline and their answers
+//! to the output, in order.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use mplug::{checkpoint::ModelFolder, config::Task, generate::GenerationOptions, tasks::Captioner};
+
+use super::{
+    CaptionArgs, OnError,
+    answers::{Answer, Answered, Memory, Pipeline},
+    journal::{Journal, OnUnfinished},
+    output::{CaptionFormat, Document},
+    record::Style,
+    sidecar::Sidecars,
+};
+use crate::{
+    inputs::{Input, Inputs},
+    model,
+    pictures::PictureLoader,
+    precision,
+    progress::Progress,
+    report,
+    status::Status,
+};
+
+/// Different reasons of failures that are counted one by one in the summary.
+const MOST_REASONS: usize = 20;
+/// Answers at the end of a journal whose text files may not have been written when the run was stopped: at least a batch.
+const UNSURE: usize = 1024;
+
+/// A run as meant.
+pub(super) struct CaptionRun {
+    inputs: Vec<Input>,
+    loader: PictureLoader,
+    captioner: Captioner,
+    options: GenerationOptions,
+    batch_size: usize,
+    style: Style,
+    sink: Sink,
+    memory: Memory,
+    failures: Failures,
+    on_error: OnError,
+}
+
+/// Where answers go.
+enum Sink {
+    /// A document that is written as answers come.
+    Stream(Document),
+    /// A journal, of which a file is made at the end.
+    File { journal: Journal, path: PathBuf, format: CaptionFormat },
+    /// A text file for every picture, and a journal where its text cannot be made twice.
+    Sidecars { sidecars: Sidecars, journal: Option<Journal> },
+}
+
+/// The inputs that failed, by reason.
+#[derive(Default)]
+struct Failures {
+    count: usize,
+    reasons: BTreeMap<String, usize>,
+}
+
+impl CaptionRun {
+    pub(super) fn prepare(args: &CaptionArgs) -> anyhow::Result<Self> {
+        let Inputs { list: mut inputs, is_single_file } = Inputs::collect(&args.inputs, args.recursive)?;
+        if let Some(shard) = args.shard {
+            inputs = inputs.drain(shard.range(inputs.len())).collect();
+        }
+        let style = Style {
+            is_raw: args.raw,
+            has_path: !is_single_file && args.output.format != CaptionFormat::Sidecar,
+            captions: args.captions,
+        };
+        // An output that cannot be written is found before the work, not after.
+        let unfinished = Unfinished::of(args, &mut inputs, style)?;
+        let folder =
+            model::open_or_demo(args.model.model.as_deref(), args.engine.image_size, Task::ImageCaptioning)?;
+        let captioner =
+            Captioner::load_with(&folder, &precision::load_options(&folder, args.engine.precision))?;
+        let options = args.options(&folder, captioner.default_options())?;
+        let loader = PictureLoader {
+            limits: args.limits.limits(),
+            image_size: captioner.config().vision.image_size as u32,
+        };
+        let (memory, mut failures) = (Memory::default(), Failures::default());
+        let captions_of = args.describe(&folder, &options)?;
+        let sink = unfinished.open(args, &captions_of, &inputs, &memory, &mut failures)?;
+        let (batch_size, on_error) = (args.batch.batch_size, args.errors);
+        Ok(Self { inputs, loader, captioner, options, batch_size, style, sink, memory, failures, on_error })
+    }
+
+    pub(super) fn run(mut self) -> anyhow::Result<Status> {
+        let (done, batch_size) = (self.sink.done(), self.batch_size);
+        let inputs = std::mem::take(&mut self.inputs);
+        let progress = Progress::new(inputs.len(), "pictures");
+        progress.advance(done);
+        let Self { loader, captioner, options, style, sink, memory, failures, on_error, .. } = &mut self;
+        let pipeline = Pipeline { captioner, options, loader, memory };
+        let (mut next, mut is_stopped) = (done, false);
+        pipeline.run(&inputs[done..], batch_size, |batch, mut answers| {
+            let first_failure = answers.iter().position(|answered| answered.answer.is_err());
+            if let (OnError::Fail, Some(place)) = (*on_error, first_failure) {
+                is_stopped = true;
+                failures.tell(&batch[place], &answers[place].answer, &progress);
+                answers.truncate(place);
+            }
+            for (input, answered) in batch.iter().zip(&answers) {
+                failures.tell(input, &answered.answer, &progress);
+            }
+            sink.add(next, batch, &answers, *style, loader, &progress)?;
+            next += answers.len();
+            progress.advance(answers.len());
+            Ok(!is_stopped)
+        })?;
+        if is_stopped {
+            progress.message(&format!(
+                "stopped at the first failure (`--errors fail`), {next} of {} inputs done",
+                inputs.len()
+            ));
+            return Ok(Status::SomeFailed);
+        }
+        self.sink.finish(&inputs, self.style, &self.loader)?;
+        self.failures.summarize(inputs.len(), &progress);
+        Ok(Status::of_failures(self.failures.count))
+    }
+}
+
+impl CaptionArgs {
+    /// What the captions depend on, in words.
+    fn describe(&self, folder: &ModelFolder, options: &GenerationOptions) -> anyhow::Result<String> {
+        let model = match &self.model.model {
+            Some(path) => format!("model {}", model::stamp(path)?),
+            None => "the demo model".to_owned(),
+        };
+        let precision = self.engine.precision.map_or_else(|| folder.stored_precision(), Into::into);
+        Ok(format!(
+            "{model} in mplug {} at {precision:?} and {} pixels, {options:?}, {:?}, raw {}",
+            env!("CARGO_PKG_VERSION"),
+            folder.config.vision.image_size,
+            self.limits.limits(),
+            self.raw,
+        ))
+    }
+}
+
+/// An output that was found usable, before the model is there.
+enum Unfinished {
+    Stream(Document),
+    File(PathBuf),
+    Sidecars(Sidecars, Option<PathBuf>),
+}
+
+impl Unfinished {
+    fn of(args: &CaptionArgs, inputs: &mut Vec<Input>, style: Style) -> anyhow::Result<Self> {
+        let path = args.output.output.as_deref();
+        if args.output.format == CaptionFormat::Sidecar {
+            let sidecars = Sidecars::plan(inputs, path, args.output.on_existing)?;
+            let (sidecars, left, skipped) = sidecars.left(std::mem::take(inputs));
+            *inputs = left;
+            if skipped > 0 {
+                report::message(format!(
+                    "{skipped} pictures have a text file already (`--on-existing skip`)"
+                ));
+            }
+            if let Some(folder) = path {
+                std::fs::create_dir_all(folder)
+                    .map_err(|error| anyhow::anyhow!("{}: cannot be made: {error}", folder.display()))?;
+            }
+            let journal = sidecars.journal(path);
+            return Ok(Self::Sidecars(sidecars, journal));
+        }
+        let document = Document::create(args.output.format, path, style)?;
+        document.refuse_inputs(inputs.iter().map(|input| input.path.as_path()))?;
+        match path {
+            Some(path) if document.is_file() => Ok(Self::File(path.to_owned())),
+            _ => Ok(Self::Stream(document)),
+        }
+    }
+
+    /// Opens the journal, if there is one, with what is in it.
+    fn open(
+        self,
+        args: &CaptionArgs,
+        captions_of: &str,
+        inputs: &[Input],
+        memory: &Memory,
+        failures: &mut Failures,
+    ) -> anyhow::Result<Sink> {
+        let on_unfinished = match (args.output.resume, args.output.force) {
+            (true, _) => OnUnfinished::Resume,
+            (_, true) => OnUnfinished::Discard,
+            _ => OnUnfinished::Refuse,
+        };
+        let mut texts = Vec::new();
+        let mut open = |output: &Path| {
+            Journal::open(output, captions_of, inputs, on_unfinished, |number, entry| {
+                failures.count(&entry.answer);
+                if let (Some(digest), Ok(captions)) = (entry.digest, &entry.answer) {
+                    memory.add(digest, captions);
+                }
+                texts.extend(entry.sidecar.map(|text| (number, text)));
+                texts.drain(..texts.len().saturating_sub(UNSURE));
+            })
+        };
+        match self {
+            Self::Stream(document) => Ok(Sink::Stream(document)),
+            Self::File(path) => {
+                let journal = open(&path)?;
+                report_resumed(&journal, inputs);
+                Ok(Sink::File { journal, path, format: args.output.format })
+            }
+            Self::Sidecars(sidecars, output) => {
+                let journal = output.as_deref().map(open).transpose()?;
+                if let Some(journal) = &journal {
+                    report_resumed(journal, inputs);
+                }
+                // The run may have been stopped between its journal and these files.
+                for (number, text) in texts {
+                    sidecars.write(number, &text)?;
+                }
+                Ok(Sink::Sidecars { sidecars, journal })
+            }
+        }
+    }
+}
+
+fn report_resumed(journal: &Journal, inputs: &[Input]) {
+    if journal.len() > 0 {
+        report::message(format!("{} of {} inputs were done already", journal.len(), inputs.len()));
+    }
+}
+
+impl Sink {
+    /// Inputs that were done by a run before.
+    fn done(&self) -> usize {
+        match self {
+            Self::Stream(_) | Self::Sidecars { journal: None, .. } => 0,
+            Self::File { journal, .. } | Self::Sidecars { journal: Some(journal), .. } => journal.len(),
+        }
+    }
+
+    /// Adds the answers of the inputs from number `first` on.
+    fn add(
+        &mut self,
+        first: usize,
+        batch: &[Input],
+        answers: &[Answered],
+        style: Style,
+        loader: &PictureLoader,
+        progress: &Progress,
+    ) -> anyhow::Result<()> {
+        let pairs = || batch.iter().zip(answers);
+        match self {
+            Self::Stream(document) => progress.aside(document.is_terminal(), || {
+                for (input, answered) in pairs() {
+                    document.add(input, &answered.answer, style, loader)?;
+                }
+                document.flush()
+            }),
+            Self::File { journal, .. } => {
+                for (input, answered) in pairs() {
+                    journal.add(input, answered, None)?;
+                }
+                journal.flush()
+            }
+            Self::Sidecars { sidecars, journal } => {
+                let mut texts = Vec::with_capacity(answers.len());
+                for ((input, answered), number) in pairs().zip(first..) {
+                    let text = sidecar_text(sidecars, number, &answered.answer, style)?;
+                    if let Some(journal) = journal {
+                        journal.add(input, answered, text.clone())?;
+                    }
+                    texts.extend(text.map(|text| (number, text)));
+                }
+                // What a file will hold is on record before it changes: to write it again harms nothing.
+                if let Some(journal) = journal {
+                    journal.flush()?;
+                }
+                texts.into_iter().try_for_each(|(number, text)| sidecars.write(number, &text))
+            }
+        }
+    }
+
+    /// Makes the output of what was kept.
+    fn finish(self, inputs: &[Input], style: Style, loader: &PictureLoader) -> anyhow::Result<()> {
+        match self {
+            Self::Stream(document) => document.finish(),
+            Self::File { mut journal, path, format } => {
+                let mut document = Document::create(format, Some(&path), style)?;
+                journal.replay(inputs, |number, entry| {
+                    document.add(&inputs[number], &entry.answer, style, loader)
+                })?;
+                document.finish()?;
+                journal.remove()
+            }
+            Self::Sidecars { journal, .. } => journal.map_or(Ok(()), Journal::remove),
+        }
+    }
+}
+
+/// The text of a picture's file: its captions, one a line.
+fn sidecar_text(
+    sidecars: &Sidecars,
+    number: usize,
+    answer: &Answer,
+    style: Style,
+) -> anyhow::Result<Option<String>> {
+    let Ok(captions) = answer else { return Ok(None) };
+    let lines: Vec<&str> = captions.iter().map(|caption| style.text(caption)).collect();
+    sidecars.text(number, &lines.join("\n")).map(Some)
+}
+
+impl Failures {
+    /// Names a picture that failed, and counts it.
+    fn tell(&mut self, input: &Input, answer: &Answer, progress: &Progress) {
+        if let Err(reason) = answer {
+            progress.message(&report::about(&input.path, reason));
+        }
+        self.count(answer);
+    }
+
+    fn count(&mut self, answer: &Answer) {
+        let Err(reason) = answer else { return };
+        self.count += 1;
+        let is_new = !self.reasons.contains_key(reason);
+        let reason = if is_new && self.reasons.len() == MOST_REASONS { "other reasons" } else { reason };
+        *self.reasons.entry(report::one_line(reason)).or_default() += 1;
+    }
+
+    /// How many failed and why, the most frequent reason first.
+    fn summarize(&self, inputs: usize, progress: &Progress) {
+        if self.count == 0 || inputs < 2 {
+            return;
+        }
+        progress.message(&format!("{} of {inputs} inputs failed", self.count));
+        if self.count < 2 {
+            return;
+        }
+        let mut reasons: Vec<(&String, &usize)> = self.reasons.iter().collect();
+        reasons.sort_by(|one, other| other.1.cmp(one.1).then(one.0.cmp(other.0)));
+        for (reason, count) in reasons {
+            progress.message(&format!("{count} x {reason}"));
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Training that is killed, or whose disk is full: nothing is lost, and the resumed run ends as an unbroken one.
+
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use crate::support::{Desk, Outcome};
+
+/// A run of a few seconds that saves after every step and evaluates now and then.
+const RECIPE: &str = r#"
+output = "run"
+seed = 4
+
+[model]
+image_size = 24
+patch_size = 8
+vision_width = 64
+vision_layers = 1
+text_width = 32
+text_heads = 2
+text_intermediate = 64
+decoder_layers = 1
+max_position_embeddings = 32
+
+[data]
+kind = "synth"
+language = "zh"
+seed = 1
+held_out_seed = 2
+
+[run]
+steps = 24
+batch_size = 2
+micro_batch_size = 2
+threads = 1
+data_threads = 1
+log_every = 8
+checkpoint_every = 1
+
+[optimizer]
+learning_rate = 1e-3
+
+[schedule]
+warmup_steps = 2
+
+[evaluation]
+every = 6
+pictures = 2
+"#;
+
+/// What must be the same byte for byte.
+const RESULTS: [&str; 3] = ["state.safetensors", "last/model.safetensors", "best/model.safetensors"];
+
+fn desk() -> Desk {
+    let desk = Desk::new();
+    desk.write("recipe.toml", RECIPE.as_bytes());
+    desk
+}
+
+fn train(desk: &Desk, output: &str, more: &[&str]) -> Outcome {
+    let output = format!("output=\"{output}\"");
+    desk.run(&[&["train", "recipe.toml", "--set", &output], more].concat())
+}
+
+fn same_results(one: &Path, other: &Path) {
+    for name in RESULTS {
+        let [one, other] = [one, other].map(|run| std::fs::read(run.join(name)).expect(name));
+        assert!(one == other, "{name} differs");
+    }
+}
+
+/// Names in a run folder that should not be there.
+fn leftovers(run: &Path) -> Vec<String> {
+    let names =
+        std::fs::read_dir(run).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.starts_with('.')).collect()
+}
+
+#[test]
+fn a_run_killed_again_and_again_ends_as_an_unbroken_one() {
+    let desk = desk();
+    let unbroken = train(&desk, "unbroken", &[]);
+    assert_eq!(unbroken.code, 0, "{}", unbroken.stderr);
+    let mut kills = 0;
+    let mut wait = Duration::from_millis(60);
+    loop {
+        let mut child = Command::new(assert_cmd::cargo::cargo_bin!("mplug"))
+            .current_dir(desk.path())
+            .args(["train", "recipe.toml", "--resume", "--set", "output=\"broken\""])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(wait);
+        // SIGKILL: the program cannot do anything about it.
+        child.kill().unwrap();
+        if child.wait().unwrap().success() {
+            break;
+        }
+        kills += 1;
+        // Moments that fall into writes and between them; later and later, so that the run gets on.
+        wait = wait.mul_f64(1.07) + Duration::from_millis(7);
+        assert!(wait < Duration::from_secs(120), "the run never ends");
+    }
+    assert!(kills > 2, "only {kills} kills");
+    let (unbroken, broken) = (desk.join("unbroken"), desk.join("broken"));
+    same_results(&unbroken, &broken);
+    let resumed = train(&desk, "broken", &["--resume"]);
+    assert_eq!(resumed.code, 0, "{}", resumed.stderr);
+    assert_eq!(leftovers(&broken), [""; 0]);
+}
+
+/// A limit on the size of files stands for a full disk: writes fail in the middle.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_names_the_file_and_spoils_nothing() {
+    let desk = desk();
+    assert_eq!(train(&desk, "unbroken", &[]).code, 0);
+    let half = desk.join("half");
+    std::fs::create_dir(&half).unwrap();
+    let program = assert_cmd::cargo::cargo_bin!("mplug");
+    // The signal of the limit is ignored, so that the write fails as it would for lack of room. 40 blocks of 512 bytes.
+    let script = format!(
+        "trap '' XFSZ; ulimit -f 40; exec '{}' train recipe.toml --set 'output=\"half\"'",
+        program.display()
+    );
+    let output = Command::new("sh").current_dir(desk.path()).args(["-c", &script]).output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(stderr.contains("half/state.safetensors"), "{stderr}");
+    assert!(!half.join("state.safetensors").exists());
+    assert_eq!(leftovers(&half), [""; 0]);
+    let resumed = train(&desk, "half", &["--resume"]);
+    assert_eq!(resumed.code, 0, "{}", resumed.stderr);
+    same_results(&desk.join("unbroken"), &half);
+}
+
+#[test]
+fn two_processes_do_not_train_in_one_folder() {
+    let desk = desk();
+    std::fs::create_dir(desk.join("run")).unwrap();
+    let lock = std::fs::File::create(desk.join("run/run.lock")).unwrap();
+    lock.lock().unwrap();
+    let refused = train(&desk, "run", &[]);
+    assert_eq!(refused.code, 2);
+    assert!(refused.check_messages().stderr.contains("another process trains"), "{}", refused.stderr);
+    drop(lock);
+    let free = train(&desk, "run", &["--set", "run.steps=1"]);
+    assert_eq!(free.code, 0, "{}", free.stderr);
+}
