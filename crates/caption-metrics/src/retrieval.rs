@@ -28,6 +28,14 @@ pub struct RetrievalReport {
     pub image_retrieval: Recall,
 }
 
+/// Scores of images and texts, made when asked for: those of a large set would not fit in memory together.
+pub trait PairScores: Sync {
+    /// How well each text fits `image`; higher is better.
+    fn of_texts(&self, image: usize) -> Vec<f64>;
+    /// How well each image fits `text`.
+    fn of_images(&self, text: usize) -> Vec<f64>;
+}
+
 /// Recall from `scores` (images, texts), row after row, higher meaning more alike; text `t` belongs to image
 /// `image_of_text[t]`.
 ///
@@ -45,25 +53,62 @@ pub fn recalls(scores: &[f32], image_of_text: &[usize]) -> RetrievalReport {
     assert_eq!(scores.len() % num_texts, 0, "scores are (images, texts)");
     let num_images = scores.len() / num_texts;
     assert!(image_of_text.iter().all(|&image| image < num_images), "every text has its image");
+    recalls_of(&Matrix { scores, num_texts }, [num_images, num_texts], |image, text| {
+        image_of_text[text] == image
+    })
+}
 
-    let text_ranks: Vec<usize> = scores
-        .par_chunks_exact(num_texts)
-        .enumerate()
-        .filter_map(|(image, row)| rank(row.iter().zip(image_of_text).map(|(&s, &i)| (s, i == image))))
+/// The same from scores that are made when asked for, of so many images and texts, where `is_right(image, text)` says which
+/// belong together: a text may belong to several images.
+///
+/// # Panics
+/// If there are not as many scores as images or texts.
+pub fn recalls_of(
+    scores: &impl PairScores,
+    [num_images, num_texts]: [usize; 2],
+    is_right: impl Fn(usize, usize) -> bool + Sync,
+) -> RetrievalReport {
+    let text_ranks: Vec<usize> = (0..num_images)
+        .into_par_iter()
+        .filter_map(|image| {
+            let row = scores.of_texts(image);
+            assert_eq!(row.len(), num_texts, "one score for each text");
+            rank(row.into_iter().enumerate().map(|(text, score)| (score, is_right(image, text))))
+        })
         .collect();
     let image_ranks: Vec<usize> = (0..num_texts)
         .into_par_iter()
         .filter_map(|text| {
-            let column = (0..num_images).map(|image| scores[image * num_texts + text]);
-            rank(column.enumerate().map(|(image, score)| (score, image == image_of_text[text])))
+            let column = scores.of_images(text);
+            assert_eq!(column.len(), num_images, "one score for each image");
+            rank(column.into_iter().enumerate().map(|(image, score)| (score, is_right(image, text))))
         })
         .collect();
     RetrievalReport { text_retrieval: Recall::of(&text_ranks), image_retrieval: Recall::of(&image_ranks) }
 }
 
+/// Scores that are all there.
+struct Matrix<'a> {
+    scores: &'a [f32],
+    num_texts: usize,
+}
+
+impl PairScores for Matrix<'_> {
+    fn of_texts(&self, image: usize) -> Vec<f64> {
+        self.scores[image * self.num_texts..][..self.num_texts]
+            .iter()
+            .map(|&score| f64::from(score))
+            .collect()
+    }
+
+    fn of_images(&self, text: usize) -> Vec<f64> {
+        self.scores.iter().skip(text).step_by(self.num_texts).map(|&score| f64::from(score)).collect()
+    }
+}
+
 /// How many wrong answers stand before the best right one; `None` where none is right.
-fn rank(answers: impl Iterator<Item = (f32, bool)> + Clone) -> Option<usize> {
-    let best = answers.clone().filter(|(_, is_right)| *is_right).map(|(score, _)| score).reduce(f32::max)?;
+fn rank(answers: impl Iterator<Item = (f64, bool)> + Clone) -> Option<usize> {
+    let best = answers.clone().filter(|(_, is_right)| *is_right).map(|(score, _)| score).reduce(f64::max)?;
     Some(
         answers
             .filter(|&(score, is_right)| !is_right && score.partial_cmp(&best) != Some(Ordering::Less))
@@ -102,5 +147,15 @@ mod tests {
         let nan = recalls(&[f32::NAN; 4], &[0, 1]);
         assert_eq!(nan.text_retrieval.r1, 0.0);
         assert_eq!(recalls(&[], &[]).text_retrieval.r1, 0.0);
+    }
+
+    #[test]
+    fn a_text_may_be_right_for_several_images() {
+        // Text 0 is of image 0, and prefers image 1, of which it is true as well.
+        let scores = Matrix { scores: &[0.5, 0.9, 0.8, 0.7], num_texts: 2 };
+        let own = recalls_of(&scores, [2, 2], |image, text| image == text);
+        assert_eq!((own.text_retrieval.r1, own.image_retrieval.r1), (0.0, 0.0));
+        let also = recalls_of(&scores, [2, 2], |image, text| image == text || (image, text) == (1, 0));
+        assert_eq!((also.text_retrieval.r1, also.image_retrieval.r1), (0.5, 0.5));
     }
 }

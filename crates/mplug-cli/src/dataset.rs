@@ -27,7 +27,8 @@ pub(crate) struct DatasetArgs {
     /// Read the CSV column OLD as NEW (`image`, `answer`, `question`); may be given several times
     #[arg(long, value_name = "OLD=NEW", requires = "captions", value_parser = renaming)]
     rename_column: Vec<(String, String)>,
-    /// The language of the captions, where a file has several; a model that writes several writes in it
+    /// The language of the captions, where a file has several, and of the texts about drawn pictures [default there: both in
+    /// turn; for captions the model's first]; a model that writes several writes in it
     #[arg(long, value_enum)]
     language: Option<LanguageArg>,
 }
@@ -77,6 +78,11 @@ impl DatasetArgs {
         self.split.as_deref()
     }
 
+    /// The language, if one was typed.
+    pub(crate) fn language(&self) -> Option<Language> {
+        self.language.map(Language::from)
+    }
+
     /// The code of the language, if one was typed, as models have it.
     pub(crate) fn language_code(&self) -> Option<&'static str> {
         self.language.map(|language| match language {
@@ -99,7 +105,7 @@ impl DatasetArgs {
             split: self.split.clone(),
             images: self.images.clone(),
             columns: self.rename_column.clone(),
-            language: self.language.map(Language::from),
+            language: self.language(),
             ..OpenOptions::default()
         }
     }

@@ -1,6 +1,7 @@
 //! Opens the pictures of a batch in parallel, each on its own: a picture that fails has its reason and harms no other.
 
 use mplug::preprocess::image::{ImageLimits, RgbImage, decode_image, resize_bicubic};
+use mplug_data::dataset::AnnotatedDataset;
 use rayon::prelude::*;
 
 use crate::inputs::Input;
@@ -38,6 +39,13 @@ impl PictureLoader {
         let image = decode_image(bytes, &self.limits).map_err(|error| error.fault.to_string())?;
         Ok(resize_bicubic(&image, self.image_size, self.image_size))
     }
+}
+
+/// The picture of an example of `dataset`, resized to a square of `side`, or what is wrong with it.
+pub(crate) fn open_example(dataset: &AnnotatedDataset, place: usize, side: u32) -> Result<RgbImage, String> {
+    let picture = dataset.picture(place).map_err(|error| error.to_string())?;
+    let image = picture.decode(dataset.limits()).map_err(|error| error.to_string())?;
+    Ok(resize_bicubic(&image, side, side))
 }
 
 /// Splits a batch into the pictures that opened, and the whole batch with each good picture's place among them.

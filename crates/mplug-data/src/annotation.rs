@@ -151,6 +151,8 @@ pub struct Annotation {
     pub question: Option<String>,
     /// The answers to the question, each once, in the file's order.
     pub answers: Vec<Answer>,
+    /// How many answers were given, equal ones counted each time: 10 where ten people were asked.
+    pub answers_given: usize,
     /// Where the picture first stands in the file.
     pub place: Place,
 }
@@ -166,6 +168,7 @@ impl Annotation {
             domain: None,
             question: None,
             answers: Vec::new(),
+            answers_given: 0,
             place,
         }
     }

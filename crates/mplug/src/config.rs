@@ -138,7 +138,8 @@ pub struct ModelConfig {
     pub text: TextConfig,
     /// Whether a projection with a layer norm maps the visual width to the text width (large models).
     pub has_visual_projection: bool,
-    /// Width of the shared embedding space of retrieval models (256); 0 for the other tasks.
+    /// Width of the shared embedding space of retrieval models (256); 0 for the other tasks, and for a retrieval model
+    /// without projections into it, which can match and has no features.
     pub projection_size: usize,
     /// Beam width and lengths.
     pub generation: GenerationDefaults,

@@ -28,6 +28,11 @@ pub enum Error {
         /// The command that fits.
         command: &'static str,
     },
+    /// A retrieval model whose checkpoint has no `vision_proj` and `text_proj`.
+    #[error(
+        "the model has no projections of pictures and texts (`vision_proj`, `text_proj`): it can match, not search"
+    )]
+    NoFeatures,
     /// The prefix holds a token that the vocabulary lacks, or nothing at all.
     #[error("the prefix `{prefix}` {problem}")]
     Prefix {

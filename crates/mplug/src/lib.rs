@@ -19,13 +19,14 @@
 //!
 //! The modules stand in the order of the data's way: a model folder is opened ([`config`], [`checkpoint`]); files and
 //! strings become tensors ([`preprocess`]); the stages run ([`visual_encoder`], [`text_encoder`], [`fusion_encoder`],
-//! [`text_decoder`], all built of [`engine`]'s bricks and joined by [`model`]); [`generate`] writes a text with the
+//! [`text_decoder`], [`contrastive_head`], all built of [`engine`]'s bricks and joined by [`model`]); [`generate`] writes a text with the
 //! decoder; [`tasks`] wraps it all up for its users.
 //!
 //! Everything runs on rayon's current thread pool; results do not depend on its size, nor on the batch.
 
 pub mod checkpoint;
 pub mod config;
+pub mod contrastive_head;
 pub mod engine;
 mod error;
 pub mod fusion_encoder;

@@ -6,10 +6,12 @@
 //! text    --text_encoder----> text_embeds ──┘
 //!
 //! captioning: decoder over image_embeds      answering: decoder over fused image + text      matching: head on fused text[0]
+//! contrast: contrastive head on image_embeds[0] and on text_embeds[0], each alone
 //! ```
 
 use crate::checkpoint::{CheckpointError, Weights};
 use crate::config::{ModelConfig, Task};
+use crate::contrastive_head::ContrastiveHead;
 use crate::engine::Linear;
 use crate::fusion_encoder::{Fused, FusionEncoder};
 use crate::generate::StepDecoder;
@@ -47,8 +49,26 @@ pub enum Head {
     Captioning(TextDecoder),
     /// A decoder over picture and question.
     Answering(Multimodal, TextDecoder),
+    /// What tells how well picture and text fit.
+    Matching(Multimodal, RetrievalHeads),
+}
+
+/// The heads of a retrieval model.
+pub struct RetrievalHeads {
     /// Two classes, `[no match, match]`, from the first fused text token.
-    Matching(Multimodal, Linear),
+    pub matching: Linear,
+    /// Points of pictures and of texts; a model may lack them and still match.
+    pub contrastive: Option<ContrastiveHead>,
+}
+
+impl RetrievalHeads {
+    fn load(root: &Weights, config: &ModelConfig) -> Result<Self, CheckpointError> {
+        let has_contrast = config.projection_size > 0;
+        Ok(Self {
+            matching: matching_head(&root.at("itm_head"), config.text.hidden_size)?,
+            contrastive: has_contrast.then(|| ContrastiveHead::load(root, config)).transpose()?,
+        })
+    }
 }
 
 /// A model in memory. Only what its task needs is loaded: captioning leaves half of a checkpoint on the disk.
@@ -68,10 +88,9 @@ impl Mplug {
             Task::VisualQuestionAnswering => {
                 Head::Answering(Multimodal::load(root, config)?, TextDecoder::load(root, config)?)
             }
-            Task::ImageTextRetrieval => Head::Matching(
-                Multimodal::load(root, config)?,
-                matching_head(&root.at("itm_head"), config.text.hidden_size)?,
-            ),
+            Task::ImageTextRetrieval => {
+                Head::Matching(Multimodal::load(root, config)?, RetrievalHeads::load(root, config)?)
+            }
         };
         Ok(Self { visual_encoder, head })
     }

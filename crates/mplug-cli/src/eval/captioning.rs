@@ -4,15 +4,14 @@ use std::{collections::HashMap, path::Path};
 
 use mplug::{
     checkpoint::ModelFolder,
-    config::Task,
     generate::GenerationOptions,
-    preprocess::image::{ImageLimits, RgbImage, resize_bicubic},
+    preprocess::image::{ImageLimits, RgbImage},
     tasks::Captioner,
 };
-use mplug_data::dataset::{AnnotatedDataset, Dataset};
+use mplug_data::dataset::AnnotatedDataset;
 use rayon::prelude::*;
 
-use super::{captions::CaptionSet, journal::Journal};
+use super::{batches::each_batch, captions::CaptionSet, journal::Journal};
 use crate::{
     args::{EngineArgs, SearchArgs},
     dataset::DatasetArgs,
@@ -26,7 +25,9 @@ pub(super) struct Captioning<'a> {
     pub(super) dataset: &'a Path,
     pub(super) reading: &'a DatasetArgs,
     pub(super) limits: ImageLimits,
+    /// Where the model is; none for the demo model.
     pub(super) model: Option<&'a Path>,
+    pub(super) folder: &'a ModelFolder,
     pub(super) engine: &'a EngineArgs,
     pub(super) search: &'a SearchArgs,
     pub(super) batch_size: usize,
@@ -37,14 +38,14 @@ impl Captioning<'_> {
     /// Captions every picture that the journal does not have yet.
     pub(super) fn run(&self) -> anyhow::Result<CaptionSet> {
         let dataset = self.reading.open(self.dataset, self.limits)?;
-        let folder = model::open_or_demo(self.model, self.engine.image_size, Task::ImageCaptioning)?;
+        let folder = self.folder;
         let captioner =
-            Captioner::load_with(&folder, &precision::load_options(&folder, self.engine.precision))?;
+            Captioner::load_with(folder, &precision::load_options(folder, self.engine.precision))?;
         let mut options = self.search.options(captioner.default_options())?;
-        options.prompt = model::prompt_if_any(&folder, self.reading.language_code());
+        options.prompt = model::prompt_if_any(folder, self.reading.language_code());
         let (mut journal, known) = match self.journal {
             Some(path) => {
-                let (journal, known) = Journal::open(path, &self.describe(&folder, &options)?)?;
+                let (journal, known) = Journal::open(path, &self.describe(folder, &options)?)?;
                 (Some(journal), known)
             }
             None => (None, HashMap::new()),
@@ -106,7 +107,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// Captions the examples `todo` and hands each to `done` by its place, in order; a picture that fails has no caption,
-    /// and a message. While one batch is captioned, the pictures of the next are opened beside it.
+    /// and a message.
     fn caption(
         &self,
         todo: &[usize],
@@ -114,33 +115,27 @@ impl Run<'_> {
         mut done: impl FnMut(usize, Option<String>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let progress = Progress::new(todo.len(), "pictures");
-        let mut batches = todo.chunks(batch_size);
-        let mut next = batches.next().map(|batch| (batch, self.open(batch)));
-        while let Some((batch, opened)) = next {
-            let following = batches.next();
-            let (captions, prepared) = rayon::join(
-                || self.caption_batch(opened),
-                || following.map(|batch| (batch, self.open(batch))),
-            );
-            for (&place, caption) in batch.iter().zip(captions?) {
-                if let Err(reason) = &caption {
-                    progress.message(reason);
+        each_batch(
+            todo,
+            batch_size,
+            &progress,
+            |batch| self.open(batch),
+            |_, opened| self.caption_batch(opened),
+            |batch, captions| {
+                for (&place, caption) in batch.iter().zip(captions) {
+                    if let Err(reason) = &caption {
+                        progress.message(reason);
+                    }
+                    done(place, caption.ok())?;
                 }
-                done(place, caption.ok())?;
-            }
-            progress.advance(batch.len());
-            next = prepared;
-        }
-        Ok(())
+                Ok(())
+            },
+        )
     }
 
     fn open(&self, batch: &[usize]) -> Vec<Result<RgbImage, String>> {
         let side = self.captioner.config().vision.image_size as u32;
-        let open = |&place: &usize| match self.dataset.example(place) {
-            Ok(example) => Ok(resize_bicubic(&example.image, side, side)),
-            Err(error) => Err(error.to_string()),
-        };
-        batch.par_iter().map(open).collect()
+        batch.par_iter().map(|&place| pictures::open_example(self.dataset, place, side)).collect()
     }
 
     fn caption_batch(

@@ -19,7 +19,7 @@ use clap::{Args, ValueEnum};
 use mplug_data::dataset::OpenOptions;
 use serde::Deserialize;
 
-use super::captions::CaptionSet;
+use super::{captions::CaptionSet, meaning::is_typed};
 use crate::{dataset::DatasetArgs, report};
 
 /// A figure that can be asked for.
@@ -111,6 +111,21 @@ pub(crate) struct FigureArgs {
 }
 
 impl FigureArgs {
+    /// Its options, and whether each was typed.
+    pub(super) fn typed(&self) -> [(&'static str, bool); 5] {
+        let path = |path: &Option<PathBuf>, variable| {
+            let text = path.as_ref().map(|path| path.to_string_lossy());
+            is_typed(text.as_deref(), variable)
+        };
+        [
+            ("--metrics", self.metrics.is_some()),
+            ("--tokenize", self.tokenize.is_some()),
+            ("--document-frequencies", self.document_frequencies.is_some()),
+            ("--meteor-jar", path(&self.meteor_jar, "MPLUG_METEOR_JAR")),
+            ("--spice-jar", path(&self.spice_jar, "MPLUG_SPICE_JAR")),
+        ]
+    }
+
     /// The evaluator meant.
     pub(super) fn evaluator(&self, set: &CaptionSet, reading: &DatasetArgs) -> anyhow::Result<Evaluator> {
         let references = set.annotations().flat_map(|annotation| &annotation.references);

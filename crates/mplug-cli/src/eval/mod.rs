@@ -1,52 +1,77 @@
-//! `mplug eval`, in three forms: captions of a file against references, a model's captions of a dataset, and the share of true
-//! captions of freshly drawn pictures. This file has what can be typed and joins the parts; `figures` chooses and computes,
-//! `captions` has what is scored, from a file or by a model (`captioning`), `report` and `page` show it.
+//! `mplug eval`, in three forms: captions of a file against references, a model of any task on a dataset, and one on freshly
+//! drawn pictures. This file has what can be typed and joins the parts; `meaning` refuses what means nothing together.
+//!
+//! Captions: `figures` chooses and computes, `captions` has what is scored, from a file or by a model (`captioning`), `report`
+//! and `page` show it. Answers: `answers` and `answers_report`. Search: `pairs` has what is searched, `retrieval` ranks,
+//! `pairs_report` shows it. Drawn pictures: `drawn`, `drawn_captions`, `drawn_answers`, and `pairs` again.
 
+mod answers;
+mod answers_report;
+mod batches;
 mod captioning;
 mod captions;
 mod drawn;
+mod drawn_answers;
+mod drawn_captions;
 mod figures;
 mod journal;
+mod meaning;
 mod page;
+mod pairs;
+mod pairs_report;
 mod report;
+mod retrieval;
 mod thumbnail;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail, ensure};
 use clap::{ArgGroup, Args, ValueEnum};
+use mplug::{
+    checkpoint::ModelFolder,
+    config::{ConfigOverrides, Task},
+};
 
 use self::{captions::CaptionSet, figures::FigureArgs, report::Scored};
 use crate::{
     args::{BatchArg, EngineArgs, LimitArgs, OptionalModelArg, SearchArgs, between},
     dataset::DatasetArgs,
-    output, pool,
+    model, output, pool,
     status::Status,
 };
 
-/// Score captions against references, or a model on a dataset
+/// Score captions against references, or a model of any task on a dataset or on drawn pictures
 #[derive(Args, Debug)]
 #[command(group(ArgGroup::new("captions").args(["references", "dataset"])))]
 #[command(after_help = "\
 Three forms:
   --references FILE --candidates FILE   score the captions of a file
-  --dataset FILE|DIR [--model M]        caption a dataset's pictures with a model, then score
-  neither                               draw pictures and count the captions that are true
+  --dataset FILE|DIR [--model M]        run a model on a dataset, then score
+  neither                               draw pictures and run a model on them
+
+What is scored is what the model is for: captions against references, answers to questions against
+people's (the official VQA accuracy where ten people answered, else the soft score of the weighted
+answers), or recall at 1, 5 and 10 of a search among pictures and captions, both ways. On drawn
+pictures: the share of captions that are true, of answers that are right, and recall.
 
 Formats of references and datasets, told from name and content: COCO captions and NoCaps, Karpathy's
 JSON, the research code's JSON, Flickr30k and COCO-CN token files, AI Challenger, MUGE, JSON lines,
-ModelScope CSV. Candidates: COCO results, JSON lines of `mplug caption`, or plain lines in the order
-of the references.
+ModelScope CSV; of questions: VQA v2's pair of files, the research code's. Candidates: COCO results,
+JSON lines of `mplug caption`, or plain lines in the order of the references.
 
-The figures are those of the reference evaluator (pycocoevalcap), digit for digit, but for the tokens:
-the report names them. English is tokenised as it is there (ptb), Chinese by characters (char).
+The figures of captions are those of the reference evaluator (pycocoevalcap), digit for digit, but
+for the tokens: the report names them. English is tokenised as it is there (ptb), Chinese by
+characters (char).
 METEOR needs its official jar (--meteor-jar); without it \"METEOR (exact+stem)\" is reported.
 
 Examples:
   mplug eval --references captions_val2014.json --candidates results.json --meteor-jar meteor-1.5.jar
   mplug eval --references test.json --candidates captions.jsonl --html report.html --images pictures/
   mplug eval --model ./mplug_base_zh --dataset coco-cn/ --split test --resume captions.part
-  mplug eval --count 1000 --model runs/demo/best --format json")]
+  mplug eval --model ./mplug_vqa --dataset vqa_val.json --images val2014/ --per-image answers.jsonl
+  mplug eval --model ./mplug_retrieval --dataset flickr30k_test.json --rerank 128
+  mplug eval --count 1000 --model runs/demo/best --format json
+  mplug eval --task ask --language zh")]
 pub(crate) struct EvalArgs {
     /// Annotation file whose references the candidates are scored against
     #[arg(long, value_name = "FILE", requires = "candidates", help_heading = "Captions")]
@@ -54,7 +79,7 @@ pub(crate) struct EvalArgs {
     /// Captions to score, one for each image of the references
     #[arg(long, value_name = "FILE", requires = "references", conflicts_with_all = ["dataset", "resume"], help_heading = "Captions")]
     candidates: Option<PathBuf>,
-    /// Annotation file or folder whose pictures a model captions
+    /// Annotation file or folder with the pictures, and the captions or questions, that a model is run on
     #[arg(long, value_name = "FILE|DIR", help_heading = "Captions")]
     dataset: Option<PathBuf>,
     #[command(flatten)]
@@ -72,6 +97,12 @@ pub(crate) struct EvalArgs {
     /// Pictures to draw [default: 1000]
     #[arg(long, value_name = "N", conflicts_with = "captions", help_heading = "Drawn pictures", value_parser = between::<1, 1_000_000>)]
     count: Option<usize>,
+    /// Which demo model runs where no --model is given [default: caption]; a --model must be of this task
+    #[arg(long, value_enum, help_heading = "Drawn pictures")]
+    task: Option<TaskArg>,
+    /// Order the best N texts of each picture, and pictures of each text, by the matching head; 0 for the contrast's order [default: 16]
+    #[arg(long, value_name = "N", help_heading = "Retrieval", value_parser = between::<0, 100_000>)]
+    rerank: Option<usize>,
     #[command(flatten)]
     model: OptionalModelArg,
     #[command(flatten)]
@@ -82,6 +113,27 @@ pub(crate) struct EvalArgs {
     search: SearchArgs,
     #[command(flatten)]
     limits: LimitArgs,
+}
+
+/// What a model is for, as the commands have it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TaskArg {
+    /// Captions
+    Caption,
+    /// Answers to questions
+    Ask,
+    /// Matching and searching pictures and texts
+    Match,
+}
+
+impl From<TaskArg> for Task {
+    fn from(task: TaskArg) -> Self {
+        match task {
+            TaskArg::Caption => Self::ImageCaptioning,
+            TaskArg::Ask => Self::VisualQuestionAnswering,
+            TaskArg::Match => Self::ImageTextRetrieval,
+        }
+    }
 }
 
 /// How the report is written.
@@ -103,7 +155,7 @@ pub(crate) struct ReportArgs {
     /// Write the report to FILE, which appears whole or not at all [default: standard output]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Write each image's captions and figures to FILE, one JSON object a line
+    /// Write each image's captions (or each question's answers) and figures to FILE, one JSON object a line
     #[arg(long, value_name = "FILE", requires = "captions")]
     per_image: Option<PathBuf>,
     /// Write a page with figures, histograms and the worst pictures to FILE; nothing in it is fetched
@@ -132,48 +184,59 @@ pub(crate) fn run(args: EvalArgs) -> anyhow::Result<Status> {
 
 impl EvalArgs {
     fn evaluate(&self) -> anyhow::Result<Status> {
-        let set = match (&self.references, &self.candidates, &self.dataset) {
-            (Some(references), Some(candidates), _) => {
-                self.refuse_model_options()?;
-                CaptionSet::read(references, candidates, &self.reading, &self.limits.limits())?
-            }
-            (_, _, Some(dataset)) => self.caption(dataset)?,
-            _ => return drawn::evaluate(self),
-        };
-        self.score(&set)?;
-        Ok(Status::of_failures(set.failed))
-    }
-
-    /// Options of a model mean nothing where no model runs. What the environment says is for other runs.
-    fn refuse_model_options(&self) -> anyhow::Result<()> {
-        let typed =
-            |value: Option<String>, variable: &str| value.is_some() && value != std::env::var(variable).ok();
-        let model = self.model.model.as_ref().map(|path| path.to_string_lossy().into_owned());
-        let image_size = self.engine.image_size.map(|size| size.to_string());
-        let precision = self.engine.precision.and_then(|precision| precision.to_possible_value());
-        let precision = precision.map(|precision| precision.get_name().to_owned());
-        let is_typed = [
-            ("--model", typed(model, "MPLUG_MODEL")),
-            ("--image-size", typed(image_size, "MPLUG_IMAGE_SIZE")),
-            ("--precision", typed(precision, "MPLUG_PRECISION")),
-            ("--beams", self.search.beams.is_some()),
-            ("--max-new-tokens", self.search.max_new_tokens.is_some()),
-            ("--min-new-tokens", self.search.min_new_tokens.is_some()),
-        ];
-        match is_typed.iter().find(|(_, is_typed)| *is_typed) {
-            Some((option, _)) => {
-                anyhow::bail!("`{option}` has no meaning with `--candidates`: no model runs")
-            }
-            None => Ok(()),
+        if let (Some(references), Some(candidates)) = (&self.references, &self.candidates) {
+            meaning::refuse_model_options(self)?;
+            return self.score(&CaptionSet::read(
+                references,
+                candidates,
+                &self.reading,
+                &self.limits.limits(),
+            )?);
+        }
+        let folder = self.open_model()?;
+        let task = folder.config.task;
+        meaning::refuse_options_of_other_tasks(self, task)?;
+        match (task, &self.dataset) {
+            (Task::ImageCaptioning, Some(dataset)) => self.score(&self.caption(dataset, &folder)?),
+            (Task::ImageCaptioning, None) => drawn_captions::evaluate(self, &folder),
+            (Task::VisualQuestionAnswering, Some(dataset)) => answers::evaluate(self, &folder, dataset),
+            (Task::VisualQuestionAnswering, None) => drawn_answers::evaluate(self, &folder),
+            (Task::ImageTextRetrieval, Some(dataset)) => pairs::evaluate(self, &folder, dataset),
+            (Task::ImageTextRetrieval, None) => pairs::evaluate_drawn(self, &folder),
         }
     }
 
-    fn caption(&self, dataset: &std::path::Path) -> anyhow::Result<CaptionSet> {
+    /// The model of `--model`, or the demo model for `--task`.
+    fn open_model(&self) -> anyhow::Result<ModelFolder> {
+        let (image_size, wanted) = (self.engine.image_size, self.task.map(Task::from));
+        let Some(path) = &self.model.model else {
+            let wanted = wanted.unwrap_or(Task::ImageCaptioning);
+            let folder = model::open_or_demo(None, image_size, wanted)?;
+            let name = model::task_name(wanted);
+            ensure!(folder.config.task == wanted, "no demo model is for {name}: give one with --model");
+            return Ok(folder);
+        };
+        let overrides = ConfigOverrides { image_size, ..ConfigOverrides::default() };
+        let folder = model::open_folder(path, &overrides)?;
+        let found = folder.config.task;
+        if let Some(typed) = self.task.filter(|_| wanted != Some(found)) {
+            bail!(
+                "`--task {}` does not fit `--model {}`, a model for {}: leave it out",
+                typed.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned()),
+                path.display(),
+                model::task_name(found)
+            );
+        }
+        Ok(folder)
+    }
+
+    fn caption(&self, dataset: &Path, folder: &ModelFolder) -> anyhow::Result<CaptionSet> {
         captioning::Captioning {
             dataset,
             reading: &self.reading,
             limits: self.limits.limits(),
             model: self.model.model.as_deref(),
+            folder,
             engine: &self.engine,
             search: &self.search,
             batch_size: self.batch.batch_size,
@@ -184,7 +247,7 @@ impl EvalArgs {
 
     /// Computes the figures and writes every report that was asked for; the page and the lines first, so that a report on
     /// standard output means that all is there.
-    fn score(&self, set: &CaptionSet) -> anyhow::Result<()> {
+    fn score(&self, set: &CaptionSet) -> anyhow::Result<Status> {
         let evaluator = self.figures.evaluator(set, &self.reading)?;
         let prepared = evaluator.prepare(set.captions())?;
         let evaluation = prepared.evaluate()?;
@@ -205,7 +268,8 @@ impl EvalArgs {
             let html = set.page(&scored, self.output.worst, self.output.worst_by.as_deref())?;
             output::write_whole(html.as_bytes(), Some(path))?;
         }
-        self.output.write(&scored)
+        self.output.write(&scored)?;
+        Ok(Status::of_failures(set.failed))
     }
 }
 

@@ -7,6 +7,11 @@ use mplug_data::annotation::PictureId;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::{
+    answers_report::{AnswerLine, AnswerReport},
+    pairs_report::PairsReport,
+};
+
 /// The form of the JSON; raised whenever a key changes its meaning or goes.
 const VERSION: u32 = 1;
 
@@ -203,10 +208,13 @@ pub(crate) struct ImageReport<'i> {
     pub(crate) scores: Figures,
 }
 
-/// The schemas of the report and of a line of `--per-image`, as one JSON document.
+/// The schemas of the reports of each task on files and datasets, and of the lines of `--per-image`, as one JSON document.
 pub(crate) fn schema() -> serde_json::Value {
     serde_json::json!({
         "report": schemars::schema_for!(Report),
         "per_image": schemars::schema_for!(ImageReport<'static>),
+        "answers": schemars::schema_for!(AnswerReport),
+        "per_image_of_answers": schemars::schema_for!(AnswerLine<'static>),
+        "retrieval": schemars::schema_for!(PairsReport),
     })
 }

@@ -4,6 +4,7 @@ mod bulk;
 mod captions;
 mod engine;
 mod eval;
+mod eval_tasks;
 mod help;
 mod input_names;
 mod models;

@@ -60,6 +60,13 @@ pub enum Language {
     English,
 }
 
+impl Language {
+    /// The language of drawn picture `number` where both are wanted: Chinese, English, Chinese, and so on.
+    pub fn in_turn(number: u64) -> Self {
+        if number.is_multiple_of(2) { Self::Chinese } else { Self::English }
+    }
+}
+
 /// Drawn pictures, made when asked for; no files.
 #[derive(Debug, Clone)]
 pub struct SynthDataset {
@@ -111,6 +118,11 @@ impl AnnotatedDataset {
     /// What the annotation file says.
     pub fn annotations(&self) -> &Annotations {
         &self.annotations
+    }
+
+    /// What a picture may cost.
+    pub fn limits(&self) -> &ImageLimits {
+        &self.limits
     }
 
     /// The annotation of example `index`.

@@ -55,9 +55,9 @@ fn annotation(entry: Entry<'_>, place: Place) -> Result<Annotation, String> {
     let question = question.ok_or_else(|| format!("{}: expected a question, found none", annotation.id))?;
     annotation.question = Some(question.into_owned());
     annotation.file_name = Some(entry.image.into_owned());
-    annotation.answers = match entry.answer {
-        None => Vec::new(),
-        Some(OneOrMany::One(text)) => vec![Answer { text, weight: SINGLE_ANSWER_WEIGHT }],
+    (annotation.answers_given, annotation.answers) = match entry.answer {
+        None => (0, Vec::new()),
+        Some(OneOrMany::One(text)) => (1, vec![Answer { text, weight: SINGLE_ANSWER_WEIGHT }]),
         Some(OneOrMany::Many(texts)) => by_frequency(texts),
     };
     if annotation.answers.iter().any(|answer| answer.text.trim().is_empty()) {
@@ -66,9 +66,9 @@ fn annotation(entry: Entry<'_>, place: Place) -> Result<Annotation, String> {
     Ok(annotation)
 }
 
-/// Each answer once, in the order of its first mention, with its share of all.
-pub(super) fn by_frequency(texts: Vec<String>) -> Vec<Answer> {
-    let count = texts.len() as f32;
+/// How many answers there are, and each once, in the order of its first mention, with its share of all.
+pub(super) fn by_frequency(texts: Vec<String>) -> (usize, Vec<Answer>) {
+    let count = texts.len();
     let mut answers: Vec<Answer> = Vec::new();
     let mut numbers: HashMap<String, usize> = HashMap::new();
     for text in texts {
@@ -79,9 +79,9 @@ pub(super) fn by_frequency(texts: Vec<String>) -> Vec<Answer> {
         answers[number].weight += 1.0;
     }
     for answer in &mut answers {
-        answer.weight /= count;
+        answer.weight /= count as f32;
     }
-    answers
+    (count, answers)
 }
 
 #[cfg(test)]
@@ -100,6 +100,7 @@ mod tests {
         let records = reads(Format::Vqa, &text);
         let answers: Vec<_> = records[0].answers.iter().map(|a| (a.text.as_str(), a.weight)).collect();
         assert_eq!(answers, [("net", 0.8), ("hat", 0.2)]);
+        assert_eq!((records[0].answers_given, records[1].answers_given), (10, 1));
         assert!((records[1].answers[0].weight - 0.5).abs() < f32::EPSILON);
         assert_eq!(records[1].question.as_deref(), Some("who?"));
         let test = reads(Format::Vqa, r#"[{"image": "b.jpg", "question": "who?", "question_id": 2}]"#);

@@ -87,7 +87,7 @@ pub(super) fn read(path: &Path, options: &ReadOptions) -> Result<Vec<Annotation>
         let mut annotation = Annotation::new(question.question_id, place);
         annotation.question = Some(question.question.into_owned());
         annotation.file_name = Some(format!("COCO_{}_{:012}.jpg", named.data_subtype, question.image_id));
-        annotation.answers = by_frequency(given);
+        (annotation.answers_given, annotation.answers) = by_frequency(given);
         records.insert(questions_path, annotation)?;
     }
     Ok(records.into_records())
@@ -173,6 +173,7 @@ mod tests {
             assert_eq!(records[1].file_name.as_deref(), Some("COCO_val2014_000000000009.jpg"));
             let answers: Vec<_> = records[1].answers.iter().map(|a| (a.text.as_str(), a.weight)).collect();
             assert_eq!(answers, [("me", 0.5), ("you", 0.5)]);
+            assert_eq!(records[1].answers_given, 2);
         }
     }
 

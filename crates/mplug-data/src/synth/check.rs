@@ -43,18 +43,34 @@ impl Verdict {
 /// A thing that is claimed but not there, or there in another kind, blames `kind`; the rest is judged on the best
 /// match between the claimed things and the scene's groups.
 pub fn check_caption(scene: &Scene, caption: &str) -> Verdict {
-    let Some(claim) = parse(caption) else { return Verdict::default() };
-    let groups = scene.groups();
-    let matched = best_match(scene, &groups, &claim);
-    let pairs = claim.things.iter().zip(&matched).map(|(t, m)| (t, m.map(|i| &groups[i])));
-    Verdict {
-        understood: true,
-        complete: (0..groups.len()).all(|i| matched.contains(&Some(i))),
-        kind: Some(pairs.clone().all(|(t, g)| g.is_some_and(|g| g.kind == t.kind))),
-        colour: all_of(pairs.clone().filter_map(|(t, g)| colour_is_right(t, g?))),
-        count: all_of(pairs.filter_map(|(t, g)| Some(t.count? == g?.count))),
-        relation: relation_is_right(scene, &claim, &matched),
-        place: claim.place.map(|p| scene.place() == Some(p)),
+    ParsedCaption::new(caption).check(scene)
+}
+
+/// A caption that is read once and judged against many scenes.
+#[derive(Debug, PartialEq)]
+pub struct ParsedCaption(Option<Claim>);
+
+impl ParsedCaption {
+    /// Reads `caption`.
+    pub fn new(caption: &str) -> Self {
+        Self(parse(caption))
+    }
+
+    /// Judges it, as [`check_caption`].
+    pub fn check(&self, scene: &Scene) -> Verdict {
+        let Some(claim) = &self.0 else { return Verdict::default() };
+        let groups = scene.groups();
+        let matched = best_match(scene, &groups, claim);
+        let pairs = claim.things.iter().zip(&matched).map(|(t, m)| (t, m.map(|i| &groups[i])));
+        Verdict {
+            understood: true,
+            complete: (0..groups.len()).all(|i| matched.contains(&Some(i))),
+            kind: Some(pairs.clone().all(|(t, g)| g.is_some_and(|g| g.kind == t.kind))),
+            colour: all_of(pairs.clone().filter_map(|(t, g)| colour_is_right(t, g?))),
+            count: all_of(pairs.filter_map(|(t, g)| Some(t.count? == g?.count))),
+            relation: relation_is_right(scene, claim, &matched),
+            place: claim.place.map(|p| scene.place() == Some(p)),
+        }
     }
 }
 

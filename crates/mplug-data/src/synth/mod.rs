@@ -8,6 +8,7 @@
 
 mod caption;
 mod check;
+mod chosen;
 mod compose;
 mod draw;
 mod false_caption;
@@ -21,7 +22,8 @@ mod vocabulary;
 mod words;
 
 pub use caption::{captions_en, captions_zh};
-pub use check::{Verdict, check_caption};
+pub use check::{ParsedCaption, Verdict, check_caption};
+pub use chosen::{chosen_caption, chosen_question};
 pub use compose::compose;
 pub use draw::{SynthExample, draw, draw_at, render};
 pub use false_caption::{Difference, FalseCaption, false_caption};

@@ -9,10 +9,10 @@ use serde::{Serialize, Serializer, ser::SerializeStruct};
 use super::check::Verdict;
 use super::scene::Family;
 
-/// How often a part was right among the captions that spoke of it. In JSON also `share`, 0 to 1 (null without any).
+/// How often something was right among the texts that were judged: a part among the captions that spoke of it, an answer. In JSON also `share`, 0 to 1 (null without any).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Share {
-    /// Captions judged.
+    /// Texts judged.
     pub judged: usize,
     /// Of these, right.
     pub right: usize,
@@ -24,7 +24,8 @@ impl Share {
         (self.judged > 0).then(|| self.right as f64 / self.judged as f64)
     }
 
-    fn add(&mut self, part: Option<bool>) {
+    /// Counts one; `None` is not judged.
+    pub fn add(&mut self, part: Option<bool>) {
         if let Some(is_right) = part {
             self.judged += 1;
             self.right += usize::from(is_right);

@@ -157,16 +157,29 @@ fn check(task: Task, seed: u64) {
             let memory = model.read(image, &texts_read, &off);
             assert_same("logits", &logits, model.decode(&texts_written, memory, &off), &config);
         }
-        Head::Matching(multimodal, head) => {
+        Head::Matching(multimodal, heads) => {
             let scores: Vec<f32> = (0..BATCH)
                 .flat_map(|row| {
-                    let [no, yes] = head.forward(&fuse(multimodal, row).text[..width])[..] else { panic!() };
+                    let [no, yes] = heads.matching.forward(&fuse(multimodal, row).text[..width])[..] else {
+                        panic!()
+                    };
                     let largest = no.max(yes);
                     let [no, yes] = [no, yes].map(|x| (x - largest).exp());
                     [no / (no + yes), yes / (no + yes)]
                 })
                 .collect();
+            let contrast = heads.contrastive.as_ref().expect("drawn weights have one");
+            let image_features: Vec<f32> = embeds.iter().flat_map(|e| contrast.image_features(e)).collect();
+            let text_features: Vec<f32> = (0..BATCH)
+                .flat_map(|row| {
+                    let ids = &question[row * TEXT_LEN..][..valid[row]];
+                    contrast.text_features(&multimodal.text_encoder.forward(ids, ids.len()))
+                })
+                .collect();
             let text = model.encode_text(&texts_read, &off);
+            let points = model.contrastive_head();
+            assert_same("image features", &image_features, points.image_features(image.clone()), &config);
+            assert_same("text features", &text_features, points.text_features(text.clone()), &config);
             let fused = model.fuse(image, text, texts_read.attention_mask, &off);
             assert_same("matching", &scores, softmax(model.matching(fused.text), 1), &config);
         }

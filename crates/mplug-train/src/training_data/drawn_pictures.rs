@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use mplug::preprocess::image::resize_bicubic;
 use mplug::preprocess::text::{Tokenizer, join_chinese};
 use mplug_data::dataset;
-use mplug_data::synth::{self, Question, Scene, SynthExample, check_caption, judge_answer, questions};
+use mplug_data::synth::{
+    self, Question, Scene, SynthExample, check_caption, chosen_caption, chosen_question, judge_answer,
+};
 
 use super::{
     EncodedExample, Reading, SpecialIds, Split, Target, TrainingData, Views, encode_prompts, prompted,
@@ -72,17 +74,13 @@ impl DrawnPictures {
 
     /// The language of an example: where there are two they alternate.
     fn language_of(&self, index: u64) -> Language {
-        let is_even = index.is_multiple_of(2);
         match self.language {
             DrawnLanguage::Zh => Language::Zh,
             DrawnLanguage::En => Language::En,
-            DrawnLanguage::Both => {
-                if is_even {
-                    Language::Zh
-                } else {
-                    Language::En
-                }
-            }
+            DrawnLanguage::Both => match dataset::Language::in_turn(index) {
+                dataset::Language::Chinese => Language::Zh,
+                dataset::Language::English => Language::En,
+            },
         }
     }
 
@@ -92,8 +90,7 @@ impl DrawnPictures {
             Language::Zh => dataset::Language::Chinese,
             Language::En => dataset::Language::English,
         };
-        let mut asked = questions(scene, language, index);
-        (!asked.is_empty()).then(|| asked.swap_remove(choice(index, asked.len())))
+        chosen_question(scene, language, index)
     }
 
     fn ids(&self, text: &str) -> Vec<u32> {
@@ -101,13 +98,12 @@ impl DrawnPictures {
     }
 
     /// One of the captions of a picture in a language.
-    fn caption<'a>(drawn: &'a SynthExample, language: Language, index: u64) -> Result<&'a str, TrainError> {
+    fn caption(drawn: &SynthExample, language: Language, index: u64) -> Result<&str, TrainError> {
         let captions = match language {
             Language::Zh => &drawn.captions_zh,
             Language::En => &drawn.captions_en,
         };
-        let caption = captions.get(choice(index, captions.len()));
-        caption.map(String::as_str).ok_or_else(|| TrainError::Example {
+        chosen_caption(captions, index).ok_or_else(|| TrainError::Example {
             index,
             problem: "the drawn picture has no caption".to_owned(),
         })
@@ -218,11 +214,6 @@ impl TrainingData for DrawnPictures {
             _ => self.references(Split::HeldOut, index).into_iter().next(),
         }
     }
-}
-
-/// A fixed but mixed choice of one of `len`: Fibonacci hashing of the number.
-fn choice(index: u64, len: usize) -> usize {
-    ((index.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) % len.max(1) as u64) as usize
 }
 
 #[cfg(test)]

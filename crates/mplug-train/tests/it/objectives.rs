@@ -49,7 +49,7 @@ impl TrainingData for Colours {
         let mut example = EncodedExample { pixel_values, picture: colour, ..EncodedExample::default() };
         match self.reading {
             Reading::Captions => {
-                example.targets.push(Target { ids: vec![1, token, token, 2], given: 0, weight: 1.0 })
+                example.targets.push(Target { ids: vec![1, token, token, 2], given: 0, weight: 1.0 });
             }
             Reading::Pictures => {}
             Reading::Pairs => example.text = vec![1, token, token, 2],

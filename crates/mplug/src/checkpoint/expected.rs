@@ -127,9 +127,11 @@ impl List {
 
     fn retrieval_heads(&mut self, config: &ModelConfig) {
         let (h, projection) = (config.text.hidden_size, config.projection_size);
-        self.linear("vision_proj", projection, h);
-        self.linear("text_proj", projection, h);
         self.linear("itm_head", 2, h);
-        self.push("temp", &[]);
+        if projection > 0 {
+            self.linear("vision_proj", projection, h);
+            self.linear("text_proj", projection, h);
+            self.push("temp", &[]);
+        }
     }
 }

@@ -156,7 +156,10 @@ impl ConfigTexts {
             yaml.push_str("distill: false\n");
         }
         if config.task == Task::ImageTextRetrieval {
-            yaml.extend(["embed_dim: ", &config.projection_size.to_string(), "\nmomentum: 0.995\n"]);
+            if config.projection_size > 0 {
+                yaml.extend(["embed_dim: ", &config.projection_size.to_string(), "\n"]);
+            }
+            yaml.push_str("momentum: 0.995\n");
         }
         let bert = serde_json::json!({
             "architectures": ["BertForMaskedLM"], "model_type": "bert", "hidden_act": "gelu",

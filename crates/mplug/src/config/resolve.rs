@@ -340,10 +340,10 @@ impl<'a> Resolver<'a> {
     }
 
     fn projection_size(&self, task: Task) -> Result<usize, CheckpointError> {
-        if task != Task::ImageTextRetrieval {
+        let name = "vision_proj.weight";
+        if task != Task::ImageTextRetrieval || !self.checkpoint.has(name) {
             return Ok(0);
         }
-        let name = "vision_proj.weight";
         let [size, _] = self.shape(name)?;
         self.agree(size, name, self.config.embed_dim, CONFIG_YAML, "embed_dim")
     }

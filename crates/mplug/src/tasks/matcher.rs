@@ -1,4 +1,5 @@
-//! Image-text matching: the probability that a text describes a picture (the original's `itm_head`).
+//! Image-text matching: the probability that a text describes a picture (the original's `itm_head`), and points of pictures
+//! and texts whose nearness is a first guess of it (`vision_proj`, `text_proj`): cheap, since each is made alone.
 //!
 //! The original can run this for large models alone: its base models crash on a missing `visn_fc`. Here both work.
 
@@ -9,15 +10,15 @@ use super::reader::Reader;
 use super::{LoadOptions, load};
 use crate::checkpoint::ModelFolder;
 use crate::config::{ModelConfig, Task};
-use crate::engine::Linear;
+use crate::contrastive_head::ContrastiveHead;
 use crate::error::Error;
-use crate::model::{Head, Multimodal};
+use crate::model::{Head, Multimodal, RetrievalHeads};
 use crate::visual_encoder::VisualEncoder;
 
 /// Scores how well texts fit pictures.
 pub struct Matcher {
     reader: Reader,
-    head: Linear,
+    heads: RetrievalHeads,
 }
 
 impl Matcher {
@@ -29,9 +30,9 @@ impl Matcher {
     /// The same at another precision, or observed.
     pub fn load_with(folder: &ModelFolder, options: &LoadOptions) -> Result<Self, Error> {
         let (model, tokenizer) = load(folder, Task::ImageTextRetrieval, options)?;
-        let Head::Matching(multimodal, head) = model.head else { unreachable!("the task was checked") };
+        let Head::Matching(multimodal, heads) = model.head else { unreachable!("the task was checked") };
         let (visual_encoder, config) = (model.visual_encoder, folder.config.clone());
-        Ok(Self { reader: Reader { visual_encoder, multimodal, tokenizer, config }, head })
+        Ok(Self { reader: Reader { visual_encoder, multimodal, tokenizer, config }, heads })
     }
 
     /// The model's shape and defaults.
@@ -67,9 +68,93 @@ impl Matcher {
 
     /// The probability that `text` describes the picture of `image_embeds` `(image_len, hidden_size)`.
     pub fn score(&self, image_embeds: Vec<f32>, text: &str) -> f32 {
-        let fused = self.reader.fuse(image_embeds, text);
-        let mut classes = self.head.forward(&fused.text[..self.config().text.hidden_size]); // [no match, match]
+        let mut classes = self.classes(image_embeds, text);
         mplug_kernels::softmax::softmax_row(&mut classes);
         classes[1]
+    }
+
+    /// The logarithm of the odds that `text` describes the picture: in the order of the probability, but never rounded to
+    /// an end, so that pairs beyond doubt keep their order.
+    pub fn log_odds(&self, image_embeds: Vec<f32>, text: &str) -> f32 {
+        let classes = self.classes(image_embeds, text);
+        classes[1] - classes[0]
+    }
+
+    /// The logits `[no match, match]`.
+    fn classes(&self, image_embeds: Vec<f32>, text: &str) -> Vec<f32> {
+        let fused = self.reader.fuse(image_embeds, text);
+        self.heads.matching.forward(&fused.text[..self.config().text.hidden_size])
+    }
+
+    /// `(image_len, hidden_size)` of each picture, of any size, for [`score`](Self::score) and for
+    /// [`contrastive_head`](Self::contrastive_head).
+    pub fn encode_images(&self, images: &[RgbImage]) -> Vec<Vec<f32>> {
+        self.reader.encode_images(images)
+    }
+
+    /// The projections of pictures and texts.
+    ///
+    /// # Errors
+    /// [`Error::NoFeatures`] if the checkpoint had none.
+    pub fn contrastive_head(&self) -> Result<&ContrastiveHead, Error> {
+        self.heads.contrastive.as_ref().ok_or(Error::NoFeatures)
+    }
+
+    /// The points of pictures, `(projection_size)` each, of length one: the product of a picture's and a text's is their
+    /// likeness, -1 to 1.
+    ///
+    /// # Errors
+    /// [`Error::NoFeatures`] if the checkpoint had no projections.
+    pub fn image_features(&self, images: &[RgbImage]) -> Result<Vec<Vec<f32>>, Error> {
+        let head = self.contrastive_head()?;
+        Ok(self.encode_images(images).iter().map(|embeds| head.image_features(embeds)).collect())
+    }
+
+    /// The points of texts likewise.
+    ///
+    /// # Errors
+    /// As [`image_features`](Self::image_features).
+    pub fn text_features(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, Error> {
+        let head = self.contrastive_head()?;
+        Ok(texts.par_iter().map(|text| head.text_features(&self.reader.encode_text(text))).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::seeded::{seeded_checkpoint, synthetic_vocabulary};
+
+    fn matcher(config: &ModelConfig) -> Matcher {
+        let checkpoint = seeded_checkpoint(config, 5).unwrap();
+        let vocabulary = synthetic_vocabulary(config.text.vocab_size);
+        Matcher::load(&ModelFolder::from_checkpoint(config, checkpoint, vocabulary).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn features_have_length_one_and_depend_on_nothing_else() {
+        let matcher = matcher(&ModelConfig::tiny(Task::ImageTextRetrieval));
+        let pictures = [10, 200].map(|level| RgbImage::from_pixel(40, 30, image::Rgb([level, 90, 7])));
+        let (both, alone) = (
+            matcher.image_features(&pictures).unwrap(),
+            matcher.image_features(std::slice::from_ref(&pictures[1])).unwrap(),
+        );
+        assert_eq!(both[1], alone[0]);
+        let texts = matcher.text_features(&["a b", "猫"]).unwrap();
+        assert_eq!(texts[1], matcher.text_features(&["猫"]).unwrap()[0]);
+        for features in both.iter().chain(&texts) {
+            assert_eq!(features.len(), matcher.config().projection_size);
+            assert!((features.iter().map(|x| x * x).sum::<f32>() - 1.0).abs() < 1e-5);
+        }
+    }
+
+    #[test]
+    fn a_model_without_projections_matches_all_the_same() {
+        let config = ModelConfig { projection_size: 0, ..ModelConfig::tiny(Task::ImageTextRetrieval) };
+        let matcher = matcher(&config);
+        let picture = RgbImage::from_pixel(40, 30, image::Rgb([1, 90, 7]));
+        assert!((0.0..=1.0).contains(&matcher.match_texts(&picture, &["a b"])[0]));
+        assert!(matches!(matcher.image_features(&[picture]), Err(Error::NoFeatures)));
+        assert!(matches!(matcher.text_features(&["a b"]), Err(Error::NoFeatures)));
     }
 }

@@ -26,7 +26,17 @@ impl Reader {
     /// The picture of `image_embeds` `(image_len, hidden_size)` fused with `text`, which is lower-cased and cut to the
     /// model's text length, as the original does, but not padded: padding changes nothing.
     pub(super) fn fuse(&self, image_embeds: Vec<f32>, text: &str) -> Fused {
-        let input_ids = self.tokenizer.encode(&lowercase(text), self.config.max_text_len);
+        let input_ids = self.input_ids(text);
         self.multimodal.fuse(image_embeds, &input_ids, input_ids.len())
+    }
+
+    /// `text` alone, `(text_len, hidden_size)`.
+    pub(super) fn encode_text(&self, text: &str) -> Vec<f32> {
+        let input_ids = self.input_ids(text);
+        self.multimodal.text_encoder.forward(&input_ids, input_ids.len())
+    }
+
+    fn input_ids(&self, text: &str) -> Vec<u32> {
+        self.tokenizer.encode(&lowercase(text), self.config.max_text_len)
     }
 }

@@ -370,18 +370,35 @@ fn tiny_large_answering_model() {
     check_answering("tiny_large_vqa");
 }
 
+/// The points of all four pictures and texts.
+fn check_features(golden: &Golden, matcher: &Matcher) {
+    let head = matcher.contrastive_head().unwrap();
+    let embeds = matcher.visual_encoder().forward(&golden.pixels().concat());
+    let images: Vec<f32> = embeds.iter().flat_map(|embeds| head.image_features(embeds)).collect();
+    assert_stage("image_feat", &images, &golden.floats("image_feat"));
+    let questions = golden.json["questions"].as_array().unwrap();
+    let questions: Vec<&str> = questions.iter().map(|question| question.as_str().unwrap()).collect();
+    let texts = matcher.text_features(&questions).unwrap().concat();
+    assert_stage("text_feat", &texts, &golden.floats("text_feat"));
+}
+
 #[test]
 fn retrieval_models() {
-    check_encoders(&Golden::new("tiny_itr"));
+    let golden = Golden::new("tiny_itr");
+    check_encoders(&golden);
+    check_features(&golden, &Matcher::load(&golden.folder).unwrap());
     let golden = Golden::new("tiny_large_itr");
     check_encoders(&golden);
     let matcher = Matcher::load(&golden.folder).unwrap();
+    check_features(&golden, &matcher);
     let embeds = matcher.visual_encoder().forward(&golden.pixels().concat());
     let expected = golden.floats("itm"); // (4 pictures, 4 texts, [no match, match])
     for (i, question) in golden.json["questions"].as_array().unwrap().iter().enumerate() {
         for (j, embeds) in embeds.iter().enumerate() {
             let score = matcher.score(embeds.clone(), question.as_str().unwrap());
             let expected = expected[(j * 4 + i) * 2 + 1];
+            let odds = matcher.log_odds(embeds.clone(), question.as_str().unwrap());
+            assert!((score - 1.0 / (1.0 + (-odds).exp())).abs() <= 1e-6, "{odds} for {score}");
             assert!((score - expected).abs() <= 1e-5, "picture {j}, text {i}: {score} instead of {expected}");
         }
     }

@@ -1,0 +1,50 @@
+//! Picture and text as points of one space, the nearer the more alike (the original's `vision_proj` and `text_proj`): a
+//! projection of token 0 of each, of length one. Knows no temperature: only losses divide by it.
+
+use crate::checkpoint::{CheckpointError, Weights};
+use crate::config::ModelConfig;
+use crate::engine::Linear;
+
+/// What vectors shorter than this are divided by instead (PyTorch's `normalize`).
+const SHORTEST: f32 = 1e-12;
+
+/// The two projections of a retrieval model.
+pub struct ContrastiveHead {
+    vision_proj: Linear,
+    text_proj: Linear,
+}
+
+impl ContrastiveHead {
+    /// Reads `vision_proj.*` and `text_proj.*` from the root cursor.
+    pub(crate) fn load(root: &Weights, config: &ModelConfig) -> Result<Self, CheckpointError> {
+        let (width, space) = (config.text.hidden_size, config.projection_size);
+        // One row a picture or text: nothing to gain from fewer bits.
+        let projection = |name: &str| {
+            let weights = root.at(name);
+            let (weight, bias) =
+                (weights.tensor("weight", &[space, width])?, weights.tensor("bias", &[space])?);
+            Ok::<Linear, CheckpointError>(Linear::exact(&weight, Some(bias), width, space))
+        };
+        Ok(Self { vision_proj: projection("vision_proj")?, text_proj: projection("text_proj")? })
+    }
+
+    /// The point of a picture: `image_embeds` `(image_len, hidden_size)` -> `(projection_size)`.
+    pub fn image_features(&self, image_embeds: &[f32]) -> Vec<f32> {
+        point(&self.vision_proj, image_embeds)
+    }
+
+    /// The point of a text: `text_embeds` `(text_len, hidden_size)`, before fusion -> `(projection_size)`.
+    pub fn text_features(&self, text_embeds: &[f32]) -> Vec<f32> {
+        point(&self.text_proj, text_embeds)
+    }
+}
+
+/// Token 0, projected, at length one.
+fn point(projection: &Linear, embeds: &[f32]) -> Vec<f32> {
+    let mut features = projection.forward(&embeds[..projection.in_features()]);
+    let length = features.iter().map(|x| x * x).sum::<f32>().sqrt().max(SHORTEST);
+    for x in &mut features {
+        *x /= length;
+    }
+    features
+}
