@@ -59,7 +59,8 @@ pub fn train(
         DataSection::Synth { language, seed, held_out_seed, pictures } => {
             let seeds = [*seed, *held_out_seed];
             let data =
-                DrawnPictures::new(seeds, *language, reading, views, max_len, start.vocabulary(), &prompts)?;
+                DrawnPictures::new(seeds, *language, reading, views, max_len, start.vocabulary(), &prompts)?
+                    .limited_to(*pictures);
             run(config, &start, &data, resume, progress)
         }
         DataSection::Annotations(section) => {

@@ -5,5 +5,6 @@ mod annotated;
 mod common;
 mod golden;
 mod objectives;
+mod partial;
 mod recipe;
 mod toy;
