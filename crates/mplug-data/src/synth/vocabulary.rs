@@ -11,9 +11,7 @@ use super::question::question_words;
 /// A `vocab.txt` for models of drawn pictures: BERT's special tokens at BERT's numbers (`[PAD]` 0, `[UNK]` 100, `[CLS]`
 /// 101, `[SEP]` 102, `[MASK]` 103), ASCII digits, letters and punctuation, then every Chinese character and every
 /// English word that a caption can have, then those that only questions, answers and false captions have. One token a
-/// line.
-///
-/// The shipped demo model has the part without questions.
+/// line. The demo models have it whole.
 pub fn demo_vocabulary() -> String {
     let mut lines = vec!["[PAD]".to_owned()];
     lines.extend((1..100).map(|i| format!("[unused{i}]")));

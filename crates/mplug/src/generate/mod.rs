@@ -37,7 +37,8 @@ pub struct GenerationOptions {
     pub length_penalty: LengthPenalty,
     /// Draw at random instead of searching.
     pub sampling: Option<SamplingOptions>,
-    /// Text given before every result, which is not part of it: what tells a model of several languages which to write.
+    /// Text given before every result, which is not part of it: what tells a model of several languages which to write. Its
+    /// tokens leave fewer positions for the result, however many are asked for.
     pub prompt: Option<String>,
     /// Text that every result begins with.
     pub prefix: Option<String>,

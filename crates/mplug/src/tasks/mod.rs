@@ -108,7 +108,11 @@ fn write(
     let prompt = given_ids(tokenizer, options.prompt.as_deref())?;
     let begun = given_ids(tokenizer, options.prefix.as_deref())?;
     let prefix = [&[tokenizer.bos_token_id()], &prompt[..], &begun[..]].concat();
-    options.check(decoder.config().max_position_embeddings, prefix.len())?;
+    // A prompt is the model's own affair: what it takes of the positions is not what was asked for.
+    let positions = decoder.config().max_position_embeddings;
+    let most = if prompt.is_empty() { usize::MAX } else { (positions + 1).saturating_sub(prefix.len()) };
+    let options = &GenerationOptions { max_new_tokens: options.max_new_tokens.min(most), ..options.clone() };
+    options.check(positions, prefix.len())?;
     let mut state = DecoderState::new(decoder, memories, prefix.len() + options.max_new_tokens - 1);
     let hypotheses = generate(&mut state, memories.len(), &prefix, tokenizer.eos_token_id(), options);
     let caption = |hypothesis: Hypothesis| {
