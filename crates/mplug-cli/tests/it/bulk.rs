@@ -50,10 +50,10 @@ fn a_run_killed_again_and_again_ends_in_the_same_bytes() {
             .unwrap();
         std::thread::sleep(wait);
         child.kill().unwrap();
-        if child.wait().unwrap().code() == Some(1) {
+        let is_over = child.wait().unwrap().code() == Some(1) || desk.join("out.jsonl").exists();
+        if is_over {
             break;
         }
-        assert!(!desk.join("out.jsonl").exists(), "the output appears at the end");
         kills += 1;
         wait = wait.mul_f64(1.1);
         assert!(wait < Duration::from_secs(60), "the run never ends");
@@ -258,7 +258,11 @@ fn appended_texts_survive_a_kill() {
             .unwrap();
         std::thread::sleep(wait);
         child.kill().unwrap();
-        if child.wait().unwrap().success() {
+        // Killed between its end and its exit code it is done all the same: once more would be another run.
+        let is_good = child.wait().unwrap().success();
+        let is_over =
+            !desk.join("p/.mplug-captions.part").exists() && read(desk.join("p/119.txt")) != "mine\n";
+        if is_good || is_over {
             break;
         }
         wait = wait.mul_f64(1.1);

@@ -27,8 +27,6 @@ fn usage_errors_are_exit_code_2() {
         (&["caption", "--model", "model", "-", "-"], "once"),
         (&["caption", "--model", "model", "--output", ".", "red.png"], "is a folder"),
         (&["caption", "--model", "model", "--output", "none/out.txt", "red.png"], "cannot be written"),
-        (&["ask", "red.png", "what?"], "--model"),
-        (&["match", "red.png", "a cat"], "--model"),
         (&["ask", "--model", "model", "red.png"], "QUESTION"),
         (&["train", "recipe.toml", "--set", "epochs"], "key=value"),
         (&["completions", "dosshell"], "invalid value"),
