@@ -41,6 +41,8 @@ checkpoint_every = 1
 
 [optimizer]
 learning_rate = 1e-3
+weight_decay = 0.02
+clip_norm = 1.0
 
 [schedule]
 warmup_steps = 2

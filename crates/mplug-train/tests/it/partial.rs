@@ -43,6 +43,8 @@ fn recipe(weights: &std::path::Path, config: &ModelConfig) -> TrainConfig {
         checkpoint_every = 1
         [optimizer]
         learning_rate = 1e-3
+        weight_decay = 0.02
+        clip_norm = 1.0
         [schedule]
         warmup_steps = 0
         [evaluation]
