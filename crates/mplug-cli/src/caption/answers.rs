@@ -114,21 +114,23 @@ impl Pipeline<'_> {
                 Opened::Failed(reason) => (None, Err(Err(reason))),
                 Opened::Known(digest, captions) => (Some(digest), Err(Ok(captions))),
                 // The batch before may have captioned it since it was opened.
-                Opened::Picture(digest, image) => match self.memory.find(&digest) {
-                    Some(captions) => (Some(digest), Err(Ok(captions))),
-                    None => {
+                Opened::Picture(digest, image) => {
+                    if let Some(captions) = self.memory.find(&digest) {
+                        (Some(digest), Err(Ok(captions)))
+                    } else {
                         let place = *places.entry(digest).or_insert(images.len());
                         if place == images.len() {
                             images.push(image);
                         }
                         (Some(digest), Ok(place))
                     }
-                },
+                }
             });
         }
-        let captions = match images.is_empty() {
-            true => Vec::new(),
-            false => self.captioner.caption_batch(&images, self.options)?,
+        let captions = if images.is_empty() {
+            Vec::new()
+        } else {
+            self.captioner.caption_batch(&images, self.options)?
         };
         let captions: Vec<Arc<Vec<Caption>>> = captions.into_iter().map(Arc::new).collect();
         for (digest, place) in places {

@@ -121,14 +121,14 @@ mod tests {
 
     use super::*;
 
-    fn captions() -> Answer {
+    fn captions() -> Arc<Vec<Caption>> {
         let captions = ["一 只 猫", "两 只 猫"].into_iter().zip([-0.5, -0.75]).map(|(raw, score)| Caption {
             text: raw.replace(' ', ""),
             raw_text: raw.to_owned(),
             score,
             token_ids: vec![7, 102],
         });
-        Ok(Arc::new(captions.collect()))
+        Arc::new(captions.collect())
     }
 
     fn text(record: &CaptionRecord) -> String {
@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn text_lines() {
-        let (path, captions) = (Path::new("a\nb.jpg"), captions());
+        let (path, captions) = (Path::new("a\nb.jpg"), Ok(captions()));
         assert_eq!(text(&CaptionRecord::new(path, &captions, ALONE)), "一只猫\n");
         let raw = Style { is_raw: true, has_path: true, ..ALONE };
         assert_eq!(text(&CaptionRecord::new(path, &captions, raw)), "a\\nb.jpg\t一 只 猫\n");
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn json_objects() {
-        let (path, captions) = (Path::new("a\nb.jpg"), captions());
+        let (path, captions) = (Path::new("a\nb.jpg"), Ok(captions()));
         let json = |record: &CaptionRecord| serde_json::to_string(record).unwrap();
         let best = r#"{"path":"a\nb.jpg","caption":"一只猫","score":-0.5,"token_ids":[7,102]}"#;
         assert_eq!(json(&CaptionRecord::new(path, &captions, ALONE)), best);
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn rows_have_the_width_of_their_table() {
-        let (path, captions) = (Path::new("a.jpg"), captions());
+        let (path, captions) = (Path::new("a.jpg"), Ok(captions()));
         let failed = CaptionRecord::new(path, &Err("empty file".to_owned()), ALONE);
         assert_eq!(CaptionRecord::columns(ALONE), ["path", "caption", "score", "error"]);
         assert_eq!(CaptionRecord::new(path, &captions, ALONE).row(ALONE), ["a.jpg", "一只猫", "-0.5", ""]);

@@ -56,7 +56,7 @@ fn a_run_killed_again_and_again_ends_in_the_same_bytes() {
         }
         kills += 1;
         wait = wait.mul_f64(1.1);
-        assert!(wait < Duration::from_secs(60), "the run never ends");
+        assert!(wait < Duration::from_mins(1), "the run never ends");
     }
     assert!(kills > 2, "only {kills} kills");
     assert_eq!(read(desk.join("whole.jsonl")), read(desk.join("out.jsonl")));
@@ -266,7 +266,7 @@ fn appended_texts_survive_a_kill() {
             break;
         }
         wait = wait.mul_f64(1.1);
-        assert!(wait < Duration::from_secs(60), "the run never ends");
+        assert!(wait < Duration::from_mins(1), "the run never ends");
     }
     for (number, expected) in expected.iter().enumerate() {
         assert_eq!(read(desk.join(&format!("p/{number:03}.txt"))), *expected);

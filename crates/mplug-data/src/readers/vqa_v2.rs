@@ -36,10 +36,11 @@ struct File<'a> {
 
 #[derive(Deserialize)]
 struct Question<'a> {
-    question_id: PictureId,
+    #[serde(rename = "question_id")]
+    id: PictureId,
     image_id: u64,
-    #[serde(borrow)]
-    question: Cow<'a, str>,
+    #[serde(borrow, rename = "question")]
+    text: Cow<'a, str>,
 }
 
 #[derive(Deserialize)]
@@ -80,12 +81,12 @@ pub(super) fn read(path: &Path, options: &ReadOptions) -> Result<Vec<Annotation>
     for (index, question) in questions.into_iter().enumerate() {
         let place = Place::Element("questions", index);
         let wrong = |what: String| DataError::annotation(questions_path, place, what);
-        let given = answers.remove(&question.question_id).unwrap_or_default();
+        let given = answers.remove(&question.id).unwrap_or_default();
         if has_answers && given.is_empty() {
-            return Err(wrong(format!("the question {} has no answer", question.question_id)));
+            return Err(wrong(format!("the question {} has no answer", question.id)));
         }
-        let mut annotation = Annotation::new(question.question_id, place);
-        annotation.question = Some(question.question.into_owned());
+        let mut annotation = Annotation::new(question.id, place);
+        annotation.question = Some(question.text.into_owned());
         annotation.file_name = Some(format!("COCO_{}_{:012}.jpg", named.data_subtype, question.image_id));
         (annotation.answers_given, annotation.answers) = by_frequency(given);
         records.insert(questions_path, annotation)?;

@@ -1,7 +1,7 @@
 //! A new network that takes what fits of another model's weights.
 
 use mplug::checkpoint::seeded::seeded_tensors;
-use mplug::checkpoint::{WriteOptions, write_model_folder_of};
+use mplug::checkpoint::{TensorReader, Values, WriteOptions, write_model_folder_of};
 use mplug::config::{ModelConfig, Task};
 use mplug_nn::Initial;
 use mplug_train::TrainConfig;
@@ -14,11 +14,12 @@ const BIAS: &str = "text_decoder.cls.predictions.bias";
 
 fn recipe(weights: &std::path::Path, config: &ModelConfig) -> TrainConfig {
     let (vision, text) = (&config.vision, &config.text);
+    let weights = toml::Value::String(weights.to_str().expect("utf-8").to_owned()).to_string();
     let recipe = format!(
         r#"
         output = "unused"
         [model]
-        weights = {weights:?}
+        weights = {weights}
         image_size = {image_size}
         patch_size = {patch_size}
         vision_width = {vision_width}
@@ -74,8 +75,11 @@ fn what_fits_is_taken_and_the_rest_drawn() {
     let path = folder.path().join("old");
     write_model_folder_of(&path, &config, &(OLD.join("\n") + "\n"), &tensors, &options).expect("a folder");
     let old = |name: &str| {
-        let found = tensors.iter().find(|(tensor, ..)| tensor == name);
-        found.map(|(_, _, values)| values.clone()).expect(name)
+        let found = tensors.entries().iter().position(|entry| entry.name == name).expect(name);
+        match tensors.read(found).expect(name) {
+            Values::F32(values) => values,
+            other => panic!("{name} is {other:?}"),
+        }
     };
 
     let start = Start::open(&recipe(&path, &config)).expect("the old model opens");

@@ -203,7 +203,7 @@ impl TrainingData for TwoLanguages {
     }
 
     fn vocabulary(&self) -> &'static str {
-        "[PAD]\n[CLS]\n[SEP]\n[UNK]\na\nb\nc\nd\ne\nf\ng\nh\ns\nt\nu\nv\nw\nx\ny\nz\n>\n"
+        "[PAD]\n[CLS]\n[SEP]\n[UNK]\na\nb\nc\nd\ne\nf\ng\nh\ns\nt\nu\nv\nw\nx\ny\nz\n>\n[MASK]\n"
     }
 
     fn special_ids(&self) -> SpecialIds {
