@@ -10,8 +10,8 @@ use mplug::{
 };
 
 use crate::{
-    ask, bench, caption, convert, doctor, eval, inspect, manual, match_texts, precision::PrecisionArg,
-    status::Status, synth, train,
+    ask, bench, caption, convert, doctor, eval, inspect, manual, match_texts, models,
+    precision::PrecisionArg, pull, status::Status, synth, train,
 };
 
 /// Describe pictures in Chinese and English, answer questions about them, and score texts against them, with the mPLUG models.
@@ -26,7 +26,8 @@ use crate::{
 #[command(after_help = "\
 Examples:
   mplug caption photo.jpg
-  mplug caption --model ./mplug_base_zh photos/ --format jsonl --output captions.jsonl
+  mplug pull caption-base-zh
+  mplug caption --model caption-base-zh photos/ --format jsonl --output captions.jsonl
   mplug ask --model ./mplug_vqa photo.jpg '图里有几只猫?'
   mplug inspect ./mplug_base_zh
 
@@ -45,6 +46,8 @@ pub(crate) enum Command {
     Caption(caption::CaptionArgs),
     Ask(ask::AskArgs),
     Match(match_texts::MatchArgs),
+    Pull(pull::PullArgs),
+    Models(models::ModelsArgs),
     Inspect(inspect::InspectArgs),
     Convert(convert::ConvertArgs),
     Synth(synth::SynthArgs),
@@ -66,6 +69,8 @@ impl Command {
             Self::Caption(args) => caption::run(args),
             Self::Ask(args) => ask::run(args),
             Self::Match(args) => match_texts::run(args),
+            Self::Pull(args) => pull::run(&args),
+            Self::Models(args) => models::run(&args),
             Self::Inspect(args) => inspect::run(&args),
             Self::Convert(args) => convert::run(&args),
             Self::Synth(args) => synth::run(&args),
@@ -200,8 +205,8 @@ impl SamplingArgs {
 /// `--model` of the commands that a demo model can serve.
 #[derive(Args, Debug)]
 pub(crate) struct OptionalModelArg {
-    /// Model folder, or the weight file in one [default: the built-in demo model]
-    #[arg(long, short, value_name = "DIR|FILE", env = "MPLUG_MODEL")]
+    /// Model folder, the weight file in one, or the name of a pulled model [default: the built-in demo model]
+    #[arg(long, short, value_name = "DIR|FILE|NAME", env = "MPLUG_MODEL")]
     pub(crate) model: Option<PathBuf>,
 }
 

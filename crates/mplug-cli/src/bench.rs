@@ -49,8 +49,8 @@ Examples:
   mplug bench --model ./mplug_base_zh --precision int8 --images photo.jpg
   mplug bench --threads 1 --batch-sizes 1,4,16 --format json")]
 pub(crate) struct BenchArgs {
-    /// Captioning model: a folder, or the weight file in one [default: drawn weights of base size]
-    #[arg(long, short, value_name = "DIR|FILE", env = "MPLUG_MODEL")]
+    /// Captioning model: a folder, the weight file in one, or a pulled model's name [default: drawn weights of base size]
+    #[arg(long, short, value_name = "DIR|FILE|NAME", env = "MPLUG_MODEL")]
     model: Option<PathBuf>,
     /// Picture to caption [default: a drawn one of 1600 x 1200 pixels]
     #[arg(long, value_name = "FILE")]

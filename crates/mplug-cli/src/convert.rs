@@ -40,7 +40,7 @@ Examples:
   mplug convert checkpoint_07.pth ./small --dtype f16 --task-only
   mplug convert ./runs/caption/best ./for_modelscope --format pytorch")]
 pub(crate) struct ConvertArgs {
-    /// Model folder, or the weight file in one
+    /// Model folder, the weight file in one, or the name of a pulled model
     #[arg(value_name = "MODEL")]
     model: PathBuf,
     /// Folder to write

@@ -21,7 +21,7 @@ pub(crate) fn tell(task: Task) {
     };
     report::message(format!(
         "note: this is the small built-in demo model, which knows drawn pictures only (shapes and simple objects); \
-         for photographs download {real} from modelscope.cn and give its folder with --model"
+         for photographs `mplug pull {real}` and give that name with --model"
     ));
 }
 

@@ -78,7 +78,11 @@ pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<Status> {
 
 #[expect(clippy::unnecessary_wraps, reason = "a check like the others")]
 fn version() -> anyhow::Result<String> {
-    let features = [("train", cfg!(feature = "train")), ("libjpeg-turbo", cfg!(feature = "libjpeg-turbo"))];
+    let features = [
+        ("hub", cfg!(feature = "hub")),
+        ("train", cfg!(feature = "train")),
+        ("libjpeg-turbo", cfg!(feature = "libjpeg-turbo")),
+    ];
     let built_in: Vec<_> = features.iter().filter(|(_, has)| *has).map(|(name, _)| *name).collect();
     let built_in = if built_in.is_empty() { "none".to_owned() } else { built_in.join(", ") };
     Ok(format!(

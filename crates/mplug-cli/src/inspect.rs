@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::{
     inputs::JsonPath,
-    model::{command_of, open_folder, task_name},
+    model::{self, command_of, open_folder, task_name},
     output::{OutputArgs, Record, RecordWriter},
     report,
     status::Status,
@@ -30,7 +30,7 @@ Examples:
   mplug inspect ./mplug_base_zh
   mplug inspect ./mplug_base_zh/pytorch_model.bin --format json")]
 pub(crate) struct InspectArgs {
-    /// Model folder or weight file
+    /// Model folder, weight file, or the name of a pulled model
     #[arg(value_name = "MODEL")]
     model: PathBuf,
     #[command(flatten)]
@@ -42,7 +42,7 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<Status> {
     let mut writer = RecordWriter::create(&args.output)?;
     let report = match open_folder(&args.model, &ConfigOverrides::default()) {
         Ok(folder) => Inspection::of_folder(&args.model, &folder),
-        Err(error) => match Checkpoint::open(&args.model) {
+        Err(error) => match Checkpoint::open(&model::find(&args.model)?) {
             Ok(checkpoint) => Inspection::of_checkpoint(&args.model, &checkpoint, error.to_string()),
             Err(_) => return Err(error),
         },

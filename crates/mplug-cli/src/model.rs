@@ -1,6 +1,6 @@
 //! Opens the model that a command needs, and says which command fits where the model is of another task.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail};
 use mplug::{
@@ -31,8 +31,46 @@ pub(crate) fn open(path: &Path, image_size: Option<usize>, wanted: Task) -> anyh
 
 /// Opens a model of any task; an error names `path` first.
 pub(crate) fn open_folder(path: &Path, overrides: &ConfigOverrides) -> anyhow::Result<ModelFolder> {
+    let path = &find(path)?;
     ModelFolder::open(path, overrides)
         .map_err(|error| anyhow!(report::about(path, &report::chain(&error.into()))))
+}
+
+/// What to do about a build that knows no hub.
+#[cfg(not(feature = "hub"))]
+pub(crate) const NO_HUB: &str = "this build knows no models by name; build one that does: \
+    `cargo build --release -p mplug-cli` (its feature `hub` is on by default)";
+
+/// Where the model is that was named: a path that is there, or else a model by its name in the folders of ModelScope's
+/// clients. Nothing is downloaded: gigabytes come only where they were asked for. What is neither is left to the loader.
+///
+/// # Errors
+/// When the name is that of a model which is not here.
+pub(crate) fn find(named: &Path) -> anyhow::Result<PathBuf> {
+    if named.exists() { Ok(named.to_owned()) } else { find_by_name(named) }
+}
+
+#[cfg(feature = "hub")]
+fn find_by_name(named: &Path) -> anyhow::Result<PathBuf> {
+    use mplug::hub::{Cache, ModelId};
+
+    let Some(Ok(id)) = named.to_str().map(str::parse::<ModelId>) else { return Ok(named.to_owned()) };
+    match Cache::from_env()?.find(&id, None) {
+        Some(found) => Ok(found.folder),
+        None => bail!(
+            "{0}: there is no such folder, and no model of this name has been downloaded: `mplug pull {0}`",
+            named.display()
+        ),
+    }
+}
+
+#[cfg(not(feature = "hub"))]
+fn find_by_name(named: &Path) -> anyhow::Result<PathBuf> {
+    let looks_like_a_name = named.components().count() == 2 && named.is_relative();
+    if looks_like_a_name && named.extension().is_none() {
+        bail!("{}: there is no such folder; {NO_HUB}", named.display());
+    }
+    Ok(named.to_owned())
 }
 
 /// Opens the model at `path`, or the built-in demo model for the task, which says so on standard error.

@@ -29,6 +29,20 @@ impl Progress {
         Self { bar: ProgressBar::new(len as u64).with_style(style) }
     }
 
+    /// A bar over `len` bytes.
+    #[cfg(feature = "hub")]
+    pub(crate) fn of_bytes(len: u64) -> Self {
+        let template = "{bar:30} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        Self { bar: ProgressBar::new(len).with_style(style) }
+    }
+
+    /// So much is done.
+    #[cfg(feature = "hub")]
+    pub(crate) fn set(&self, done: u64) {
+        self.bar.set_position(done);
+    }
+
     /// `items` more are done.
     pub(crate) fn advance(&self, items: usize) {
         self.bar.inc(items as u64);

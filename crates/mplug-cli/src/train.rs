@@ -52,8 +52,13 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Status> {
     use anyhow::Context;
     use mplug_train::{TrainConfig, train};
 
-    let config =
+    let mut config =
         TrainConfig::open(&args.config, &args.settings).with_context(|| args.config.display().to_string())?;
+    let start = config.start.as_mut().and_then(|start| start.model.as_mut());
+    let weights = config.model.as_mut().and_then(|model| model.weights.as_mut());
+    for path in [start, weights].into_iter().flatten() {
+        *path = crate::model::find(path)?;
+    }
     let steps = config.run.steps;
     let summary = train(&config, args.resume, &mut |event| crate::report::message(told(event, steps)))?;
     if !summary.leads {

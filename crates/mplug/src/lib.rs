@@ -20,7 +20,8 @@
 //! The modules stand in the order of the data's way: a model folder is opened ([`config`], [`checkpoint`]); files and
 //! strings become tensors ([`preprocess`]); the stages run ([`visual_encoder`], [`text_encoder`], [`fusion_encoder`],
 //! [`text_decoder`], [`contrastive_head`], all built of [`engine`]'s bricks and joined by [`model`]); [`generate`] writes a text with the
-//! decoder; [`tasks`] wraps it all up for its users.
+//! decoder; [`tasks`] wraps it all up for its users. With the feature `hub` there is a step before the first: a model's name
+//! becomes a folder.
 //!
 //! Everything runs on rayon's current thread pool; results do not depend on its size, nor on the batch.
 
@@ -31,6 +32,8 @@ pub mod engine;
 mod error;
 pub mod fusion_encoder;
 pub mod generate;
+#[cfg(feature = "hub")]
+pub mod hub;
 pub mod model;
 pub mod preprocess;
 pub mod quantize;

@@ -134,7 +134,7 @@ impl CaptionArgs {
     /// What the captions depend on, in words.
     fn describe(&self, folder: &ModelFolder, options: &GenerationOptions) -> anyhow::Result<String> {
         let model = match &self.model.model {
-            Some(path) => format!("model {}", model::stamp(path)?),
+            Some(path) => format!("model {}", model::stamp(&model::find(path)?)?),
             None => "the demo model".to_owned(),
         };
         let precision = self.engine.precision.map_or_else(|| folder.stored_precision(), Into::into);

@@ -80,7 +80,7 @@ impl Captioning<'_> {
     /// What the captions depend on, in words: the model's and the dataset's files by size and time, and the options.
     fn describe(&self, folder: &ModelFolder, options: &GenerationOptions) -> anyhow::Result<String> {
         let model = match self.model {
-            Some(path) => format!("model {}", model::stamp(path)?),
+            Some(path) => format!("model {}", model::stamp(&model::find(path)?)?),
             None => "the demo model".to_owned(),
         };
         let precision = self.engine.precision.map_or_else(|| folder.stored_precision(), Into::into);

@@ -4,10 +4,12 @@ use std::path::Path;
 
 use crate::support::run_in;
 
-const COMMANDS: [&str; 11] = [
+const COMMANDS: [&str; 13] = [
     "caption",
     "ask",
     "match",
+    "pull",
+    "models",
     "inspect",
     "convert",
     "synth",

@@ -6,6 +6,11 @@ mod engine;
 mod eval;
 mod eval_tasks;
 mod help;
+#[cfg(feature = "hub")]
+mod hub;
+#[cfg(feature = "hub")]
+#[path = "../../../mplug/tests/it/hub/server.rs"]
+mod hub_server;
 mod input_names;
 mod models;
 mod outputs;

@@ -14,7 +14,8 @@ use tempfile::TempDir;
 pub(crate) fn mplug() -> Command {
     let mut command = Command::new(assert_cmd::cargo::cargo_bin!("mplug"));
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("MPLUG_") {
+        let name_text = name.to_string_lossy();
+        if ["MPLUG_", "MODELSCOPE_"].iter().any(|ours| name_text.starts_with(ours)) {
             command.env_remove(name);
         }
     }
@@ -112,12 +113,16 @@ impl Desk {
 
     /// A tiny model of `task` with weights drawn from a seed, as a folder.
     pub(crate) fn model(&self, name: &str, task: Task) {
+        self.model_with(name, task, WriteOptions::default());
+    }
+
+    /// The same, written in another way.
+    pub(crate) fn model_with(&self, name: &str, task: Task, options: WriteOptions) {
         let vocabulary = vocabulary();
         let mut config = ModelConfig::tiny(task);
         config.text.vocab_size = vocabulary.lines().count();
         let weights = seeded_tensors(&config, 7);
-        write_model_folder_of(&self.join(name), &config, &vocabulary, &weights, &WriteOptions::default())
-            .unwrap();
+        write_model_folder_of(&self.join(name), &config, &vocabulary, &weights, &options).unwrap();
     }
 }
 

@@ -74,3 +74,14 @@ fn a_build_without_training_says_how_to_get_one() {
     assert_eq!(outcome.code, 2);
     assert!(outcome.check_messages().stderr.contains("--features train"), "{}", outcome.stderr);
 }
+
+#[cfg(not(feature = "hub"))]
+#[test]
+fn a_build_without_a_hub_says_how_to_get_one() {
+    let desk = Desk::new();
+    for args in [&["pull", "a/b"][..], &["models"], &["caption", "--model", "a/b", "red.png"]] {
+        let outcome = desk.run(args);
+        assert_eq!(outcome.code, 2, "{args:?}");
+        assert!(outcome.check_messages().stderr.contains("feature `hub`"), "{}", outcome.stderr);
+    }
+}

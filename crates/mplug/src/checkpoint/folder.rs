@@ -26,12 +26,12 @@ const MAX_CONFIG_BYTES: u64 = 4 << 20;
 /// Largest vocabulary file.
 const MAX_VOCABULARY_BYTES: u64 = 64 << 20;
 
-const CONFIGURATION_JSON: &str = "configuration.json";
-const CONFIG_YAML: &str = "config.yaml";
-const BERT_JSON: &str = "config_bert.json";
-const VOCABULARY: &str = "vocab.txt";
-const SAFETENSORS: &str = "model.safetensors";
-const PYTORCH: &str = "pytorch_model.bin";
+pub(crate) const CONFIGURATION_JSON: &str = "configuration.json";
+pub(crate) const CONFIG_YAML: &str = "config.yaml";
+pub(crate) const BERT_JSON: &str = "config_bert.json";
+pub(crate) const VOCABULARY: &str = "vocab.txt";
+pub(crate) const SAFETENSORS: &str = "model.safetensors";
+pub(crate) const PYTORCH: &str = "pytorch_model.bin";
 
 /// An opened model: its configuration, checked against its weights, and its vocabulary.
 #[derive(Debug)]
@@ -161,10 +161,7 @@ fn locate(path: &Path) -> Result<(PathBuf, PathBuf), CheckpointError> {
     let mut found: Vec<PathBuf> = std::fs::read_dir(path)
         .map_err(io)?
         .filter_map(|entry| entry.ok().map(|e| e.path()))
-        .filter(|p| {
-            let extension = p.extension().and_then(|e| e.to_str()).unwrap_or("");
-            ["safetensors", "bin", "pth", "pt"].contains(&extension) && p.is_file()
-        })
+        .filter(|p| is_weight_file(p) && p.is_file())
         .collect();
     found.sort();
     match found.as_slice() {
@@ -181,6 +178,26 @@ fn locate(path: &Path) -> Result<(PathBuf, PathBuf), CheckpointError> {
             ),
         }),
     }
+}
+
+/// Whether a file is called as weights are.
+pub(crate) fn is_weight_file(path: &Path) -> bool {
+    let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("");
+    ["safetensors", "bin", "pth", "pt"].contains(&extension)
+}
+
+/// Whether a folder has weights to open.
+#[cfg(feature = "hub")]
+pub(crate) fn has_weights(folder: &Path) -> bool {
+    locate(folder).is_ok()
+}
+
+/// The name of the BERT json of a folder with a `config.yaml`.
+#[cfg(feature = "hub")]
+pub(crate) fn named_bert_json(folder: &Path) -> Option<String> {
+    let config_yaml = read_text(&folder.join(CONFIG_YAML), MAX_CONFIG_BYTES).ok()??;
+    let named = ConfigTexts::bert_json_name(Some(&config_yaml)).ok()?;
+    Some(named.unwrap_or_else(|| BERT_JSON.to_owned()))
 }
 
 fn read_texts(folder: &Path) -> Result<ConfigTexts, CheckpointError> {

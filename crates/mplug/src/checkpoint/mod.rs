@@ -32,6 +32,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub use error::{CheckpointError, Mismatch};
+#[cfg(feature = "hub")]
+pub(crate) use folder::{
+    BERT_JSON, CONFIG_YAML, CONFIGURATION_JSON, PYTORCH, SAFETENSORS, VOCABULARY, has_weights,
+    is_weight_file, named_bert_json,
+};
 pub use folder::{
     Keep, ModelFolder, ModelParts, WriteOptions, write_int8_model_folder, write_model_folder,
     write_model_folder_of, write_text,

@@ -2,5 +2,7 @@
 
 mod checkpoint;
 mod golden;
+#[cfg(feature = "hub")]
+mod hub;
 mod precision;
 mod preprocess;
