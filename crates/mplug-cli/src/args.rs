@@ -34,7 +34,7 @@ Examples:
 Results go to standard output, messages and progress to standard error. Without --model, a small
 demo model of each kind answers, which knows drawn pictures only.
 Exit code: 0 all good; 1 some inputs failed, the others are unharmed; 2 usage, or a model or an
-output that cannot be used.")]
+output that cannot be used; 130 stopped by Ctrl-C (a second one ends the program at once).")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -225,7 +225,7 @@ fn above_zero(text: &str) -> Result<f32, String> {
     }
 }
 
-fn share(text: &str) -> Result<f32, String> {
+pub(crate) fn share(text: &str) -> Result<f32, String> {
     match text.parse() {
         Ok(number) if number > 0.0 && number <= 1.0 => Ok(number),
         _ => Err("a number above 0 and at most 1 is wanted".to_owned()),

@@ -1,6 +1,6 @@
 //! The command line `mplug`: what was typed (`args` and each command's `…Args`) becomes what was meant (each command's checked
 //! struct), which runs. This crate alone prints: results on standard output, messages on standard error.
-//! Exit codes: 0 all good, 1 some inputs failed, 2 usage, an unusable model or an output that cannot be written.
+//! Exit codes: 0 all good, 1 some inputs failed, 2 usage, an unusable model or an output that cannot be written, 130 stopped by Ctrl-C.
 
 mod args;
 mod ask;
@@ -16,6 +16,7 @@ mod download;
 mod eval;
 mod inputs;
 mod inspect;
+mod interrupt;
 mod manual;
 mod match_texts;
 mod model;

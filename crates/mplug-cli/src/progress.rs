@@ -1,6 +1,12 @@
-//! A bar with rate and time left on standard error, where that is a terminal; silent elsewhere.
+//! How far a run is: a bar with rate, time left and failures on standard error where that is a terminal, a line a minute where it
+//! is a log.
 
-use std::io::IsTerminal;
+use std::{
+    cell::Cell,
+    fmt::Write as _,
+    io::IsTerminal,
+    time::{Duration, Instant},
+};
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
@@ -8,25 +14,52 @@ use crate::report;
 
 /// Rate and time left need a few items before they mean anything; one item needs no bar.
 const FEWEST_ITEMS: usize = 2;
+/// Between two lines of a log.
+const LINE_EVERY: Duration = Duration::from_mins(1);
 
 /// The progress of a run over a known number of items.
 pub(crate) struct Progress {
     bar: ProgressBar,
+    /// Where it is told to a log.
+    log: Option<Log>,
+}
+
+/// Progress as lines.
+struct Log {
+    what: String,
+    /// When the work began, and with how many items done.
+    started: Instant,
+    at_start: Cell<u64>,
+    failed: Cell<usize>,
+    told: Cell<Instant>,
 }
 
 impl Progress {
-    /// A bar over `len` items called `what` ("pictures"), shown only to a person.
+    /// Progress over `len` items called `what` ("pictures").
     pub(crate) fn new(len: usize, what: &str) -> Self {
-        if len < FEWEST_ITEMS || !std::io::stderr().is_terminal() {
-            return Self { bar: ProgressBar::hidden() };
+        if len < FEWEST_ITEMS {
+            return Self { bar: ProgressBar::hidden(), log: None };
         }
-        let template = format!("{{bar:30}} {{pos}}/{{len}} {what}, {{rate}}, {{eta}} left");
+        if !std::io::stderr().is_terminal() {
+            let started = Instant::now();
+            let log = Log {
+                what: what.to_owned(),
+                started,
+                at_start: Cell::new(0),
+                failed: Cell::new(0),
+                told: Cell::new(started),
+            };
+            let bar = ProgressBar::hidden();
+            bar.set_length(len as u64);
+            return Self { bar, log: Some(log) };
+        }
+        let template = format!("{{bar:30}} {{pos}}/{{len}} {what}, {{rate}}, {{eta}} left{{msg}}");
         let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
         let style = style.with_key("rate", |state: &ProgressState, to: &mut dyn std::fmt::Write| {
             // A rate that cannot be written is a rate not shown.
             let _ = write!(to, "{:.1}/s", state.per_sec());
         });
-        Self { bar: ProgressBar::new(len as u64).with_style(style) }
+        Self { bar: ProgressBar::new(len as u64).with_style(style), log: None }
     }
 
     /// A bar over `len` bytes.
@@ -34,7 +67,7 @@ impl Progress {
     pub(crate) fn of_bytes(len: u64) -> Self {
         let template = "{bar:30} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        Self { bar: ProgressBar::new(len).with_style(style) }
+        Self { bar: ProgressBar::new(len).with_style(style), log: None }
     }
 
     /// So much is done.
@@ -43,9 +76,36 @@ impl Progress {
         self.bar.set_position(done);
     }
 
+    /// So many items were done before this run, and say nothing of its rate.
+    pub(crate) fn resume_at(&self, items: usize) {
+        self.bar.set_position(items as u64);
+        self.bar.reset_eta();
+        if let Some(log) = &self.log {
+            log.at_start.set(items as u64);
+        }
+    }
+
     /// `items` more are done.
     pub(crate) fn advance(&self, items: usize) {
         self.bar.inc(items as u64);
+        let Some(log) = &self.log else { return };
+        if log.told.get().elapsed() >= LINE_EVERY {
+            log.told.set(Instant::now());
+            report::message(log.line(
+                self.bar.position(),
+                self.bar.length().unwrap_or(0),
+                log.started.elapsed(),
+            ));
+        }
+    }
+
+    /// So many items have failed until now.
+    pub(crate) fn failed(&self, items: usize) {
+        if let Some(log) = &self.log {
+            log.failed.set(items);
+        } else {
+            self.bar.set_message(format!(", {items} failed"));
+        }
     }
 
     /// A message above the bar.
@@ -59,8 +119,46 @@ impl Progress {
     }
 }
 
+impl Log {
+    fn line(&self, done: u64, len: u64, elapsed: Duration) -> String {
+        let rate = (done - self.at_start.get().min(done)) as f64 / elapsed.as_secs_f64().max(1e-3);
+        let mut line = format!("{done}/{len} {}, {rate:.1}/s", self.what);
+        if rate > 0.0 {
+            let minutes = (len.saturating_sub(done) as f64 / rate / 60.0).ceil();
+            // Writing to a string cannot fail.
+            let _ = write!(line, ", {}:{:02} h left", minutes as u64 / 60, minutes as u64 % 60);
+        }
+        if self.failed.get() > 0 {
+            let _ = write!(line, ", {} failed", self.failed.get());
+        }
+        line
+    }
+}
+
 impl Drop for Progress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_has_rate_time_left_and_failures() {
+        let now = Instant::now();
+        let log = Log {
+            what: "pictures".to_owned(),
+            started: now,
+            at_start: Cell::new(1000),
+            failed: Cell::new(0),
+            told: Cell::new(now),
+        };
+        let minute = Duration::from_mins(1);
+        assert_eq!(log.line(1600, 7600, minute), "1600/7600 pictures, 10.0/s, 0:10 h left");
+        log.failed.set(3);
+        assert_eq!(log.line(1600, 40_000, minute), "1600/40000 pictures, 10.0/s, 1:04 h left, 3 failed");
+        assert_eq!(log.line(1000, 2000, minute), "1000/2000 pictures, 0.0/s, 3 failed");
     }
 }

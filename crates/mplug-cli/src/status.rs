@@ -2,6 +2,8 @@
 
 use std::{io, process::ExitCode};
 
+use crate::interrupt;
+
 /// The end of a command that ran through. A command that could not run ends in an `Err`, exit code 2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Status {
@@ -9,6 +11,8 @@ pub(crate) enum Status {
     Good,
     /// Some inputs failed, each with its message; the others are unharmed: exit code 1.
     SomeFailed,
+    /// Somebody stopped it; what was done is kept: exit code 130.
+    Interrupted,
 }
 
 impl Status {
@@ -23,6 +27,7 @@ impl From<Status> for ExitCode {
         match status {
             Status::Good => Self::SUCCESS,
             Status::SomeFailed => Self::from(1),
+            Status::Interrupted => Self::from(interrupt::EXIT_CODE),
         }
     }
 }

@@ -100,7 +100,7 @@ impl Writer {
         let options = GenerationOptions { max_new_tokens, ..options.clone() };
         options.check(positions, prefix.len()).map_err(|error| TrainError::Recipe(error.to_string()))?;
         let mut state = DecoderState::new(&self.decoder, memories, prefix.len() + max_new_tokens - 1);
-        Ok(generate(&mut state, memories.len(), &prefix, special.end, &options))
+        Ok(generate(&mut state, memories.len(), &prefix, special.end, &options, None))
     }
 
     /// The same where each example draws from a seed of its own.

@@ -9,7 +9,6 @@ use caption_metrics::{cider::cider, corpus::Corpus};
 use image::codecs::jpeg::JpegEncoder;
 use mplug::config::ModelConfig;
 use mplug::generate::GenerationOptions;
-use mplug::generate::beam_search::LengthPenalty;
 use mplug::preprocess::image::{RgbImage, bytes_of};
 use mplug_nn::{Dropout, Mplug, Texts};
 
@@ -117,10 +116,7 @@ impl Evaluator<'_> {
             min_new_tokens: 0,
             max_new_tokens: self.plan.max_new_tokens,
             num_return_sequences: 1,
-            length_penalty: LengthPenalty::Gnmt { alpha: 0.6 },
-            sampling: None,
-            prompt: None,
-            prefix: None,
+            ..GenerationOptions::default()
         };
         let special = self.data.special_ids();
         let mut texts = Vec::with_capacity(examples.len());

@@ -41,4 +41,12 @@ pub enum Error {
         /// What is wrong with it.
         problem: &'static str,
     },
+    /// A required or a forbidden word cannot be.
+    #[error("the word `{word}` {problem}")]
+    Word {
+        /// The word.
+        word: String,
+        /// What is wrong with it.
+        problem: String,
+    },
 }

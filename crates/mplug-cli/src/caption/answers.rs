@@ -21,6 +21,10 @@ pub(super) type Answer = Result<Arc<Vec<Caption>>, String>;
 /// What tells a file's bytes from others': the first half of their SHA-256.
 pub(super) type Digest = [u8; 16];
 
+/// Why a picture has no caption though it was opened.
+const NO_PLACE: &str =
+    "no caption with every word of `--include` was found: more `--beams` or `--max-new-tokens` may help";
+
 /// Different files that are remembered: a few hundred bytes each. Beyond them a file that comes again is captioned again.
 const MOST_REMEMBERED: usize = 1 << 20;
 
@@ -132,13 +136,18 @@ impl Pipeline<'_> {
         } else {
             self.captioner.caption_batch(&images, self.options)?
         };
-        let captions: Vec<Arc<Vec<Caption>>> = captions.into_iter().map(Arc::new).collect();
+        let written = |captions: Vec<Caption>| {
+            if captions.is_empty() { Err(NO_PLACE.to_owned()) } else { Ok(Arc::new(captions)) }
+        };
+        let captions: Vec<Answer> = captions.into_iter().map(written).collect();
         for (digest, place) in places {
-            self.memory.add(digest, &captions[place]);
+            if let Ok(captions) = &captions[place] {
+                self.memory.add(digest, captions);
+            }
         }
         let answered = |(digest, found): (Option<Digest>, Result<usize, Answer>)| Answered {
             digest,
-            answer: found.map_or_else(|answer| answer, |place| Ok(Arc::clone(&captions[place]))),
+            answer: found.map_or_else(|answer| answer, |place| captions[place].clone()),
         };
         Ok(pending.into_iter().map(answered).collect())
     }

@@ -7,6 +7,8 @@ mod output;
 mod record;
 mod run;
 mod sidecar;
+#[cfg(feature = "jieba")]
+mod tags;
 
 use std::{ops::Range, path::PathBuf};
 
@@ -15,7 +17,7 @@ use mplug::{checkpoint::ModelFolder, generate::GenerationOptions};
 
 use self::output::CaptionOutputArgs;
 use crate::{
-    args::{BatchArg, EngineArgs, LimitArgs, OptionalModelArg, SamplingArgs, SearchArgs, between},
+    args::{BatchArg, EngineArgs, LimitArgs, OptionalModelArg, SamplingArgs, SearchArgs, between, share},
     model, pool,
     status::Status,
 };
@@ -27,7 +29,7 @@ Text: the caption alone for one file; lines of `path<TAB>caption` for several in
 archive or a list. With --captions N each picture has N lines, best first, with the score before the caption:
 `[path<TAB>]score<TAB>caption`. Line breaks and other control characters of names are escaped.
 JSON: {\"path\", \"caption\", \"score\", \"token_ids\"} for each input, in input order, with \"captions\"
-where --captions is given, or {\"path\", \"error\"}. A name that is not UTF-8 has U+FFFD for each bad
+where --captions is given and \"tags\" where --tags is, or {\"path\", \"error\"}. A name that is not UTF-8 has U+FFFD for each bad
 byte in \"path\", and its exact bytes in hexadecimal in \"path_bytes\".
 Pictures of a folder: files ending in jpg, png, webp, gif, bmp or tiff, by name, hidden ones left out.
 Of a zip: the same by name; of a tar (WebDataset): in its order. Files with the same bytes are captioned
@@ -76,6 +78,20 @@ pub(crate) struct CaptionArgs {
     /// Begin every caption with TEXT
     #[arg(long, value_name = "TEXT", help_heading = "Generation")]
     prefix: Option<String>,
+    /// Keep WORD, or several in a row, out of every caption; can be given again
+    #[arg(long, value_name = "WORD", help_heading = "Generation")]
+    forbid: Vec<String>,
+    /// Bring WORD, or several in a row, into every caption; can be given again
+    #[arg(long, value_name = "WORD", help_heading = "Generation", conflicts_with = "sample")]
+    include: Vec<String>,
+    /// Of --captions, leave out those that differ from a better one in less than this share of their tokens [without a share: 0.3]
+    #[arg(long, value_name = "SHARE", help_heading = "Generation", requires = "captions", value_parser = share,
+        num_args = 0..=1, require_equals = true, default_missing_value = "0.3")]
+    diverse: Option<f32>,
+    /// Add up to N keywords, weighted by the scores of the captions that have them [without N: 10]
+    #[arg(long, value_name = "N", help_heading = "Generation", value_parser = between::<1, 1000>,
+        num_args = 0..=1, require_equals = true, default_missing_value = "10")]
+    tags: Option<usize>,
     #[command(flatten)]
     sampling: SamplingArgs,
     /// Caption the I-th of N parts of the inputs, I from 0
@@ -98,8 +114,13 @@ impl CaptionArgs {
         let mut options = self.search.options(defaults)?;
         options.prompt = model::prompt(folder, self.language.as_deref())?;
         options.sampling = self.sampling.options();
-        options.num_return_sequences = self.captions.unwrap_or(1);
+        // Keywords are those of every caption that the search found.
+        let found = if self.tags.is_some() && options.sampling.is_none() { options.num_beams } else { 1 };
+        options.num_return_sequences = self.captions.unwrap_or(1).max(found);
         options.prefix.clone_from(&self.prefix);
+        options.forbidden_words.clone_from(&self.forbid);
+        options.required_words.clone_from(&self.include);
+        options.min_difference = self.diverse.unwrap_or(0.0);
         anyhow::ensure!(
             options.sampling.is_some() || options.num_return_sequences <= options.num_beams,
             "`--captions {}` needs `--beams {0}` or more; this run has {}",
@@ -147,6 +168,10 @@ enum OnError {
 /// Runs the command.
 pub(crate) fn run(args: CaptionArgs) -> anyhow::Result<Status> {
     args.output.check()?;
+    anyhow::ensure!(
+        cfg!(feature = "jieba") || args.tags.is_none(),
+        "`--tags`: this build has no jieba: build with `--features jieba`"
+    );
     pool::run(args.engine.threads, move || run::CaptionRun::prepare(&args)?.run())
 }
 

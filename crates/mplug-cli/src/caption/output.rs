@@ -191,8 +191,8 @@ impl TarDocument {
             if let Ok(bytes) = loader.read(input) {
                 self.member(&format!("{key}.{extension}"), &bytes)?;
             }
-            let caption = captions.first().map_or("", |best| style.text(best));
-            self.member(&format!("{key}.txt"), caption.as_bytes())?;
+            let best = Style { captions: None, ..style };
+            self.member(&format!("{key}.txt"), best.lines(captions).as_bytes())?;
         }
         self.member(&format!("{key}.json"), &serde_json::to_vec(record)?)
     }

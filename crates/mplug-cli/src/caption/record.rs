@@ -9,6 +9,8 @@ use mplug::tasks::Caption;
 use serde::Serialize;
 
 use super::answers::Answer;
+#[cfg(feature = "jieba")]
+use super::tags::{Tag, tags};
 use crate::{inputs::JsonPath, output::Record, report};
 
 /// What of a caption is shown.
@@ -20,12 +22,39 @@ pub(super) struct Style {
     pub(super) has_path: bool,
     /// So many captions are listed for each picture; the best alone is told if absent.
     pub(super) captions: Option<usize>,
+    /// So many keywords are told, if any.
+    pub(super) tags: Option<usize>,
+}
+
+/// A keyword; without jieba there are none.
+#[cfg(not(feature = "jieba"))]
+#[derive(Clone, Debug, Serialize)]
+struct Tag {
+    tag: String,
+}
+
+#[cfg(not(feature = "jieba"))]
+fn tags(_captions: &[Caption], _most: usize) -> Vec<Tag> {
+    Vec::new()
 }
 
 impl Style {
     /// The text of a caption.
     pub(super) fn text<'a>(&self, caption: &'a Caption) -> &'a str {
         if self.is_raw { &caption.raw_text } else { &caption.text }
+    }
+
+    /// The captions that are told.
+    fn told<'a>(&self, captions: &'a [Caption]) -> &'a [Caption] {
+        &captions[..self.captions.unwrap_or(1).min(captions.len())]
+    }
+
+    /// What a picture's text file says: its captions, one a line, and its keywords in a last one.
+    pub(super) fn lines(&self, captions: &[Caption]) -> String {
+        let mut lines: Vec<String> =
+            self.told(captions).iter().map(|caption| self.text(caption).to_owned()).collect();
+        lines.extend(self.tags.map(|most| listed(&tags(captions, most), ", ")));
+        lines.join("\n")
     }
 }
 
@@ -40,6 +69,8 @@ pub(super) struct CaptionRecord {
     best: Option<CaptionEntry>,
     #[serde(skip_serializing_if = "Option::is_none")]
     captions: Option<Vec<CaptionEntry>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tags: Option<Vec<Tag>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
@@ -56,11 +87,13 @@ impl CaptionRecord {
     /// The record of the picture at `path`.
     pub(super) fn new(path: &Path, answer: &Answer, style: Style) -> Self {
         let text_path = style.has_path.then(|| report::one_line(&path.to_string_lossy()));
-        let mut record = Self { path: path.into(), text_path, best: None, captions: None, error: None };
+        let mut record =
+            Self { path: path.into(), text_path, best: None, captions: None, tags: None, error: None };
         match answer {
             Ok(captions) => {
                 let entries: Vec<_> =
-                    captions.iter().map(|caption| CaptionEntry::new(caption, style)).collect();
+                    style.told(captions).iter().map(|caption| CaptionEntry::new(caption, style)).collect();
+                record.tags = style.tags.map(|most| tags(captions, most));
                 record.best = entries.first().cloned();
                 record.captions = style.captions.is_some().then_some(entries);
             }
@@ -76,7 +109,8 @@ impl CaptionRecord {
             None => vec!["caption".to_owned(), "score".to_owned()],
             Some(count) => (1..=count).flat_map(numbered).collect(),
         };
-        [vec!["path".to_owned()], captions, vec!["error".to_owned()]].concat()
+        let tags = style.tags.map(|_| "tags".to_owned()).into_iter().collect();
+        [vec!["path".to_owned()], captions, tags, vec!["error".to_owned()]].concat()
     }
 
     /// The record as a row of that table.
@@ -88,8 +122,19 @@ impl CaptionRecord {
         };
         captions.resize(2 * style.captions.unwrap_or(1), String::new());
         let error = self.error.clone().unwrap_or_default();
-        [vec![self.path.text().to_owned()], captions, vec![error]].concat()
+        let tags = style.tags.map(|_| self.listed_tags()).into_iter().collect();
+        [vec![self.path.text().to_owned()], captions, tags, vec![error]].concat()
     }
+}
+
+impl CaptionRecord {
+    fn listed_tags(&self) -> String {
+        listed(self.tags.as_deref().unwrap_or_default(), ",")
+    }
+}
+
+fn listed(tags: &[Tag], separator: &str) -> String {
+    tags.iter().map(|tag| tag.tag.as_str()).collect::<Vec<_>>().join(separator)
 }
 
 impl CaptionEntry {
@@ -105,11 +150,12 @@ impl CaptionEntry {
 impl Record for CaptionRecord {
     fn write_text(&self, to: &mut dyn Write) -> io::Result<()> {
         let path = self.text_path.as_ref().map_or_else(String::new, |path| format!("{path}\t"));
+        let tags = self.tags.as_ref().map_or_else(String::new, |_| format!("\t{}", self.listed_tags()));
         match (&self.captions, &self.best) {
             (Some(entries), _) => entries
                 .iter()
-                .try_for_each(|entry| writeln!(to, "{path}{:.4}\t{}", entry.score, entry.caption)),
-            (None, Some(entry)) => writeln!(to, "{path}{}", entry.caption),
+                .try_for_each(|entry| writeln!(to, "{path}{:.4}\t{}{tags}", entry.score, entry.caption)),
+            (None, Some(entry)) => writeln!(to, "{path}{}{tags}", entry.caption),
             (None, None) => Ok(()),
         }
     }
@@ -137,7 +183,7 @@ mod tests {
         String::from_utf8(bytes).unwrap()
     }
 
-    const ALONE: Style = Style { is_raw: false, has_path: false, captions: None };
+    const ALONE: Style = Style { is_raw: false, has_path: false, captions: None, tags: None };
 
     #[test]
     fn text_lines() {
@@ -161,6 +207,21 @@ mod tests {
         assert_eq!(all, format!("{}{list}", &best[..best.len() - 1]));
         let failed = json(&CaptionRecord::new(path, &Err("empty file".to_owned()), ALONE));
         assert_eq!(failed, r#"{"path":"a\nb.jpg","error":"empty file"}"#);
+    }
+
+    #[cfg(feature = "jieba")]
+    #[test]
+    fn keywords_are_of_all_captions_however_many_are_told() {
+        let (path, captions) = (Path::new("a.jpg"), Ok(captions()));
+        let style = Style { tags: Some(3), ..ALONE };
+        let record = CaptionRecord::new(path, &captions, style);
+        assert_eq!(text(&record), "一只猫\t猫\n");
+        assert_eq!(record.row(style), ["a.jpg", "一只猫", "-0.5", "猫", ""]);
+        assert_eq!(CaptionRecord::columns(style), ["path", "caption", "score", "tags", "error"]);
+        let json = serde_json::to_value(&record).unwrap();
+        assert_eq!(json["tags"][0]["tag"], "猫");
+        assert!((json["tags"][0]["weight"].as_f64().unwrap() - 1.0).abs() < 1e-6);
+        assert_eq!(style.lines(captions.as_ref().unwrap()), "一只猫\n猫");
     }
 
     #[test]

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     inputs::{self, Input, Inputs},
+    interrupt::Interrupt,
     model,
     pictures::PictureLoader,
     precision,
@@ -62,6 +63,33 @@ struct Failures {
     reasons: BTreeMap<String, usize>,
 }
 
+/// What ended a run before its end.
+#[derive(Clone, Copy)]
+enum StoppedBy {
+    /// A picture that failed, where that ends the run.
+    Failure,
+    /// Ctrl-C, or a machine that shuts down.
+    Signal,
+}
+
+impl StoppedBy {
+    fn message(self, done: usize, inputs: usize, is_resumable: bool) -> String {
+        let why = match self {
+            Self::Failure => "stopped at the first failure (`--errors fail`)",
+            Self::Signal => "stopped by a signal",
+        };
+        let resume = if is_resumable { "; the same command with `--resume` goes on from there" } else { "" };
+        format!("{why}, {done} of {inputs} inputs done{resume}")
+    }
+
+    fn status(self) -> Status {
+        match self {
+            Self::Failure => Status::SomeFailed,
+            Self::Signal => Status::Interrupted,
+        }
+    }
+}
+
 impl CaptionRun {
     pub(super) fn prepare(args: &CaptionArgs) -> anyhow::Result<Self> {
         let Inputs { list: mut inputs, is_single_file } = match &args.dataset {
@@ -75,6 +103,7 @@ impl CaptionRun {
             is_raw: args.raw,
             has_path: !is_single_file && args.output.format != CaptionFormat::Sidecar,
             captions: args.captions,
+            tags: args.tags,
         };
         // An output that cannot be written is found before the work, not after.
         let unfinished = Unfinished::of(args, &mut inputs, style)?;
@@ -98,14 +127,15 @@ impl CaptionRun {
         let (done, batch_size) = (self.sink.done(), self.batch_size);
         let inputs = std::mem::take(&mut self.inputs);
         let progress = Progress::new(inputs.len(), "pictures");
-        progress.advance(done);
+        progress.resume_at(done);
+        let interrupt = Interrupt::listen()?;
         let Self { loader, captioner, options, style, sink, memory, failures, on_error, .. } = &mut self;
         let pipeline = Pipeline { captioner, options, loader, memory };
-        let (mut next, mut is_stopped) = (done, false);
+        let (mut next, mut stopped_by) = (done, None);
         pipeline.run(&inputs[done..], batch_size, |batch, mut answers| {
             let first_failure = answers.iter().position(|answered| answered.answer.is_err());
             if let (OnError::Fail, Some(place)) = (*on_error, first_failure) {
-                is_stopped = true;
+                stopped_by = Some(StoppedBy::Failure);
                 failures.tell(&batch[place], &answers[place].answer, &progress);
                 answers.truncate(place);
             }
@@ -114,15 +144,16 @@ impl CaptionRun {
             }
             sink.add(next, batch, &answers, *style, loader, &progress)?;
             next += answers.len();
+            progress.failed(failures.count);
             progress.advance(answers.len());
-            Ok(!is_stopped)
+            if stopped_by.is_none() && next < inputs.len() && interrupt.came() {
+                stopped_by = Some(StoppedBy::Signal);
+            }
+            Ok(stopped_by.is_none())
         })?;
-        if is_stopped {
-            progress.message(&format!(
-                "stopped at the first failure (`--errors fail`), {next} of {} inputs done",
-                inputs.len()
-            ));
-            return Ok(Status::SomeFailed);
+        if let Some(stopped_by) = stopped_by {
+            progress.message(&stopped_by.message(next, inputs.len(), self.sink.is_resumable()));
+            return Ok(stopped_by.status());
         }
         self.sink.finish(&inputs, self.style, &self.loader)?;
         self.failures.summarize(inputs.len(), &progress);
@@ -236,6 +267,11 @@ fn report_resumed(journal: &Journal, inputs: &[Input]) {
 }
 
 impl Sink {
+    /// Whether what was done is kept for a later run.
+    fn is_resumable(&self) -> bool {
+        !matches!(self, Self::Stream(_) | Self::Sidecars { journal: None, .. })
+    }
+
     /// Inputs that were done by a run before.
     fn done(&self) -> usize {
         match self {
@@ -311,8 +347,7 @@ fn sidecar_text(
     style: Style,
 ) -> anyhow::Result<Option<String>> {
     let Ok(captions) = answer else { return Ok(None) };
-    let lines: Vec<&str> = captions.iter().map(|caption| style.text(caption)).collect();
-    sidecars.text(number, &lines.join("\n")).map(Some)
+    sidecars.text(number, &style.lines(captions)).map(Some)
 }
 
 impl Failures {

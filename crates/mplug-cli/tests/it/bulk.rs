@@ -296,3 +296,36 @@ fn patterns_and_annotation_files_name_pictures() {
     assert!(dataset.check_messages().stderr.contains("gone.png"), "{}", dataset.stderr);
     assert_eq!(caption(&desk, &[]).code, 2, "no input");
 }
+
+/// The first signal lets the batch at hand end and says how to go on; a run that goes on gives the same bytes.
+#[cfg(unix)]
+#[test]
+fn ctrl_c_keeps_what_was_done() {
+    let desk = Desk::new();
+    tree(&desk, 300);
+    let arguments = ["tree", "-r", "--format", "jsonl", "--batch-size", "1", "--output"];
+    let whole = caption(&desk, &[&arguments[..], &["whole.jsonl"]].concat());
+    assert_eq!(whole.code, 1, "one picture is broken: {}", whole.stderr);
+    let mut child = Command::new(assert_cmd::cargo::cargo_bin!("mplug"))
+        .current_dir(desk.path())
+        .args(["caption", "--model", "model", "--max-new-tokens", "6"])
+        .args(arguments)
+        .arg("out.jsonl")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Before there is a journal there is nothing to keep, and perhaps nobody who listens.
+    let journal = desk.join("out.jsonl.part");
+    while fs::metadata(&journal).map_or(0, |found| found.len()) < 2000 {
+        assert!(child.try_wait().unwrap().is_none(), "the run ended by itself");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let killed = Command::new("sh").args(["-c", &format!("kill -INT {}", child.id())]).status().unwrap();
+    let output = child.wait_with_output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(killed.success() && output.status.code() == Some(130), "{told}");
+    assert!(told.contains("stopped by a signal") && told.contains("--resume"), "{told}");
+    assert!(!desk.join("out.jsonl").exists() && journal.exists());
+    caption(&desk, &[&arguments[..], &["out.jsonl", "--resume"]].concat());
+    assert_eq!(read(desk.join("out.jsonl")), read(desk.join("whole.jsonl")));
+}

@@ -22,3 +22,4 @@ mod tidy;
 #[cfg(feature = "train")]
 mod training;
 mod usage;
+mod words;

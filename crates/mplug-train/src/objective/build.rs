@@ -5,7 +5,6 @@ use caption_metrics::cider::DocumentFrequencies;
 use caption_metrics::reward::Baseline;
 use mplug::config::ModelConfig;
 use mplug::generate::GenerationOptions;
-use mplug::generate::beam_search::LengthPenalty;
 use mplug::generate::sampling::SamplingOptions;
 use mplug_nn::{MomentumTwin, Mplug, Parts};
 
@@ -113,10 +112,8 @@ impl Ingredients<'_> {
             min_new_tokens: section.min_new_tokens,
             max_new_tokens: section.max_new_tokens,
             num_return_sequences: section.candidates,
-            length_penalty: LengthPenalty::Gnmt { alpha: 0.6 },
             sampling,
-            prompt: None,
-            prefix: None,
+            ..GenerationOptions::default()
         };
         options
             .check(self.shape.text.max_position_embeddings, 1)

@@ -69,11 +69,11 @@ struct Beam {
 
 /// A continuation of a beam by a token.
 #[derive(Clone, Copy)]
-struct Candidate {
-    sum: f32,
-    score: f32,
-    beam: usize,
-    token: u32,
+pub(super) struct Candidate {
+    pub(super) sum: f32,
+    pub(super) score: f32,
+    pub(super) beam: usize,
+    pub(super) token: u32,
 }
 
 /// The search for one picture's caption.
@@ -107,8 +107,17 @@ impl BeamSearch {
     /// # Panics
     /// If the search has ended already or `log_probs` is not whole rows.
     pub fn advance(&mut self, log_probs: &[f32]) -> Option<BeamStep> {
-        assert!(!self.is_done, "the search has ended");
         let candidates = self.best_candidates(log_probs);
+        self.follow(candidates, |_| true)
+    }
+
+    /// Goes on with these continuations, best first. Texts that `may_finish` refuses are no hypotheses.
+    pub(super) fn follow(
+        &mut self,
+        candidates: Vec<Candidate>,
+        may_finish: impl Fn(&[u32]) -> bool,
+    ) -> Option<BeamStep> {
+        assert!(!self.is_done, "the search has ended");
         let divisor = self.config.length_penalty.divisor(self.step + 1);
         self.beams = candidates
             .iter()
@@ -119,19 +128,19 @@ impl BeamSearch {
             })
             .collect();
         self.step += 1;
-        self.collect_finished(&candidates);
+        self.collect_finished(&candidates, may_finish);
         (!self.is_done).then(|| BeamStep {
             parent_beams: candidates.iter().map(|candidate| candidate.beam).collect(),
             next_token_ids: candidates.iter().map(|candidate| candidate.token).collect(),
         })
     }
 
-    fn collect_finished(&mut self, candidates: &[Candidate]) {
+    fn collect_finished(&mut self, candidates: &[Candidate], may_finish: impl Fn(&[u32]) -> bool) {
         let is_last_step = self.step == self.config.max_new_tokens;
         let ends = |candidate: &Candidate| candidate.token == self.config.eos_token_id;
         self.is_done = is_last_step || candidates.first().is_none_or(ends);
         for (candidate, beam) in candidates.iter().zip(&self.beams) {
-            if self.is_done || ends(candidate) {
+            if (self.is_done || ends(candidate)) && may_finish(&beam.token_ids) {
                 self.finished.push(Hypothesis { token_ids: beam.token_ids.clone(), score: candidate.score });
             }
         }
@@ -141,20 +150,44 @@ impl BeamSearch {
     fn best_candidates(&self, log_probs: &[f32]) -> Vec<Candidate> {
         let vocab_size = log_probs.len() / self.beams.len();
         assert_eq!(log_probs.len(), vocab_size * self.beams.len(), "log-probabilities are not whole rows");
-        let divisor = self.config.length_penalty.divisor(self.step + 1);
-        let may_end = self.step >= self.config.min_new_tokens;
         let mut best = BestCandidates::new(self.config.num_beams);
         for (beam, row) in log_probs.chunks_exact(vocab_size).enumerate() {
-            let log_prob = self.beams[beam].log_prob;
-            for (token, &token_log_prob) in row.iter().enumerate() {
-                let is_forbidden = !may_end && token as u32 == self.config.eos_token_id;
-                let sum = if is_forbidden { FORBIDDEN } else { token_log_prob } + log_prob;
+            for (token, &log_prob) in row.iter().enumerate() {
+                let sum = self.sum(beam, token as u32, log_prob);
                 if best.admits(sum) {
-                    best.insert(Candidate { sum, score: sum / divisor, beam, token: token as u32 });
+                    best.insert(self.candidate(beam, token as u32, log_prob));
                 }
             }
         }
-        best.kept
+        best.into_sorted()
+    }
+
+    /// The log-probability of a beam with one more token.
+    pub(super) fn sum(&self, beam: usize, token: u32, log_prob: f32) -> f32 {
+        let is_forbidden = self.step < self.config.min_new_tokens && token == self.config.eos_token_id;
+        if is_forbidden {
+            FORBIDDEN + self.beams[beam].log_prob
+        } else {
+            log_prob + self.beams[beam].log_prob
+        }
+    }
+
+    pub(super) fn candidate(&self, beam: usize, token: u32, log_prob: f32) -> Candidate {
+        let sum = self.sum(beam, token, log_prob);
+        Candidate { sum, score: sum / self.config.length_penalty.divisor(self.step + 1), beam, token }
+    }
+
+    /// What a beam has generated.
+    pub(super) fn token_ids(&self, beam: usize) -> &[u32] {
+        &self.beams[beam].token_ids
+    }
+
+    pub(super) fn num_beams(&self) -> usize {
+        self.config.num_beams
+    }
+
+    pub(super) fn eos_token_id(&self) -> u32 {
+        self.config.eos_token_id
     }
 
     /// The hypotheses found, best first, at most `num_beams`; of equal scores the one found earlier comes first.
@@ -166,27 +199,32 @@ impl BeamSearch {
 }
 
 /// The best few of a stream of candidates, without sorting the stream.
-struct BestCandidates {
+pub(super) struct BestCandidates {
     kept: Vec<Candidate>,
     capacity: usize,
 }
 
 impl BestCandidates {
-    fn new(capacity: usize) -> Self {
+    pub(super) fn new(capacity: usize) -> Self {
         Self { kept: Vec::with_capacity(capacity + 1), capacity }
     }
 
     /// Whether a candidate of this sum could be kept. Dividing by the penalty keeps the order of the sums, and
     /// candidates come in the order of their tie-break, so one that is not above the last kept sum never is.
-    fn admits(&self, sum: f32) -> bool {
+    pub(super) fn admits(&self, sum: f32) -> bool {
         self.kept.len() < self.capacity || self.kept.last().is_some_and(|last| sum > last.sum)
     }
 
     /// Inserts behind all that are at least as good. NaN, which no healthy model gives, sorts last.
-    fn insert(&mut self, candidate: Candidate) {
+    pub(super) fn insert(&mut self, candidate: Candidate) {
         let at = self.kept.partition_point(|kept| kept.score >= candidate.score || candidate.score.is_nan());
         self.kept.insert(at, candidate);
         self.kept.truncate(self.capacity);
+    }
+
+    /// Best first.
+    pub(super) fn into_sorted(self) -> Vec<Candidate> {
+        self.kept
     }
 }
 

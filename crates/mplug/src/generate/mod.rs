@@ -7,10 +7,12 @@
 //! Images finish on their own and leave the batch; nothing that an image is given depends on its neighbours.
 
 pub mod beam_search;
+pub mod constraints;
 pub mod key_value_cache;
 pub mod sampling;
 
 use self::beam_search::{BeamSearch, BeamSearchConfig, Hypothesis, LengthPenalty};
+use self::constraints::Constraints;
 use self::sampling::{Sampler, SamplingOptions, filter_logits, log_softmax};
 
 /// A decoder as the loop sees it: rows that grow by a token at a time. At the start there is one row for each picture.
@@ -40,8 +42,34 @@ pub struct GenerationOptions {
     /// Text given before every result, which is not part of it: what tells a model of several languages which to write. Its
     /// tokens leave fewer positions for the result, however many are asked for.
     pub prompt: Option<String>,
-    /// Text that every result begins with.
+    /// Text that every result begins with; it takes positions likewise.
     pub prefix: Option<String>,
+    /// Words, or several in a row, that no result has. In scripts with spaces whole words are meant.
+    pub forbidden_words: Vec<String>,
+    /// The same that every result has; with beam search alone. More beams find better places for them.
+    pub required_words: Vec<String>,
+    /// Of several results, each differs from every better one in at least this share of its tokens (0 to 1): those that do
+    /// not are left out, so that fewer may remain.
+    pub min_difference: f32,
+}
+
+impl Default for GenerationOptions {
+    /// The original's: five beams, 8 to 25 tokens.
+    fn default() -> Self {
+        Self {
+            num_beams: 5,
+            min_new_tokens: 8,
+            max_new_tokens: 25,
+            num_return_sequences: 1,
+            length_penalty: LengthPenalty::Gnmt { alpha: 0.6 },
+            sampling: None,
+            prompt: None,
+            prefix: None,
+            forbidden_words: Vec::new(),
+            required_words: Vec::new(),
+            min_difference: 0.0,
+        }
+    }
 }
 
 /// A way of generating that cannot work.
@@ -83,7 +111,14 @@ impl GenerationOptions {
         if !(1..=most).contains(&self.num_return_sequences) {
             return error("num_return_sequences", &self.num_return_sequences, format!("1 to {most}"));
         }
+        if !(0.0..=1.0).contains(&self.min_difference) {
+            return error("min_difference", &self.min_difference, "0 to 1".into());
+        }
         if let Some(sampling) = &self.sampling {
+            if !self.required_words.is_empty() {
+                let why = "none where texts are sampled: only beam search can require words";
+                return error("required_words", &self.required_words.join(", "), why.into());
+            }
             if !(sampling.temperature > 0.0 && sampling.temperature.is_finite()) {
                 return error("temperature", &sampling.temperature, "above 0".into());
             }
@@ -106,7 +141,8 @@ impl GenerationOptions {
 }
 
 /// Generates for every picture that `decoder` holds a row of, after the tokens of `prefix` (the start token first).
-/// Returns each picture's hypotheses, best first. `options` must have passed [`GenerationOptions::check`].
+/// Returns each picture's hypotheses, best first; none where `constraints` require words that found no place.
+/// `options` must have passed [`GenerationOptions::check`]; of words it is `constraints` that counts.
 ///
 /// # Panics
 /// If `prefix` is empty.
@@ -116,6 +152,7 @@ pub fn generate(
     prefix: &[u32],
     eos_token_id: u32,
     options: &GenerationOptions,
+    constraints: Option<&Constraints<'_>>,
 ) -> Vec<Vec<Hypothesis>> {
     if pictures == 0 {
         return Vec::new();
@@ -125,10 +162,14 @@ pub fn generate(
         decoder.step(&vec![token; pictures]);
     }
     let mut hypotheses = match &options.sampling {
-        None => search(decoder, pictures, last, &options.beam_search(eos_token_id)),
-        Some(sampling) => sample(decoder, pictures, last, eos_token_id, options, sampling),
+        None => search(decoder, pictures, last, &options.beam_search(eos_token_id), constraints),
+        Some(sampling) => {
+            let ends = Ends { eos_token_id, options, constraints };
+            sample(decoder, pictures, last, &ends, sampling)
+        }
     };
     for found in &mut hypotheses {
+        keep_different(found, options.min_difference, eos_token_id);
         found.truncate(options.num_return_sequences);
     }
     hypotheses
@@ -139,6 +180,7 @@ fn search(
     pictures: usize,
     first_token: u32,
     config: &BeamSearchConfig,
+    constraints: Option<&Constraints<'_>>,
 ) -> Vec<Vec<Hypothesis>> {
     let mut results: Vec<Vec<Hypothesis>> = vec![Vec::new(); pictures];
     let mut searches: Vec<(usize, BeamSearch)> =
@@ -152,7 +194,12 @@ fn search(
         let mut first_row = 0;
         for (picture, mut search) in searches {
             let rows = search.num_live_beams();
-            match search.advance(&log_probs[first_row * vocab_size..(first_row + rows) * vocab_size]) {
+            let log_probs = &log_probs[first_row * vocab_size..(first_row + rows) * vocab_size];
+            let step = match constraints {
+                Some(constraints) => search.advance_within(log_probs, constraints),
+                None => search.advance(log_probs),
+            };
+            match step {
                 Some(step) => {
                     parents.extend(step.parent_beams.iter().map(|parent| first_row + parent));
                     next_token_ids.extend(step.next_token_ids);
@@ -170,6 +217,41 @@ fn search(
     }
 }
 
+/// Leaves out what differs too little from a better hypothesis.
+fn keep_different(hypotheses: &mut Vec<Hypothesis>, min_difference: f32, eos_token_id: u32) {
+    if min_difference <= 0.0 {
+        return;
+    }
+    let mut kept: Vec<Hypothesis> = Vec::with_capacity(hypotheses.len());
+    for hypothesis in hypotheses.drain(..) {
+        let differs = |other: &Hypothesis| difference(other, &hypothesis, eos_token_id) >= min_difference;
+        if kept.iter().all(differs) {
+            kept.push(hypothesis);
+        }
+    }
+    *hypotheses = kept;
+}
+
+/// The share of tokens that must change to make one text of the other: their edit distance over the longer one's length.
+fn difference(one: &Hypothesis, other: &Hypothesis, eos_token_id: u32) -> f32 {
+    let read = |hypothesis: &Hypothesis| -> Vec<u32> {
+        hypothesis.token_ids.iter().copied().filter(|token| *token != eos_token_id).collect()
+    };
+    let (one, other) = (read(one), read(other));
+    let longer = one.len().max(other.len());
+    if longer == 0 {
+        return 0.0;
+    }
+    strsim::generic_levenshtein(&one, &other) as f32 / longer as f32
+}
+
+/// When sampled texts end, and what they may not have.
+struct Ends<'a> {
+    eos_token_id: u32,
+    options: &'a GenerationOptions,
+    constraints: Option<&'a Constraints<'a>>,
+}
+
 /// One row that is drawn token by token.
 struct SampledRow {
     picture: usize,
@@ -177,14 +259,44 @@ struct SampledRow {
     hypothesis: Hypothesis,
 }
 
+impl SampledRow {
+    /// Draws a token, and again where that would complete a forbidden word.
+    fn draw(
+        &mut self,
+        logits: &mut [f32],
+        sampling: &SamplingOptions,
+        constraints: Option<&Constraints<'_>>,
+    ) {
+        let Some(constraints) = constraints else {
+            filter_logits(logits, sampling);
+            let (token, log_prob) = self.sampler.draw(logits);
+            self.hypothesis.token_ids.push(token);
+            self.hypothesis.score += log_prob;
+            return;
+        };
+        for _ in 0..logits.len() {
+            let mut filtered = logits.to_vec();
+            filter_logits(&mut filtered, sampling);
+            let (token, log_prob) = self.sampler.draw(&mut filtered);
+            self.hypothesis.token_ids.push(token);
+            if constraints.allows(&self.hypothesis.token_ids) {
+                self.hypothesis.score += log_prob;
+                return;
+            }
+            self.hypothesis.token_ids.pop();
+            logits[token as usize] = f32::NEG_INFINITY;
+        }
+    }
+}
+
 fn sample(
     decoder: &mut impl StepDecoder,
     pictures: usize,
     first_token: u32,
-    eos_token_id: u32,
-    options: &GenerationOptions,
+    ends: &Ends<'_>,
     sampling: &SamplingOptions,
 ) -> Vec<Vec<Hypothesis>> {
+    let &Ends { eos_token_id, options, constraints } = ends;
     let per_picture = options.num_return_sequences;
     let mut results: Vec<Vec<Hypothesis>> = vec![Vec::new(); pictures];
     let mut rows: Vec<SampledRow> = (0..pictures * per_picture)
@@ -203,10 +315,7 @@ fn sample(
             if step <= options.min_new_tokens {
                 logits[eos_token_id as usize] = f32::NEG_INFINITY;
             }
-            filter_logits(logits, sampling);
-            let (token, log_prob) = row.sampler.draw(logits);
-            row.hypothesis.token_ids.push(token);
-            row.hypothesis.score += log_prob;
+            row.draw(logits, sampling, constraints);
         }
         let ends = |row: &SampledRow| row.hypothesis.token_ids.last() == Some(&eos_token_id);
         let alive: Vec<usize> =
@@ -235,4 +344,24 @@ fn sample(
 fn log_softmax_rows(logits: &mut [f32], vocab_size: usize) {
     use rayon::prelude::*;
     logits.par_chunks_exact_mut(vocab_size).for_each(log_softmax);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_that_differ_too_little_are_left_out() {
+        let text = |token_ids: &[u32]| Hypothesis { token_ids: token_ids.to_vec(), score: 0.0 };
+        let all = [text(&[1, 2, 3, 4, 9]), text(&[1, 2, 3, 4]), text(&[1, 2, 3, 5]), text(&[6, 7, 3, 4])];
+        let kept = |min_difference| {
+            let mut left = all.to_vec();
+            keep_different(&mut left, min_difference, 9);
+            left.iter().map(|found| all.iter().position(|one| one == found).unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(kept(0.0), [0, 1, 2, 3]);
+        assert_eq!(kept(0.25), [0, 2, 3]);
+        assert_eq!(kept(0.5), [0, 3]);
+        assert_eq!(kept(1.0), [0]);
+    }
 }

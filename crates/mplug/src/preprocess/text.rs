@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use self::basic::BasicTokenizer;
 pub use self::basic::lowercase;
-pub use self::detokenize::join_chinese;
+pub use self::detokenize::{has_word, join_chinese};
 
 /// A word of more characters than this becomes `[UNK]` whole.
 const MAX_WORD_CHARS: usize = 100;

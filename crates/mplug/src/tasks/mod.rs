@@ -4,6 +4,7 @@ mod answerer;
 mod captioner;
 mod matcher;
 mod reader;
+mod words;
 
 use image::RgbImage;
 use mplug_kernels::gemm::Precision;
@@ -16,7 +17,7 @@ pub use matcher::Matcher;
 use crate::checkpoint::{ModelFolder, Weights};
 use crate::config::{ModelConfig, Task};
 use crate::error::Error;
-use crate::generate::beam_search::{Hypothesis, LengthPenalty};
+use crate::generate::beam_search::Hypothesis;
 use crate::generate::{GenerationOptions, generate};
 use crate::model::{DecoderState, Mplug};
 use crate::preprocess::image::{pixel_values, resize_bicubic};
@@ -90,11 +91,7 @@ fn default_options(config: &ModelConfig) -> GenerationOptions {
         num_beams: defaults.num_beams,
         min_new_tokens: defaults.min_new_tokens,
         max_new_tokens: defaults.max_new_tokens,
-        num_return_sequences: 1,
-        length_penalty: LengthPenalty::Gnmt { alpha: 0.6 },
-        sampling: None,
-        prompt: None,
-        prefix: None,
+        ..GenerationOptions::default()
     }
 }
 
@@ -108,26 +105,40 @@ fn write(
     let prompt = given_ids(tokenizer, options.prompt.as_deref())?;
     let begun = given_ids(tokenizer, options.prefix.as_deref())?;
     let prefix = [&[tokenizer.bos_token_id()], &prompt[..], &begun[..]].concat();
-    // A prompt is the model's own affair: what it takes of the positions is not what was asked for.
+    // Who gives a beginning does not ask for fewer tokens: what it takes of the positions is no error.
     let positions = decoder.config().max_position_embeddings;
-    let most = if prompt.is_empty() { usize::MAX } else { (positions + 1).saturating_sub(prefix.len()) };
-    let options = &GenerationOptions { max_new_tokens: options.max_new_tokens.min(most), ..options.clone() };
+    let most = if prefix.len() == 1 { usize::MAX } else { (positions + 1).saturating_sub(prefix.len()) };
+    let mut options = options.clone();
+    if options.max_new_tokens > most {
+        (options.max_new_tokens, options.min_new_tokens) = (most, options.min_new_tokens.min(most));
+    }
+    let options = &options;
     options.check(positions, prefix.len())?;
     let mut state = DecoderState::new(decoder, memories, prefix.len() + options.max_new_tokens - 1);
-    let hypotheses = generate(&mut state, memories.len(), &prefix, tokenizer.eos_token_id(), options);
+    let raw_text_of = |token_ids: &[u32]| tokenizer.decode(&[&begun[..], token_ids].concat());
+    let text_of = |token_ids: &[u32]| join_chinese(&raw_text_of(token_ids));
+    let constraints = words::constraints(tokenizer, &text_of, options)?;
+    let eos_token_id = tokenizer.eos_token_id();
+    let hypotheses =
+        generate(&mut state, memories.len(), &prefix, eos_token_id, options, constraints.as_ref());
     let caption = |hypothesis: Hypothesis| {
-        let raw_text = tokenizer.decode(&[&begun[..], &hypothesis.token_ids].concat());
+        let raw_text = raw_text_of(&hypothesis.token_ids);
         let text = join_chinese(&raw_text);
         Caption { text, raw_text, score: hypothesis.score, token_ids: hypothesis.token_ids }
     };
     Ok(hypotheses.into_iter().map(|found| found.into_iter().map(caption).collect()).collect())
 }
 
+/// The tokens of a word, without those that begin and end a text.
+fn word_ids(tokenizer: &Tokenizer, word: &str) -> Vec<u32> {
+    let ids = tokenizer.encode(word, usize::MAX); // [CLS] … [SEP]
+    ids[1..ids.len() - 1].to_vec()
+}
+
 /// The tokens of a text that is given: a prompt, or what results begin with.
 fn given_ids(tokenizer: &Tokenizer, given: Option<&str>) -> Result<Vec<u32>, Error> {
     let Some(given) = given else { return Ok(Vec::new()) };
-    let ids = tokenizer.encode(given, usize::MAX); // [CLS] … [SEP]
-    let ids = ids[1..ids.len() - 1].to_vec();
+    let ids = word_ids(tokenizer, given);
     let error = |problem| Err(Error::Prefix { prefix: given.to_owned(), problem });
     if ids.is_empty() {
         return error("has no tokens");

@@ -46,6 +46,20 @@ pub fn join_chinese(text: &str) -> String {
     joined
 }
 
+/// Whether `text` has `word`, both as [`join_chinese`] leaves them. Where a word begins or ends in a letter or digit of a script
+/// with spaces, no such letter or digit may stand before or behind it: "cat" is in "a cat on 2 mats", "at" is not; "猫" is in "小猫".
+pub fn has_word(text: &str, word: &str) -> bool {
+    let is_spaced = |character: char| character.is_alphanumeric() && !is_chinese(character);
+    let goes_on = |inside: Option<char>, outside: Option<char>| {
+        inside.is_some_and(is_spaced) && outside.is_some_and(is_spaced)
+    };
+    text.match_indices(word).any(|(at, _)| {
+        let (before, after) = (&text[..at], &text[at + word.len()..]);
+        !goes_on(word.chars().next(), before.chars().next_back())
+            && !goes_on(word.chars().next_back(), after.chars().next())
+    })
+}
+
 /// Whether Chinese typography sets the two characters without a space between them.
 fn is_set_solid(left: char, right: char) -> bool {
     is_full_width(left) || is_full_width(right) || is_chinese_or_shared(left) && is_chinese_or_shared(right)
@@ -71,6 +85,17 @@ mod tests {
         assert_eq!(join_chinese("“ 你 好 ” , a man's hat. "), "“你好” , a man's hat. ");
         assert_eq!(join_chinese("人  人 "), "人人 ");
         assert_eq!(join_chinese(""), "");
+    }
+
+    #[test]
+    fn words_are_found_whole() {
+        for word in ["cat", "2", "小猫", "猫", "cat,", "a cat"] {
+            assert!(has_word("a cat, 2小猫 mats", word), "{word}");
+        }
+        for word in ["at", "ca", "mat", "猫小", "cats"] {
+            assert!(!has_word("a cat, 2小猫 mats", word), "{word}");
+        }
+        assert!(has_word("concat cat", "cat"), "a later place counts too");
     }
 
     #[test]

@@ -1,0 +1,99 @@
+//! Words in captions: forbidden, required, different, and keywords. With the demo models, which can write.
+
+use std::path::Path;
+
+use crate::support::{Outcome, run_in};
+
+fn examples() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../assets/examples"))
+}
+
+/// Captions an example with the demo model.
+fn caption(args: &[&str]) -> Outcome {
+    let outcome = run_in(examples(), &[&["caption"], args].concat());
+    outcome.check_messages();
+    outcome
+}
+
+fn text(args: &[&str]) -> String {
+    let outcome = caption(args);
+    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    outcome.stdout.trim_end().to_owned()
+}
+
+#[test]
+fn a_forbidden_word_is_never_written() {
+    let plain = text(&["cat-and-moon.png"]);
+    assert!(plain.contains('猫') && plain.contains("橙色"), "{plain}");
+    let outcome =
+        caption(&[".", "--forbid", "猫", "--forbid", "橙色", "--captions", "5", "--format", "jsonl"]);
+    for line in outcome.jsonl() {
+        for found in line["captions"].as_array().unwrap() {
+            let found = found["caption"].as_str().unwrap();
+            assert!(!found.contains('猫') && !found.contains("橙色"), "{found}");
+        }
+    }
+    let sampled = text(&["cat-and-moon.png", "--sample", "--seed", "5", "--captions", "9", "--forbid", "猫"]);
+    assert!(!sampled.contains('猫'), "{sampled}");
+    // What never came up changes nothing.
+    assert_eq!(text(&["cat-and-moon.png", "--forbid", "汽车", "--forbid", "wort"]), plain);
+    // A whole word is meant: "a" and "at" are in no caption as words, "moon" is in "moon".
+    let english = ["cat-and-moon.png", "--language", "en"];
+    let plain = text(&english);
+    assert!(plain.contains("moon"), "{plain}");
+    assert_eq!(text(&[&english[..], &["--forbid", "oon"]].concat()), plain);
+    assert!(!text(&[&english[..], &["--forbid", "MOON"]].concat()).contains("moon"));
+}
+
+#[test]
+fn a_required_word_is_in_every_caption() {
+    let outcome = caption(&[".", "--include", "蓝色", "--captions", "3", "--format", "jsonl"]);
+    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    for line in outcome.jsonl() {
+        for found in line["captions"].as_array().unwrap() {
+            assert!(found["caption"].as_str().unwrap().contains("蓝色"), "{found}");
+        }
+    }
+    for (args, told) in [
+        (&["--include", "手机"][..], "`手机` is required, but the model's vocabulary cannot write it"),
+        (&["--include", "蓝色", "--forbid", "色"], "`色` is forbidden"),
+        (&["--include", "蓝色", "--max-new-tokens", "2"], "at most 2 are generated"),
+        (&["--include", "蓝色", "--sample"], "cannot be used with"),
+        (&["--forbid", "猫", "--prefix", "一只猫"], "the prefix has it"),
+        (&["--diverse"], "--captions"),
+    ] {
+        let outcome = run_in(examples(), &[&["caption", "cars.png"], args].concat());
+        assert_eq!(outcome.code, 2, "{args:?}: {}", outcome.stdout);
+        assert!(outcome.stderr.contains(told), "{args:?}: {}", outcome.stderr);
+    }
+}
+
+#[test]
+fn captions_that_say_nearly_the_same_are_left_out() {
+    let lines =
+        |args: &[&str]| text(&[&["star-and-heart.png", "--captions", "5"], args].concat()).lines().count();
+    let (plain, some, few) = (lines(&[]), lines(&["--diverse=0.2"]), lines(&["--diverse=1"]));
+    assert_eq!(plain, 5);
+    assert!(few <= some && some < plain, "{few} {some}");
+    assert_eq!(few, 1);
+}
+
+#[cfg(feature = "jieba")]
+#[test]
+fn keywords_come_from_all_captions() {
+    let told = text(&["cars.png", "--tags=3"]);
+    let (caption, tags) = told.split_once('\t').unwrap();
+    assert!(!caption.contains('\t'));
+    assert!(tags.split(',').any(|tag| tag == "汽车"), "{told}");
+    let outcome = caption_json(&["cars.png", "--tags", "--format", "jsonl"]);
+    let tags = outcome["tags"].as_array().unwrap();
+    let weights: Vec<f64> = tags.iter().map(|tag| tag["weight"].as_f64().unwrap()).collect();
+    assert!(weights.is_sorted_by(|one, other| one >= other), "{tags:?}");
+    assert!(weights.iter().all(|weight| (0.0..=1.000_001).contains(weight)), "{tags:?}");
+    assert_eq!(outcome.get("captions"), None, "one caption was asked for");
+}
+
+#[cfg(feature = "jieba")]
+fn caption_json(args: &[&str]) -> serde_json::Value {
+    caption(args).jsonl().remove(0)
+}
