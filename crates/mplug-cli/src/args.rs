@@ -43,7 +43,7 @@ pub(crate) struct Cli {
 /// One command each; the order is that of the help.
 #[derive(Subcommand, Debug)]
 pub(crate) enum Command {
-    Caption(caption::CaptionArgs),
+    Caption(Box<caption::CaptionArgs>),
     Ask(ask::AskArgs),
     Match(match_texts::MatchArgs),
     Pull(pull::PullArgs),
@@ -66,7 +66,7 @@ impl Command {
     /// When it cannot run at all; inputs that fail on their own are in the status.
     pub(crate) fn run(self) -> anyhow::Result<Status> {
         match self {
-            Self::Caption(args) => caption::run(args),
+            Self::Caption(args) => caption::run(*args),
             Self::Ask(args) => ask::run(args),
             Self::Match(args) => match_texts::run(args),
             Self::Pull(args) => pull::run(&args),

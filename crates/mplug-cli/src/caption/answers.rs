@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, PoisonError, RwLock},
+    time::{Duration, Instant},
 };
 
 use mplug::{
@@ -74,25 +75,31 @@ pub(super) struct Pipeline<'a> {
 
 impl Pipeline<'_> {
     /// Captions `list` in batches and hands each batch's answers to `emit`, in order, until it says stop. While one batch is
-    /// captioned, the pictures of the next are opened beside it.
+    /// captioned, the pictures of the next are opened beside it. Returns for how long the model had pictures.
     pub(super) fn run(
         &self,
         list: &[Input],
         batch_size: usize,
         mut emit: impl FnMut(&[Input], Vec<Answered>) -> anyhow::Result<bool>,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Duration> {
+        let mut busy = Duration::ZERO;
         let mut batches = list.chunks(batch_size);
         let mut next = batches.next().map(|batch| (batch, self.open(batch)));
         while let Some((batch, opened)) = next {
             let following = batches.next();
-            let (answers, prepared) =
-                rayon::join(|| self.answer(opened), || following.map(|batch| (batch, self.open(batch))));
+            let answer = || {
+                let started = Instant::now();
+                (self.answer(opened), started.elapsed())
+            };
+            let ((answers, took), prepared) =
+                rayon::join(answer, || following.map(|batch| (batch, self.open(batch))));
+            busy += took;
             if !emit(batch, answers?)? {
-                return Ok(());
+                break;
             }
             next = prepared;
         }
-        Ok(())
+        Ok(busy)
     }
 
     fn open(&self, batch: &[Input]) -> Vec<Opened> {

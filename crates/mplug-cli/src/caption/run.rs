@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use mplug::{checkpoint::ModelFolder, config::Task, generate::GenerationOptions, tasks::Captioner};
@@ -29,6 +30,8 @@ use crate::{
 
 /// Different reasons of failures that are counted one by one in the summary.
 const MOST_REASONS: usize = 20;
+/// A run that takes so long is told how fast it was.
+const LONG_RUN: Duration = Duration::from_secs(30);
 /// Answers at the end of a journal whose text files may not have been written when the run was stopped: at least a batch.
 const UNSURE: usize = 1024;
 
@@ -132,7 +135,8 @@ impl CaptionRun {
         let Self { loader, captioner, options, style, sink, memory, failures, on_error, .. } = &mut self;
         let pipeline = Pipeline { captioner, options, loader, memory };
         let (mut next, mut stopped_by) = (done, None);
-        pipeline.run(&inputs[done..], batch_size, |batch, mut answers| {
+        let started = Instant::now();
+        let busy = pipeline.run(&inputs[done..], batch_size, |batch, mut answers| {
             let first_failure = answers.iter().position(|answered| answered.answer.is_err());
             if let (OnError::Fail, Some(place)) = (*on_error, first_failure) {
                 stopped_by = Some(StoppedBy::Failure);
@@ -151,6 +155,10 @@ impl CaptionRun {
             }
             Ok(stopped_by.is_none())
         })?;
+        let took = started.elapsed();
+        if took >= LONG_RUN {
+            progress.message(&rate(next - done, took, busy));
+        }
         if let Some(stopped_by) = stopped_by {
             progress.message(&stopped_by.message(next, inputs.len(), self.sink.is_resumable()));
             return Ok(stopped_by.status());
@@ -337,6 +345,16 @@ impl Sink {
             Self::Sidecars { journal, .. } => journal.map_or(Ok(()), Journal::remove),
         }
     }
+}
+
+/// How fast a run was, and whether the model waited for pictures.
+fn rate(pictures: usize, took: Duration, busy: Duration) -> String {
+    format!(
+        "{pictures} pictures in {:.0} s, {:.1}/s; the model had pictures {:.0} % of the time",
+        took.as_secs_f64(),
+        pictures as f64 / took.as_secs_f64(),
+        100.0 * busy.as_secs_f64() / took.as_secs_f64()
+    )
 }
 
 /// The text of a picture's file: its captions, one a line.

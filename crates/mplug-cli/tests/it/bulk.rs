@@ -329,3 +329,57 @@ fn ctrl_c_keeps_what_was_done() {
     caption(&desk, &[&arguments[..], &["out.jsonl", "--resume"]].concat());
     assert_eq!(read(desk.join("out.jsonl")), read(desk.join("whole.jsonl")));
 }
+
+/// A disk without room, played by a limit on file sizes: the file is named, no output appears, and with room the run goes on to
+/// the same bytes.
+#[cfg(unix)]
+#[test]
+fn a_full_disk_names_the_file_and_spoils_nothing() {
+    let desk = Desk::new();
+    tree(&desk, 160);
+    let whole = caption(&desk, &["tree", "-r", "--format", "json", "--output", "whole.json"]);
+    assert_eq!(whole.code, 1, "one picture is broken: {}", whole.stderr);
+    let program = assert_cmd::cargo::cargo_bin!("mplug");
+    // The signal of the limit is ignored, so that the write fails as it would for lack of room. 8 blocks of 512 bytes.
+    let script = format!(
+        "trap '' XFSZ; ulimit -f 8; exec '{}' caption --model model --max-new-tokens 6 tree -r --format json --output out.json",
+        program.display()
+    );
+    let output = Command::new("sh").current_dir(desk.path()).args(["-c", &script]).output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(told.contains("out.json.part"), "{told}");
+    assert!(!desk.join("out.json").exists());
+    let resumed = caption(&desk, &["tree", "-r", "--format", "json", "--output", "out.json", "--resume"]);
+    assert_eq!(resumed.code, 1, "{}", resumed.stderr);
+    assert_eq!(read(desk.join("out.json")), read(desk.join("whole.json")));
+    let leftovers = fs::read_dir(desk.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let leftovers: Vec<_> = leftovers.filter(|name| name.to_string_lossy().contains("out.json")).collect();
+    assert_eq!(leftovers, ["out.json"]);
+}
+
+/// Files that are listed and gone when their turn comes, and folders that cannot be written to.
+#[cfg(unix)]
+#[test]
+fn what_is_gone_or_closed_is_named() {
+    let desk = Desk::new();
+    fs::create_dir(desk.join("album")).unwrap();
+    fs::copy(desk.join("red.png"), desk.join("album/a.png")).unwrap();
+    std::os::unix::fs::symlink("nowhere.png", desk.join("album/b.png")).unwrap();
+    let outcome = caption(&desk, &["album", "--format", "jsonl"]);
+    assert_eq!(outcome.code, 1);
+    let records = outcome.jsonl();
+    assert!(records[0]["caption"].is_string());
+    assert!(records[1]["error"].as_str().unwrap().contains("cannot be read"), "{}", records[1]);
+    // A folder where a text file should go, and an output below a file: as closed as a read-only folder, for root too.
+    fs::create_dir(desk.join("album/a.txt")).unwrap();
+    for (args, told) in [
+        (&["album", "--format", "sidecar", "--on-existing", "overwrite"][..], "album/a.txt"),
+        (&["album", "--output", "red.png/out.txt"], "red.png/out.txt"),
+        (&["album", "--format", "sidecar", "--output", "red.png/texts"], "red.png/texts"),
+    ] {
+        let outcome = caption(&desk, args);
+        assert_eq!(outcome.code, 2, "{args:?}: {}", outcome.stderr);
+        assert!(outcome.stderr.contains(told), "{args:?}: {}", outcome.stderr);
+    }
+}

@@ -108,13 +108,13 @@ impl BeamSearch {
     /// If the search has ended already or `log_probs` is not whole rows.
     pub fn advance(&mut self, log_probs: &[f32]) -> Option<BeamStep> {
         let candidates = self.best_candidates(log_probs);
-        self.follow(candidates, |_| true)
+        self.follow(&candidates, |_| true)
     }
 
     /// Goes on with these continuations, best first. Texts that `may_finish` refuses are no hypotheses.
     pub(super) fn follow(
         &mut self,
-        candidates: Vec<Candidate>,
+        candidates: &[Candidate],
         may_finish: impl Fn(&[u32]) -> bool,
     ) -> Option<BeamStep> {
         assert!(!self.is_done, "the search has ended");
@@ -128,7 +128,7 @@ impl BeamSearch {
             })
             .collect();
         self.step += 1;
-        self.collect_finished(&candidates, may_finish);
+        self.collect_finished(candidates, may_finish);
         (!self.is_done).then(|| BeamStep {
             parent_beams: candidates.iter().map(|candidate| candidate.beam).collect(),
             next_token_ids: candidates.iter().map(|candidate| candidate.token).collect(),

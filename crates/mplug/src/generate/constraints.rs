@@ -103,7 +103,7 @@ impl BeamSearch {
             self.offer(beam, row, constraints, &mut offered);
         }
         let candidates = share_out(offered, self.num_beams());
-        self.follow(candidates, |token_ids| constraints.are_met(token_ids))
+        self.follow(&candidates, |token_ids| constraints.are_met(token_ids))
     }
 
     /// The continuations of one beam that may be chosen: the likeliest ones, and those that help.
