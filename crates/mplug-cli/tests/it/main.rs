@@ -21,4 +21,9 @@ mod support;
 mod tidy;
 #[cfg(feature = "train")]
 mod training;
+#[cfg(feature = "urls")]
+mod urls;
 mod usage;
+#[cfg(feature = "urls")]
+#[path = "../../../mplug/tests/it/fetch/server.rs"]
+mod web_server;
