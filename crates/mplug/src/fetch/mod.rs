@@ -136,7 +136,7 @@ impl PictureFetcher {
             };
             failures += 1;
             match again {
-                Some(asked) if failures <= retries && retry.wait(failures, asked) < left(deadline) => {
+                Some(asked) if failures <= retry.retries && retry.wait(failures, asked) < left(deadline) => {
                     retry.pause(failures, asked);
                 }
                 _ => return Err(fault),
