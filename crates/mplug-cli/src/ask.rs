@@ -23,6 +23,7 @@ use crate::{
     progress::Progress,
     report,
     status::Status,
+    web::WebArgs,
 };
 
 /// Answer questions about a picture
@@ -37,7 +38,7 @@ Examples:
   mplug ask --model ./mplug_vqa photo.jpg 'how many cats are there?'
   mplug ask --model ./mplug_vqa photo.jpg 'what animal is it?' 'what colour is it?' --format json")]
 pub(crate) struct AskArgs {
-    /// Picture file
+    /// Picture file, or with --allow-urls a web address
     #[arg(value_name = "IMAGE")]
     image: PathBuf,
     /// One question or more about it
@@ -57,15 +58,20 @@ pub(crate) struct AskArgs {
     #[command(flatten)]
     search: SearchArgs,
     #[command(flatten)]
+    web: WebArgs,
+    #[command(flatten)]
     limits: LimitArgs,
 }
 
 /// Runs the command.
-pub(crate) fn run(args: AskArgs) -> anyhow::Result<Status> {
-    pool::run(args.engine.threads, move || ask(&args))
+pub(crate) fn run(mut args: AskArgs) -> anyhow::Result<Status> {
+    let input = args.web.input(&args.image)?;
+    // Without a password, if it had one.
+    args.image.clone_from(&input.path);
+    pool::run(args.engine.threads, move || ask(&args, &input))
 }
 
-fn ask(args: &AskArgs) -> anyhow::Result<Status> {
+fn ask(args: &AskArgs, input: &Input) -> anyhow::Result<Status> {
     let mut writer = RecordWriter::create(&args.output)?;
     writer.refuse_inputs(std::iter::once(args.image.as_path()))?;
     let folder = model::open_or_demo(
@@ -79,7 +85,7 @@ fn ask(args: &AskArgs) -> anyhow::Result<Status> {
         limits: args.limits.limits(),
         image_size: answerer.config().vision.image_size as u32,
     };
-    let image = match loader.load(&Input::file(args.image.clone())) {
+    let image = match loader.load(input) {
         Ok(image) => image,
         Err(reason) => {
             report::message(report::about(&args.image, &reason));

@@ -21,6 +21,8 @@ use mplug_data::{
 use serde::Serialize;
 use walkdir::{DirEntry, WalkDir};
 
+use crate::web;
+
 /// Endings that make a file of a folder a picture. A file that is named itself may end as it likes.
 const PICTURE_ENDINGS: [&str; 9] = ["jpg", "jpeg", "jpe", "png", "webp", "gif", "bmp", "tif", "tiff"];
 
@@ -50,14 +52,17 @@ impl Input {
         Self { typed, ..Self::file(path) }
     }
 
-    fn failed(path: PathBuf, problem: impl Into<String>) -> Self {
+    pub(crate) fn failed(path: PathBuf, problem: impl Into<String>) -> Self {
         let typed = path.components().count().saturating_sub(1);
         Self { path, typed, source: Err(problem.into()) }
     }
 
     /// The part of the path below what was typed: the name of a file, a picture's place in a folder, or an archive's name and the
-    /// member's. Nothing in it leads upwards.
+    /// member's; of a web address, a name made of it. Nothing in it leads upwards.
     pub(crate) fn relative(&self) -> PathBuf {
+        if let Ok(PictureSource::Remote(_)) = self.source {
+            return web::place(&self.path.to_string_lossy());
+        }
         let parts = self.path.components().skip(self.typed);
         parts.filter(|part| matches!(part, Component::Normal(_))).collect()
     }
@@ -94,7 +99,7 @@ impl Inputs {
             }
         }
         let is_one = |path: &Path| path != dash && !path.is_dir() && !is_archive(path);
-        let is_file = |path: &Path| path.exists() || !is_pattern(path);
+        let is_file = |path: &Path| path.exists() || web::is_address(path) || !is_pattern(path);
         let is_single_file = matches!(typed, [path] if is_one(path) && is_file(path));
         Ok(Self { list, is_single_file })
     }
@@ -130,11 +135,8 @@ pub(crate) fn of_dataset(file: &Path, images: Option<&Path>) -> anyhow::Result<I
 fn expand(path: PathBuf, is_recursive: bool, list: &mut Vec<Input>) {
     if path.is_dir() {
         expand_folder(path, is_recursive, list);
-    } else if is_web_address(&path) {
-        list.push(Input::failed(
-            path,
-            "is a web address; mplug opens files only: download the picture first",
-        ));
+    } else if web::is_address(&path) {
+        list.push(web::closed(&path));
     } else if is_archive(&path) {
         expand_archive(path, list);
     } else if is_pattern(&path) && !path.exists() {
@@ -198,11 +200,6 @@ fn expand_archive(archive: PathBuf, list: &mut Vec<Input>) {
         Input { path: archive.join(name), typed, source: Ok(source) }
     };
     list.extend(members.into_iter().map(member));
-}
-
-fn is_web_address(path: &Path) -> bool {
-    let name = path.as_os_str().as_encoded_bytes();
-    name.starts_with(b"http://") || name.starts_with(b"https://")
 }
 
 /// The pictures of a folder by name, those of its subfolders too with `is_recursive`; hidden files are left out, links to

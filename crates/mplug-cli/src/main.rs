@@ -31,6 +31,7 @@ mod report;
 mod status;
 mod synth;
 mod train;
+mod web;
 
 use std::process::ExitCode;
 

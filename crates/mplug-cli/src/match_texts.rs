@@ -17,6 +17,7 @@ use crate::{
     pictures::PictureLoader,
     pool, precision, report,
     status::Status,
+    web::WebArgs,
 };
 
 /// Score how well texts fit a picture
@@ -30,7 +31,7 @@ Examples:
   mplug match --model ./mplug_retrieval photo.jpg 'a cat on a sofa' 'a dog in the snow'
   mplug match --model ./mplug_retrieval photo.jpg 'a cat' 'a dog' | sort -rn | head -1")]
 pub(crate) struct MatchArgs {
-    /// Picture file
+    /// Picture file, or with --allow-urls a web address
     #[arg(value_name = "IMAGE")]
     image: PathBuf,
     /// One text or more
@@ -43,15 +44,20 @@ pub(crate) struct MatchArgs {
     #[command(flatten)]
     engine: EngineArgs,
     #[command(flatten)]
+    web: WebArgs,
+    #[command(flatten)]
     limits: LimitArgs,
 }
 
 /// Runs the command.
-pub(crate) fn run(args: MatchArgs) -> anyhow::Result<Status> {
-    pool::run(args.engine.threads, move || match_texts(&args))
+pub(crate) fn run(mut args: MatchArgs) -> anyhow::Result<Status> {
+    let input = args.web.input(&args.image)?;
+    // Without a password, if it had one.
+    args.image.clone_from(&input.path);
+    pool::run(args.engine.threads, move || match_texts(&args, &input))
 }
 
-fn match_texts(args: &MatchArgs) -> anyhow::Result<Status> {
+fn match_texts(args: &MatchArgs, input: &Input) -> anyhow::Result<Status> {
     let mut writer = RecordWriter::create(&args.output)?;
     writer.refuse_inputs(std::iter::once(args.image.as_path()))?;
     let folder =
@@ -59,7 +65,7 @@ fn match_texts(args: &MatchArgs) -> anyhow::Result<Status> {
     let matcher = Matcher::load_with(&folder, &precision::load_options(&folder, args.engine.precision))?;
     let loader =
         PictureLoader { limits: args.limits.limits(), image_size: matcher.config().vision.image_size as u32 };
-    let image = match loader.load(&Input::file(args.image.clone())) {
+    let image = match loader.load(input) {
         Ok(image) => image,
         Err(reason) => {
             report::message(report::about(&args.image, &reason));

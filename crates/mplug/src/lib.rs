@@ -21,7 +21,7 @@
 //! strings become tensors ([`preprocess`]); the stages run ([`visual_encoder`], [`text_encoder`], [`fusion_encoder`],
 //! [`text_decoder`], [`contrastive_head`], all built of [`engine`]'s bricks and joined by [`model`]); [`generate`] writes a text with the
 //! decoder; [`tasks`] wraps it all up for its users. With the feature `hub` there is a step before the first: a model's name
-//! becomes a folder.
+//! becomes a folder; with the feature `fetch`, a picture's web address becomes its bytes.
 //!
 //! Everything runs on rayon's current thread pool; results do not depend on its size, nor on the batch.
 
@@ -30,8 +30,12 @@ pub mod config;
 pub mod contrastive_head;
 pub mod engine;
 mod error;
+#[cfg(feature = "fetch")]
+pub mod fetch;
 pub mod fusion_encoder;
 pub mod generate;
+#[cfg(any(feature = "fetch", feature = "hub"))]
+mod http;
 #[cfg(feature = "hub")]
 pub mod hub;
 pub mod model;

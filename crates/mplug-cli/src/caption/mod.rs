@@ -20,6 +20,7 @@ use crate::{
     args::{BatchArg, EngineArgs, LimitArgs, OptionalModelArg, SamplingArgs, SearchArgs, between, share},
     model, pool,
     status::Status,
+    web::WebArgs,
 };
 
 /// Describe pictures
@@ -42,9 +43,11 @@ Examples:
   mplug caption photos/ --recursive --format jsonl --output captions.jsonl
   find . -name '*.png' -print0 | mplug caption - --batch-size 8
   mplug caption shards/*.tar --shard 3/64 --format jsonl --output captions.3.jsonl --resume
-  mplug caption photos/ -r --format sidecar --on-existing append")]
+  mplug caption photos/ -r --format sidecar --on-existing append
+  mplug caption --allow-urls https://example.org/cat.jpg")]
 pub(crate) struct CaptionArgs {
-    /// Picture files, folders, zip or tar archives of them, patterns, or `-` for a list of names on standard input
+    /// Picture files, folders, zip or tar archives of them, patterns, web addresses (--allow-urls), or `-` for a list of such names on
+    /// standard input
     #[arg(required_unless_present = "dataset", value_name = "INPUT")]
     inputs: Vec<PathBuf>,
     /// Caption the pictures of an annotation file (COCO and every other format of `mplug eval`)
@@ -100,6 +103,8 @@ pub(crate) struct CaptionArgs {
     /// What a picture that fails does to the run
     #[arg(long, value_enum, default_value = "skip", help_heading = "Bulk")]
     errors: OnError,
+    #[command(flatten)]
+    web: WebArgs,
     #[command(flatten)]
     limits: LimitArgs,
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use mplug::{checkpoint::ModelFolder, config::Task, generate::GenerationOptions, tasks::Captioner};
+use mplug_data::source::PictureSource;
 
 use super::{
     CaptionArgs, OnError,
@@ -108,6 +109,7 @@ impl CaptionRun {
             captions: args.captions,
             tags: args.tags,
         };
+        args.web.open(&mut inputs)?;
         // An output that cannot be written is found before the work, not after.
         let unfinished = Unfinished::of(args, &mut inputs, style)?;
         let folder =
@@ -212,6 +214,15 @@ impl Unfinished {
             }
             let journal = sidecars.journal(path);
             return Ok(Self::Sidecars(sidecars, journal));
+        }
+        let is_remote = |input: &Input| matches!(input.source, Ok(PictureSource::Remote(_)));
+        if let Some(input) =
+            inputs.iter().find(|input| args.output.format == CaptionFormat::Tar && is_remote(input))
+        {
+            let name = input.path.display();
+            anyhow::bail!(
+                "{name}: a web address has no place in a tar, which has the pictures themselves: download it first"
+            );
         }
         let document = Document::create(args.output.format, path, style)?;
         document.refuse_inputs(inputs.iter().map(|input| input.path.as_path()))?;

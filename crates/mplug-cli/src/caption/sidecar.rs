@@ -45,7 +45,7 @@ impl Sidecars {
     /// pictures share that name (`a.jpg` and `a.png`), `a.jpg.txt` and `a.png.txt`.
     ///
     /// # Errors
-    /// When two pictures would have one file, or a picture of an archive has no folder to put its own in.
+    /// When two pictures would have one file, or a picture of an archive or the web has no folder to put its own in.
     pub(super) fn plan(
         inputs: &[Input],
         folder: Option<&Path>,
@@ -55,8 +55,8 @@ impl Sidecars {
         for input in inputs {
             places.push(match folder {
                 Some(folder) => folder.join(input.relative()),
-                None if is_in_archive(input) => bail!(
-                    "{}: is in an archive; `--format sidecar` wants `--output DIR` for its text",
+                None if has_no_folder(input) => bail!(
+                    "{}: is in no folder of this machine; `--format sidecar` wants `--output DIR` for its text",
                     input.path.display()
                 ),
                 None => input.path.clone(),
@@ -132,7 +132,8 @@ impl Sidecars {
     }
 }
 
-fn is_in_archive(input: &Input) -> bool {
+/// Whether there is no place beside a picture: it is in an archive, or on the web.
+fn has_no_folder(input: &Input) -> bool {
     !matches!(input.source, Ok(mplug_data::source::PictureSource::File(_)) | Err(_))
 }
 

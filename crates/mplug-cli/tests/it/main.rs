@@ -21,5 +21,10 @@ mod support;
 mod tidy;
 #[cfg(feature = "train")]
 mod training;
+#[cfg(feature = "urls")]
+mod urls;
 mod usage;
 mod words;
+#[cfg(feature = "urls")]
+#[path = "../../../mplug/tests/it/fetch/server.rs"]
+mod web_server;

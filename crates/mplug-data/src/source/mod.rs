@@ -1,12 +1,14 @@
-//! Where pictures are: files, members of zip and tar archives, fields of a table of base64.
+//! Where pictures are: files, members of zip and tar archives, fields of a table of base64, web addresses.
 //!
 //! Our own design. An [`ImageRoot`] is opened once and finds pictures by name; a [`PictureSource`] is one picture,
 //! readable from any thread, never more of it in memory than [`ImageLimits::max_file_bytes`]. Archives are read where they
 //! are: nothing is unpacked to a disk, so no member's name can lead anywhere.
 //!
-//! Refuses to know annotations, compressed tar files (a member could not be read without all before it) and URLs.
+//! Refuses to know annotations, compressed tar files (a member could not be read without all before it) and the network: a web
+//! address comes with somebody who fetches it.
 
 mod base64_table;
+mod remote;
 mod shared_file;
 mod tar_archive;
 mod zip_archive;
@@ -23,6 +25,7 @@ use crate::names::{EXTENSIONS, Match, NameIndex, stem};
 use crate::text::open_file;
 
 pub use base64_table::Base64Field;
+pub use remote::{FetchPicture, RemotePicture};
 pub use tar_archive::TarMember;
 pub use zip_archive::ZipMember;
 
@@ -37,6 +40,8 @@ pub enum PictureSource {
     TarMember(TarMember),
     /// A field of a table of base64.
     Base64Field(Base64Field),
+    /// A web address, and who fetches it.
+    Remote(RemotePicture),
 }
 
 impl PictureSource {
@@ -51,6 +56,7 @@ impl PictureSource {
             Self::ZipMember(member) => member.read(limit),
             Self::TarMember(member) => member.read(limit),
             Self::Base64Field(field) => field.read(limit),
+            Self::Remote(picture) => picture.read(limit),
         };
         bytes.map_err(|fault| ImageError { origin: self.to_string(), fault })
     }
@@ -74,6 +80,7 @@ impl fmt::Display for PictureSource {
             Self::ZipMember(member) => write!(f, "{member}"),
             Self::TarMember(member) => write!(f, "{member}"),
             Self::Base64Field(field) => write!(f, "{field}"),
+            Self::Remote(picture) => write!(f, "{picture}"),
         }
     }
 }

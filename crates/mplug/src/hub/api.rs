@@ -6,7 +6,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::http::{Answer, Client, HttpError, query_value};
-use super::{HubError, ModelId, retry::Retry};
+use super::{HubError, ModelId};
+use crate::http::Retry;
 
 /// Most bytes of a JSON answer: a full listing has 2 to 3 MB.
 const MAX_JSON_BYTES: u64 = 8 << 20;

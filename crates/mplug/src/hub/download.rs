@@ -13,8 +13,8 @@ use ureq::http::{StatusCode, header};
 use super::api::RemoteFile;
 use super::error::Cause;
 use super::http::{Answer, Client, HttpError};
-use super::retry::Retry;
 use super::{HubError, ModelId, Progress};
+use crate::http::Retry;
 
 /// Bytes read at once.
 const CHUNK: usize = 256 << 10;

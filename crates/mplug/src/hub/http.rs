@@ -3,16 +3,14 @@
 //! of models.
 
 use std::hash::{BuildHasher, RandomState};
-use std::io::ErrorKind;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use ureq::http::{HeaderMap, StatusCode, Uri, header};
-use ureq::tls::{RootCerts, TlsConfig};
 use ureq::{Agent, Body};
 
 use super::HubError;
+use crate::http;
 
 /// Redirects that one request may take.
 const MAX_REDIRECTS: usize = 10;
@@ -107,25 +105,9 @@ pub(super) enum HttpError {
 }
 
 impl HttpError {
-    /// Whether the same question may be answered in a moment: the connection broke, or took too long. A name that cannot be
-    /// looked up, a refused connection and a wrong certificate stay what they are.
+    /// Whether the same question may be answered in a moment.
     pub(super) fn is_passing(&self) -> bool {
-        use ureq::{Error, Timeout};
-
-        let Self::Transport { source, .. } = self else { return false };
-        match &**source {
-            Error::Io(error) => matches!(
-                error.kind(),
-                ErrorKind::TimedOut
-                    | ErrorKind::WouldBlock
-                    | ErrorKind::ConnectionReset
-                    | ErrorKind::ConnectionAborted
-                    | ErrorKind::BrokenPipe
-                    | ErrorKind::UnexpectedEof
-            ),
-            Error::Timeout(which) => !matches!(which, Timeout::Connect | Timeout::Resolve),
-            _ => false,
-        }
+        matches!(self, Self::Transport { source, .. } if http::is_passing(source))
     }
 }
 
@@ -152,12 +134,8 @@ impl Client {
             let problem = "would travel unencrypted: give an `https` address, or no token";
             return Err(HubError::Token { problem });
         }
-        let tls = TlsConfig::builder()
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            // The system's certificates: networks that add their own put them there.
-            .root_certs(RootCerts::PlatformVerifier);
         let mut config = Agent::config_builder()
-            .tls_config(tls.build())
+            .tls_config(http::tls_config())
             .http_status_as_error(false)
             .max_redirects(0)
             .max_redirects_will_error(false)
@@ -198,7 +176,7 @@ impl Client {
             let answer = self.get_once(&uri, &origin, headers)?;
             let location = answer.header(header::LOCATION).filter(|_| answer.status.is_redirection());
             let Some(location) = location else { return Ok(answer) };
-            address = resolve(&uri, location);
+            address = http::resolve(&uri, location);
             from = origin.host;
         }
         Err(redirect(&from, "too many times"))
@@ -237,23 +215,6 @@ fn parse_endpoint(text: &str) -> Result<(String, Origin), HubError> {
     }
     let origin = Origin::of(&uri).ok_or_else(|| bad("is neither an http nor an https address"))?;
     Ok((address, origin))
-}
-
-/// The address that a `Location` means, seen from `base`.
-fn resolve(base: &Uri, location: &str) -> String {
-    let location = location.split('#').next().unwrap_or_default();
-    let scheme = base.scheme_str().unwrap_or_default();
-    let authority = base.authority().map_or("", |authority| authority.as_str());
-    if location.contains("://") {
-        location.to_owned()
-    } else if location.starts_with("//") {
-        format!("{scheme}:{location}")
-    } else if location.starts_with('/') {
-        format!("{scheme}://{authority}{location}")
-    } else {
-        let folder = base.path().rsplit_once('/').map_or("", |(folder, _)| folder);
-        format!("{scheme}://{authority}{folder}/{location}")
-    }
 }
 
 /// 32 random hexadecimal digits: a name for a request, not a secret.
@@ -304,19 +265,6 @@ mod tests {
         assert!(client("http://[::1]:8000").is_ok() && client("http://localhost").is_ok());
         for bad in ["", "a b", "a\r\nX: y", "a;b", "猫"] {
             assert!(Token::new(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn locations_are_seen_from_where_they_stand() {
-        let base: Uri = "https://host:8443/a/b?c=d".parse().unwrap();
-        for (location, address) in [
-            ("https://other/x#y", "https://other/x"),
-            ("//other/x", "https://other/x"),
-            ("/x?y", "https://host:8443/x?y"),
-            ("x", "https://host:8443/a/x"),
-        ] {
-            assert_eq!(resolve(&base, location), address);
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! [`Hub::pull`] makes a model folder of a model's name: it asks the hub for its list of files (`api`), takes what this
 //! machine has already (`cache`), downloads the rest in parallel (`download`) and gives the files their names when all of
-//! them are there and right. Only the files that a model is opened with are fetched. Nothing else in this crate opens a
+//! them are there and right. Only the files that a model is opened with are fetched. Nothing else in this crate but `fetch` opens a
 //! connection; the protocol was read in the Python clients' code.
 //!
 //! ```no_run
@@ -23,7 +23,6 @@ mod error;
 mod http;
 mod names;
 mod pull;
-mod retry;
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -10,10 +10,10 @@ use super::api::{Api, RemoteFile, file_address};
 use super::cache::{CachedModel, Record, free_space, holds};
 use super::download::{Fetch, incomplete};
 use super::http::{Client, random_id};
-use super::retry::Retry;
 use super::{HubError, HubOptions, ModelId, Progress, Pulled};
 use crate::checkpoint::{self, BERT_JSON, CONFIG_YAML, CONFIGURATION_JSON, PYTORCH, SAFETENSORS, VOCABULARY};
 use crate::config::ConfigTexts;
+use crate::http::Retry;
 
 /// Largest of the small files; the loader's own limits are no wider.
 const MAX_SMALL_BYTES: u64 = 64 << 20;

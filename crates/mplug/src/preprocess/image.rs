@@ -72,6 +72,9 @@ pub enum ImageFault {
     /// The file is missing, or may not be read.
     #[error("cannot be read: {0}")]
     Read(#[source] std::io::Error),
+    /// It is elsewhere, and did not come.
+    #[error("cannot be fetched: {0}")]
+    Fetch(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A folder, a pipe, a device.
     #[error("is not a regular file; give the path of a picture")]
     NotAFile,

@@ -1,6 +1,8 @@
 //! The crate's integration tests: files in, numbers and texts out, against the original's own.
 
 mod checkpoint;
+#[cfg(feature = "fetch")]
+mod fetch;
 mod golden;
 #[cfg(feature = "hub")]
 mod hub;

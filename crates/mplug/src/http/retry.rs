@@ -9,27 +9,27 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// The patience of a download.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Retry {
+pub(crate) struct Retry {
     /// Attempts after the first.
-    pub(super) retries: u32,
+    pub(crate) retries: u32,
     /// The first pause; each later one is twice as long.
-    pub(super) first_pause: Duration,
+    pub(crate) first_pause: Duration,
 }
 
 impl Retry {
     /// Whether an answer of this status may be another one later.
-    pub(super) fn is_worth(status: StatusCode) -> bool {
+    pub(crate) fn is_worth(status: StatusCode) -> bool {
         status.is_server_error() || matches!(status.as_u16(), 408 | 425 | 429)
     }
 
     /// The pause after the failure number `failures` (from 1).
-    pub(super) fn wait(&self, failures: u32, asked: Option<Duration>) -> Duration {
+    pub(crate) fn wait(&self, failures: u32, asked: Option<Duration>) -> Duration {
         let doubled = self.first_pause.saturating_mul(1 << failures.saturating_sub(1).min(16));
         asked.unwrap_or(doubled).min(LONGEST_PAUSE)
     }
 
     /// Sleeps that long.
-    pub(super) fn pause(&self, failures: u32, asked: Option<Duration>) {
+    pub(crate) fn pause(&self, failures: u32, asked: Option<Duration>) {
         std::thread::sleep(self.wait(failures, asked));
     }
 }

@@ -1,0 +1,45 @@
+//! A picture at a web address. What an address is, and whether it may be asked, whoever fetches it knows; nothing here opens a
+//! connection.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use mplug::preprocess::image::ImageFault;
+
+use super::check_len;
+
+/// Who fetches pictures of web addresses.
+pub trait FetchPicture: fmt::Debug + Send + Sync {
+    /// The bytes at `url`, no more than `max_bytes` of them.
+    ///
+    /// # Errors
+    /// Why they did not come, in words that do not name the address again.
+    fn fetch(&self, url: &str, max_bytes: u64) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>>;
+}
+
+/// A picture at a web address.
+#[derive(Debug, Clone)]
+pub struct RemotePicture {
+    url: String,
+    fetcher: Arc<dyn FetchPicture>,
+}
+
+impl RemotePicture {
+    /// The picture at `url`, which `fetcher` is asked for each time that it is read.
+    pub fn new(url: String, fetcher: Arc<dyn FetchPicture>) -> Self {
+        Self { url, fetcher }
+    }
+
+    pub(super) fn read(&self, limit: u64) -> Result<Vec<u8>, ImageFault> {
+        let bytes = self.fetcher.fetch(&self.url, limit).map_err(ImageFault::Fetch)?;
+        check_len(bytes.len() as u64, limit)?;
+        Ok(bytes)
+    }
+}
+
+impl fmt::Display for RemotePicture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.url)
+    }
+}

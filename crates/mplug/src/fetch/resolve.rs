@@ -1,0 +1,160 @@
+//! From a host to the addresses that may be connected to. A name is looked up once for a connection, every address that it has is
+//! judged, and the connection is made to those very addresses: a name server that says something else a moment later says it to
+//! nobody. Knows no HTTP.
+
+use std::fmt::Debug;
+use std::io;
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use ureq::config::Config;
+use ureq::http::Uri;
+use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::NextTimeout;
+
+use super::address::special_use;
+use super::{AllowedHost, FetchFault};
+
+/// Addresses that are tried, of those that a host has; what `ureq` has room for.
+const MAX_TRIED: usize = 16;
+
+/// Looks names up. The system's own is [`SystemResolver`]; tests have others.
+pub trait Resolve: Debug + Send + Sync + 'static {
+    /// All addresses of a host's name.
+    ///
+    /// # Errors
+    /// When it cannot be looked up.
+    fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>>;
+}
+
+/// Names as every program of this machine finds them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemResolver;
+
+impl Resolve for SystemResolver {
+    fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
+        Ok((host, 0).to_socket_addrs()?.map(|address| address.ip()).collect())
+    }
+}
+
+/// What `ureq` asks where to connect to.
+#[derive(Debug)]
+pub(super) struct Guard {
+    pub(super) resolver: Arc<dyn Resolve>,
+    pub(super) allowed: Vec<AllowedHost>,
+}
+
+impl Guard {
+    /// The addresses of a host, all of them public unless the host is an allowed one.
+    fn checked(&self, host: &str, port: u16, timeout: Duration) -> Result<Vec<IpAddr>, FetchFault> {
+        let addresses = match host.parse() {
+            Ok(address) => vec![address],
+            Err(_) => self.look_up(host, timeout)?,
+        };
+        if addresses.is_empty() {
+            return Err(FetchFault::NoHost { host: host.to_owned(), source: None });
+        }
+        if !self.allowed.iter().any(|allowed| allowed.is(host, port)) {
+            let special = addresses.iter().find_map(|address| Some((*address, special_use(*address)?)));
+            if let Some((address, what)) = special {
+                return Err(FetchFault::NotPublic { host: host.to_owned(), address, what });
+            }
+        }
+        Ok(addresses)
+    }
+
+    /// Looks a name up on a thread of its own, as the system's functions have no time limit.
+    fn look_up(&self, host: &str, timeout: Duration) -> Result<Vec<IpAddr>, FetchFault> {
+        let fault = |source| FetchFault::NoHost { host: host.to_owned(), source: Some(source) };
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let (resolver, name) = (Arc::clone(&self.resolver), host.to_owned());
+        let look = move || {
+            // Nobody may be waiting any more.
+            let _ = sender.send(resolver.resolve(&name));
+        };
+        std::thread::Builder::new().spawn(look).map_err(fault)?;
+        let found = receiver.recv_timeout(timeout).map_err(|_| fault(io::ErrorKind::TimedOut.into()))?;
+        found.map_err(fault)
+    }
+}
+
+impl Resolver for Guard {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        _config: &Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let host = host_of(uri);
+        let default = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+        let port = uri.port_u16().unwrap_or(default);
+        let addresses =
+            self.checked(host, port, *timeout.after).map_err(|fault| ureq::Error::Other(fault.into()))?;
+        let mut resolved = self.empty();
+        for address in addresses.into_iter().take(MAX_TRIED) {
+            resolved.push(SocketAddr::new(address, port));
+        }
+        Ok(resolved)
+    }
+}
+
+/// The host of an address that was put together by `Url`, without brackets.
+pub(super) fn host_of(uri: &Uri) -> &str {
+    uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every name has these addresses.
+    #[derive(Debug)]
+    struct Always(Vec<IpAddr>);
+
+    impl Resolve for Always {
+        fn resolve(&self, _: &str) -> io::Result<Vec<IpAddr>> {
+            Ok(self.0.clone())
+        }
+    }
+
+    fn guard(addresses: &[&str], allowed: &[&str]) -> Guard {
+        let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
+        let allowed = allowed.iter().map(|text| text.parse().unwrap()).collect();
+        Guard { resolver: Arc::new(Always(addresses)), allowed }
+    }
+
+    #[test]
+    fn one_address_that_is_not_public_is_enough() {
+        let soon = Duration::from_secs(5);
+        let mixed = guard(&["1.1.1.1", "2606:4700::1111", "10.0.0.7"], &["intra.example:80"]);
+        let refused = mixed.checked("example.org", 80, soon).unwrap_err();
+        assert!(matches!(&refused, FetchFault::NotPublic { what: "a private address", .. }), "{refused}");
+        assert!(refused.to_string().contains("example.org has 10.0.0.7"), "{refused}");
+        assert!(mixed.checked("intra.example", 443, soon).is_err());
+        assert_eq!(mixed.checked("intra.example", 80, soon).unwrap().len(), 3);
+        assert_eq!(guard(&["1.1.1.1", "8.8.8.8"], &[]).checked("example.org", 80, soon).unwrap().len(), 2);
+        let none = guard(&[], &[]).checked("example.org", 80, soon).unwrap_err();
+        assert!(matches!(none, FetchFault::NoHost { .. }));
+        // The last of many is judged too, though it would not be tried.
+        let many = [vec!["1.1.1.1"; 40], vec!["127.0.0.1"]].concat();
+        assert!(guard(&many, &[]).checked("example.org", 80, soon).is_err());
+    }
+
+    #[test]
+    fn a_resolver_that_hangs_is_left_behind() {
+        #[derive(Debug)]
+        struct Hangs;
+        impl Resolve for Hangs {
+            fn resolve(&self, _: &str) -> io::Result<Vec<IpAddr>> {
+                std::thread::sleep(Duration::from_secs(3));
+                Ok(Vec::new())
+            }
+        }
+        let guard = Guard { resolver: Arc::new(Hangs), allowed: Vec::new() };
+        let begun = std::time::Instant::now();
+        let fault = guard.checked("example.org", 80, Duration::from_millis(50)).unwrap_err();
+        assert!(matches!(fault, FetchFault::NoHost { source: Some(_), .. }), "{fault}");
+        assert!(begun.elapsed() < Duration::from_secs(2));
+    }
+}

@@ -1,0 +1,82 @@
+//! What everything that opens connections has in common, over `ureq`: whom TLS trusts, which failures pass, where a redirect
+//! leads, and the pauses between attempts (`retry`). Knows neither the hub nor pictures, and asks nobody anything itself.
+
+mod retry;
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+
+use ureq::http::Uri;
+use ureq::tls::{RootCerts, TlsConfig};
+
+pub(crate) use retry::Retry;
+
+/// TLS by rustls, with the system's certificates: networks that add their own put them there.
+pub(crate) fn tls_config() -> TlsConfig {
+    TlsConfig::builder()
+        .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .root_certs(RootCerts::PlatformVerifier)
+        .build()
+}
+
+/// Whether the same question may be answered in a moment: the connection broke, or took too long. A name that cannot be
+/// looked up, a refused connection and a wrong certificate stay what they are.
+pub(crate) fn is_passing(error: &ureq::Error) -> bool {
+    use ureq::{Error, Timeout};
+
+    match error {
+        Error::Io(error) => matches!(
+            error.kind(),
+            ErrorKind::TimedOut
+                | ErrorKind::WouldBlock
+                | ErrorKind::ConnectionReset
+                | ErrorKind::ConnectionAborted
+                | ErrorKind::BrokenPipe
+                | ErrorKind::UnexpectedEof
+        ),
+        Error::Timeout(which) => !matches!(which, Timeout::Connect | Timeout::Resolve),
+        _ => false,
+    }
+}
+
+/// The address that a `Location` means, seen from `base`.
+pub(crate) fn resolve(base: &Uri, location: &str) -> String {
+    let location = location.split('#').next().unwrap_or_default();
+    let scheme = base.scheme_str().unwrap_or_default();
+    let authority = base.authority().map_or("", |authority| authority.as_str());
+    // A colon further on is a query's or a path's own affair.
+    let is_whole = location.split(['/', '?']).next().is_some_and(|first| first.ends_with(':'));
+    if is_whole {
+        location.to_owned()
+    } else if location.starts_with("//") {
+        format!("{scheme}:{location}")
+    } else if location.starts_with('/') {
+        format!("{scheme}://{authority}{location}")
+    } else if location.starts_with('?') {
+        format!("{scheme}://{authority}{}{location}", base.path())
+    } else {
+        let folder = base.path().rsplit_once('/').map_or("", |(folder, _)| folder);
+        format!("{scheme}://{authority}{folder}/{location}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn locations_are_seen_from_where_they_stand() {
+        let base: Uri = "https://host:8443/a/b?c=d".parse().unwrap();
+        for (location, address) in [
+            ("https://other/x#y", "https://other/x"),
+            ("//other/x", "https://other/x"),
+            ("/x?y", "https://host:8443/x?y"),
+            ("/x?to=https://other/", "https://host:8443/x?to=https://other/"),
+            ("x", "https://host:8443/a/x"),
+            ("?e=f", "https://host:8443/a/b?e=f"),
+            ("file:///x", "file:///x"),
+        ] {
+            assert_eq!(resolve(&base, location), address);
+        }
+    }
+}
