@@ -14,6 +14,8 @@ mod hub_server;
 mod input_names;
 mod models;
 mod outputs;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod precision;
 #[cfg(feature = "mpi")]
 mod ranks;

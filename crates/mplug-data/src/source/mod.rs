@@ -1,4 +1,5 @@
-//! Where pictures are: files, members of zip and tar archives, fields of a table of base64.
+//! Where pictures are: files, members of zip and tar archives, fields of a table of base64, with the feature `parquet` rows of Parquet
+//! files.
 //!
 //! Our own design. An [`ImageRoot`] is opened once and finds pictures by name; a [`PictureSource`] is one picture,
 //! readable from any thread, never more of it in memory than [`ImageLimits::max_file_bytes`]. Archives are read where they
@@ -7,6 +8,8 @@
 //! Refuses to know annotations, compressed tar files (a member could not be read without all before it) and URLs.
 
 mod base64_table;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod shared_file;
 mod tar_archive;
 mod zip_archive;
@@ -23,6 +26,8 @@ use crate::names::{EXTENSIONS, Match, NameIndex, stem};
 use crate::text::open_file;
 
 pub use base64_table::Base64Field;
+#[cfg(feature = "parquet")]
+pub use parquet::{ParquetRow, rows_of_parquet};
 pub use tar_archive::TarMember;
 pub use zip_archive::ZipMember;
 
@@ -37,6 +42,9 @@ pub enum PictureSource {
     TarMember(TarMember),
     /// A field of a table of base64.
     Base64Field(Base64Field),
+    /// A row of a Parquet file.
+    #[cfg(feature = "parquet")]
+    ParquetRow(ParquetRow),
 }
 
 impl PictureSource {
@@ -51,6 +59,8 @@ impl PictureSource {
             Self::ZipMember(member) => member.read(limit),
             Self::TarMember(member) => member.read(limit),
             Self::Base64Field(field) => field.read(limit),
+            #[cfg(feature = "parquet")]
+            Self::ParquetRow(row) => row.read(limit),
         };
         bytes.map_err(|fault| ImageError { origin: self.to_string(), fault })
     }
@@ -74,6 +84,8 @@ impl fmt::Display for PictureSource {
             Self::ZipMember(member) => write!(f, "{member}"),
             Self::TarMember(member) => write!(f, "{member}"),
             Self::Base64Field(field) => write!(f, "{field}"),
+            #[cfg(feature = "parquet")]
+            Self::ParquetRow(row) => write!(f, "{row}"),
         }
     }
 }
