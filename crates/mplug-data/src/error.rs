@@ -138,6 +138,18 @@ pub enum DataError {
         /// Another one.
         second: String,
     },
+    /// A table without the column of pictures that was wanted.
+    #[error("{}: {what}{}; {}", path.display(), did_you_mean(nearest.as_deref()), columns(known))]
+    NoColumn {
+        /// The file.
+        path: PathBuf,
+        /// What was expected, and what was found.
+        what: String,
+        /// The name of a column that may be meant.
+        nearest: Option<String>,
+        /// The columns there are.
+        known: Vec<String>,
+    },
     /// A picture that cannot be encoded.
     #[error("{}: {source}", path.display())]
     Encode {
@@ -162,6 +174,19 @@ impl DataError {
     pub(crate) fn annotation(path: &Path, place: Place, what: impl Into<String>) -> Self {
         Self::Annotation { path: path.to_path_buf(), place, what: what.into() }
     }
+}
+
+/// Columns that a message names.
+const SHOWN_COLUMNS: usize = 30;
+
+fn did_you_mean(name: Option<&str>) -> String {
+    name.map_or_else(String::new, |name| format!("; did you mean {name:?}?"))
+}
+
+fn columns(known: &[String]) -> String {
+    let more = if known.len() > SHOWN_COLUMNS { ", …" } else { "" };
+    let shown: Vec<&str> = known.iter().take(SHOWN_COLUMNS).map(String::as_str).collect();
+    format!("its columns are {}{more}", shown.join(", "))
 }
 
 fn splits(known: &[String]) -> String {

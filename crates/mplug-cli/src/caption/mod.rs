@@ -1,13 +1,21 @@
 //! `mplug caption`: pictures in, sentences out. This file has what can be typed and joins the parts: `answers` opens and captions,
-//! `journal` keeps what was done, `record`, `output` and `sidecar` tell it.
+//! `journal` keeps what was done, `record`, `output` and `sidecar` tell it; `parquet` is both an input and an output.
 
 mod answers;
 mod journal;
 mod output;
+#[cfg(feature = "parquet")]
+mod parquet;
+#[cfg(not(feature = "parquet"))]
+#[path = "no_parquet.rs"]
+mod parquet;
 mod record;
 mod run;
 mod sidecar;
 #[cfg(feature = "jieba")]
+mod tags;
+#[cfg(not(feature = "jieba"))]
+#[path = "no_tags.rs"]
 mod tags;
 
 use std::{ops::Range, path::PathBuf};
@@ -34,7 +42,12 @@ where --captions is given and \"tags\" where --tags is, or {\"path\", \"error\"}
 byte in \"path\", and its exact bytes in hexadecimal in \"path_bytes\".
 Pictures of a folder: files ending in jpg, png, webp, gif, bmp or tiff, by name, hidden ones left out.
 Of a zip: the same by name; of a tar (WebDataset): in its order. Files with the same bytes are captioned
-once. With --output, answers are kept in FILE.part until the end: a run that was stopped goes on with
+once. Of a .parquet (builds with the feature parquet): its rows, named FILE.parquet/0 and so on; the column
+of --image-column holds files' bytes, paths from the file's folder, or both ({bytes, path}).
+Parquet (--format parquet --output FILE), the same columns whatever was captioned: path string, path_bytes
+binary, caption string, score float, token_ids list<uint32>, captions list<struct<caption string, score
+float, token_ids list<uint32>>> (null without --captions), error string; all but path may be null.
+With --output, answers are kept in FILE.part until the end: a run that was stopped goes on with
 --resume. --shard I/N takes the I-th of N parts (from 0): the parts' lines behind each other are the whole.
 
 Examples:
@@ -46,8 +59,8 @@ Examples:
   mplug caption photos/ -r --format sidecar --on-existing append
   mplug caption --allow-urls https://example.org/cat.jpg")]
 pub(crate) struct CaptionArgs {
-    /// Picture files, folders, zip or tar archives of them, patterns, web addresses (--allow-urls), or `-` for a list of such names on
-    /// standard input
+    /// Picture files, folders, zip or tar archives of them, Parquet files, patterns, web addresses (--allow-urls), or `-` for a list of
+    /// such names on standard input
     #[arg(required_unless_present = "dataset", value_name = "INPUT")]
     inputs: Vec<PathBuf>,
     /// Caption the pictures of an annotation file (COCO and every other format of `mplug eval`)
@@ -56,6 +69,10 @@ pub(crate) struct CaptionArgs {
     /// Where its pictures are: a folder, a zip or a tar [default: the annotation file's folder]
     #[arg(long, value_name = "DIR|ZIP|TAR", requires = "dataset")]
     images: Option<PathBuf>,
+    /// The column of Parquet files that holds the pictures [default: image, or the first that is there of img, picture, photo, jpg,
+    /// jpeg, png, webp, image_bytes, bytes, image_path, file_name, filename, path]
+    #[arg(long, value_name = "NAME", conflicts_with = "dataset")]
+    image_column: Option<String>,
     /// Look into the subfolders of folders too
     #[arg(long, short)]
     recursive: bool,
@@ -173,10 +190,7 @@ enum OnError {
 /// Runs the command.
 pub(crate) fn run(args: CaptionArgs) -> anyhow::Result<Status> {
     args.output.check()?;
-    anyhow::ensure!(
-        cfg!(feature = "jieba") || args.tags.is_none(),
-        "`--tags`: this build has no jieba: build with `--features jieba`"
-    );
+    args.tags.map_or(Ok(()), |_| tags::check())?;
     pool::run(args.engine.threads, move || run::CaptionRun::prepare(&args)?.run())
 }
 

@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 
 use super::{
     answers::Answer,
+    parquet::{self, ParquetDocument},
     record::{CaptionRecord, Style},
     sidecar::OnExisting,
 };
@@ -35,6 +36,8 @@ pub(super) enum CaptionFormat {
     Sidecar,
     /// A WebDataset shard: every picture with its caption (.txt) and record (.json)
     Tar,
+    /// A table of a fixed schema (builds with the feature parquet)
+    Parquet,
 }
 
 /// Where captions go and how they look.
@@ -66,6 +69,10 @@ impl CaptionOutputArgs {
             is_sidecar || self.on_existing == OnExisting::Skip,
             "`--on-existing` is for `--format sidecar`; an output file is always replaced"
         );
+        if self.format == CaptionFormat::Parquet {
+            parquet::check()?;
+            anyhow::ensure!(self.output.is_some(), "`--format parquet` wants `--output FILE`");
+        }
         anyhow::ensure!(
             self.format != CaptionFormat::Tar || self.output.is_some(),
             "`--format tar` wants `--output FILE`"
@@ -83,6 +90,7 @@ pub(super) enum Document {
     Records(RecordWriter),
     Table(Destination),
     Tar(Box<TarDocument>),
+    Parquet(Box<ParquetDocument>),
 }
 
 /// A tar in the making.
@@ -106,6 +114,7 @@ impl Document {
                 let builder = tar::Builder::new(destination);
                 Self::Tar(Box::new(TarDocument { builder, keys: HashSet::new() }))
             }
+            CaptionFormat::Parquet => Self::Parquet(Box::new(ParquetDocument::create(destination)?)),
             CaptionFormat::Json => Self::Records(RecordWriter::to(destination, Format::Json)),
             CaptionFormat::Jsonl => Self::Records(RecordWriter::to(destination, Format::Jsonl)),
             CaptionFormat::Text | CaptionFormat::Sidecar => {
@@ -130,6 +139,7 @@ impl Document {
                 table.write_with(|to| to.write_all(&row))
             }
             Self::Tar(tar) => tar.add(input, answer, &record, style, loader),
+            Self::Parquet(parquet) => parquet.add(input, answer, style),
         }
     }
 
@@ -148,6 +158,7 @@ impl Document {
             Self::Records(writer) => writer.destination(),
             Self::Table(table) => table,
             Self::Tar(tar) => tar.builder.get_ref(),
+            Self::Parquet(parquet) => parquet.destination(),
         }
     }
 
@@ -161,7 +172,7 @@ impl Document {
         match self {
             Self::Records(writer) => writer.flush(),
             Self::Table(table) => table.write_with(|to| to.flush()),
-            Self::Tar(_) => Ok(()),
+            Self::Tar(_) | Self::Parquet(_) => Ok(()),
         }
     }
 
@@ -171,6 +182,7 @@ impl Document {
             Self::Records(writer) => writer.finish(),
             Self::Table(table) => table.finish(),
             Self::Tar(tar) => tar.builder.into_inner()?.finish(),
+            Self::Parquet(parquet) => parquet.finish(),
         }
     }
 }
@@ -189,7 +201,8 @@ impl TarDocument {
         if let Ok(captions) = answer {
             // It was read once already; that it is gone since is no reason to lose the others.
             if let Ok(bytes) = loader.read(input) {
-                self.member(&format!("{key}.{extension}"), &bytes)?;
+                let ending = ending_of(&bytes).filter(|_| input.path.extension().is_none());
+                self.member(&format!("{key}.{}", ending.unwrap_or(&extension)), &bytes)?;
             }
             let best = Style { captions: None, ..style };
             self.member(&format!("{key}.txt"), best.lines(captions).as_bytes())?;
@@ -223,6 +236,11 @@ impl TarDocument {
         self.builder.append_data(&mut header, name, bytes)?;
         Ok(())
     }
+}
+
+/// How files of a picture's format end; the row of a table has no name that says it.
+fn ending_of(bytes: &[u8]) -> Option<&'static str> {
+    image::guess_format(bytes).ok()?.extensions_str().first().copied()
 }
 
 fn csv_row(cells: &[String]) -> anyhow::Result<Vec<u8>> {

@@ -8,9 +8,7 @@ use std::{
 use mplug::tasks::Caption;
 use serde::Serialize;
 
-use super::answers::Answer;
-#[cfg(feature = "jieba")]
-use super::tags::{Tag, tags};
+use super::{answers::Answer, tags::tags};
 use crate::{inputs::JsonPath, output::Record, report};
 
 /// What of a caption is shown.
@@ -26,16 +24,14 @@ pub(super) struct Style {
     pub(super) tags: Option<usize>,
 }
 
-/// A keyword; without jieba there are none.
-#[cfg(not(feature = "jieba"))]
-#[derive(Clone, Debug, Serialize)]
-struct Tag {
-    tag: String,
-}
-
-#[cfg(not(feature = "jieba"))]
-fn tags(_captions: &[Caption], _most: usize) -> Vec<Tag> {
-    Vec::new()
+/// A keyword.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[cfg_attr(not(feature = "jieba"), expect(dead_code, reason = "nobody finds keywords in such a build"))]
+pub(super) struct Tag {
+    /// The word.
+    pub(super) tag: String,
+    /// The share of the captions' probability that has it: 1 if all captions do.
+    pub(super) weight: f32,
 }
 
 impl Style {
@@ -45,15 +41,20 @@ impl Style {
     }
 
     /// The captions that are told.
-    fn told<'a>(&self, captions: &'a [Caption]) -> &'a [Caption] {
+    pub(super) fn told<'a>(&self, captions: &'a [Caption]) -> &'a [Caption] {
         &captions[..self.captions.unwrap_or(1).min(captions.len())]
+    }
+
+    /// The keywords that are told, if any are.
+    pub(super) fn keywords(&self, captions: &[Caption]) -> Option<Vec<Tag>> {
+        self.tags.map(|most| tags(captions, most))
     }
 
     /// What a picture's text file says: its captions, one a line, and its keywords in a last one.
     pub(super) fn lines(&self, captions: &[Caption]) -> String {
         let mut lines: Vec<String> =
             self.told(captions).iter().map(|caption| self.text(caption).to_owned()).collect();
-        lines.extend(self.tags.map(|most| listed(&tags(captions, most), ", ")));
+        lines.extend(self.keywords(captions).map(|tags| listed(&tags, ", ")));
         lines.join("\n")
     }
 }
@@ -93,7 +94,7 @@ impl CaptionRecord {
             Ok(captions) => {
                 let entries: Vec<_> =
                     style.told(captions).iter().map(|caption| CaptionEntry::new(caption, style)).collect();
-                record.tags = style.tags.map(|most| tags(captions, most));
+                record.tags = style.keywords(captions);
                 record.best = entries.first().cloned();
                 record.captions = style.captions.is_some().then_some(entries);
             }

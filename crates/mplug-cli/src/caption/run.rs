@@ -15,6 +15,7 @@ use super::{
     answers::{Answer, Answered, Memory, Pipeline},
     journal::{Journal, OnUnfinished},
     output::{CaptionFormat, Document},
+    parquet,
     record::Style,
     sidecar::Sidecars,
 };
@@ -98,7 +99,10 @@ impl CaptionRun {
     pub(super) fn prepare(args: &CaptionArgs) -> anyhow::Result<Self> {
         let Inputs { list: mut inputs, is_single_file } = match &args.dataset {
             Some(dataset) => inputs::of_dataset(dataset, args.images.as_deref())?,
-            None => Inputs::collect(&args.inputs, args.recursive)?,
+            None => {
+                let inputs = Inputs::collect(&args.inputs, args.recursive)?;
+                parquet::expand(inputs, args.image_column.as_deref())
+            }
         };
         if let Some(shard) = args.shard {
             inputs = inputs.drain(shard.range(inputs.len())).collect();
@@ -179,8 +183,9 @@ impl CaptionArgs {
             None => "the demo model".to_owned(),
         };
         let precision = self.engine.precision.map_or_else(|| folder.stored_precision(), Into::into);
+        let column = self.image_column.as_ref().map(|name| format!(", column {name:?}")).unwrap_or_default();
         Ok(format!(
-            "{model} in mplug {} at {precision:?} and {} pixels, {options:?}, {:?}, raw {}",
+            "{model} in mplug {} at {precision:?} and {} pixels, {options:?}, {:?}, raw {}{column}",
             env!("CARGO_PKG_VERSION"),
             folder.config.vision.image_size,
             self.limits.limits(),
@@ -225,7 +230,8 @@ impl Unfinished {
             );
         }
         let document = Document::create(args.output.format, path, style)?;
-        document.refuse_inputs(inputs.iter().map(|input| input.path.as_path()))?;
+        // A row of a table would lose its file too, and so would a member of an archive.
+        document.refuse_inputs(inputs.iter().flat_map(|input| input.path.ancestors()))?;
         match path {
             Some(path) if document.is_file() => Ok(Self::File(path.to_owned())),
             _ => Ok(Self::Stream(document)),

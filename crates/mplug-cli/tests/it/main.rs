@@ -14,6 +14,8 @@ mod hub_server;
 mod input_names;
 mod models;
 mod outputs;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod precision;
 #[cfg(feature = "mpi")]
 mod ranks;
@@ -24,7 +26,7 @@ mod training;
 #[cfg(feature = "urls")]
 mod urls;
 mod usage;
-mod words;
 #[cfg(feature = "urls")]
 #[path = "../../../mplug/tests/it/fetch/server.rs"]
 mod web_server;
+mod words;

@@ -85,3 +85,14 @@ fn a_build_without_a_hub_says_how_to_get_one() {
         assert!(outcome.check_messages().stderr.contains("feature `hub`"), "{}", outcome.stderr);
     }
 }
+
+#[cfg(not(feature = "parquet"))]
+#[test]
+fn a_build_without_parquet_says_how_to_get_one() {
+    let desk = Desk::new();
+    desk.write("in.parquet", b"PAR1");
+    let table = desk.caption(&["red.png", "--format", "parquet", "--output", "out.parquet"]);
+    assert!(table.code == 2 && table.stderr.contains("--features parquet"), "{}", table.stderr);
+    let rows = desk.caption(&["in.parquet"]);
+    assert!(rows.code == 1 && rows.stderr.contains("--features parquet"), "{}", rows.stderr);
+}

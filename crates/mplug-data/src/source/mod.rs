@@ -1,4 +1,5 @@
-//! Where pictures are: files, members of zip and tar archives, fields of a table of base64, web addresses.
+//! Where pictures are: files, members of zip and tar archives, fields of a table of base64, web addresses, with the feature `parquet`
+//! rows of Parquet files.
 //!
 //! Our own design. An [`ImageRoot`] is opened once and finds pictures by name; a [`PictureSource`] is one picture,
 //! readable from any thread, never more of it in memory than [`ImageLimits::max_file_bytes`]. Archives are read where they
@@ -8,6 +9,8 @@
 //! address comes with somebody who fetches it.
 
 mod base64_table;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod remote;
 mod shared_file;
 mod tar_archive;
@@ -25,6 +28,8 @@ use crate::names::{EXTENSIONS, Match, NameIndex, stem};
 use crate::text::open_file;
 
 pub use base64_table::Base64Field;
+#[cfg(feature = "parquet")]
+pub use parquet::{ParquetRow, rows_of_parquet};
 pub use remote::{FetchPicture, RemotePicture};
 pub use tar_archive::TarMember;
 pub use zip_archive::ZipMember;
@@ -42,6 +47,9 @@ pub enum PictureSource {
     Base64Field(Base64Field),
     /// A web address, and who fetches it.
     Remote(RemotePicture),
+    /// A row of a Parquet file.
+    #[cfg(feature = "parquet")]
+    ParquetRow(ParquetRow),
 }
 
 impl PictureSource {
@@ -57,6 +65,8 @@ impl PictureSource {
             Self::TarMember(member) => member.read(limit),
             Self::Base64Field(field) => field.read(limit),
             Self::Remote(picture) => picture.read(limit),
+            #[cfg(feature = "parquet")]
+            Self::ParquetRow(row) => row.read(limit),
         };
         bytes.map_err(|fault| ImageError { origin: self.to_string(), fault })
     }
@@ -81,6 +91,8 @@ impl fmt::Display for PictureSource {
             Self::TarMember(member) => write!(f, "{member}"),
             Self::Base64Field(field) => write!(f, "{field}"),
             Self::Remote(picture) => write!(f, "{picture}"),
+            #[cfg(feature = "parquet")]
+            Self::ParquetRow(row) => write!(f, "{row}"),
         }
     }
 }

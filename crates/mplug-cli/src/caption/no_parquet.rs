@@ -1,0 +1,55 @@
+//! What stands for `parquet` in a build without that feature: it says how to get one.
+
+use anyhow::bail;
+use mplug_data::source::PictureSource;
+
+use super::{answers::Answer, record::Style};
+use crate::{
+    inputs::{Input, Inputs},
+    output::Destination,
+};
+
+/// What to do about a build that knows no Parquet.
+const NO_PARQUET: &str = "this build knows no Parquet; build one that does: \
+    `cargo build --release -p mplug-cli --features parquet`";
+
+/// Whether this build knows Parquet.
+///
+/// # Errors
+/// It does not.
+pub(super) fn check() -> anyhow::Result<()> {
+    bail!("`--format parquet`: {NO_PARQUET}")
+}
+
+/// The inputs, with a reason in place of every Parquet file.
+pub(super) fn expand(mut inputs: Inputs, _column: Option<&str>) -> Inputs {
+    for input in &mut inputs.list {
+        let is_named = input.path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("parquet"));
+        if is_named && matches!(&input.source, Ok(PictureSource::File(path)) if path.is_file()) {
+            input.source = Err(NO_PARQUET.to_owned());
+        }
+    }
+    inputs
+}
+
+/// There is none.
+pub(super) enum ParquetDocument {}
+
+impl ParquetDocument {
+    pub(super) fn create(_destination: Destination) -> anyhow::Result<Self> {
+        check()?;
+        bail!(NO_PARQUET)
+    }
+
+    pub(super) fn destination(&self) -> &Destination {
+        match *self {}
+    }
+
+    pub(super) fn add(&mut self, _input: &Input, _answer: &Answer, _style: Style) -> anyhow::Result<()> {
+        match *self {}
+    }
+
+    pub(super) fn finish(self) -> anyhow::Result<()> {
+        match self {}
+    }
+}

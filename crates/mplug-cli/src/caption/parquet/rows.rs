@@ -1,0 +1,65 @@
+//! Parquet files among the inputs become their rows, in order: `FILE.parquet/7` is row 7, counted from 0. Knows names only: what is in
+//! a row is found out when it is opened.
+
+use std::path::Path;
+
+use mplug_data::{
+    error::DataError,
+    source::{PictureSource, rows_of_parquet},
+};
+
+use crate::inputs::{Input, Inputs};
+
+/// The inputs with the rows of Parquet files in the files' places. `column` is the one that holds pictures. A file without rows, or
+/// that cannot be read, is a failed input.
+pub(in super::super) fn expand(inputs: Inputs, column: Option<&str>) -> Inputs {
+    if !inputs.list.iter().any(is_parquet) {
+        return inputs;
+    }
+    let mut list = Vec::with_capacity(inputs.list.len());
+    for input in inputs.list {
+        if is_parquet(&input) {
+            rows(input, column, &mut list);
+        } else {
+            list.push(input);
+        }
+    }
+    Inputs { list, is_single_file: false }
+}
+
+fn is_parquet(input: &Input) -> bool {
+    let is_named = input.path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("parquet"));
+    is_named && matches!(&input.source, Ok(PictureSource::File(path)) if path.is_file())
+}
+
+fn rows(file: Input, column: Option<&str>, list: &mut Vec<Input>) {
+    match rows_of_parquet(&file.path, column) {
+        Ok(rows) if rows.is_empty() => {
+            list.push(Input { source: Err("no rows in this file".to_owned()), ..file });
+        }
+        Ok(rows) => list.extend(rows.into_iter().enumerate().map(|(number, row)| Input {
+            path: file.path.join(number.to_string()),
+            typed: file.typed,
+            source: Ok(row),
+        })),
+        Err(error) => {
+            let reason = told(&error, &file.path, column);
+            list.push(Input { source: Err(reason), ..file });
+        }
+    }
+}
+
+/// What is wrong, and what to do; the message names the path itself.
+fn told(error: &DataError, path: &Path, column: Option<&str>) -> String {
+    let hint = match error {
+        DataError::NoColumn { .. } if column.is_none() => {
+            "; `--image-column NAME` says which has the pictures"
+        }
+        _ => "",
+    };
+    let text = format!("{error}{hint}");
+    match text.strip_prefix(&format!("{}: ", path.display())) {
+        Some(rest) => rest.to_owned(),
+        None => text,
+    }
+}
