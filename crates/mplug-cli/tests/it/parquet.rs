@@ -86,7 +86,7 @@ fn record(row: &Row) -> Value {
 fn json(field: &Field) -> Value {
     match field {
         Field::Str(text) => Value::from(text.as_str()),
-        Field::Float(score) => score.to_string().parse::<f64>().unwrap().into(), // as JSON has it
+        Field::Float(score) => serde_json::from_str(&score.to_string()).unwrap(),
         Field::UInt(number) => Value::from(*number),
         Field::ListInternal(list) => list.elements().iter().map(json).collect(),
         Field::Group(row) => record(row),

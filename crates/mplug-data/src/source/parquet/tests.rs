@@ -168,7 +168,7 @@ fn what_cannot_be_decoded_safely_is_named() {
 fn read_all(path: &Path) -> usize {
     let rows = rows_of_parquet(path, None).unwrap_or_default();
     // A damaged number of rows is believed up to a limit; no need to read them all.
-    rows.iter().take(100).filter(|row| read(row).is_ok()).count()
+    rows.iter().step_by(3).take(30).filter(|row| read(row).is_ok()).count()
 }
 
 #[test]
@@ -176,14 +176,14 @@ fn damage_is_an_error() {
     for layout in [builder().set_compression(Compression::SNAPPY), builder().set_dictionary_enabled(false)] {
         let (_folder, path) = numbered(60, layout.build());
         let whole = fs::read(&path).expect("read");
-        assert_eq!(read_all(&path), 54);
+        assert_eq!(read_all(&path), 18);
         for len in (0..whole.len()).step_by(7) {
             fs::write(&path, &whole[..len]).expect("written");
             assert_eq!(read_all(&path), 0, "cut to {len}");
         }
         // Every bit of the footer, and of a part of the pages.
         for place in 0..whole.len() {
-            for bit in (0..8).filter(|bit| place > whole.len() / 2 || (place + bit) % 5 == 0) {
+            for bit in (0..8).filter(|bit| place + 900 > whole.len() || (place + bit) % 7 == 0) {
                 let mut damaged = whole.clone();
                 damaged[place] ^= 1 << bit;
                 fs::write(&path, damaged).expect("written");
