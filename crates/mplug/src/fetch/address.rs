@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// IPv4 blocks that are not public: their first address, the length of their prefix, and what they are.
 const SPECIAL_V4: [(Ipv4Addr, u32, &str); 17] = [
-    (Ipv4Addr::new(0, 0, 0, 0), 8, "an address of this very network"),
+    (Ipv4Addr::UNSPECIFIED, 8, "an address of this very network"),
     (Ipv4Addr::new(10, 0, 0, 0), 8, "a private address"),
     (Ipv4Addr::new(100, 64, 0, 0), 10, "a provider's shared address"),
     (Ipv4Addr::new(127, 0, 0, 0), 8, "a loopback address"),
@@ -22,7 +22,7 @@ const SPECIAL_V4: [(Ipv4Addr, u32, &str); 17] = [
     (Ipv4Addr::new(198, 51, 100, 0), 24, "an address for documents"),
     (Ipv4Addr::new(203, 0, 113, 0), 24, "an address for documents"),
     (Ipv4Addr::new(224, 0, 0, 0), 4, "a multicast address"),
-    (Ipv4Addr::new(255, 255, 255, 255), 32, "the broadcast address"),
+    (Ipv4Addr::BROADCAST, 32, "the broadcast address"),
     (Ipv4Addr::new(240, 0, 0, 0), 4, "a reserved address"),
 ];
 
@@ -42,7 +42,7 @@ const SPECIAL_V6: [(Ipv6Addr, u32, &str); 13] = [
     (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16, "a 6to4 address"),
     // Within 2000::/3, which alone is handed out as public; all below is what lies outside of it.
     (Ipv6Addr::new(0x64, 0xff9b, 1, 0, 0, 0, 0, 0), 48, "an address of a local translator"),
-    (Ipv6Addr::new(0, 0, 0, 0, 0, 0, 0, 0), 96, "an IPv4-compatible address"),
+    (Ipv6Addr::UNSPECIFIED, 96, "an IPv4-compatible address"),
 ];
 
 /// IPv6 addresses that are an IPv4 address in other clothes, and go where that goes.

@@ -85,13 +85,15 @@ pub struct PictureFetcher {
 /// A failed attempt.
 struct Failure {
     fault: FetchFault,
-    /// Whether the next may succeed, and the pause that the server asks for.
-    again: Option<Option<Duration>>,
+    /// Whether the next may succeed.
+    is_passing: bool,
+    /// The pause before it that the server asks for.
+    asked: Option<Duration>,
 }
 
 impl From<FetchFault> for Failure {
     fn from(fault: FetchFault) -> Self {
-        Self { fault, again: None }
+        Self { fault, is_passing: false, asked: None }
     }
 }
 
@@ -130,17 +132,16 @@ impl PictureFetcher {
         let retry = Retry { retries, first_pause };
         let mut failures = 0;
         loop {
-            let Failure { fault, again } = match self.follow(first, max_bytes, deadline) {
+            let Failure { fault, is_passing, asked } = match self.follow(first, max_bytes, deadline) {
                 Ok(bytes) => return Ok(bytes),
                 Err(failure) => failure,
             };
             failures += 1;
-            match again {
-                Some(asked) if failures <= retry.retries && retry.wait(failures, asked) < left(deadline) => {
-                    retry.pause(failures, asked);
-                }
-                _ => return Err(fault),
+            let has_time = || retry.wait(failures, asked) < left(deadline);
+            if !is_passing || failures > retry.retries || !has_time() {
+                return Err(fault);
             }
+            retry.pause(failures, asked);
         }
     }
 
@@ -171,14 +172,11 @@ impl PictureFetcher {
         let (head, body) = answer.into_parts();
         let host = || url.host.clone();
         if head.status != StatusCode::OK {
-            let asked = head
-                .headers
-                .get(header::RETRY_AFTER)
-                .and_then(|value| value.to_str().ok()?.trim().parse().ok());
-            let again = Retry::is_worth(head.status).then_some(asked.map(Duration::from_secs));
+            let asked = head.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
             return Err(Failure {
                 fault: FetchFault::Status { host: host(), status: head.status.to_string() },
-                again,
+                is_passing: Retry::is_worth(head.status),
+                asked: asked.and_then(|seconds| seconds.trim().parse().ok()).map(Duration::from_secs),
             });
         }
         let encoding =
@@ -211,9 +209,9 @@ impl PictureFetcher {
                 Err(source) => FetchFault::Transport { host: url.host.clone(), source }.into(),
             },
             error => {
-                let again = http::is_passing(&error).then_some(None);
+                let is_passing = http::is_passing(&error);
                 let fault = FetchFault::Transport { host: url.host.clone(), source: error.into() };
-                Failure { fault, again }
+                Failure { fault, is_passing, asked: None }
             }
         }
     }

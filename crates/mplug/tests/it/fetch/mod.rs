@@ -281,7 +281,7 @@ fn long_answers_end_at_the_limit() {
         );
         assert_eq!(endless.connections(), 1);
     }
-    let exact = Server::start(|_, _| ok(&[1; LIMIT as usize]));
+    let exact = Server::start(|_, _| ok(&vec![1; LIMIT as usize]));
     assert_eq!(get(&exact.url("open.example", "/")).unwrap().len() as u64, LIMIT);
     let heads = Server::start(|_, _| {
         vec![Send::Bytes(b"HTTP/1.1 200 OK\r\n".into()), Send::Forever(b"A: b\r\n".into())]
