@@ -238,3 +238,25 @@ fn redirect_of(from: &Url, answer: &Response<ureq::Body>) -> Result<Option<Url>,
 fn left(deadline: Instant) -> Duration {
     deadline.saturating_duration_since(Instant::now())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn redirect(from: &str, location: &str) -> Result<Option<String>, String> {
+        let answer = Response::builder().status(302).header(header::LOCATION, location);
+        let answer = answer.body(ureq::Body::builder().data("")).unwrap();
+        let next = redirect_of(&Url::parse(from).unwrap(), &answer);
+        next.map(|next| next.map(|url| url.uri.to_string())).map_err(|fault| fault.to_string())
+    }
+
+    #[test]
+    fn a_redirect_stays_encrypted() {
+        let told = redirect("https://a.example/", "http://a.example/").unwrap_err();
+        assert_eq!(told, "a.example redirects to an unencrypted address");
+        let followed = |from, to| redirect(from, to).unwrap().unwrap();
+        assert_eq!(followed("http://a.example/", "https://b.example/c"), "https://b.example/c");
+        assert_eq!(followed("https://a.example/b/c?d", "两.jpg"), "https://a.example/b/%E4%B8%A4.jpg");
+        assert!(redirect("http://a.example/", "file:///etc/passwd").is_err());
+    }
+}
