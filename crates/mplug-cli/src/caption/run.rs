@@ -97,13 +97,7 @@ impl StoppedBy {
 
 impl CaptionRun {
     pub(super) fn prepare(args: &CaptionArgs) -> anyhow::Result<Self> {
-        let Inputs { list: mut inputs, is_single_file } = match &args.dataset {
-            Some(dataset) => inputs::of_dataset(dataset, args.images.as_deref())?,
-            None => {
-                let inputs = Inputs::collect(&args.inputs, args.recursive)?;
-                parquet::expand(inputs, args.image_column.as_deref())
-            }
-        };
+        let Inputs { list: mut inputs, is_single_file } = args.all_inputs()?;
         if let Some(shard) = args.shard {
             inputs = inputs.drain(shard.range(inputs.len())).collect();
         }
@@ -176,6 +170,15 @@ impl CaptionRun {
 }
 
 impl CaptionArgs {
+    /// What is to be captioned, by this part and the others.
+    fn all_inputs(&self) -> anyhow::Result<Inputs> {
+        if let Some(dataset) = &self.dataset {
+            return inputs::of_dataset(dataset, self.images.as_deref());
+        }
+        let inputs = Inputs::collect(&self.inputs, self.recursive)?;
+        Ok(parquet::expand(inputs, self.image_column.as_deref()))
+    }
+
     /// What the captions depend on, in words.
     fn describe(&self, folder: &ModelFolder, options: &GenerationOptions) -> anyhow::Result<String> {
         let model = match &self.model.model {

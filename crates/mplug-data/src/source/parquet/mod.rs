@@ -189,16 +189,14 @@ fn find_column(schema: &SchemaDescriptor, wanted: Option<&str>) -> Result<Place,
         let mut usual = USUAL_NAMES.iter().filter_map(|name| place_of(schema, field(name)?));
         return usual.next().ok_or_else(|| ("has no column of pictures with a usual name".into(), None));
     };
-    match field(name) {
-        Some(field) => place_of(schema, field).ok_or_else(|| {
-            let kinds = "expected bytes, text (a path), or {bytes, path}";
-            (format!("column {name:?} holds no pictures: it is {}; {kinds}", shown(field)), None)
-        }),
-        None => {
-            let nearest = nearest(name, fields.iter().map(|field| field.name()));
-            Err((format!("has no column {name:?}"), nearest.map(Into::into)))
-        }
-    }
+    let Some(field) = field(name) else {
+        let nearest = nearest(name, fields.iter().map(|field| field.name()));
+        return Err((format!("has no column {name:?}"), nearest.map(Into::into)));
+    };
+    place_of(schema, field).ok_or_else(|| {
+        let kinds = "expected bytes, text (a path), or {bytes, path}";
+        (format!("column {name:?} holds no pictures: it is {}; {kinds}", shown(field)), None)
+    })
 }
 
 /// Where a column's pictures are, if it has a form that can hold one.

@@ -109,7 +109,7 @@ fn check_sizes(header: &[u8]) -> io::Result<()> {
         *size = reader.i32()?;
     }
     let [_, decompressed, compressed] = sizes.map(|size| u64::try_from(size).unwrap_or(u64::MAX));
-    let most = compressed.saturating_mul(MAX_PAGE_RATIO).max(FREE_PAGE_BYTES).min(MAX_PAGE_BYTES);
+    let most = compressed.saturating_mul(MAX_PAGE_RATIO).clamp(FREE_PAGE_BYTES, MAX_PAGE_BYTES);
     if decompressed > most {
         let claim = format!("a page of {compressed} bytes claims {decompressed} when decompressed");
         return Err(invalid(format!("{claim}, more than the limit of {most}")));
