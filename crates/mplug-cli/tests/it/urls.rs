@@ -1,13 +1,13 @@
 //! Web addresses as inputs, against a server on this machine: nothing is asked unless it is allowed, and then the captions are those
 //! of the files.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use serde_json::Value;
 
 use crate::{
     support::{Desk, mplug, outcome},
-    web_server::{Server, answer, ok},
+    web_server::{Send, Server, answer, ok, redirect},
 };
 
 /// The pictures of a desk on the web; anything else is missing.
@@ -120,6 +120,40 @@ fn a_limit_holds_on_the_web_too() {
 }
 
 #[test]
+fn a_bad_server_harms_its_own_picture_alone() {
+    let desk = Desk::new();
+    let good = serve(&desk);
+    let inside = Server::start(|_, _| ok(b""));
+    let port = inside.port();
+    let bad = Server::start(move |target, _| {
+        let head = |more: &str| Send::Bytes(format!("HTTP/1.1 200 OK\r\n{more}\r\n").into());
+        match target {
+            "/slow" => {
+                vec![head("Content-Length: 9999\r\n"), Send::Slowly(vec![1; 9999], Duration::from_millis(20))]
+            }
+            "/endless" => vec![head(""), Send::Forever(vec![7; 4096])],
+            _ => redirect(&format!("http://localhost:{port}/")),
+        }
+    });
+    let urls = ["/slow", "/endless", "/inside"].map(|path| bad.url("127.0.0.1", path));
+    let whole = good.url("127.0.0.1", "/red.png");
+    let open =
+        ["--allow-urls", "--allow-url-host", "127.0.0.1", "--max-file-bytes", "99999", "--url-timeout", "1"];
+    let found =
+        desk.caption(&[&open[..], &["--format", "jsonl", &urls[0], &urls[1], &urls[2], &whole]].concat());
+    assert_eq!(found.code, 1, "{found:?}");
+    let told = found.jsonl();
+    for (record, reason) in
+        told.iter().zip(["was not there after 1 s", "more than the limit of 99999", "localhost has"])
+    {
+        assert!(record["error"].as_str().unwrap().contains(reason), "{record}");
+    }
+    let file = desk.caption(&["red.png", "--format", "jsonl"]).jsonl();
+    assert_eq!(without_path(&told[3]), without_path(&file[0]));
+    assert_eq!(inside.connections(), 0);
+}
+
+#[test]
 fn text_files_have_names_made_of_the_address() {
     let desk = Desk::new();
     let server = serve(&desk);
@@ -136,7 +170,9 @@ fn text_files_have_names_made_of_the_address() {
         .collect();
     names.sort();
     assert_eq!(names.len(), 2, "{names:?}");
-    assert!(names.iter().all(|name| name.starts_with("red-") && name.contains(".txt")), "{names:?}");
+    let is_text =
+        |name: &String| name.strip_suffix(".txt").is_some_and(|stem| stem.len() == "red-".len() + 12);
+    assert!(names.iter().all(|name| name.starts_with("red-") && is_text(name)), "{names:?}");
     let again = desk.caption(&[&open[..], &["--output", "texts", &urls[0], &urls[1]]].concat());
     assert!(again.code == 0 && again.stderr.contains("2 pictures have a text file already"), "{again:?}");
 }
