@@ -27,7 +27,6 @@ mod training;
 mod urls;
 mod usage;
 #[cfg(feature = "urls")]
-#[expect(dead_code, reason = "the library's tests have more kinds of answers")]
 #[path = "../../../mplug/tests/it/fetch/server.rs"]
 mod web_server;
 mod words;
