@@ -26,7 +26,6 @@ pub(super) struct Style {
 
 /// A keyword.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-#[cfg_attr(not(feature = "jieba"), expect(dead_code, reason = "nobody finds keywords in such a build"))]
 pub(super) struct Tag {
     /// The word.
     pub(super) tag: String,
