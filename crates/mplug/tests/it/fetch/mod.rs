@@ -313,7 +313,9 @@ fn slow_answers_end_in_time() {
             Send::Slowly(vec![1; 5000], pause),
         ]
     });
-    let head = Server::start(move |_, _| vec![Send::Slowly(b"HTTP/1.1 200 OK\r\n".repeat(300), pause)]);
+    let head = Server::start(move |_, _| {
+        vec![Send::Bytes(b"HTTP/1.1 200 OK\r\n".into()), Send::Slowly(b"A: b\r\n".repeat(1000), pause)]
+    });
     let silent = Server::start(|_, _| vec![Send::Slowly(b"H".into(), Duration::from_secs(4))]);
     let turning = Server::start(|_, _| {
         std::thread::sleep(Duration::from_millis(300));
