@@ -34,7 +34,7 @@ Examples:
 Results go to standard output, messages and progress to standard error. Without --model, a small
 demo model of each kind answers, which knows drawn pictures only.
 Exit code: 0 all good; 1 some inputs failed, the others are unharmed; 2 usage, or a model or an
-output that cannot be used; 130 stopped by Ctrl-C (a second one ends the program at once).")]
+output that cannot be used; 130 stopped by Ctrl-C.")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,

@@ -80,6 +80,9 @@ pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<Status> {
 fn version() -> anyhow::Result<String> {
     let features = [
         ("hub", cfg!(feature = "hub")),
+        ("urls", cfg!(feature = "urls")),
+        ("jieba", cfg!(feature = "jieba")),
+        ("parquet", cfg!(feature = "parquet")),
         ("train", cfg!(feature = "train")),
         ("libjpeg-turbo", cfg!(feature = "libjpeg-turbo")),
     ];

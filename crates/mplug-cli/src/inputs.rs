@@ -57,6 +57,12 @@ impl Input {
         Self { path, typed, source: Err(problem.into()) }
     }
 
+    /// Whether it is a Parquet file that is there.
+    pub(crate) fn is_parquet(&self) -> bool {
+        let is_named = self.path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("parquet"));
+        is_named && matches!(&self.source, Ok(PictureSource::File(path)) if path.is_file())
+    }
+
     /// The part of the path below what was typed: the name of a file, a picture's place in a folder, or an archive's name and the
     /// member's; of a web address, a name made of it. Nothing in it leads upwards.
     pub(crate) fn relative(&self) -> PathBuf {

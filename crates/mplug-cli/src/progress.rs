@@ -103,7 +103,7 @@ impl Progress {
     pub(crate) fn failed(&self, items: usize) {
         if let Some(log) = &self.log {
             log.failed.set(items);
-        } else {
+        } else if items > 0 {
             self.bar.set_message(format!(", {items} failed"));
         }
     }

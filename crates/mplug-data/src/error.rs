@@ -176,6 +176,13 @@ impl DataError {
     }
 }
 
+/// The name that is least far from one that is unknown, if it is not far: what may have been meant.
+pub fn nearest<'a>(unknown: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let distances = names.map(|name| (strsim::damerau_levenshtein(unknown, name), name));
+    let (distance, name) = distances.min()?;
+    (distance <= 1 + name.chars().count() / 3).then_some(name)
+}
+
 /// Columns that a message names.
 const SHOWN_COLUMNS: usize = 30;
 

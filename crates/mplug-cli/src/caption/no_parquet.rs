@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 
 use anyhow::bail;
-use mplug_data::source::PictureSource;
 
 use super::{answers::Answer, record::Style};
 use crate::{
@@ -26,8 +25,7 @@ pub(super) fn check() -> anyhow::Result<()> {
 /// The inputs, with a reason in place of every Parquet file.
 pub(super) fn expand(mut inputs: Inputs, _column: Option<&str>) -> Inputs {
     for input in &mut inputs.list {
-        let is_named = input.path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("parquet"));
-        if is_named && matches!(&input.source, Ok(PictureSource::File(path)) if path.is_file()) {
+        if input.is_parquet() {
             input.source = Err(NO_PARQUET.to_owned());
         }
     }

@@ -131,14 +131,14 @@ impl Document {
         style: Style,
         loader: &PictureLoader,
     ) -> anyhow::Result<()> {
-        let record = CaptionRecord::new(&input.path, answer, style);
+        let record = || CaptionRecord::new(&input.path, answer, style);
         match self {
-            Self::Records(writer) => writer.write(&record),
+            Self::Records(writer) => writer.write(&record()),
             Self::Table(table) => {
-                let row = csv_row(&record.row(style))?;
+                let row = csv_row(&record().row(style))?;
                 table.write_with(|to| to.write_all(&row))
             }
-            Self::Tar(tar) => tar.add(input, answer, &record, style, loader),
+            Self::Tar(tar) => tar.add(input, answer, &record(), style, loader),
             Self::Parquet(parquet) => parquet.add(input, answer, style),
         }
     }

@@ -125,9 +125,7 @@ impl CaptionRecord {
         let tags = style.tags.map(|_| self.listed_tags()).into_iter().collect();
         [vec![self.path.text().to_owned()], captions, tags, vec![error]].concat()
     }
-}
 
-impl CaptionRecord {
     fn listed_tags(&self) -> String {
         listed(self.tags.as_deref().unwrap_or_default(), ",")
     }

@@ -188,11 +188,13 @@ impl CaptionArgs {
         let precision = self.engine.precision.map_or_else(|| folder.stored_precision(), Into::into);
         let column = self.image_column.as_ref().map(|name| format!(", column {name:?}")).unwrap_or_default();
         Ok(format!(
-            "{model} in mplug {} at {precision:?} and {} pixels, {options:?}, {:?}, raw {}{column}",
+            "{model} in mplug {} at {precision:?} and {} pixels, {options:?}, {:?}, raw {}, {:?} captions and {:?} keywords told{column}",
             env!("CARGO_PKG_VERSION"),
             folder.config.vision.image_size,
             self.limits.limits(),
             self.raw,
+            self.captions,
+            self.tags,
         ))
     }
 }

@@ -38,18 +38,15 @@ pub(super) fn tags(captions: &[Caption], most: usize) -> Vec<Tag> {
     let sum: f32 = weights.iter().sum();
     let mut tags: Vec<Tag> = Vec::new();
     for (caption, weight) in captions.iter().zip(&weights) {
-        let mut words = keywords(&caption.text);
-        words.sort_unstable_by_key(|&(place, _)| place);
-        let mut seen: Vec<String> = Vec::with_capacity(words.len());
-        for (_, word) in words {
-            if seen.contains(&word) {
+        let words = keywords(&caption.text);
+        for (place, word) in words.iter().enumerate() {
+            if words[..place].contains(word) {
                 continue;
             }
-            match tags.iter_mut().find(|tag| tag.tag == word) {
+            match tags.iter_mut().find(|tag| tag.tag == *word) {
                 Some(tag) => tag.weight += weight / sum,
-                None => tags.push(Tag { tag: word.clone(), weight: weight / sum }),
+                None => tags.push(Tag { tag: (*word).to_owned(), weight: weight / sum }),
             }
-            seen.push(word);
         }
     }
     tags.sort_by(|one, other| other.weight.total_cmp(&one.weight));
@@ -57,10 +54,10 @@ pub(super) fn tags(captions: &[Caption], most: usize) -> Vec<Tag> {
     tags
 }
 
-/// The words that mean something, with their places.
-fn keywords(text: &str) -> Vec<(usize, String)> {
+/// The words that mean something, as they are read.
+fn keywords(text: &str) -> Vec<&str> {
     let listed = |list: &str, word: &str| list.split_whitespace().any(|known| known == word);
-    let kept = |word: &str, kind: &str| match word.chars().next() {
+    let is_kept = |word: &str, kind: &str| match word.chars().next() {
         Some(first) if first.is_ascii_alphabetic() => word.len() > 1 && !listed(FUNCTION_WORDS, word),
         Some(first) if first.is_alphabetic() => {
             !kind.starts_with(|letter| FUNCTION_KINDS.contains(letter)) && !listed(EMPTY_WORDS, word)
@@ -68,10 +65,7 @@ fn keywords(text: &str) -> Vec<(usize, String)> {
         _ => false,
     };
     let found = JIEBA.tag(text, true).into_iter();
-    found
-        .filter(|found| kept(found.word, found.tag))
-        .map(|found| (found.start, found.word.to_owned()))
-        .collect()
+    found.filter(|found| is_kept(found.word, found.tag)).map(|found| found.word).collect()
 }
 
 #[cfg(test)]

@@ -80,7 +80,7 @@ fn an_unfinished_run_is_asked_about_and_another_run_refused() {
         "{}",
         asked.stderr
     );
-    for other in [&["--beams", "2"][..], &["--raw"], &["--prefix", "red"]] {
+    for other in [&["--beams", "2"][..], &["--raw"], &["--prefix", "red"], &["--captions", "1"]] {
         let args = [&["tree", "-r", "--output", "out.txt", "--resume"], other].concat();
         let refused = caption(&desk, &args);
         assert_eq!(refused.code, 2);
@@ -339,16 +339,13 @@ fn a_full_disk_names_the_file_and_spoils_nothing() {
     tree(&desk, 160);
     let whole = caption(&desk, &["tree", "-r", "--format", "json", "--output", "whole.json"]);
     assert_eq!(whole.code, 1, "one picture is broken: {}", whole.stderr);
-    let program = assert_cmd::cargo::cargo_bin!("mplug");
-    // The signal of the limit is ignored, so that the write fails as it would for lack of room. 8 blocks of 512 bytes.
-    let script = format!(
-        "trap '' XFSZ; ulimit -f 8; exec '{}' caption --model model --max-new-tokens 6 tree -r --format json --output out.json",
-        program.display()
+    let json = ["tree", "-r", "--format", "json", "--output", "out.json"];
+    let full = desk.run_without_room(
+        8,
+        &[&["caption", "--model", "model", "--max-new-tokens", "6"][..], &json].concat(),
     );
-    let output = Command::new("sh").current_dir(desk.path()).args(["-c", &script]).output().unwrap();
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{told}");
-    assert!(told.contains("out.json.part"), "{told}");
+    assert_eq!(full.code, 2, "{}", full.stderr);
+    assert!(full.stderr.contains("out.json.part"), "{}", full.stderr);
     assert!(!desk.join("out.json").exists());
     let resumed = caption(&desk, &["tree", "-r", "--format", "json", "--output", "out.json", "--resume"]);
     assert_eq!(resumed.code, 1, "{}", resumed.stderr);

@@ -106,6 +106,16 @@ impl Desk {
         run_in(self.path(), args)
     }
 
+    /// Runs `mplug` here with a limit on the size of files, in blocks of 512 bytes: writes fail as they would on a full disk.
+    #[cfg(unix)]
+    pub(crate) fn run_without_room(&self, blocks: usize, args: &[&str]) -> Outcome {
+        // The signal of the limit is ignored, so that the write fails and the program goes on.
+        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &script]).arg(assert_cmd::cargo::cargo_bin!("mplug")).args(args);
+        outcome(shell.current_dir(self.path()))
+    }
+
     /// Runs `mplug caption --model model` here.
     pub(crate) fn caption(&self, args: &[&str]) -> Outcome {
         self.run(&[&["caption", "--model", "model"], args].concat())

@@ -122,16 +122,9 @@ fn a_full_disk_names_the_file_and_spoils_nothing() {
     assert_eq!(train(&desk, "unbroken", &[]).code, 0);
     let half = desk.join("half");
     std::fs::create_dir(&half).unwrap();
-    let program = assert_cmd::cargo::cargo_bin!("mplug");
-    // The signal of the limit is ignored, so that the write fails as it would for lack of room. 40 blocks of 512 bytes.
-    let script = format!(
-        "trap '' XFSZ; ulimit -f 40; exec '{}' train recipe.toml --set 'output=\"half\"'",
-        program.display()
-    );
-    let output = Command::new("sh").current_dir(desk.path()).args(["-c", &script]).output().unwrap();
-    let stderr = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(2), "{stderr}");
-    assert!(stderr.contains("half/state.safetensors"), "{stderr}");
+    let full = desk.run_without_room(40, &["train", "recipe.toml", "--set", "output=\"half\""]);
+    assert_eq!(full.code, 2, "{}", full.stderr);
+    assert!(full.stderr.contains("half/state.safetensors"), "{}", full.stderr);
     assert!(!half.join("state.safetensors").exists());
     assert_eq!(leftovers(&half), [""; 0]);
     let resumed = train(&desk, "half", &["--resume"]);

@@ -50,12 +50,8 @@ pub(super) fn with_suggestion(message: &str) -> String {
     let Some(unknown) = quoted.next().filter(|_| message.starts_with("unknown ")) else {
         return message.to_owned();
     };
-    let nearest = quoted
-        .map(|name| (strsim::damerau_levenshtein(unknown, name), name))
-        .min()
-        .filter(|(distance, name)| *distance <= 1 + name.chars().count() / 3);
-    match nearest {
-        Some((_, name)) => format!("{message}; did you mean `{name}`?"),
+    match mplug_data::error::nearest(unknown, quoted) {
+        Some(name) => format!("{message}; did you mean `{name}`?"),
         None => message.to_owned(),
     }
 }

@@ -100,19 +100,7 @@ impl From<FetchFault> for Failure {
 impl PictureFetcher {
     /// Opens no connection yet.
     pub fn new(options: FetchOptions) -> Self {
-        let config = Agent::config_builder()
-            .tls_config(http::tls_config())
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .proxy(None)
-            .user_agent(concat!("mplug/", env!("CARGO_PKG_VERSION")))
-            .accept_encoding("identity")
-            .timeout_resolve(Some(CONNECT_TIMEOUT))
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .timeout_recv_response(Some(IDLE_TIMEOUT))
-            .timeout_per_read(Some(IDLE_TIMEOUT))
-            .build();
+        let config = http::agent_config(CONNECT_TIMEOUT, IDLE_TIMEOUT).proxy(None).build();
         let guard = Guard { resolver: Arc::clone(&options.resolver), allowed: options.allowed_hosts.clone() };
         Self { agent: Agent::with_parts(config, DefaultConnector::default(), guard), options }
     }

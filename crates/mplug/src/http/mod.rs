@@ -5,18 +5,34 @@ mod retry;
 
 use std::io::ErrorKind;
 use std::sync::Arc;
+use std::time::Duration;
 
+use ureq::Agent;
+use ureq::config::ConfigBuilder;
 use ureq::http::Uri;
 use ureq::tls::{RootCerts, TlsConfig};
+use ureq::typestate::AgentScope;
 
 pub(crate) use retry::Retry;
 
-/// TLS by rustls, with the system's certificates: networks that add their own put them there.
-pub(crate) fn tls_config() -> TlsConfig {
-    TlsConfig::builder()
+/// How everything here asks: every status is an answer, redirects are left to the caller, nothing is compressed; a host is found and
+/// takes a connection in `connect_timeout`, and a server that sends nothing for `idle_timeout` is given up. TLS is rustls's, with the
+/// system's certificates: networks that add their own put them there.
+pub(crate) fn agent_config(connect_timeout: Duration, idle_timeout: Duration) -> ConfigBuilder<AgentScope> {
+    let tls = TlsConfig::builder()
         .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .root_certs(RootCerts::PlatformVerifier)
-        .build()
+        .root_certs(RootCerts::PlatformVerifier);
+    Agent::config_builder()
+        .tls_config(tls.build())
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .user_agent(concat!("mplug/", env!("CARGO_PKG_VERSION")))
+        .accept_encoding("identity")
+        .timeout_resolve(Some(connect_timeout))
+        .timeout_connect(Some(connect_timeout))
+        .timeout_recv_response(Some(idle_timeout))
+        .timeout_per_read(Some(idle_timeout))
 }
 
 /// Whether the same question may be answered in a moment: the connection broke, or took too long. A name that cannot be

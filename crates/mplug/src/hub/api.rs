@@ -5,7 +5,7 @@
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::http::{Answer, Client, HttpError, query_value};
+use super::client::{Answer, Client, HttpError, query_value};
 use super::{HubError, ModelId};
 use crate::http::Retry;
 

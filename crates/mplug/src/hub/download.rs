@@ -11,8 +11,8 @@ use sha2::{Digest, Sha256};
 use ureq::http::{StatusCode, header};
 
 use super::api::RemoteFile;
+use super::client::{Answer, Client, HttpError};
 use super::error::Cause;
-use super::http::{Answer, Client, HttpError};
 use super::{HubError, ModelId, Progress};
 use crate::http::Retry;
 

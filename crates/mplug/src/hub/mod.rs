@@ -18,9 +18,9 @@
 
 mod api;
 mod cache;
+mod client;
 mod download;
 mod error;
-mod http;
 mod names;
 mod pull;
 
@@ -28,11 +28,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use cache::{Cache, CacheLayout, CachedModel};
+pub use client::Token;
 pub use error::HubError;
-pub use http::Token;
 pub use names::{ModelId, PUBLISHED, PublishedModel};
 
-use self::http::Client;
+use self::client::Client;
 use self::pull::Pull;
 
 /// The revision that is meant where none is given.

@@ -8,8 +8,8 @@ use std::sync::{Mutex, PoisonError};
 
 use super::api::{Api, RemoteFile, file_address};
 use super::cache::{CachedModel, Record, free_space, holds};
+use super::client::{Client, random_id};
 use super::download::{Fetch, incomplete};
-use super::http::{Client, random_id};
 use super::{HubError, HubOptions, ModelId, Progress, Pulled};
 use crate::checkpoint::{self, BERT_JSON, CONFIG_YAML, CONFIGURATION_JSON, PYTORCH, SAFETENSORS, VOCABULARY};
 use crate::config::ConfigTexts;

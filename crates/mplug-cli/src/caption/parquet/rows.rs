@@ -3,33 +3,25 @@
 
 use std::path::Path;
 
-use mplug_data::{
-    error::DataError,
-    source::{PictureSource, rows_of_parquet},
-};
+use mplug_data::{error::DataError, source::rows_of_parquet};
 
 use crate::inputs::{Input, Inputs};
 
 /// The inputs with the rows of Parquet files in the files' places. `column` is the one that holds pictures. A file without rows, or
 /// that cannot be read, is a failed input.
 pub(in super::super) fn expand(inputs: Inputs, column: Option<&str>) -> Inputs {
-    if !inputs.list.iter().any(is_parquet) {
+    if !inputs.list.iter().any(Input::is_parquet) {
         return inputs;
     }
     let mut list = Vec::with_capacity(inputs.list.len());
     for input in inputs.list {
-        if is_parquet(&input) {
+        if input.is_parquet() {
             rows(input, column, &mut list);
         } else {
             list.push(input);
         }
     }
     Inputs { list, is_single_file: false }
-}
-
-fn is_parquet(input: &Input) -> bool {
-    let is_named = input.path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("parquet"));
-    is_named && matches!(&input.source, Ok(PictureSource::File(path)) if path.is_file())
 }
 
 fn rows(file: Input, column: Option<&str>, list: &mut Vec<Input>) {

@@ -25,7 +25,7 @@ use parquet::schema::types::{SchemaDescriptor, Type};
 use self::cursor::Cursor;
 use super::shared_file::SharedFile;
 use super::{MAX_MEMBERS, PictureSource, inside, invalid, read_file};
-use crate::error::DataError;
+use crate::error::{DataError, nearest};
 
 /// Columns that hold pictures where none is named, the first of them that fits.
 const USUAL_NAMES: [&str; 14] = [
@@ -111,7 +111,7 @@ impl ParquetRow {
     fn read_path(&self, name: &str, limit: u64) -> Result<Vec<u8>, ImageFault> {
         let refused = |what: &str| Err(ImageFault::Read(invalid(format!("the row's path {name:?} {what}"))));
         if name.starts_with("http://") || name.starts_with("https://") {
-            return refused("is a web address; mplug opens files only");
+            return refused("is a web address; a row's picture is its bytes or a file");
         }
         let Some(name) = inside(name) else {
             return refused("leads out of the Parquet file's folder; relative paths below it are wanted");
@@ -232,13 +232,6 @@ fn shown(field: &Type) -> String {
             format!("a group {{{}}}", names.join(", "))
         }
     }
-}
-
-/// The name that is least far from one, if it is not far.
-fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
-    let distances = names.map(|name| (strsim::damerau_levenshtein(wanted, name), name));
-    let (distance, name) = distances.min()?;
-    (distance <= 1 + name.chars().count() / 3).then_some(name)
 }
 
 /// Runs what the crate `parquet` does; a panic of it is an error. Nothing outlives one but what the caller drops.

@@ -134,17 +134,7 @@ impl Client {
             let problem = "would travel unencrypted: give an `https` address, or no token";
             return Err(HubError::Token { problem });
         }
-        let mut config = Agent::config_builder()
-            .tls_config(http::tls_config())
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .user_agent(concat!("mplug/", env!("CARGO_PKG_VERSION")))
-            .accept_encoding("identity")
-            .timeout_connect(Some(CONNECT_TIMEOUT))
-            .timeout_resolve(Some(CONNECT_TIMEOUT))
-            .timeout_recv_response(Some(idle_timeout))
-            .timeout_per_read(Some(idle_timeout));
+        let mut config = http::agent_config(CONNECT_TIMEOUT, idle_timeout);
         if origin.is_loopback() {
             // A proxy cannot know what runs on this machine.
             config = config.proxy(None);
