@@ -230,7 +230,9 @@ unsafe fn attend_block<T: PanelType>(
     // Rows do not lie a multiple of 4096 bytes apart, which would share places in the first cache.
     let stride = keys.next_multiple_of(PANEL) + PANEL;
     scores.resize(rows * stride, 0.0); // (rows, stride)
-    // SAFETY: the scores are ours, with room for every key in every row.
+    // The last panel is computed whole, so that no product ends inside one: nobody reads the scores beyond the keys.
+    let key_panels = PanelsView { columns: keys.next_multiple_of(PANEL), ..key_panels };
+    // SAFETY: the scores are ours, with room for every panel in every row.
     unsafe { multiply_rows(set, queries, key_panels, shape.scale(), Target::new(scores, stride)) };
     let mut sums = [0.0; QUERY_BLOCK];
     for (row, sum) in scores.chunks_exact_mut(stride).zip(&mut sums) {

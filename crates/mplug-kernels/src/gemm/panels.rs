@@ -128,8 +128,11 @@ fn fill_steps_of<'a, const GROUP: usize, S: Copy + 'a, T: Number>(
     for slots in slots.chunks_exact_mut(PANEL) {
         for i in 0..GROUP {
             let Some(values) = steps.next() else { return };
-            for (slot, &value) in slots.iter_mut().zip(values) {
-                slot[i] = convert(value);
+            if let Ok(whole) = <&[S; PANEL]>::try_from(values) {
+                // Of known length, which the compiler makes a few vector moves of.
+                slots.iter_mut().zip(whole).for_each(|(slot, &value)| slot[i] = convert(value));
+            } else {
+                slots.iter_mut().zip(values).for_each(|(slot, &value)| slot[i] = convert(value));
             }
         }
     }
