@@ -39,8 +39,11 @@ fn a_run_killed_again_and_again_ends_in_the_same_bytes() {
     let whole = caption(&desk, &["tree", "-r", "--format", "jsonl", "--output", "whole.jsonl"]);
     assert_eq!(whole.code, 1, "{}", whole.stderr);
     assert_eq!(read(desk.join("whole.jsonl")).lines().count(), count);
-    let (mut kills, mut wait) = (0, Duration::from_millis(30));
+    let lines =
+        || fs::read(desk.join("out.jsonl.part")).map_or(0, |part| part.split(|b| *b == b'\n').count());
+    let mut kills = 0;
     loop {
+        let before = lines();
         let mut child = Command::new(assert_cmd::cargo::cargo_bin!("mplug"))
             .current_dir(desk.path())
             .args(["caption", "--model", "model", "tree", "-r", "--format", "jsonl", "--output", "out.jsonl"])
@@ -48,15 +51,18 @@ fn a_run_killed_again_and_again_ends_in_the_same_bytes() {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        std::thread::sleep(wait);
+        // By progress, not by the clock: a fast machine would be done too soon, a slow one never.
+        while child.try_wait().unwrap().is_none() && lines() < before + 10 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::thread::sleep(Duration::from_micros(300) * (kills % 5));
         child.kill().unwrap();
         let is_over = child.wait().unwrap().code() == Some(1) || desk.join("out.jsonl").exists();
         if is_over {
             break;
         }
         kills += 1;
-        wait = wait.mul_f64(1.1);
-        assert!(wait < Duration::from_mins(1), "the run never ends");
+        assert!(kills <= count as u32, "the run never ends");
     }
     assert!(kills > 2, "only {kills} kills");
     assert_eq!(read(desk.join("whole.jsonl")), read(desk.join("out.jsonl")));
