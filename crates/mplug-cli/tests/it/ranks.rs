@@ -84,7 +84,7 @@ fn two_processes_make_the_weights_of_one_with_two_threads() {
     let two = mpirun.output().expect("this test needs mpirun");
     let stderr = String::from_utf8_lossy(&two.stderr);
     assert!(two.status.success(), "{stderr}");
-    assert_eq!(stderr.matches("step 20/20").count(), 1, "one process reports: {stderr}");
+    assert_eq!(stderr.matches("step 20/20: state saved").count(), 1, "one process reports: {stderr}");
     let (one, two) = (weights(&desk.join("one")), weights(&desk.join("two")));
     assert!(one.len() > 50 && one.keys().eq(two.keys()));
     // Portions are dealt out to processes as to threads, and summed in the same order.
