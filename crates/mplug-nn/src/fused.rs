@@ -13,13 +13,24 @@ use burn::backend::ops::FloatTensorOps;
 use burn::backend::{Autodiff, Flex};
 use burn::tensor::{Shape, Tensor, TensorData, activation, module};
 
+use crate::product::{Precision, product};
+
 /// The CPU backend with gradients.
 type Differentiable = Autodiff<Flex>;
 /// A tensor of it.
 pub(crate) type Tracked = <Differentiable as burn::backend::BackendTypes>::FloatTensorPrimitive;
 
 /// The affine map `input · weightᵀ + bias`: `(rows, in)`, `(out, in)`, `(out)` -> `(rows, out)`.
-pub(crate) fn linear(input: Tensor<2>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<2> {
+/// The product is at `precision`.
+pub(crate) fn linear(
+    input: Tensor<2>,
+    weight: Tensor<2>,
+    bias: Tensor<1>,
+    precision: Precision,
+) -> Tensor<2> {
+    if precision != Precision::F32 {
+        return product(input, weight.transpose(), precision) + bias.unsqueeze();
+    }
     match (tracked(&input), tracked(&weight), tracked(&bias)) {
         (Some(input), Some(weight), Some(bias)) => linear_tracked(&input, &weight, &bias),
         _ => module::linear(input, weight.transpose(), Some(bias)),
@@ -521,7 +532,7 @@ mod tests {
         let weight = Tensor::<2>::random([21, 33], Distribution::Normal(0.0, 0.3), &device).require_grad();
         let bias = Tensor::<1>::random([21], Distribution::Normal(0.0, 0.3), &device).require_grad();
         let composed = |x: Tensor<2>| module::linear(x, weight.clone().transpose(), Some(bias.clone()));
-        let fused = |x: Tensor<2>| linear(x, weight.clone(), bias.clone());
+        let fused = |x: Tensor<2>| linear(x, weight.clone(), bias.clone(), Precision::F32);
         let squared = |y: Tensor<2>| y.matmul(Tensor::<2>::ones([21, 33], &device)).mul_scalar(0.1);
         check([7, 33], |x| squared(fused(x)), |x| squared(composed(x)));
         let input = Tensor::<2>::random([7, 33], Distribution::Normal(0.0, 1.0), &device);

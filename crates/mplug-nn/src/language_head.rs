@@ -9,6 +9,7 @@ use crate::fused::gelu;
 use crate::layer_norm::LayerNorm;
 use crate::linear::Linear;
 use crate::parameter::{Initial, Parameter, Reader, has_parameters};
+use crate::product::product;
 use crate::text_layer::fresh_std;
 
 /// A transform, and the bias of the product with the word table, which belongs to somebody else.
@@ -39,6 +40,6 @@ impl LanguageHead {
     /// `hidden` `(rows, width)`, `words` `(vocab, width)` -> scores `(rows, vocab)`.
     pub(crate) fn forward(&self, hidden: Tensor<2>, words: Tensor<2>) -> Tensor<2> {
         let hidden = self.layer_norm.forward(gelu(self.transform.forward(hidden)));
-        hidden.matmul(words.transpose()) + self.bias.vector().unsqueeze::<2>()
+        product(hidden, words.transpose(), self.transform.precision()) + self.bias.vector().unsqueeze::<2>()
     }
 }

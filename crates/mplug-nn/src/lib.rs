@@ -28,6 +28,7 @@ mod feed_forward;
 mod fused;
 mod layer_norm;
 mod linear;
+mod product;
 mod recomputed;
 mod text_layer;
 
@@ -53,4 +54,5 @@ pub use fusion_encoder::Fused;
 pub use model::{Mplug, Parts, Texts};
 pub use momentum_twin::MomentumTwin;
 pub use parameter::{Initial, ParameterSource, RandomParameters};
+pub use product::Precision;
 pub use text_decoder::Memory;

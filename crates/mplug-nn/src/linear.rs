@@ -6,6 +6,7 @@ use burn::tensor::Tensor;
 use crate::error::NnError;
 use crate::fused::linear;
 use crate::parameter::{Initial, Parameter, Reader, has_parameters};
+use crate::product::Precision;
 
 /// An affine map of rows.
 #[derive(Clone, Debug)]
@@ -27,6 +28,11 @@ impl Linear {
 
     /// `(rows, input)` -> `(rows, output)`.
     pub(crate) fn forward(&self, input: Tensor<2>) -> Tensor<2> {
-        linear(input, self.weight.matrix(), self.bias.vector())
+        linear(input, self.weight.matrix(), self.bias.vector(), self.precision())
+    }
+
+    /// What its products are rounded to.
+    pub(crate) fn precision(&self) -> Precision {
+        self.weight.precision()
     }
 }

@@ -20,6 +20,7 @@ use crate::fusion_encoder::{Fused, FusionEncoder};
 use crate::language_head::LanguageHead;
 use crate::linear::Linear;
 use crate::parameter::{HasParameters, Parameter, ParameterSource, Reader, detach_all, has_parameters};
+use crate::product::Precision;
 use crate::text_decoder::{Memory, TextDecoder};
 use crate::text_encoder::TextEncoder;
 use crate::text_layer::fresh_std;
@@ -148,6 +149,17 @@ impl Mplug {
     /// (gradient checkpointing): less memory, more time, the same gradients to rounding.
     pub fn set_gradient_checkpointing(&mut self, on: bool) {
         self.visual_encoder.set_recomputes(on);
+    }
+
+    /// What the factors of the network's matrix products are rounded to (mixed precision); parameters stay f32, and so does
+    /// everything between the products.
+    pub fn set_precision(&mut self, precision: Precision) {
+        self.parameters_mut().into_iter().for_each(|parameter| parameter.set_precision(precision));
+    }
+
+    /// What was set by [`set_precision`](Self::set_precision).
+    pub fn precision(&self) -> Precision {
+        self.visual_encoder.precision()
     }
 
     /// The visual encoder, for those who want its states before the projection.

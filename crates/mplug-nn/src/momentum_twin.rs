@@ -29,7 +29,9 @@ impl MomentumTwin {
         device: &Device,
     ) -> Result<Self, NnError> {
         let mut source = TwinSource { source, student: student.parameters() };
-        Ok(Self { model: Mplug::new(config, parts, &mut source, device)?, momentum })
+        let mut model = Mplug::new(config, parts, &mut source, device)?;
+        model.set_precision(student.precision());
+        Ok(Self { model, momentum })
     }
 
     /// The twin's model.

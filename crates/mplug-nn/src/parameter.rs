@@ -10,6 +10,7 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
 use crate::error::NnError;
+use crate::product::Precision;
 
 /// A learnable array.
 #[derive(Clone, Debug)]
@@ -17,6 +18,7 @@ pub struct Parameter {
     name: String,
     shape: Vec<usize>,
     value: Tensor<1>,
+    precision: Precision,
 }
 
 impl Parameter {
@@ -55,6 +57,16 @@ impl Parameter {
     /// If the device fails to give them.
     pub fn to_vec(&self) -> Vec<f32> {
         self.value.try_to_vec_as().expect("parameters are f32 and readable")
+    }
+
+    /// What products with this parameter are rounded to; it itself stays f32.
+    pub(crate) fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Sets what products with this parameter are rounded to.
+    pub(crate) fn set_precision(&mut self, precision: Precision) {
+        self.precision = precision;
     }
 
     /// The values as a vector.
@@ -308,6 +320,6 @@ impl<'a> Reader<'a> {
         }
         let value = Tensor::from_data(TensorData::new(values, [len]), self.device);
         let value = if self.device.is_autodiff() { value.require_grad() } else { value };
-        Ok(Parameter { name, shape, value })
+        Ok(Parameter { name, shape, value, precision: Precision::F32 })
     }
 }

@@ -68,7 +68,7 @@ impl AttentionBlock {
             self.query.forward(hidden.clone()),
             self.key.forward(context.clone()),
             self.value.forward(context),
-            Heads { batch, heads: self.heads },
+            Heads { batch, count: self.heads, precision: self.query.precision() },
             mask,
             |probabilities| dropout.text(probabilities),
         );

@@ -12,6 +12,7 @@ use crate::fused::linear;
 use crate::layer_norm::LayerNorm;
 use crate::linear::Linear;
 use crate::parameter::{Initial, Parameter, Reader, has_parameters};
+use crate::product::{Precision, product};
 use crate::recomputed::{Block, run_recomputed};
 
 /// Epsilon of the layer norms inside the ViT.
@@ -49,13 +50,14 @@ impl SelfAttention {
     fn forward(&self, input: &Tensor<2>, batch: usize, dropout: &Dropout) -> Tensor<2> {
         let width = input.dims()[1];
         let (weight, bias) = (self.in_proj_weight.matrix(), self.in_proj_bias.vector());
+        let precision = self.in_proj_weight.precision();
         // The weights are cut, not the much larger activations: a cut's backward pass fills a whole tensor.
         let [query, key, value] = [0, 1, 2].map(|part| {
             let weight = weight.clone().narrow(0, part * width, width);
             let bias = bias.clone().narrow(0, part * width, width);
-            linear(input.clone(), weight, bias)
+            linear(input.clone(), weight, bias, precision)
         });
-        let shape = Heads { batch, heads: self.heads };
+        let shape = Heads { batch, count: self.heads, precision };
         let drop = |probabilities| dropout.visual_attention(probabilities);
         self.out_proj.forward(attention(query, key, value, shape, None, drop))
     }
@@ -189,6 +191,11 @@ impl VisualEncoder {
         self.recomputes = recomputes;
     }
 
+    /// What its products are rounded to.
+    pub(crate) fn precision(&self) -> Precision {
+        self.conv1.precision()
+    }
+
     /// `pixel_values` `(batch, 3, size, size)` -> `(batch, 1 + patches, vision width)`, without the projection.
     pub fn forward(&self, pixel_values: Tensor<4>, dropout: &Dropout) -> Tensor<3> {
         let batch = pixel_values.dims()[0];
@@ -224,7 +231,7 @@ impl VisualEncoder {
             .reshape([batch, channels, grid, patch, grid, patch])
             .permute([0, 2, 4, 1, 3, 5])
             .reshape([batch * grid * grid, channels * patch * patch]);
-        let patches = patches.matmul(self.conv1.matrix().transpose()); // (batch · patches, width)
+        let patches = product(patches, self.conv1.matrix().transpose(), self.conv1.precision()); // (batch · patches, width)
         let width = patches.dims()[1];
         let class = self.class_embedding.vector().reshape([1, 1, width]).expand([batch, 1, width]);
         let tokens = Tensor::cat(vec![class, patches.reshape([batch, grid * grid, width])], 1);

@@ -17,6 +17,7 @@ use mplug_nn::parameter::Parameter;
 
 use crate::average::WeightAverage;
 use crate::error::TrainError;
+use crate::loss_scale::LossScale;
 use crate::objective::{NamedTensor, Objective};
 use crate::optimizer::AdamW;
 
@@ -40,28 +41,35 @@ pub struct RunProgress {
     pub best: Option<[f64; 2]>,
     /// Evaluations since then.
     pub evaluations_since_best: u64,
+    /// What losses are multiplied with.
+    pub loss_scale: LossScale,
 }
 
 impl RunProgress {
     /// As whole numbers, the floating-point ones by their bits.
     pub(crate) fn to_numbers(self) -> Vec<i64> {
         let [score, loss] = self.best.unwrap_or_default();
-        vec![
+        let mut numbers = vec![
             self.steps as i64,
             i64::from(self.best.is_some()),
             score.to_bits() as i64,
             loss.to_bits() as i64,
             self.evaluations_since_best as i64,
-        ]
+        ];
+        numbers.extend(self.loss_scale.to_numbers());
+        numbers
     }
 
     pub(crate) fn from_numbers(numbers: &[i64]) -> Option<Self> {
-        let [steps, has_best, score, loss, since] = *numbers else { return None };
+        let [steps, has_best, score, loss, since, ref scale @ ..] = *numbers else { return None };
+        // Runs from before there was mixed precision have no scale.
+        let loss_scale = <[i64; 3]>::try_from(scale).map(LossScale::from_numbers).unwrap_or_default();
         let best = [score, loss].map(|bits| f64::from_bits(bits as u64));
         Some(Self {
             steps: steps as u64,
             best: (has_best != 0).then_some(best),
             evaluations_since_best: since as u64,
+            loss_scale,
         })
     }
 }

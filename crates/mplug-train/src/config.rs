@@ -22,7 +22,8 @@ pub use objective::{
     PretrainingSection, WrittenBy,
 };
 pub use run::{
-    BestBy, EvaluationSection, Groups, OptimizerSection, RunSection, ScheduleKind, ScheduleSection,
+    BestBy, DeviceKind, EvaluationSection, Groups, OptimizerSection, PrecisionKind, RunSection, ScheduleKind,
+    ScheduleSection,
 };
 
 use self::check::{check_dropout, ensure};
@@ -127,6 +128,13 @@ impl TrainConfig {
         ] {
             ensure(value > 0, field, || ("at least 1".to_owned(), value.to_string()))?;
         }
+        let on_cpu = run.device == DeviceKind::Cpu;
+        ensure(on_cpu || run.threads == 1, "run.threads", || {
+            ("1, for one worker feeds a GPU".to_owned(), run.threads.to_string())
+        })?;
+        ensure(on_cpu || !run.gradient_checkpointing, "run.gradient_checkpointing", || {
+            ("false on a GPU: it is made for the processor".to_owned(), "true".to_owned())
+        })?;
         self.check_rates()
     }
 

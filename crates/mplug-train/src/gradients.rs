@@ -49,7 +49,7 @@ impl Workers {
     }
 
     /// The loss under `objective` of the batch's portions that are `mine` by their number, as shares of the whole batch's,
-    /// and their gradients.
+    /// and their gradients; on the way these are `scale` (at least 1) times as large.
     ///
     /// # Panics
     /// If a worker panics.
@@ -59,6 +59,7 @@ impl Workers {
         objective: &dyn Objective,
         batch: &Batch,
         mine: impl Fn(usize) -> bool,
+        scale: f32,
     ) -> Outcome {
         let totals = Totals::of(batch);
         let portions = batch.micro_batches.iter().enumerate().filter(|(number, _)| mine(*number));
@@ -71,7 +72,9 @@ impl Workers {
                 .enumerate()
                 .map(|(worker, pool)| {
                     let portions = portions.iter().copied().skip(worker).step_by(workers);
-                    scope.spawn(move || pool.install(|| self.accumulate(model, objective, portions, totals)))
+                    scope.spawn(move || {
+                        pool.install(|| self.accumulate(model, objective, portions, totals, scale))
+                    })
                 })
                 .collect();
             handles.into_iter().map(|handle| handle.join().expect("a worker panicked")).collect()
@@ -86,6 +89,7 @@ impl Workers {
         objective: &dyn Objective,
         portions: impl Iterator<Item = &'a MicroBatch>,
         totals: Totals,
+        scale: f32,
     ) -> Outcome {
         let mut replica = model.clone();
         for parameter in replica.parameters_mut() {
@@ -99,9 +103,17 @@ impl Workers {
             let (loss, findings) = objective.loss(&pass);
             sum.loss += loss.clone().into_scalar::<f32>();
             sum.findings.push(findings);
-            let mut gradients = loss.backward();
-            let host =
-                |gradient: Tensor<1>| gradient.try_into_vec_as().expect("gradients are f32 and readable");
+            let mut gradients = if scale > 1.0 { loss.mul_scalar(scale) } else { loss }.backward();
+            let host = |gradient: Tensor<1>| {
+                let mut gradient: Vec<f32> =
+                    gradient.try_into_vec_as().expect("gradients are f32 and readable");
+                if scale > 1.0 {
+                    for value in &mut gradient {
+                        *value /= scale;
+                    }
+                }
+                gradient
+            };
             let gradients =
                 parameters.iter().map(|p| p.value().grad_remove(&mut gradients).map(host)).collect();
             sum.gradients = add(std::mem::take(&mut sum.gradients), gradients);

@@ -12,12 +12,13 @@ use crate::average::WeightAverage;
 use crate::batch::{Batch, BatchShape, Loader};
 use crate::checkpoint::{RunFolder, RunProgress, State};
 use crate::config::{AugmentSection, BestBy, DataSection, TrainConfig};
+use crate::device;
 use crate::error::TrainError;
 use crate::evaluate::{Evaluator, Plan};
 use crate::gradients::{Outcome, Workers};
 use crate::log::{Progress, RunLog, StepReport, peak_memory};
 use crate::objective::{Ingredients, Objective};
-use crate::optimizer::AdamW;
+use crate::optimizer::{AdamW, norm};
 use crate::ranks::{self, Ranks};
 use crate::schedule::learning_rate;
 use crate::start::Start;
@@ -179,10 +180,11 @@ impl<'a> Trainer<'a> {
         data: &'a dyn TrainingData,
         resume: bool,
     ) -> Result<Self, TrainError> {
-        let device = Device::flex();
+        let device = device::open(&config.run)?;
         let autodiff = device.clone().autodiff();
         let (mut model, shape) = start.model(config, data.vocabulary(), &autodiff)?;
         model.set_gradient_checkpointing(config.run.gradient_checkpointing);
+        model.set_precision(config.run.precision.precision());
         let ingredients = Ingredients { config, start, model: &model, shape: &shape, data, device: &device };
         let objective = ingredients.build()?;
         let decay = config.optimizer.average_decay;
@@ -197,7 +199,7 @@ impl<'a> Trainer<'a> {
             average: (decay > 0.0).then(|| WeightAverage::new(&model, decay)),
             model,
             objective,
-            progress: RunProgress::default(),
+            progress: RunProgress { loss_scale: config.run.precision.loss_scale(), ..RunProgress::default() },
             saved: None,
             folder: RunFolder::create(&config.output)?,
             ranks: ranks::join()?,
@@ -257,12 +259,7 @@ impl<'a> Trainer<'a> {
     fn step(&mut self, step: u64, mut batch: Batch) -> Result<Stepped, TrainError> {
         self.objective.begin_step(&mut self.model);
         let reward = self.objective.prepare(&self.model, &mut batch, self.data)?;
-        let mine = |portion| self.ranks.has_portion(portion);
-        let own = self.workers.gradients(&self.model, &*self.objective, &batch, mine);
-        let lens: Vec<usize> =
-            self.model.parameters().iter().map(|parameter| parameter.shape().iter().product()).collect();
-        let Outcome { loss, gradients, findings } =
-            ranks::share(&*self.ranks, own, &lens, batch.micro_batches.len());
+        let Outcome { loss, gradients, findings } = self.gradients(&batch);
         if !loss.is_finite() {
             return Err(self.diverged(step, loss, &batch));
         }
@@ -277,6 +274,23 @@ impl<'a> Trainer<'a> {
             *parts.entry(*name).or_default() += value;
         }
         Ok(Stepped { loss: f64::from(loss), parts, reward, gradient_norm })
+    }
+
+    /// The batch's gradients from all processes; where the scaled ones overflow 16 bits, once more with a smaller scale.
+    fn gradients(&mut self, batch: &Batch) -> Outcome {
+        let lens: Vec<usize> =
+            self.model.parameters().iter().map(|parameter| parameter.shape().iter().product()).collect();
+        loop {
+            let mine = |portion| self.ranks.has_portion(portion);
+            let scale = self.progress.loss_scale.factor();
+            let own = self.workers.gradients(&self.model, &*self.objective, batch, mine, scale);
+            let whole = ranks::share(&*self.ranks, own, &lens, batch.micro_batches.len());
+            let overflows = scale > 1.0 && whole.loss.is_finite() && !norm(&whole.gradients).is_finite();
+            if !overflows || !self.progress.loss_scale.shrinks() {
+                self.progress.loss_scale.stepped();
+                return whole;
+            }
+        }
     }
 
     /// What a log line says of the steps up to `step`.

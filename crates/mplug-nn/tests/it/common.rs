@@ -124,6 +124,17 @@ impl Golden {
     }
 }
 
+/// The devices of this build, each without and with gradients: different code runs, and all must give the original's numbers.
+#[allow(dead_code, reason = "the tests of training share this file")]
+pub(crate) fn devices() -> Vec<Device> {
+    let plain = vec![
+        Device::flex(),
+        #[cfg(feature = "wgpu")]
+        Device::wgpu(burn::tensor::DeviceKind::DefaultDevice),
+    ];
+    plain.into_iter().flat_map(|device| [device.clone(), device.autodiff()]).collect()
+}
+
 /// Asserts that values agree to `tolerance` times the standard deviation of `theirs`.
 pub(crate) fn assert_close(what: &str, ours: &[f32], theirs: &[f32], tolerance: f32) {
     assert_eq!(ours.len(), theirs.len(), "{what}: number of values");

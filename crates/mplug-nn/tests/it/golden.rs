@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor};
 use mplug::config::Task;
 use mplug_nn::{Dropout, Memory, Mplug, Texts};
 
-use crate::common::{Golden, assert_close};
+use crate::common::{Golden, assert_close, devices};
 
 /// Share of the standard deviation within which our numbers must be.
 const TOLERANCE: f32 = 1e-4;
@@ -28,8 +28,7 @@ fn compare_decoder(golden: &Golden, model: &Mplug, memory: &Memory, device: &Dev
 fn check(name: &str) {
     let golden = Golden::open(name);
     let off = Dropout::off();
-    // With and without gradients different code runs: both must give the original's numbers.
-    for device in [Device::flex(), Device::flex().autodiff()] {
+    for device in devices() {
         let model = golden.model(&device);
         let encoder = model.visual_encoder();
         let visual = encoder.forward(golden.pixels(&device), &off);

@@ -4,3 +4,4 @@ mod common;
 mod engine;
 mod golden;
 mod gradients;
+mod precision;

@@ -1,6 +1,9 @@
 //! How a run goes: portions, optimizer, schedule, evaluations.
 
+use mplug_nn::Precision;
 use serde::{Deserialize, Serialize};
+
+use crate::loss_scale::LossScale;
 
 /// How long, and in what portions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,12 +24,58 @@ pub struct RunSection {
     pub log_every: u64,
     /// Steps between checkpoints.
     pub checkpoint_every: u64,
+    /// Where the network runs.
+    #[serde(default)]
+    pub device: DeviceKind,
+    /// What the factors of its matrix products are rounded to (mixed precision).
+    #[serde(default)]
+    pub precision: PrecisionKind,
     /// Whether the visual encoder keeps little for its gradients and computes it again: less memory, more time.
     #[serde(default)]
     pub gradient_checkpointing: bool,
     /// Checkpoints whose models are kept under their steps; with 1 there is `last` alone.
     #[serde(default = "default_keep_last")]
     pub keep_last: usize,
+}
+
+/// Where the network runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceKind {
+    /// The processor.
+    #[default]
+    Cpu,
+    /// The first GPU that Vulkan, Metal or DirectX 12 shows, in builds with the feature `wgpu`.
+    Gpu,
+}
+
+/// What the factors of matrix products are rounded to. Weights, sums, norms, softmax and losses are f32 in any case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PrecisionKind {
+    /// Nothing.
+    #[default]
+    F32,
+    /// bfloat16.
+    Bf16,
+    /// IEEE half, with the loss scaled up so that small gradients do not vanish.
+    F16,
+}
+
+impl PrecisionKind {
+    /// The network's name for it.
+    pub fn precision(self) -> Precision {
+        match self {
+            Self::F32 => Precision::F32,
+            Self::Bf16 => Precision::Bf16,
+            Self::F16 => Precision::F16,
+        }
+    }
+
+    /// What losses are multiplied with at first, and whether that changes.
+    pub fn loss_scale(self) -> LossScale {
+        if self == Self::F16 { LossScale::following() } else { LossScale::default() }
+    }
 }
 
 fn default_keep_last() -> usize {

@@ -11,7 +11,7 @@ use mplug_train::objective::{Contrast, FeatureQueue, Objective, Retrieval, Writi
 use mplug_train::optimizer::AdamW;
 use mplug_train::training_data::{EncodedExample, Target};
 
-use crate::common::{Golden, assert_close};
+use crate::common::{Golden, assert_close, devices};
 
 /// Relative difference of losses and of gradients' norms.
 const LOSS_TOLERANCE: f64 = 1e-4;
@@ -70,13 +70,20 @@ fn batch(golden: &Golden, micro: usize) -> Batch {
     }
 }
 
-fn objective(golden: &Golden, model: &mplug_nn::Mplug) -> Box<dyn Objective> {
+fn objective(golden: &Golden, model: &mplug_nn::Mplug, device: &Device) -> Box<dyn Objective> {
     match golden.config.task {
         Task::ImageCaptioning => Box::new(Writing::captions()),
         Task::VisualQuestionAnswering => Box::new(Writing::answers(None)),
         Task::ImageTextRetrieval => {
             let (config, parts) = (&golden.config, Contrast::twin_parts());
-            let twin = MomentumTwin::new(model, config, parts, 0.995, &mut golden.weights(), &Device::flex());
+            let twin = MomentumTwin::new(
+                model,
+                config,
+                parts,
+                0.995,
+                &mut golden.weights(),
+                &device.clone().without_autodiff(),
+            );
             let [image, text, ids] =
                 ["image_queue", "text_queue", "idx_queue"].map(|name| golden.stored(name));
             let queue = FeatureQueue::from_original(config.projection_size, &image, &text, &ids, 0);
@@ -86,12 +93,11 @@ fn objective(golden: &Golden, model: &mplug_nn::Mplug) -> Box<dyn Objective> {
 }
 
 /// The first gradients: their norms, and their first values.
-fn check_gradients(golden: &Golden, workers: &Workers, micro: usize) {
-    let device = Device::flex().autodiff();
-    let mut model = golden.model(&device);
-    let mut objective = objective(golden, &model);
+fn check_gradients(golden: &Golden, workers: &Workers, device: &Device, micro: usize) {
+    let mut model = golden.model(device);
+    let mut objective = objective(golden, &model, device);
     objective.begin_step(&mut model);
-    let outcome = workers.gradients(&model, &*objective, &batch(golden, micro), |_| true);
+    let outcome = workers.gradients(&model, &*objective, &batch(golden, micro), |_| true, 1.0);
     let right = golden.curve()[0];
     let difference = (f64::from(outcome.loss) - right).abs();
     assert!(difference < LOSS_TOLERANCE * right, "{} against {right}", outcome.loss);
@@ -126,10 +132,9 @@ fn check_gradients(golden: &Golden, workers: &Workers, micro: usize) {
 }
 
 /// Ten steps of AdamW.
-fn check_curve(golden: &Golden, workers: &Workers, own_rounding: &[f64; 10]) {
-    let device = Device::flex().autodiff();
-    let mut model = golden.model(&device);
-    let mut objective = objective(golden, &model);
+fn check_curve(golden: &Golden, workers: &Workers, device: &Device, own_rounding: &[f64; 10]) {
+    let mut model = golden.model(device);
+    let mut objective = objective(golden, &model, device);
     let section = OptimizerSection {
         learning_rate: 1e-4,
         vision_learning_rate: None,
@@ -144,7 +149,7 @@ fn check_curve(golden: &Golden, workers: &Workers, own_rounding: &[f64; 10]) {
     let batch = batch(golden, 2);
     for (step, right) in golden.curve().iter().enumerate() {
         objective.begin_step(&mut model);
-        let outcome = workers.gradients(&model, &*objective, &batch, |_| true);
+        let outcome = workers.gradients(&model, &*objective, &batch, |_| true, 1.0);
         let difference = (f64::from(outcome.loss) - right).abs();
         let tolerance = LOSS_TOLERANCE.max(OF_OWN_ROUNDING * own_rounding[step]);
         assert!(difference < tolerance * right, "step {step}: {} against {right}", outcome.loss);
@@ -155,14 +160,16 @@ fn check_curve(golden: &Golden, workers: &Workers, own_rounding: &[f64; 10]) {
 
 fn check(name: &str) {
     let golden = Golden::open(name);
-    let workers = Workers::new(2, Device::flex().autodiff(), DropoutRates::default()).expect("two threads");
-    // In one portion or two, on one thread or two: the same loss and gradients; but negatives come from the portion.
-    check_gradients(&golden, &workers, 2);
-    if golden.config.task != Task::ImageTextRetrieval {
-        check_gradients(&golden, &workers, 1);
-    }
     let (_, own_rounding) = OWN_ROUNDING.iter().find(|(known, _)| *known == name).expect("a known model");
-    check_curve(&golden, &workers, own_rounding);
+    for device in devices().into_iter().filter(Device::is_autodiff) {
+        let workers = Workers::new(2, device.clone(), DropoutRates::default()).expect("two threads");
+        // In one portion or two, on one thread or two: the same loss and gradients; but negatives come from the portion.
+        check_gradients(&golden, &workers, &device, 2);
+        if golden.config.task != Task::ImageTextRetrieval {
+            check_gradients(&golden, &workers, &device, 1);
+        }
+        check_curve(&golden, &workers, &device, own_rounding);
+    }
     assert_eq!(golden.model(&Device::flex()).parts(), Parts::of(golden.config.task));
 }
 

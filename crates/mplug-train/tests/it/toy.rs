@@ -7,6 +7,7 @@ use mplug::config::ConfigOverrides;
 use mplug::generate::GenerationOptions;
 use mplug::preprocess::image::RgbImage;
 use mplug::tasks::Captioner;
+use mplug_train::config::{DeviceKind, PrecisionKind};
 use mplug_train::training_data::{EncodedExample, SpecialIds, Split, Target, TrainingData};
 use mplug_train::{Progress, TrainConfig, TrainError, train_on};
 use safetensors::SafeTensors;
@@ -120,10 +121,69 @@ fn a_small_model_learns_to_name_colours() {
     assert!(model.config.has_visual_projection);
 }
 
+/// The share of held-out colours that `config`'s run names in the end.
+fn truth_in_the_end(config: &TrainConfig) -> Option<f64> {
+    let (events, result) = run(config, false);
+    result.expect("the run ends well");
+    events.iter().rev().find_map(|event| match event {
+        Progress::Evaluated { metrics, .. } => metrics.get("truth").copied(),
+        _ => None,
+    })
+}
+
+#[test]
+fn products_of_16_bits_learn_too() {
+    for precision in [PrecisionKind::Bf16, PrecisionKind::F16] {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut config = recipe(folder.path(), 120);
+        config.run.precision = precision;
+        assert_eq!(truth_in_the_end(&config), Some(1.0), "{precision:?}");
+    }
+}
+
+#[test]
+fn a_gpu_is_used_where_the_build_and_the_machine_have_one_and_missed_clearly_elsewhere() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut config = recipe(folder.path(), 120);
+    config.run.device = DeviceKind::Gpu;
+    let refused = run(&config, false).1.expect_err("two workers for one GPU").to_string();
+    assert!(refused.contains("run.threads"), "{refused}");
+    config.run.threads = 1;
+    config.run.gradient_checkpointing = true;
+    let refused = run(&config, false).1.expect_err("not made for GPUs").to_string();
+    assert!(refused.contains("run.gradient_checkpointing"), "{refused}");
+    config.run.gradient_checkpointing = false;
+    if cfg!(feature = "wgpu") {
+        assert_eq!(truth_in_the_end(&config), Some(1.0));
+        config.output = folder.path().join("16 bits");
+        config.run.precision = PrecisionKind::F16;
+        match run(&config, false).1 {
+            Ok(()) => {}
+            Err(refused) => assert!(refused.to_string().contains("run.precision"), "{refused}"),
+        }
+    } else {
+        let refused = run(&config, false).1.expect_err("no GPU").to_string();
+        assert!(refused.contains("run.device") && refused.contains("--features wgpu"), "{refused}");
+    }
+}
+
 #[test]
 fn a_resumed_run_ends_with_the_same_weights() {
+    resumes(PrecisionKind::F32);
+}
+
+#[test]
+fn a_resumed_run_of_16_bits_ends_with_the_same_weights() {
+    resumes(PrecisionKind::F16);
+}
+
+fn resumes(precision: PrecisionKind) {
     let folders = [(); 2].map(|()| tempfile::tempdir().expect("a temporary folder"));
-    let [whole, parts] = [0, 1].map(|i| recipe(folders[i].path(), 40));
+    let [whole, parts] = [0, 1].map(|i| {
+        let mut config = recipe(folders[i].path(), 40);
+        config.run.precision = precision;
+        config
+    });
     run(&whole, false).1.expect("the run ends well");
     // A data set that fails after 27 batches stands in for a killed run; the last checkpoint is at step 20.
     let mut events = Vec::new();
