@@ -84,6 +84,8 @@ fn version() -> anyhow::Result<String> {
         ("jieba", cfg!(feature = "jieba")),
         ("parquet", cfg!(feature = "parquet")),
         ("train", cfg!(feature = "train")),
+        ("mpi", cfg!(feature = "mpi")),
+        ("wgpu", cfg!(feature = "wgpu")),
         ("libjpeg-turbo", cfg!(feature = "libjpeg-turbo")),
     ];
     let built_in: Vec<_> = features.iter().filter(|(_, has)| *has).map(|(name, _)| *name).collect();

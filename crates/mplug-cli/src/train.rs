@@ -26,7 +26,9 @@ Examples:
     --set data.held_out=others.jsonl
   mplug train configs/demo.toml --set run.steps=100 --set output=runs/try
   mplug train configs/demo.toml --resume
-  mpirun -n 2 mplug train configs/demo.toml      (builds with the feature mpi)")]
+  mpirun -n 2 mplug train configs/demo.toml      (builds with the feature mpi)
+  mplug train configs/demo.toml --set run.device=gpu --set run.threads=1 --set run.precision=f16
+                                                 (builds with the feature wgpu)")]
 pub(crate) struct TrainArgs {
     /// The recipe, as TOML
     #[arg(value_name = "CONFIG.toml")]

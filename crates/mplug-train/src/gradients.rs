@@ -96,30 +96,37 @@ impl Workers {
             parameter.update(|value| value);
         }
         let parameters = replica.parameters();
-        let mut sum = Outcome::default();
+        let mut whole = Outcome::default();
+        // On the device, so that they travel once, however many the portions.
+        let mut sums: Vec<Option<Tensor<1>>> = vec![None; parameters.len()];
         for portion in portions {
             let dropout = Dropout::new(self.dropout, portion.seed);
             let pass = Pass { model: &replica, portion, totals, device: &self.device, dropout: &dropout };
             let (loss, findings) = objective.loss(&pass);
-            sum.loss += loss.clone().into_scalar::<f32>();
-            sum.findings.push(findings);
+            whole.loss += loss.clone().into_scalar::<f32>();
+            whole.findings.push(findings);
             let mut gradients = if scale > 1.0 { loss.mul_scalar(scale) } else { loss }.backward();
-            let host = |gradient: Tensor<1>| {
-                let mut gradient: Vec<f32> =
-                    gradient.try_into_vec_as().expect("gradients are f32 and readable");
-                if scale > 1.0 {
-                    for value in &mut gradient {
-                        *value /= scale;
-                    }
-                }
-                gradient
-            };
-            let gradients =
-                parameters.iter().map(|p| p.value().grad_remove(&mut gradients).map(host)).collect();
-            sum.gradients = add(std::mem::take(&mut sum.gradients), gradients);
+            for (sum, parameter) in sums.iter_mut().zip(&parameters) {
+                *sum = match (sum.take(), parameter.value().grad_remove(&mut gradients)) {
+                    (Some(sum), Some(gradient)) => Some(sum + gradient),
+                    (sum, gradient) => sum.or(gradient),
+                };
+            }
         }
-        sum
+        whole.gradients = sums.into_iter().map(|sum| Some(to_host(sum?, scale))).collect();
+        whole
     }
+}
+
+/// The values of a gradient that is `scale` times as large as it should be.
+fn to_host(gradient: Tensor<1>, scale: f32) -> Vec<f32> {
+    let mut values: Vec<f32> = gradient.try_into_vec_as().expect("gradients are f32 and readable");
+    if scale > 1.0 {
+        for value in &mut values {
+            *value /= scale;
+        }
+    }
+    values
 }
 
 /// The workers' sums together, findings in the portions' order.
