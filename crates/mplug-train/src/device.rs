@@ -26,7 +26,14 @@ pub fn open(run: &RunSection) -> Result<Device, TrainError> {
 
 #[cfg(feature = "wgpu")]
 fn gpu() -> Result<Device, TrainError> {
-    Device::wgpu_options().init().map_err(|error| no_gpu(error.to_string()))
+    use burn::tensor::DeviceKind;
+    use burn::tensor::wgpu::WgpuInitError;
+    match Device::wgpu_options().init() {
+        Ok(device) => Ok(device),
+        // An earlier run of this process has opened it.
+        Err(WgpuInitError::Registration { .. }) => Ok(Device::wgpu(DeviceKind::DefaultDevice)),
+        Err(error) => Err(no_gpu(error.to_string())),
+    }
 }
 
 #[cfg(not(feature = "wgpu"))]
