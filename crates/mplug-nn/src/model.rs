@@ -151,8 +151,8 @@ impl Mplug {
         self.visual_encoder.set_recomputes(on);
     }
 
-    /// What the factors of the network's matrix products are rounded to (mixed precision); parameters stay f32, and so does
-    /// everything between the products.
+    /// What the factors and results of the network's matrix products are rounded to (mixed precision); parameters stay f32,
+    /// and so does everything between the products.
     pub fn set_precision(&mut self, precision: Precision) {
         self.parameters_mut().into_iter().for_each(|parameter| parameter.set_precision(precision));
     }

@@ -1,5 +1,5 @@
-//! Matrix products, and what their factors are rounded to: nothing, or 16 bits (mixed precision, Micikevicius et al., arXiv
-//! 1710.03740). Parameters, sums, norms, softmax and losses are f32 in any case. Knows no layer.
+//! Matrix products, and what their factors and results are rounded to: nothing, or 16 bits (mixed precision, Micikevicius et
+//! al., arXiv 1710.03740). Parameters, norms, softmax and losses are f32 in any case. Knows no layer.
 
 use burn::tensor::{FloatDType, Tensor};
 

@@ -29,7 +29,7 @@ impl LossScale {
         (self.exponent as f32).exp2()
     }
 
-    /// Notes a step whose gradients were finite.
+    /// Notes a step without an overflow.
     pub fn stepped(&mut self) {
         self.good_steps += u32::from(self.follows);
         if self.good_steps >= PATIENCE {
@@ -38,12 +38,10 @@ impl LossScale {
         }
     }
 
-    /// After an overflow: whether there is a smaller factor to try the step again with, which is then the factor.
-    pub fn shrinks(&mut self) -> bool {
-        let shrinks = self.exponent > 0;
-        self.exponent -= i32::from(shrinks);
+    /// Halves after an overflow, down to 1.
+    pub fn shrink(&mut self) {
+        self.exponent = (self.exponent - 1).max(0);
         self.good_steps = 0;
-        shrinks
     }
 
     /// As whole numbers, for a checkpoint.
@@ -71,21 +69,20 @@ mod tests {
         assert_eq!(scale.exponent, 16);
         (0..PATIENCE).for_each(|_| scale.stepped());
         assert_eq!(scale.exponent, 17);
-        for _ in 0..17 {
-            assert!(scale.shrinks());
-        }
+        (0..16).for_each(|_| scale.shrink());
+        assert_eq!(scale.exponent, 1);
+        (0..2).for_each(|_| scale.shrink());
         assert!((scale.factor() - 1.0).abs() < 1e-9);
-        assert!(!scale.shrinks() && scale.exponent == 0);
     }
 
     #[test]
     fn a_checkpoint_brings_it_back_and_one_stays_one() {
         let mut scale = LossScale::following();
-        scale.shrinks();
+        scale.shrink();
         (0..5).for_each(|_| scale.stepped());
         assert_eq!(LossScale::from_numbers(scale.to_numbers()), scale);
         let mut one = LossScale::default();
         (0..2 * PATIENCE).for_each(|_| one.stepped());
-        assert!(!one.shrinks() && (one.factor() - 1.0).abs() < 1e-9);
+        assert!((one.factor() - 1.0).abs() < 1e-9);
     }
 }

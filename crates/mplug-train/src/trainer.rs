@@ -286,10 +286,11 @@ impl<'a> Trainer<'a> {
             let own = self.workers.gradients(&self.model, &*self.objective, batch, mine, scale);
             let whole = ranks::share(&*self.ranks, own, &lens, batch.micro_batches.len());
             let overflows = scale > 1.0 && whole.loss.is_finite() && !norm(&whole.gradients).is_finite();
-            if !overflows || !self.progress.loss_scale.shrinks() {
+            if !overflows {
                 self.progress.loss_scale.stepped();
                 return whole;
             }
+            self.progress.loss_scale.shrink();
         }
     }
 

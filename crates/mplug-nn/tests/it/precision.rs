@@ -60,6 +60,7 @@ fn cosine(a: &[f32], b: &[f32]) -> f64 {
 }
 
 /// Only the processor has fused operations of ours; elsewhere burn's own run.
+#[cfg(feature = "wgpu")]
 #[test]
 fn gradients_are_the_same_on_every_device() {
     let exact = gradients(&Device::flex().autodiff(), Precision::F32);

@@ -27,7 +27,7 @@ pub struct RunSection {
     /// Where the network runs.
     #[serde(default)]
     pub device: DeviceKind,
-    /// What the factors of its matrix products are rounded to (mixed precision).
+    /// What the factors and results of its matrix products are rounded to (mixed precision).
     #[serde(default)]
     pub precision: PrecisionKind,
     /// Whether the visual encoder keeps little for its gradients and computes it again: less memory, more time.
@@ -45,11 +45,11 @@ pub enum DeviceKind {
     /// The processor.
     #[default]
     Cpu,
-    /// The first GPU that Vulkan, Metal or DirectX 12 shows, in builds with the feature `wgpu`.
+    /// The GPU that wgpu prefers, by Vulkan, Metal, DirectX 12 or OpenGL, in builds with the feature `wgpu`.
     Gpu,
 }
 
-/// What the factors of matrix products are rounded to. Weights, sums, norms, softmax and losses are f32 in any case.
+/// What the factors and results of matrix products are rounded to. Weights, norms, softmax and losses are f32 in any case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum PrecisionKind {
