@@ -12,6 +12,19 @@ use super::kernel::{Finish, Kernel, Rows, for_each_tile};
 use super::panels::PANEL;
 use crate::InstructionSet;
 
+/// `$body` for every row of a tile of `$rows`, each row a constant. A loop in its place may stay a loop, and an array that a
+/// loop indexes lies in memory: the sums of large tiles were then written to the stack at every step of the inner dimension
+/// (`tests/it/spills.rs` looks for such stores).
+macro_rules! with_constant_rows {
+    ($rows:ident, |$row:ident| $body:block) => { with_constant_rows!($rows, |$row| $body, 0 1 2 3 4 5 6 7 8 9 10 11) };
+    ($rows:ident, |$row:ident| $body:block, $($at:literal)*) => {
+        $(if $at < $rows {
+            const $row: usize = $at;
+            $body
+        })*
+    };
+}
+
 macro_rules! kernel {
     ($(#[$doc:meta])* $name:ident needs $set:ident $features:literal, $lhs:ty, $rhs:ty, group $group:literal, depth $depth:expr, sums $sum:ty = $zero:ident,
      |$values:ident, $columns:ident, $old:ident| $step:expr, load $load:expr, broadcast $broadcast:expr, $finish_tile:ident) => {
@@ -76,14 +89,14 @@ macro_rules! kernel {
                         }
                     }
                 }
-                for panel in 0..PANELS {
-                    // SAFETY: the caller's promise.
-                    unsafe {
-                        let finish = finish.at_column(panel * PANEL);
-                        for (row, sums) in sums.iter().enumerate() {
-                            $finish_tile(sums[panel], row, finish);
+                // SAFETY: the caller's promise.
+                unsafe {
+                    with_constant_rows!(ROWS, |ROW| {
+                        $finish_tile(sums[ROW][0], ROW, finish);
+                        if PANELS > 1 {
+                            $finish_tile(sums[ROW][1], ROW, finish.at_column(PANEL));
                         }
-                    }
+                    });
                 }
             }
         }
