@@ -87,9 +87,9 @@ fn ask(args: &AskArgs, input: &Input) -> anyhow::Result<Status> {
     };
     let image = match loader.load(input) {
         Ok(image) => image,
-        Err(reason) => {
-            report::message(report::about(&args.image, &reason));
-            writer.write(&AnswerRecord::failed(args, &reason))?;
+        Err(failure) => {
+            report::message(report::about(&args.image, &failure.reason));
+            writer.write(&AnswerRecord::failed(args, &failure.reason))?;
             writer.finish()?;
             return Ok(Status::SomeFailed);
         }

@@ -47,8 +47,8 @@ fn open_pictures(folder: &ModelFolder, paths: &[PathBuf]) -> anyhow::Result<Vec<
     let loader = PictureLoader { limits: ImageLimits::default(), image_size };
     let (images, places) = pictures::split(loader.load_batch(&inputs));
     for (input, place) in inputs.iter().zip(&places) {
-        if let Err(reason) = place {
-            report::message(report::about(&input.path, reason));
+        if let Err(failure) = place {
+            report::message(report::about(&input.path, &failure.reason));
         }
     }
     if images.is_empty() {

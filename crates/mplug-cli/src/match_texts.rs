@@ -67,10 +67,10 @@ fn match_texts(args: &MatchArgs, input: &Input) -> anyhow::Result<Status> {
         PictureLoader { limits: args.limits.limits(), image_size: matcher.config().vision.image_size as u32 };
     let image = match loader.load(input) {
         Ok(image) => image,
-        Err(reason) => {
-            report::message(report::about(&args.image, &reason));
+        Err(failure) => {
+            report::message(report::about(&args.image, &failure.reason));
             writer.write(&MatchRecord {
-                error: Some(report::one_line(&reason)),
+                error: Some(report::one_line(&failure.reason)),
                 ..MatchRecord::new(args, None)
             })?;
             writer.finish()?;

@@ -106,9 +106,12 @@ impl Asking<'_> {
             })
         };
         let picture_of_question = batch.iter().map(place_of).collect();
-        let pictures =
-            firsts.par_iter().map(|&place| pictures::open_example(self.dataset, place, side)).collect();
+        let pictures = firsts.par_iter().map(|&place| self.open_one(place, side)).collect();
         Opened { pictures, picture_of_question }
+    }
+
+    fn open_one(&self, place: usize, side: u32) -> Result<RgbImage, String> {
+        pictures::open_example(self.dataset, place, side).map_err(|failure| failure.reason)
     }
 
     /// The answers to a batch, and what went wrong with its pictures.

@@ -84,7 +84,7 @@ pub(crate) struct EvalArgs {
     dataset: Option<PathBuf>,
     #[command(flatten)]
     reading: DatasetArgs,
-    /// Keep captions in FILE as they are made, and go on from there if it has some
+    /// Keep captions in FILE as they are made, and go on from there if it has some; no other file is taken for one
     #[arg(long, value_name = "FILE", requires = "dataset", help_heading = "Captions")]
     resume: Option<PathBuf>,
     #[command(flatten)]

@@ -31,7 +31,7 @@ pub(super) fn evaluate(args: &EvalArgs, folder: &ModelFolder, path: &Path) -> an
     ensure!(!texts.is_empty(), "{}: has no captions to search by", dataset.annotations().path.display());
     let matcher = load(args, folder)?;
     let side = matcher.config().vision.image_size as u32;
-    let open = |place: usize| pictures::open_example(&dataset, place, side);
+    let open = |place: usize| pictures::open_example(&dataset, place, side).map_err(|failure| failure.reason);
     let search = search(args, &matcher, &open);
     let found = search.encode(dataset.annotations().records.len())?;
     let of_read = of_read(&found, &picture_of_text)?;

@@ -116,6 +116,15 @@ impl Desk {
         outcome(shell.current_dir(self.path()))
     }
 
+    /// Runs `mplug` here with a limit on the number of open files.
+    #[cfg(unix)]
+    pub(crate) fn run_with_open_files(&self, limit: usize, args: &[&str]) -> Outcome {
+        let script = format!("ulimit -n {limit}; exec \"$0\" \"$@\"");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &script]).arg(assert_cmd::cargo::cargo_bin!("mplug")).args(args);
+        outcome(shell.current_dir(self.path()))
+    }
+
     /// Runs `mplug caption --model model` here.
     pub(crate) fn caption(&self, args: &[&str]) -> Outcome {
         self.run(&[&["caption", "--model", "model"], args].concat())

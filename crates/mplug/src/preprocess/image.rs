@@ -20,6 +20,8 @@ pub use self::normalize::{IMAGE_MEAN, IMAGE_STD, bytes_of, pixel_values};
 pub use self::resize::resize_bicubic;
 pub use ::image::RgbImage;
 
+use crate::passing::io_error_is_passing;
+
 /// What a picture may cost. Checked before memory is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImageLimits {
@@ -51,6 +53,11 @@ impl ImageError {
     pub fn named(self, origin: impl fmt::Display) -> Self {
         Self { origin: origin.to_string(), fault: self.fault }
     }
+
+    /// Whether the picture may be had later: [`ImageFault::is_passing`].
+    pub fn is_passing(&self) -> bool {
+        self.fault.is_passing()
+    }
 }
 
 impl fmt::Display for ImageError {
@@ -73,8 +80,16 @@ pub enum ImageFault {
     #[error("cannot be read: {0}")]
     Read(#[source] std::io::Error),
     /// It is elsewhere, and did not come.
-    #[error("cannot be fetched: {0}")]
-    Fetch(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("cannot be fetched: {source}")]
+    Fetch {
+        /// Why, as whoever fetches it says.
+        source: Box<dyn std::error::Error + Send + Sync>,
+        /// Whether it may come later: a server that is down, not a picture that is gone.
+        is_passing: bool,
+    },
+    /// The archive or table that it is in is not what it was when its pictures were listed.
+    #[error("its file changed since its pictures were listed; run again to list it anew")]
+    Changed,
     /// A folder, a pipe, a device.
     #[error("is not a regular file; give the path of a picture")]
     NotAFile,
@@ -132,6 +147,25 @@ pub enum ImageFault {
     /// The decoder panicked: a fault of the decoder that a hostile picture set off.
     #[error("made its decoder panic: {0}")]
     Panicked(String),
+}
+
+impl ImageFault {
+    /// Whether the picture may be had later, so that a failure of it is no answer.
+    ///
+    /// | fault | passes |
+    /// |---|---|
+    /// | [`Read`](Self::Read) | as [`io_error_is_passing`](crate::io_error_is_passing) says: too many open files, a device's error, not a missing file |
+    /// | [`Fetch`](Self::Fetch) | as whoever fetches says: `FetchFault::is_passing` for web addresses |
+    /// | [`Changed`](Self::Changed) | yes: it is listed anew |
+    /// | all others | no: they are of the picture's own bytes |
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Read(error) => io_error_is_passing(error),
+            Self::Fetch { is_passing, .. } => *is_passing,
+            Self::Changed => true,
+            _ => false,
+        }
+    }
 }
 
 /// Reads a picture from a file: upright (EXIF), RGB, alpha dropped, its format told by its bytes and not by its name.
