@@ -154,7 +154,7 @@ impl ImageFault {
     ///
     /// | fault | passes |
     /// |---|---|
-    /// | [`Read`](Self::Read) | as [`io_error_is_passing`](crate::io_error_is_passing) says: too many open files, a device's error, not a missing file |
+    /// | [`Read`](Self::Read) | as [`io_error_is_passing`] says: too many open files, a device's error, not a missing file |
     /// | [`Fetch`](Self::Fetch) | as whoever fetches says: `FetchFault::is_passing` for web addresses |
     /// | [`Changed`](Self::Changed) | yes: it is listed anew |
     /// | all others | no: they are of the picture's own bytes |
