@@ -7,8 +7,10 @@
 //! Refuses to know where a picture comes from beyond a path or bytes (no URLs), and what the model does with it.
 
 mod decode;
+mod jpeg;
 mod normalize;
 mod resize;
+mod tiff;
 
 use std::fmt;
 use std::fs::File;
@@ -119,6 +121,48 @@ pub enum ImageFault {
         found: u64,
         /// Four times [`ImageLimits::max_pixels`].
         limit: u64,
+    },
+    /// Decoding would hold more at once than the limit: a progressive JPEG holds all of its coefficients.
+    #[error(
+        "takes {found} bytes to decode, more than the limit of {limit}; save it smaller, or as baseline JPEG or PNG"
+    )]
+    TooMuchMemory {
+        /// Bytes that its decoder would hold at once.
+        found: u64,
+        /// Eight times [`ImageLimits::max_pixels`].
+        limit: u64,
+    },
+    /// A JPEG that is sent in too many passes.
+    #[error("has more than {limit} scans; save it again as baseline JPEG or PNG")]
+    TooManyScans {
+        /// Most scans of a file.
+        limit: usize,
+    },
+    /// A JPEG whose passes over its samples would take long, together.
+    #[error(
+        "has scans of {found} samples in all, more than the limit of {limit}; save it again as baseline JPEG or PNG"
+    )]
+    TooLongScans {
+        /// Samples of all scans.
+        found: u64,
+        /// Twenty times [`ImageLimits::max_pixels`].
+        limit: u64,
+    },
+    /// A kind of the format that is not read here, or not with the pixels that the original sees.
+    #[error("is a {format} of a kind that is not read: {what}; save it again as baseline JPEG or PNG")]
+    Unsupported {
+        /// Name of the format.
+        format: &'static str,
+        /// What the file is.
+        what: String,
+    },
+    /// The file contradicts its format, or its coded data cannot be right.
+    #[error("damaged {format}: {what}")]
+    Damaged {
+        /// Name of the format.
+        format: &'static str,
+        /// What is wrong.
+        what: String,
     },
     /// The file ends before the picture does.
     #[error("truncated {format}: the file ends before the picture does")]
