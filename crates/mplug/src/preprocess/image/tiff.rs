@@ -76,6 +76,13 @@ fn assemble(tiff: &mut Tiff<'_>, bytes: &[u8], limits: &ImageLimits) -> Result<R
     if offsets.len() as u64 != expected || lengths.len() as u64 != expected {
         return Err(damaged(format!("it lists {} JPEG parts, expected {expected}", offsets.len())));
     }
+    // Parts may be the same bytes of the file, and each is read with all of the tables.
+    let coded = lengths
+        .iter()
+        .fold(expected.saturating_mul(tables.len() as u64), |sum, &len| sum.saturating_add(len));
+    if coded > limits.max_file_bytes {
+        return Err(ImageFault::TooManyBytes { found: coded, limit: limits.max_file_bytes });
+    }
     let mut image = RgbImage::new(width, height);
     for (index, (&offset, &length)) in (0u32..).zip(offsets.iter().zip(&lengths)) {
         let end = offset.saturating_add(length).min(usize::MAX as u64) as usize;
