@@ -1,4 +1,5 @@
-//! How long a picture takes to be decoded and resized, beside the decoder of the crate `image`, taking turns.
+//! How long a picture takes to be decoded and resized, beside the decoder of the crate `image`, taking turns. On Linux it is
+//! the processor time of all threads, which other programs disturb less.
 //!
 //! ```text
 //! cargo run --release -p mplug --example decode_speed -- FILE [ROUNDS] [SIDE]
@@ -33,10 +34,20 @@ fn timed(
     side: u32,
     decode: impl Fn() -> Result<RgbImage, Box<dyn Error>>,
 ) -> Result<Duration, Box<dyn Error>> {
-    let start = Instant::now();
+    let (start, start_of_program) = (Instant::now(), processor_time());
     let image = decode()?;
     std::hint::black_box(resize_bicubic(&image, side, side));
-    Ok(start.elapsed())
+    let spent = processor_time().zip(start_of_program).map(|(end, start)| end.saturating_sub(start));
+    Ok(spent.unwrap_or_else(|| start.elapsed()))
+}
+
+/// What this program has computed so far, for itself and in the kernel: two numbers of hundredths of a second.
+fn processor_time() -> Option<Duration> {
+    let line = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let (_, after_name) = line.rsplit_once(')')?;
+    let hundredths: u64 =
+        after_name.split_whitespace().skip(11).take(2).filter_map(|n| n.parse::<u64>().ok()).sum();
+    Some(Duration::from_millis(hundredths * 10))
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

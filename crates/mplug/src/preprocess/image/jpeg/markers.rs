@@ -3,6 +3,8 @@
 //! Source: ITU-T T.81, annex B, read as libjpeg reads it. The decoder finds its own way through a file; this walk is here to
 //! say beforehand what a picture costs and to refuse, by name, what decoders read differently.
 
+use std::ops::RangeInclusive;
+
 use super::super::ImageFault;
 use super::Colours;
 
@@ -12,6 +14,9 @@ pub(super) const MAX_SCANS: usize = 100;
 const MAX_BLOCKS_IN_UNIT: u64 = 10;
 /// Coefficients that libjpeg predicts from neighbouring blocks where a file has not sent them.
 const SMOOTHED_COEFFICIENTS: usize = 10;
+
+/// Most bits that a progressive scan leaves to later ones.
+const MAX_POINT_TRANSFORM: u8 = 13;
 
 const START_OF_IMAGE: u8 = 0xD8;
 const END_OF_IMAGE: u8 = 0xD9;
@@ -339,8 +344,10 @@ impl<'a> Walk<'a> {
         let scanned = scanned_components(frame, body)?;
         let [first, last, bits] =
             body[body.len() - 3..].try_into().map_err(|_| damaged("a scan header is cut short"))?;
-        if frame.is_progressive && (first > last || last > 63) {
-            return Err(damaged(format!("a scan has coefficients {first} to {last}, of 0 to 63")));
+        if frame.is_progressive && !is_progressive_pass(first..=last, bits, scanned.len()) {
+            return Err(damaged(format!(
+                "a scan of coefficients {first} to {last}, bits 0x{bits:02X}, is no pass of a progressive file"
+            )));
         }
         let range = if frame.is_progressive { usize::from(first)..=usize::from(last) } else { 0..=63 };
         for &index in &scanned {
@@ -509,6 +516,14 @@ fn scanned_components(frame: &Frame, body: &[u8]) -> Result<Vec<usize>, ImageFau
         return Err(damaged(format!("{blocks} blocks are interleaved, of at most {MAX_BLOCKS_IN_UNIT}")));
     }
     Ok(scanned)
+}
+
+/// Means of one or more components, or other coefficients of one; the first bits of them, or the next one bit.
+fn is_progressive_pass(coefficients: RangeInclusive<u8>, bits: u8, components: usize) -> bool {
+    let (first, last) = (*coefficients.start(), *coefficients.end());
+    let (before, now) = (bits >> 4, bits & 15);
+    let has_range = if first == 0 { last == 0 } else { (first..64).contains(&last) && components == 1 };
+    has_range && now <= MAX_POINT_TRANSFORM && (before == 0 || before == now + 1)
 }
 
 #[cfg(test)]
