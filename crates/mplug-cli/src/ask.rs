@@ -31,7 +31,8 @@ use crate::{
 #[command(after_help = "\
 Text: the answer alone for one question; lines of `question<TAB>answer` for several.
 JSON: {\"path\", \"question\", \"answer\", \"score\", \"token_ids\"} for each question, or one
-{\"path\", \"error\"} for a picture that does not open.
+{\"path\", \"error\"} for a picture that does not open; {\"path\", \"question\", \"error\"} for a question
+that the model cannot read.
 
 Examples:
   mplug ask assets/examples/cars.png '图里有几辆汽车？'
@@ -97,19 +98,35 @@ fn ask(args: &AskArgs, input: &Input) -> anyhow::Result<Status> {
     // The picture is encoded once, whatever is asked about it: (image_len, hidden_size).
     let image_embeds = answerer.visual_encoder().forward(&pixel_values(&image)).concat();
     let progress = Progress::new(args.questions.len(), "questions");
+    let mut failed = 0;
     for questions in args.questions.chunks(args.batch.batch_size) {
-        let texts: Vec<&str> = questions.iter().map(String::as_str).collect();
+        // A question that the model cannot read leaves the others unharmed.
+        let problem = |question: &String| answerer.check_question(question).err();
+        let problems: Vec<Option<mplug::Error>> = questions.iter().map(problem).collect();
+        let readable = questions.iter().zip(&problems).filter(|(_, problem)| problem.is_none());
+        let texts: Vec<&str> = readable.map(|(question, _)| question.as_str()).collect();
         let answers = answerer.answer_embeds(vec![image_embeds.clone(); texts.len()], &texts, &options)?;
         progress.aside(writer.is_terminal(), || {
-            for (question, answers) in questions.iter().zip(&answers) {
-                writer.write(&AnswerRecord::new(args, question, answers.first()))?;
+            let mut answers = answers.iter();
+            for (question, problem) in questions.iter().zip(&problems) {
+                match problem {
+                    None => {
+                        let best = answers.next().and_then(|answers| answers.first());
+                        writer.write(&AnswerRecord::new(args, question, best))?;
+                    }
+                    Some(problem) => {
+                        failed += 1;
+                        report::message(report::about(&args.image, &problem.to_string()));
+                        writer.write(&AnswerRecord::unread(args, question, problem))?;
+                    }
+                }
             }
             writer.flush()
         })?;
         progress.advance(questions.len());
     }
     writer.finish()?;
-    Ok(Status::Good)
+    Ok(Status::of_failures(failed))
 }
 
 /// One question's answer.
@@ -121,6 +138,9 @@ struct AnswerRecord {
     has_question: bool,
     #[serde(flatten)]
     answer: Option<AnswerEntry>,
+    /// The question, where it has no answer.
+    #[serde(skip_serializing_if = "Option::is_none", rename = "question")]
+    unread: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
@@ -145,8 +165,13 @@ impl AnswerRecord {
             path: args.image.as_path().into(),
             has_question: args.questions.len() > 1,
             answer,
+            unread: None,
             error: None,
         }
+    }
+
+    fn unread(args: &AskArgs, question: &str, problem: &mplug::Error) -> Self {
+        Self { unread: Some(question.to_owned()), ..Self::failed(args, &problem.to_string()) }
     }
 
     fn failed(args: &AskArgs, reason: &str) -> Self {

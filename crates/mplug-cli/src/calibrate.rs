@@ -69,7 +69,7 @@ fn run(folder: &ModelFolder, pictures: &[RgbImage], options: &LoadOptions) -> an
             answerer.answer_batch(pictures, &texts(pictures.len()), &answerer.default_options())?;
         }
         Task::ImageTextRetrieval => {
-            Matcher::load_with(folder, options)?.match_batch(pictures, &texts(pictures.len()));
+            Matcher::load_with(folder, options)?.match_batch(pictures, &texts(pictures.len()))?;
         }
     }
     Ok(())

@@ -10,8 +10,8 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use mplug::{
     checkpoint::{
-        CheckpointError, Dtype, FileFormat, Keep, ModelFolder, WriteOptions, write_int8_model_folder,
-        write_model_folder,
+        CheckpointError, Dtype, FileFormat, Keep, ModelFolder, WriteOptions, bert_json_below,
+        write_int8_model_folder, write_model_folder,
     },
     config::{ConfigOverrides, ModelConfig},
     quantize::Smoothings,
@@ -196,7 +196,11 @@ fn check_replaceable(dest: &Path, source: &Path) -> anyhow::Result<()> {
         bail!("{}: is the model to be converted; write to another folder", dest.display());
     }
     let entries = entries.collect::<Result<Vec<_>, _>>().with_context(|| dest.display().to_string())?;
-    let has_folder = entries.iter().any(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let bert_json = bert_json_below(dest);
+    let has_folder = entries.iter().any(|entry| {
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        is_folder && !bert_json.as_ref().is_some_and(|bert_json| holds_only(&entry.path(), bert_json))
+    });
     let is_model = ["model.safetensors", "pytorch_model.bin"].iter().any(|name| dest.join(name).is_file());
     if !entries.is_empty() && (has_folder || !is_model || !dest.join("vocab.txt").is_file()) {
         bail!(
@@ -205,4 +209,10 @@ fn check_replaceable(dest: &Path, source: &Path) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// Whether `folder` holds `file` and nothing else, at any depth.
+fn holds_only(folder: &Path, file: &Path) -> bool {
+    let mut entries = walkdir::WalkDir::new(folder).into_iter();
+    entries.all(|entry| entry.is_ok_and(|entry| file.starts_with(entry.path())))
 }

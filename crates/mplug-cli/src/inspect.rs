@@ -235,13 +235,17 @@ impl ModelFacts {
             vision.num_attention_heads
         );
         line(to, "pictures", &sizes)?;
+        let connected = if text.connected_stride < text.fusion_layers {
+            format!("connected every {}", text.connected_stride)
+        } else {
+            "none connected".to_owned()
+        };
         let sizes = format!(
-            "width {} with {} heads; {} text, {} fusion (connected every {}), {} decoder layers; {} positions",
+            "width {} with {} heads; {} text, {} fusion ({connected}), {} decoder layers; {} positions",
             text.hidden_size,
             text.num_attention_heads,
             text.text_encoder_layers,
             text.fusion_layers,
-            text.connected_stride,
             text.decoder_layers,
             text.max_position_embeddings
         );

@@ -25,7 +25,7 @@ use crate::{
 #[command(after_help = "\
 Text: a line of `probability<TAB>text` for each text, in the order typed.
 JSON: {\"path\", \"text\", \"probability\"} for each text, or one {\"path\", \"error\"} for a picture that
-does not open.
+does not open; {\"path\", \"text\", \"error\"} for a text that the model cannot read.
 
 Examples:
   mplug match --model ./mplug_retrieval photo.jpg 'a cat on a sofa' 'a dog in the snow'
@@ -77,13 +77,23 @@ fn match_texts(args: &MatchArgs, input: &Input) -> anyhow::Result<Status> {
             return Ok(Status::SomeFailed);
         }
     };
-    let texts: Vec<&str> = args.texts.iter().map(String::as_str).collect();
-    let probabilities = matcher.match_texts(&image, &texts);
-    for (text, probability) in args.texts.iter().zip(probabilities) {
-        writer.write(&MatchRecord::new(args, Some(MatchEntry { text: text.clone(), probability })))?;
+    // A text that the model cannot read leaves the others unharmed.
+    let problems: Vec<Option<String>> =
+        args.texts.iter().map(|text| matcher.check_text(text).err().map(|error| error.to_string())).collect();
+    let readable = args.texts.iter().zip(&problems).filter(|(_, problem)| problem.is_none());
+    let texts: Vec<&str> = readable.map(|(text, _)| text.as_str()).collect();
+    let mut probabilities = matcher.match_texts(&image, &texts)?.into_iter();
+    for (text, problem) in args.texts.iter().zip(&problems) {
+        if let Some(problem) = problem {
+            report::message(report::about(&args.image, problem));
+        }
+        let probability = if problem.is_none() { probabilities.next() } else { None };
+        let error = problem.as_deref().map(report::one_line);
+        let entry = Some(MatchEntry { text: text.clone(), probability });
+        writer.write(&MatchRecord { error, ..MatchRecord::new(args, entry) })?;
     }
     writer.finish()?;
-    Ok(Status::Good)
+    Ok(Status::of_failures(problems.iter().flatten().count()))
 }
 
 /// One text's probability.
@@ -100,7 +110,8 @@ struct MatchRecord {
 #[derive(Serialize)]
 struct MatchEntry {
     text: String,
-    probability: f32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probability: Option<f32>,
 }
 
 impl MatchRecord {
@@ -112,8 +123,10 @@ impl MatchRecord {
 impl Record for MatchRecord {
     fn write_text(&self, to: &mut dyn Write) -> io::Result<()> {
         match &self.entry {
-            Some(entry) => writeln!(to, "{:.6}\t{}", entry.probability, report::one_line(&entry.text)),
-            None => Ok(()),
+            Some(MatchEntry { text, probability: Some(probability) }) => {
+                writeln!(to, "{probability:.6}\t{}", report::one_line(text))
+            }
+            _ => Ok(()),
         }
     }
 }

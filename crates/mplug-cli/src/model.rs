@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail};
 use mplug::{
-    checkpoint::ModelFolder,
+    checkpoint::{ModelFolder, bert_json_below},
     config::{self, ConfigOverrides, Task},
 };
 
@@ -32,8 +32,12 @@ pub(crate) fn open(path: &Path, image_size: Option<usize>, wanted: Task) -> anyh
 /// Opens a model of any task; an error names `path` first.
 pub(crate) fn open_folder(path: &Path, overrides: &ConfigOverrides) -> anyhow::Result<ModelFolder> {
     let path = &find(path)?;
-    ModelFolder::open(path, overrides)
-        .map_err(|error| anyhow!(report::about(path, &report::chain(&error.into()))))
+    let folder = ModelFolder::open(path, overrides)
+        .map_err(|error| anyhow!(report::about(path, &report::chain(&error.into()))))?;
+    for note in folder.notes() {
+        report::message(format!("note: {note}"));
+    }
+    Ok(folder)
 }
 
 /// What to do about a build that knows no hub.
@@ -115,11 +119,15 @@ pub(crate) fn prompt_if_any(folder: &ModelFolder, language: Option<&str>) -> Opt
     prompts.get(language?).filter(|prompt| !prompt.is_empty()).cloned()
 }
 
-/// A file's path, size and time of change; a folder's are those of its files together.
+/// A file's path, size and time of change; a folder's are those of its files together, and of the BERT json of a model that
+/// lies in a folder below.
 pub(crate) fn stamp(path: &Path) -> anyhow::Result<String> {
     let (mut bytes, mut newest) = (0, None);
-    for entry in walkdir::WalkDir::new(path).max_depth(1) {
-        let metadata = entry?.metadata()?;
+    let own = walkdir::WalkDir::new(path).max_depth(1).into_iter();
+    let paths = own.map(|entry| entry.map(walkdir::DirEntry::into_path)).chain(bert_json_below(path).map(Ok));
+    for path in paths {
+        // Of a link that file counts to which it leads; one that leads nowhere is no file.
+        let Ok(metadata) = path?.metadata() else { continue };
         if metadata.is_file() {
             bytes += metadata.len();
             newest = newest.max(metadata.modified().ok());
@@ -145,5 +153,27 @@ pub(crate) fn command_of(task: Task) -> &'static str {
         Task::ImageCaptioning => "caption",
         Task::VisualQuestionAnswering => "ask",
         Task::ImageTextRetrieval => "match",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_stamp_is_also_of_the_bert_json_in_a_folder_below() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        fs::create_dir(file("configs")).unwrap();
+        fs::write(file("config.yaml"), "bert_config: configs/bert.json\n").unwrap();
+        fs::write(file("configs/bert.json"), "{}").unwrap();
+        fs::write(file("configs/other.json"), "{}").unwrap();
+        let before = stamp(folder.path()).unwrap();
+        fs::write(file("configs/other.json"), "{ }").unwrap();
+        assert_eq!(stamp(folder.path()).unwrap(), before);
+        fs::write(file("configs/bert.json"), "{ }").unwrap();
+        assert_ne!(stamp(folder.path()).unwrap(), before);
     }
 }

@@ -70,7 +70,8 @@ pub fn train(
                 (None, Some(path)) => std::fs::read_to_string(path).map_err(TrainError::file(path))?,
                 (None, None) => return Err(TrainError::Recipe("data.vocabulary is wanted".to_owned())),
             };
-            let data = AnnotatedPictures::open(section, reading, views, max_len, vocabulary, &prompts)?;
+            let data = AnnotatedPictures::open(section, reading, views, max_len, vocabulary, &prompts)?
+                .for_rows(start.folder().map(|folder| folder.config.text.vocab_size));
             run(config, &start, &data, resume, progress)
         }
     }

@@ -121,20 +121,27 @@ impl Asking<'_> {
             self.answerer.visual_encoder().forward(&pixels.concat()) // (images, image_len, hidden_size)
         };
         let place_of = |question: usize| places[opened.picture_of_question[question]].as_ref().ok();
-        let asked: Vec<(usize, usize)> =
-            (0..batch.len()).filter_map(|question| Some((question, *place_of(question)?))).collect();
+        let question = |question: usize| self.record(batch[question]).question.as_deref().unwrap_or_default();
+        let unread: Vec<Option<String>> = (0..batch.len())
+            .map(|of| self.answerer.check_question(question(of)).err().map(|error| error.to_string()))
+            .collect();
+        let asked: Vec<(usize, usize)> = (0..batch.len())
+            .filter(|of| unread[*of].is_none())
+            .filter_map(|question| Some((question, *place_of(question)?)))
+            .collect();
         let mut answers = vec![None; batch.len()];
         if !asked.is_empty() {
             let image_embeds = asked.iter().map(|(_, place)| embeds[*place].clone()).collect();
-            let question = |question: usize| self.record(batch[question]).question.as_deref();
-            let questions: Vec<&str> =
-                asked.iter().map(|(of, _)| question(*of).unwrap_or_default()).collect();
+            let questions: Vec<&str> = asked.iter().map(|(of, _)| question(*of)).collect();
             let found = self.answerer.answer_embeds(image_embeds, &questions, self.options)?;
             for ((question, _), found) in asked.iter().zip(found) {
                 answers[*question] = Some(found.into_iter().next().map(|best| best.text).unwrap_or_default());
             }
         }
-        Ok((answers, places.into_iter().filter_map(Result::err).collect()))
+        Ok((
+            answers,
+            places.into_iter().filter_map(Result::err).chain(unread.into_iter().flatten()).collect(),
+        ))
     }
 
     fn record(&self, place: usize) -> &Annotation {

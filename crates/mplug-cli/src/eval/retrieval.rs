@@ -118,9 +118,9 @@ impl Search<'_> {
                     .flat_map(|row| wanted[batch[row]].iter().map(move |&text| (row, text)))
                     .collect();
                 let matched = |&(row, text): &(usize, usize)| {
-                    (row, text, self.matcher.log_odds(embeds[row].clone(), texts[text]))
+                    Ok((row, text, self.matcher.log_odds(embeds[row].clone(), texts[text])?))
                 };
-                Ok(pairs.par_iter().map(matched).collect::<Vec<_>>())
+                pairs.par_iter().map(matched).collect::<anyhow::Result<Vec<_>>>()
             },
             |batch, matched| {
                 for (row, text, value) in matched {

@@ -12,6 +12,7 @@ mod hub;
 #[path = "../../../mplug/tests/it/hub/server.rs"]
 mod hub_server;
 mod input_names;
+mod model_folders;
 mod models;
 mod outputs;
 #[cfg(feature = "parquet")]

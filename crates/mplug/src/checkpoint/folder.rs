@@ -1,9 +1,10 @@
 //! A model folder (the original's layout): `configuration.json`, `config.yaml`, the BERT json that it names, `vocab.txt`
 //! and one weight file. Opens a folder, a bare weight file with its `vocab.txt` beside it, or parts embedded in a binary;
-//! writes a folder whole or not at all.
+//! writes a folder whole or not at all. Which small files there are and how they are read is `small_files`' matter.
 //!
 //! Opening is strict: the weights must hold exactly what the configuration asks for (and what is on the written list of
-//! superfluous tensors); everything wrong is reported at once. This file knows no tokenizer: the vocabulary is counted.
+//! superfluous tensors); everything wrong is reported at once. What the original takes and a person should know is a note.
+//! This file knows no tokenizer: the vocabulary is counted.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -12,37 +13,26 @@ use mplug_kernels::gemm::{Precision, QuantizedWeight};
 
 use super::expected::needed_tensors;
 use super::key_names::{TIED, is_never_needed};
+use super::small_files::{BERT_JSON, FolderNote, PYTORCH, SAFETENSORS, SmallFiles};
 use super::weights::square_grid;
 use super::write::{FileFormat, TensorEntry, TensorReader, atomically, write_safetensors};
 use super::{
     Checkpoint, CheckpointError, Dtype, Mismatch, StateDict, Values, quantized, resize_position_embedding,
     write_pytorch,
 };
-use crate::config::{ConfigOverrides, ConfigTexts, ModelConfig, vocabulary_size};
+use crate::config::{ConfigOverrides, ConfigTexts, ModelConfig};
 use crate::quantize::Smoothings;
-
-/// Largest configuration file.
-const MAX_CONFIG_BYTES: u64 = 4 << 20;
-/// Largest vocabulary file.
-const MAX_VOCABULARY_BYTES: u64 = 64 << 20;
-
-pub(crate) const CONFIGURATION_JSON: &str = "configuration.json";
-pub(crate) const CONFIG_YAML: &str = "config.yaml";
-pub(crate) const BERT_JSON: &str = "config_bert.json";
-pub(crate) const VOCABULARY: &str = "vocab.txt";
-pub(crate) const SAFETENSORS: &str = "model.safetensors";
-pub(crate) const PYTORCH: &str = "pytorch_model.bin";
 
 /// An opened model: its configuration, checked against its weights, and its vocabulary.
 #[derive(Debug)]
 pub struct ModelFolder {
-    /// The folder; for embedded models a made-up name.
+    /// The folder; for embedded models a made-up name, at which nothing is ever looked up.
     pub path: PathBuf,
     /// The model's shape.
     pub config: ModelConfig,
     checkpoint: Checkpoint,
-    texts: ConfigTexts,
-    vocabulary: String,
+    files: SmallFiles,
+    notes: Vec<FolderNote>,
 }
 
 /// The parts of a model that is embedded in a binary.
@@ -65,15 +55,8 @@ impl ModelFolder {
     pub fn open(path: &Path, overrides: &ConfigOverrides) -> Result<Self, CheckpointError> {
         let (folder, weights) = locate(path)?;
         let checkpoint = Checkpoint::open(&weights)?;
-        let texts = read_texts(&folder)?;
-        let vocabulary_path = folder.join(VOCABULARY);
-        let Some(vocabulary) = read_text(&vocabulary_path, MAX_VOCABULARY_BYTES)? else {
-            return Err(CheckpointError::NotAModelFolder {
-                path: folder,
-                reason: format!("{VOCABULARY} is missing; it belongs beside {}", weights.display()),
-            });
-        };
-        Self::checked(folder, checkpoint, texts, vocabulary, overrides)
+        let files = SmallFiles::read(&folder, &weights)?;
+        Self::checked(folder, checkpoint, files, overrides)
     }
 
     /// Opens a model whose files are embedded in the binary.
@@ -84,7 +67,8 @@ impl ModelFolder {
             config_yaml: parts.config_yaml.map(str::to_owned),
             bert_json: parts.bert_json.map(|text| (BERT_JSON.to_owned(), text.to_owned())),
         };
-        Self::checked("built-in model".into(), checkpoint, texts, parts.vocabulary.to_owned(), overrides)
+        let files = SmallFiles { texts, vocabulary: parts.vocabulary.to_owned(), tokenizer_config: None };
+        Self::checked("built-in model".into(), checkpoint, files, overrides)
     }
 
     /// A model of known configuration whose weights are in memory or in a file opened already, as after training.
@@ -93,35 +77,24 @@ impl ModelFolder {
         checkpoint: Checkpoint,
         vocabulary: String,
     ) -> Result<Self, CheckpointError> {
-        let texts = ConfigTexts::describing(config);
-        Self::checked("model in memory".into(), checkpoint, texts, vocabulary, &ConfigOverrides::default())
+        let files = SmallFiles { texts: ConfigTexts::describing(config), vocabulary, tokenizer_config: None };
+        Self::checked("model in memory".into(), checkpoint, files, &ConfigOverrides::default())
     }
 
     fn checked(
         path: PathBuf,
         checkpoint: Checkpoint,
-        mut texts: ConfigTexts,
-        vocabulary: String,
+        mut files: SmallFiles,
         overrides: &ConfigOverrides,
     ) -> Result<Self, CheckpointError> {
-        let config = ModelConfig::resolve(&checkpoint, &texts, overrides)?;
-        let tokens = vocabulary_size(&vocabulary);
-        if tokens != config.text.vocab_size {
-            return Err(CheckpointError::Contradiction {
-                first: format!("{} with {tokens} tokens", path.join(VOCABULARY).display()),
-                second: format!(
-                    "{} rows of word embeddings in {}",
-                    config.text.vocab_size,
-                    checkpoint.label()
-                ),
-            });
-        }
+        let config = ModelConfig::resolve(&checkpoint, &files.texts, overrides)?;
         check_tensors(&checkpoint, &config)?;
+        let notes = files.notes(&path, &config, overrides);
         if *overrides != ConfigOverrides::default() {
             // What is written from this folder must say what was asked for.
-            texts = ConfigTexts::describing(&config);
+            files.texts = ConfigTexts::describing(&config);
         }
-        Ok(Self { path, config, checkpoint, texts, vocabulary })
+        Ok(Self { path, config, checkpoint, files, notes })
     }
 
     /// The weights.
@@ -134,14 +107,24 @@ impl ModelFolder {
         if self.checkpoint.is_quantized() { Precision::Int8 } else { Precision::F32 }
     }
 
-    /// Where `vocab.txt` lies. Of an embedded model there is no such file: [`Self::vocabulary`] has its text.
-    pub fn vocab_path(&self) -> PathBuf {
-        self.path.join(VOCABULARY)
-    }
-
     /// The text of `vocab.txt`, one token a line.
     pub fn vocabulary(&self) -> &str {
-        &self.vocabulary
+        &self.files.vocabulary
+    }
+
+    /// The text of `tokenizer_config.json`, if the folder has one.
+    pub fn tokenizer_config(&self) -> Option<&str> {
+        self.files.tokenizer_config.as_deref()
+    }
+
+    /// What messages call a file of this folder: its path, which for an embedded model is a made-up one.
+    pub(crate) fn label(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// What a person should know of this folder, though the original works with it too.
+    pub fn notes(&self) -> &[FolderNote] {
+        &self.notes
     }
 }
 
@@ -190,47 +173,6 @@ pub(crate) fn is_weight_file(path: &Path) -> bool {
 #[cfg(feature = "hub")]
 pub(crate) fn has_weights(folder: &Path) -> bool {
     locate(folder).is_ok()
-}
-
-/// The name of the BERT json of a folder with a `config.yaml`.
-#[cfg(feature = "hub")]
-pub(crate) fn named_bert_json(folder: &Path) -> Option<String> {
-    let config_yaml = read_text(&folder.join(CONFIG_YAML), MAX_CONFIG_BYTES).ok()??;
-    let named = ConfigTexts::bert_json_name(Some(&config_yaml)).ok()?;
-    Some(named.unwrap_or_else(|| BERT_JSON.to_owned()))
-}
-
-fn read_texts(folder: &Path) -> Result<ConfigTexts, CheckpointError> {
-    let configuration_json = read_text(&folder.join(CONFIGURATION_JSON), MAX_CONFIG_BYTES)?;
-    let config_yaml = read_text(&folder.join(CONFIG_YAML), MAX_CONFIG_BYTES)?;
-    // The research code writes a path here; only the last part counts, so the file cannot lie elsewhere.
-    let named = ConfigTexts::bert_json_name(config_yaml.as_deref())?.unwrap_or_else(|| BERT_JSON.to_owned());
-    let bert_json = match read_text(&folder.join(&named), MAX_CONFIG_BYTES)? {
-        Some(text) => Some((named, text)),
-        None => {
-            read_text(&folder.join(BERT_JSON), MAX_CONFIG_BYTES)?.map(|text| (BERT_JSON.to_owned(), text))
-        }
-    };
-    Ok(ConfigTexts { configuration_json, config_yaml, bert_json })
-}
-
-/// The text of a small file, `None` when there is no such file.
-fn read_text(path: &Path, limit: u64) -> Result<Option<String>, CheckpointError> {
-    let io = |source| CheckpointError::Io { action: "read", path: path.to_path_buf(), source };
-    let config = |reason: String| CheckpointError::Config { file: path.display().to_string(), reason };
-    let metadata = match std::fs::metadata(path) {
-        Ok(metadata) => metadata,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(io(e)),
-    };
-    if !metadata.is_file() {
-        return Err(config("expected a file".into()));
-    }
-    if metadata.len() > limit {
-        return Err(config(format!("it has {} bytes, the limit is {limit}", metadata.len())));
-    }
-    let bytes = std::fs::read(path).map_err(io)?;
-    String::from_utf8(bytes).map(Some).map_err(|_| config("it is not UTF-8".into()))
 }
 
 /// Everything that the model needs is there with its shape, and nothing unknown is.
@@ -306,10 +248,11 @@ pub fn write_model_folder(
 ) -> Result<(), CheckpointError> {
     let tensors = CheckpointTensors::new(source, options.keep);
     if options.format == FileFormat::Safetensors {
-        return write_folder(dest, &tensors, &source.texts, &source.vocabulary, *options);
+        return write_folder(dest, &tensors, &source.files, *options);
     }
     let tensors = tensors.with_position_tables_of(&source.config);
-    write_folder(dest, &tensors, &source.texts.for_original(&source.config)?, &source.vocabulary, *options)
+    let texts = source.files.texts.for_original(&source.config)?;
+    write_folder(dest, &tensors, &SmallFiles { texts, ..source.files.clone() }, *options)
 }
 
 /// Writes a model folder from tensors that are not in a checkpoint, such as drawn or trained ones, with small files that
@@ -324,14 +267,14 @@ pub fn write_model_folder_of(
     tensors: &(impl TensorReader + ?Sized),
     options: &WriteOptions,
 ) -> Result<(), CheckpointError> {
-    write_folder(dest, tensors, &ConfigTexts::describing(config), vocabulary, *options)
+    let (texts, vocabulary) = (ConfigTexts::describing(config), vocabulary.to_owned());
+    write_folder(dest, tensors, &SmallFiles { texts, vocabulary, tokenizer_config: None }, *options)
 }
 
 fn write_folder(
     dest: &Path,
     tensors: &(impl TensorReader + ?Sized),
-    texts: &ConfigTexts,
-    vocabulary: &str,
+    files: &SmallFiles,
     options: WriteOptions,
 ) -> Result<(), CheckpointError> {
     let io = |source| CheckpointError::Io { action: "write", path: dest.to_path_buf(), source };
@@ -343,18 +286,7 @@ fn write_folder(
     let temporary =
         tempfile::Builder::new().prefix(".mplug-").suffix(".tmp").tempdir_in(parent).map_err(io)?;
     let folder = temporary.path();
-    let bert_json = texts.bert_json.as_ref().map(|(name, text)| (name.as_str(), text));
-    let small = [
-        (CONFIGURATION_JSON, texts.configuration_json.as_ref()),
-        (CONFIG_YAML, texts.config_yaml.as_ref()),
-        (bert_json.map_or(BERT_JSON, |(name, _)| name), bert_json.map(|(_, text)| text)),
-    ];
-    for (name, text) in small {
-        if let Some(text) = text {
-            std::fs::write(folder.join(name), text).map_err(io)?;
-        }
-    }
-    std::fs::write(folder.join(VOCABULARY), vocabulary).map_err(io)?;
+    files.write(folder).map_err(io)?;
     let (safetensors, pytorch) = (folder.join(SAFETENSORS), folder.join(PYTORCH));
     match options.format {
         FileFormat::Safetensors => write_safetensors(&safetensors, tensors, options.dtype)?,
@@ -474,7 +406,7 @@ pub fn write_int8_model_folder(
 ) -> Result<(), CheckpointError> {
     let tensors = Int8Tensors::new(source, smoothings);
     let options = WriteOptions { overwrite, keep: Keep::Task, ..WriteOptions::default() };
-    write_folder(dest, &tensors, &source.texts, &source.vocabulary, options)
+    write_folder(dest, &tensors, &source.files, options)
 }
 
 /// The tensors of a model, those with a smoothing choice as int8.

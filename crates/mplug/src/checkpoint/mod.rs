@@ -21,6 +21,7 @@ mod pytorch_zip;
 mod quantized;
 mod safetensors;
 pub mod seeded;
+mod small_files;
 mod source;
 mod state_dict;
 mod summary;
@@ -32,18 +33,21 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub use error::{CheckpointError, Mismatch};
-#[cfg(feature = "hub")]
-pub(crate) use folder::{
-    BERT_JSON, CONFIG_YAML, CONFIGURATION_JSON, PYTORCH, SAFETENSORS, VOCABULARY, has_weights,
-    is_weight_file, named_bert_json,
-};
 pub use folder::{
     Keep, ModelFolder, ModelParts, WriteOptions, write_int8_model_folder, write_model_folder,
     write_model_folder_of, write_text,
 };
+#[cfg(feature = "hub")]
+pub(crate) use folder::{has_weights, is_weight_file};
 use mplug_kernels::gemm::QuantizedWeight;
 pub use position_embedding::resize_position_embedding;
 pub use pytorch_write::write_pytorch;
+#[cfg(feature = "hub")]
+pub(crate) use small_files::{
+    BERT_JSON, CONFIG_YAML, CONFIGURATION_JSON, PYTORCH, SAFETENSORS, has_configuration,
+};
+pub use small_files::{FolderNote, bert_json_below};
+pub(crate) use small_files::{TOKENIZER_CONFIG, VOCABULARY};
 use source::Source;
 pub use state_dict::StateDict;
 pub use summary::{Summary, UnusedGroup, summarize};

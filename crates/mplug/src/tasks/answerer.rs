@@ -83,19 +83,28 @@ impl Answerer {
         options: &GenerationOptions,
     ) -> Result<Vec<Vec<Caption>>, Error> {
         assert_eq!(image_embeds.len(), questions.len(), "one question for each picture");
-        let memories: Vec<CrossAttentionCache> = image_embeds
+        let memories: Result<Vec<CrossAttentionCache>, Error> = image_embeds
             .into_par_iter()
             .zip(questions)
             .map(|(image_embeds, question)| self.read(image_embeds, question))
             .collect();
+        let memories = memories?;
         write(&self.decoder, &self.reader.tokenizer, &memories, options)
     }
 
     /// What the decoder sees of a picture and a question: fused image and text, one after the other.
-    fn read(&self, image_embeds: Vec<f32>, question: &str) -> CrossAttentionCache {
-        let fused = self.reader.fuse(image_embeds, question);
+    fn read(&self, image_embeds: Vec<f32>, question: &str) -> Result<CrossAttentionCache, Error> {
+        let fused = self.reader.fuse(image_embeds, question)?;
         let joined = [fused.image, fused.text].concat(); // (image_len + text_len, hidden_size)
         let len = joined.len() / self.config().text.hidden_size;
-        self.decoder.attend_to(&joined, len)
+        Ok(self.decoder.attend_to(&joined, len))
+    }
+
+    /// Whether the model can read a question: it has an embedding for each of its tokens.
+    ///
+    /// # Errors
+    /// With the first token that has none, as [`answer_batch`](Self::answer_batch) has for all questions together.
+    pub fn check_question(&self, question: &str) -> Result<(), Error> {
+        self.reader.input_ids(question).map(|_| ())
     }
 }

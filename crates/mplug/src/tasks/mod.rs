@@ -14,14 +14,14 @@ pub use answerer::Answerer;
 pub use captioner::Captioner;
 pub use matcher::Matcher;
 
-use crate::checkpoint::{ModelFolder, Weights};
+use crate::checkpoint::{ModelFolder, TOKENIZER_CONFIG, VOCABULARY, Weights};
 use crate::config::{ModelConfig, Task};
 use crate::error::Error;
 use crate::generate::beam_search::Hypothesis;
 use crate::generate::{GenerationOptions, generate};
 use crate::model::{DecoderState, Mplug};
 use crate::preprocess::image::{pixel_values, resize_bicubic};
-use crate::preprocess::text::{Tokenizer, TokenizerError, join_chinese};
+use crate::preprocess::text::{Tokenizer, TokenizerError, TokenizerSettings, join_chinese};
 use crate::quantize::Observer;
 use crate::text_decoder::{CrossAttentionCache, TextDecoder};
 use crate::visual_encoder::VisualEncoder;
@@ -70,10 +70,14 @@ fn load(folder: &ModelFolder, task: Task, options: &LoadOptions) -> Result<(Mplu
     Ok((model, tokenizer(folder)?))
 }
 
-/// The tokenizer of a model: `vocab.txt`, and `tokenizer_config.json` where one lies beside it.
+/// The tokenizer of a model: of its `vocab.txt`, with the settings of its `tokenizer_config.json` where it has one.
 pub fn tokenizer(folder: &ModelFolder) -> Result<Tokenizer, TokenizerError> {
-    let path = folder.vocab_path();
-    if path.is_file() { Tokenizer::from_file(&path) } else { Tokenizer::from_vocab(folder.vocabulary()) }
+    let settings = match folder.tokenizer_config() {
+        Some(text) => TokenizerSettings::from_json(text, &folder.label(TOKENIZER_CONFIG))?,
+        None => TokenizerSettings::default(),
+    };
+    let rows = folder.config.text.vocab_size;
+    Tokenizer::for_model(folder.vocabulary(), settings, &folder.label(VOCABULARY), rows)
 }
 
 /// Encodes pictures of any size: resized as the original does, then through the visual encoder.
@@ -146,5 +150,6 @@ fn given_ids(tokenizer: &Tokenizer, given: Option<&str>) -> Result<Vec<u32>, Err
     if ids.contains(&tokenizer.unk_token_id()) {
         return error("has a character or word that the model's vocabulary lacks");
     }
+    tokenizer.check_ids(given, &ids)?;
     Ok(ids)
 }

@@ -288,7 +288,7 @@ fn pipelines_from_files_are_identical() {
     let golden = Golden::new("tiny_large_itr");
     let matcher = Matcher::load(&golden.folder).unwrap();
     for (entry, picture) in pipeline_entries(&golden) {
-        let score = matcher.match_texts(&picture, &[entry["text"].as_str().unwrap()])[0];
+        let score = matcher.match_texts(&picture, &[entry["text"].as_str().unwrap()]).unwrap()[0];
         let expected = entry["result"]["scores"][1].as_f64().unwrap() as f32;
         assert!((score - expected).abs() <= 1e-5, "{score}: {entry}");
     }
@@ -395,9 +395,9 @@ fn retrieval_models() {
     let expected = golden.floats("itm"); // (4 pictures, 4 texts, [no match, match])
     for (i, question) in golden.json["questions"].as_array().unwrap().iter().enumerate() {
         for (j, embeds) in embeds.iter().enumerate() {
-            let score = matcher.score(embeds.clone(), question.as_str().unwrap());
+            let score = matcher.score(embeds.clone(), question.as_str().unwrap()).unwrap();
             let expected = expected[(j * 4 + i) * 2 + 1];
-            let odds = matcher.log_odds(embeds.clone(), question.as_str().unwrap());
+            let odds = matcher.log_odds(embeds.clone(), question.as_str().unwrap()).unwrap();
             assert!((score - 1.0 / (1.0 + (-odds).exp())).abs() <= 1e-6, "{odds} for {score}");
             assert!((score - expected).abs() <= 1e-5, "picture {j}, text {i}: {score} instead of {expected}");
         }

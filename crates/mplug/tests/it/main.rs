@@ -3,6 +3,7 @@
 mod checkpoint;
 #[cfg(feature = "fetch")]
 mod fetch;
+mod folders;
 mod golden;
 #[cfg(feature = "hub")]
 mod hub;

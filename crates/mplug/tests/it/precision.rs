@@ -99,7 +99,7 @@ fn smoothings(folder: &ModelFolder) -> Smoothings {
             answerer.answer_batch(&pictures, &texts, &answerer.default_options()).unwrap();
         }
         Task::ImageTextRetrieval => {
-            Matcher::load_with(folder, &options).unwrap().match_batch(&pictures, &texts);
+            Matcher::load_with(folder, &options).unwrap().match_batch(&pictures, &texts).unwrap();
         }
     }
     observer.smoothings(|name| folder.checkpoint().read_f32(name)).unwrap()
@@ -133,8 +133,8 @@ fn int8_folders_of_every_task_load_and_are_int8_without_asking() {
                 answerer.answer_batch(&pictures, &texts, &answerer.default_options()).unwrap();
             }
             Task::ImageTextRetrieval => {
-                let exact = Matcher::load(&golden.folder).unwrap().match_batch(&pictures, &texts);
-                let found = Matcher::load(&folder).unwrap().match_batch(&pictures, &texts);
+                let exact = Matcher::load(&golden.folder).unwrap().match_batch(&pictures, &texts).unwrap();
+                let found = Matcher::load(&folder).unwrap().match_batch(&pictures, &texts).unwrap();
                 let largest = exact.iter().zip(&found).map(|(e, f)| (e - f).abs()).fold(0.0, f32::max);
                 assert!(largest < 0.1, "{exact:?} and {found:?}");
             }
