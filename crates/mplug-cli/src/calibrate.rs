@@ -3,11 +3,12 @@
 
 use std::path::PathBuf;
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use mplug::{
     Precision,
     checkpoint::ModelFolder,
     config::Task,
+    generate::NotANumber,
     preprocess::image::{ImageLimits, RgbImage},
     quantize::{Observer, Smoothings},
     tasks::{Answerer, Captioner, LoadOptions, Matcher},
@@ -69,7 +70,8 @@ fn run(folder: &ModelFolder, pictures: &[RgbImage], options: &LoadOptions) -> an
             answerer.answer_batch(pictures, &texts(pictures.len()), &answerer.default_options())?;
         }
         Task::ImageTextRetrieval => {
-            Matcher::load_with(folder, options)?.match_batch(pictures, &texts(pictures.len()));
+            let found = Matcher::load_with(folder, options)?.match_batch(pictures, &texts(pictures.len()));
+            ensure!(found.iter().all(|probability| probability.is_finite()), "{NotANumber}");
         }
     }
     Ok(())

@@ -10,14 +10,14 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use mplug::{
     checkpoint::{
-        CheckpointError, Dtype, FileFormat, Keep, ModelFolder, WriteOptions, write_int8_model_folder,
-        write_model_folder,
+        CheckpointError, Dtype, FileFormat, Keep, ModelFolder, WriteOptions, Written,
+        write_int8_model_folder, write_model_folder,
     },
     config::{ConfigOverrides, ModelConfig},
     quantize::Smoothings,
 };
 
-use crate::{calibrate, model, precision::PrecisionArg, report, status::Status};
+use crate::{args::StrictArg, calibrate, model, precision::PrecisionArg, report, status::Status};
 
 /// Convert a model to safetensors or back to the original's format, in another precision if wanted
 #[derive(Args, Debug)]
@@ -29,6 +29,9 @@ With --format pytorch the weights are pytorch_model.bin, as PyTorch and the orig
 tied weights have both their names, position_ids are there. What MODEL does not hold (CLIP's text tower,
 momentum twins, with --task-only also what the task never runs) is absent: the original loads such a file
 and keeps the random start of those parts.
+
+Tensors that MODEL does not know are copied with the others; --task-only and int8 leave them out. NaN or
+infinity in a tensor that the task reads is an error; in others it is copied, with a warning.
 
 int8 keeps what the model's task reads: its linear layers as bytes, with the outliers of their inputs
 moved into the weights (SmoothQuant) as far as that lowers the error on some pictures. It is used at
@@ -64,6 +67,8 @@ pub(crate) struct ConvertArgs {
     /// Replace DEST where it is a model folder already
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    strict: StrictArg,
 }
 
 /// The formats of weight files.
@@ -110,11 +115,11 @@ impl From<StoredType> for Dtype {
 
 /// Runs the command.
 pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<Status> {
-    let source = model::open_folder(&args.model, &ConfigOverrides::default())?;
+    let source = model::open_folder(&args.model, &ConfigOverrides::default(), args.strict)?;
     if args.force {
         check_replaceable(&args.dest, &source.path)?;
     }
-    match write(args, &source)? {
+    let written = match write(args, &source)? {
         Err(CheckpointError::Exists { path }) => {
             bail!(
                 "{}: exists already; choose another name, or replace a model folder with `--force`",
@@ -122,6 +127,14 @@ pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<Status> {
             )
         }
         written => written?,
+    };
+    if !written.not_finite.is_empty() {
+        report::message(format_args!(
+            "warning: {}: {} of the tensors that the task does not use have NaN or infinity, copied as they are: {}",
+            args.dest.display(),
+            written.not_finite.len(),
+            report::names(written.not_finite.iter().map(|(name, _)| name.as_str()))
+        ));
     }
     report::message(format_args!("{}: written", args.dest.display()));
     if args.format != FormatArg::Safetensors && !is_built_by_original(&source.config) {
@@ -139,7 +152,7 @@ fn is_built_by_original(config: &ModelConfig) -> bool {
 }
 
 /// Writes the folder in the form asked for. The outer error is of the calibration.
-fn write(args: &ConvertArgs, source: &ModelFolder) -> anyhow::Result<Result<(), CheckpointError>> {
+fn write(args: &ConvertArgs, source: &ModelFolder) -> anyhow::Result<Result<Written, CheckpointError>> {
     let dtype = match args.precision {
         Some(PrecisionArg::Int8) if args.format != FormatArg::Safetensors => {
             bail!(
@@ -149,7 +162,8 @@ fn write(args: &ConvertArgs, source: &ModelFolder) -> anyhow::Result<Result<(), 
         Some(PrecisionArg::Int8) => {
             let smoothings = calibrate::smoothings(source, &args.calibrate)?;
             report_errors(&smoothings);
-            return Ok(write_int8_model_folder(&args.dest, source, &smoothings, args.force));
+            let written = write_int8_model_folder(&args.dest, source, &smoothings, args.force);
+            return Ok(written.map(|()| Written::default()));
         }
         _ if !args.calibrate.is_empty() => bail!("`--calibrate` is for `--precision int8`"),
         Some(PrecisionArg::Bf16) => Dtype::Bf16,

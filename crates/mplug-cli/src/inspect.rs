@@ -14,6 +14,7 @@ use mplug::{
 use serde::Serialize;
 
 use crate::{
+    args::StrictArg,
     inputs::JsonPath,
     model::{self, command_of, open_folder, task_name},
     output::{OutputArgs, Record, RecordWriter},
@@ -34,13 +35,15 @@ pub(crate) struct InspectArgs {
     #[arg(value_name = "MODEL")]
     model: PathBuf,
     #[command(flatten)]
+    strict: StrictArg,
+    #[command(flatten)]
     output: OutputArgs,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<Status> {
     let mut writer = RecordWriter::create(&args.output)?;
-    let report = match open_folder(&args.model, &ConfigOverrides::default()) {
+    let report = match open_folder(&args.model, &ConfigOverrides::default(), args.strict) {
         Ok(folder) => Inspection::of_folder(&args.model, &folder),
         Err(error) => match Checkpoint::open(&model::find(&args.model)?) {
             Ok(checkpoint) => Inspection::of_checkpoint(&args.model, &checkpoint, error.to_string()),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Args;
-use mplug::{config::Task, tasks::Matcher};
+use mplug::{config::Task, generate::NotANumber, tasks::Matcher};
 use serde::Serialize;
 
 use crate::{
@@ -24,8 +24,8 @@ use crate::{
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Text: a line of `probability<TAB>text` for each text, in the order typed.
-JSON: {\"path\", \"text\", \"probability\"} for each text, or one {\"path\", \"error\"} for a picture that
-does not open.
+JSON: {\"path\", \"text\", \"probability\"} for each text, \"error\" in place of the probability where the
+model computes none, or one {\"path\", \"error\"} for a picture that does not open.
 
 Examples:
   mplug match --model ./mplug_retrieval photo.jpg 'a cat on a sofa' 'a dog in the snow'
@@ -60,8 +60,7 @@ pub(crate) fn run(mut args: MatchArgs) -> anyhow::Result<Status> {
 fn match_texts(args: &MatchArgs, input: &Input) -> anyhow::Result<Status> {
     let mut writer = RecordWriter::create(&args.output)?;
     writer.refuse_inputs(std::iter::once(args.image.as_path()))?;
-    let folder =
-        model::open_or_demo(args.model.model.as_deref(), args.engine.image_size, Task::ImageTextRetrieval)?;
+    let folder = model::open_or_demo(&args.model, args.engine.image_size, Task::ImageTextRetrieval)?;
     let matcher = Matcher::load_with(&folder, &precision::load_options(&folder, args.engine.precision))?;
     let loader =
         PictureLoader { limits: args.limits.limits(), image_size: matcher.config().vision.image_size as u32 };
@@ -69,21 +68,28 @@ fn match_texts(args: &MatchArgs, input: &Input) -> anyhow::Result<Status> {
         Ok(image) => image,
         Err(reason) => {
             report::message(report::about(&args.image, &reason));
-            writer.write(&MatchRecord {
-                error: Some(report::one_line(&reason)),
-                ..MatchRecord::new(args, None)
-            })?;
+            writer.write(&MatchRecord::failed(args, None, &reason))?;
             writer.finish()?;
             return Ok(Status::SomeFailed);
         }
     };
     let texts: Vec<&str> = args.texts.iter().map(String::as_str).collect();
-    let probabilities = matcher.match_texts(&image, &texts);
-    for (text, probability) in args.texts.iter().zip(probabilities) {
-        writer.write(&MatchRecord::new(args, Some(MatchEntry { text: text.clone(), probability })))?;
+    let mut failed = 0;
+    for (text, probability) in args.texts.iter().zip(matcher.match_texts(&image, &texts)) {
+        if probability.is_finite() {
+            writer.write(&MatchRecord {
+                probability: Some(probability),
+                ..MatchRecord::new(args, Some(text))
+            })?;
+            continue;
+        }
+        let reason = NotANumber.to_string();
+        report::message(report::about(&args.image, &format!("{text}: {reason}")));
+        writer.write(&MatchRecord::failed(args, Some(text), &reason))?;
+        failed += 1;
     }
     writer.finish()?;
-    Ok(Status::Good)
+    Ok(Status::of_failures(failed))
 }
 
 /// One text's probability.
@@ -91,29 +97,29 @@ fn match_texts(args: &MatchArgs, input: &Input) -> anyhow::Result<Status> {
 struct MatchRecord {
     #[serde(flatten)]
     path: JsonPath,
-    #[serde(flatten)]
-    entry: Option<MatchEntry>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probability: Option<f32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
-#[derive(Serialize)]
-struct MatchEntry {
-    text: String,
-    probability: f32,
-}
-
 impl MatchRecord {
-    fn new(args: &MatchArgs, entry: Option<MatchEntry>) -> Self {
-        Self { path: args.image.as_path().into(), entry, error: None }
+    fn new(args: &MatchArgs, text: Option<&String>) -> Self {
+        Self { path: args.image.as_path().into(), text: text.cloned(), probability: None, error: None }
+    }
+
+    fn failed(args: &MatchArgs, text: Option<&String>, reason: &str) -> Self {
+        Self { error: Some(report::one_line(reason)), ..Self::new(args, text) }
     }
 }
 
 impl Record for MatchRecord {
     fn write_text(&self, to: &mut dyn Write) -> io::Result<()> {
-        match &self.entry {
-            Some(entry) => writeln!(to, "{:.6}\t{}", entry.probability, report::one_line(&entry.text)),
-            None => Ok(()),
+        match (self.probability, &self.text) {
+            (Some(probability), Some(text)) => writeln!(to, "{probability:.6}\t{}", report::one_line(text)),
+            _ => Ok(()),
         }
     }
 }

@@ -4,19 +4,27 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail};
 use mplug::{
-    checkpoint::ModelFolder,
+    checkpoint::{CheckpointError, ModelFolder},
     config::{self, ConfigOverrides, Task},
 };
 
-use crate::{demo, report};
+use crate::{
+    args::{OptionalModelArg, StrictArg},
+    demo, report,
+};
 
 /// Opens the model at `path`, which must be of the task `wanted`.
 ///
 /// # Errors
 /// When it is no model folder, is damaged, or does something else.
-pub(crate) fn open(path: &Path, image_size: Option<usize>, wanted: Task) -> anyhow::Result<ModelFolder> {
+pub(crate) fn open(
+    path: &Path,
+    image_size: Option<usize>,
+    wanted: Task,
+    strict: StrictArg,
+) -> anyhow::Result<ModelFolder> {
     let overrides = ConfigOverrides { image_size, ..ConfigOverrides::default() };
-    let folder = open_folder(path, &overrides)?;
+    let folder = open_folder(path, &overrides, strict)?;
     let found = folder.config.task;
     if found != wanted {
         let (found_name, wanted_name) = (task_name(found), task_name(wanted));
@@ -29,11 +37,36 @@ pub(crate) fn open(path: &Path, image_size: Option<usize>, wanted: Task) -> anyh
     Ok(folder)
 }
 
-/// Opens a model of any task; an error names `path` first.
-pub(crate) fn open_folder(path: &Path, overrides: &ConfigOverrides) -> anyhow::Result<ModelFolder> {
+/// Opens a model of any task; an error names `path` first. Weights that it does not know are told, or refused.
+pub(crate) fn open_folder(
+    path: &Path,
+    overrides: &ConfigOverrides,
+    strict: StrictArg,
+) -> anyhow::Result<ModelFolder> {
     let path = &find(path)?;
-    ModelFolder::open(path, overrides)
-        .map_err(|error| anyhow!(report::about(path, &report::chain(&error.into()))))
+    let open = || {
+        let folder = ModelFolder::open(path, overrides)?;
+        if strict.strict {
+            folder.refuse_unexpected()?;
+        }
+        Ok(folder)
+    };
+    let folder = open()
+        .map_err(|error: CheckpointError| anyhow!(report::about(path, &report::chain(&error.into()))))?;
+    if !folder.unexpected().is_empty() {
+        report::message(unexpected(folder.checkpoint().label(), folder.unexpected()));
+    }
+    Ok(folder)
+}
+
+/// What is said of weights that a model does not know.
+pub(crate) fn unexpected(file: &str, names: &[String]) -> String {
+    let what = if names.len() == 1 { "tensor is" } else { "tensors are" };
+    format!(
+        "warning: {file}: {} unexpected {what} not used: {} (`--strict` refuses such a model)",
+        names.len(),
+        report::names(names.iter().map(String::as_str))
+    )
 }
 
 /// What to do about a build that knows no hub.
@@ -73,14 +106,14 @@ fn find_by_name(named: &Path) -> anyhow::Result<PathBuf> {
     Ok(named.to_owned())
 }
 
-/// Opens the model at `path`, or the built-in demo model for the task, which says so on standard error.
+/// Opens the model that was named, or the built-in demo model for the task, which says so on standard error.
 pub(crate) fn open_or_demo(
-    path: Option<&Path>,
+    model: &OptionalModelArg,
     image_size: Option<usize>,
     wanted: Task,
 ) -> anyhow::Result<ModelFolder> {
-    if let Some(path) = path {
-        return open(path, image_size, wanted);
+    if let Some(path) = &model.model {
+        return open(path, image_size, wanted, model.strict);
     }
     let folder = demo::open(wanted, image_size)?;
     demo::tell(wanted);

@@ -9,7 +9,7 @@ use std::{
 use mplug::{
     generate::GenerationOptions,
     preprocess::image::RgbImage,
-    tasks::{Caption, Captioner},
+    tasks::{Caption, Captioner, Captions},
 };
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
@@ -141,10 +141,12 @@ impl Pipeline<'_> {
         let captions = if images.is_empty() {
             Vec::new()
         } else {
-            self.captioner.caption_batch(&images, self.options)?
+            self.captioner.caption_each(&images, self.options)?
         };
-        let written = |captions: Vec<Caption>| {
-            if captions.is_empty() { Err(NO_PLACE.to_owned()) } else { Ok(Arc::new(captions)) }
+        let written = |captions: Captions| match captions {
+            Ok(captions) if captions.is_empty() => Err(NO_PLACE.to_owned()),
+            Ok(captions) => Ok(Arc::new(captions)),
+            Err(reason) => Err(reason.to_string()),
         };
         let captions: Vec<Answer> = captions.into_iter().map(written).collect();
         for (digest, place) in places {

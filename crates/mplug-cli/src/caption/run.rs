@@ -110,8 +110,7 @@ impl CaptionRun {
         args.web.open(&mut inputs)?;
         // An output that cannot be written is found before the work, not after.
         let unfinished = Unfinished::of(args, &mut inputs, style)?;
-        let folder =
-            model::open_or_demo(args.model.model.as_deref(), args.engine.image_size, Task::ImageCaptioning)?;
+        let folder = model::open_or_demo(&args.model, args.engine.image_size, Task::ImageCaptioning)?;
         let captioner =
             Captioner::load_with(&folder, &precision::load_options(&folder, args.engine.precision))?;
         let options = args.options(&folder, captioner.default_options())?;

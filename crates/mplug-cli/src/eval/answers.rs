@@ -25,7 +25,7 @@ use super::{
     answers_report::{AnswerLine, AnswerReport},
     batches::each_batch,
 };
-use crate::{output, pictures, precision, progress::Progress, status::Status};
+use crate::{output, pictures, precision, progress::Progress, report, status::Status};
 
 /// People whose answers the official accuracy wants.
 const PEOPLE: usize = 10;
@@ -51,7 +51,7 @@ pub(super) fn evaluate(args: &EvalArgs, folder: &ModelFolder, path: &Path) -> an
     let answered =
         records.iter().zip(&answers).filter_map(|(record, answer)| Some((record, answer.as_ref()?)));
     let lines: Vec<AnswerLine<'_>> = answered.map(|(record, answer)| judged(record, answer)).collect();
-    ensure!(!lines.is_empty(), "{file}: none of its pictures can be read");
+    ensure!(!lines.is_empty(), "{file}: none of its questions can be answered");
     let report = AnswerReport::of(&lines, records.len() - lines.len());
     if let Some(path) = &args.output.per_image {
         output::write_whole(&AnswerLine::write_all(&lines)?, Some(path))?;
@@ -123,18 +123,30 @@ impl Asking<'_> {
         let place_of = |question: usize| places[opened.picture_of_question[question]].as_ref().ok();
         let asked: Vec<(usize, usize)> =
             (0..batch.len()).filter_map(|question| Some((question, *place_of(question)?))).collect();
+        let mut problems: Vec<String> = places.iter().filter_map(|place| place.clone().err()).collect();
         let mut answers = vec![None; batch.len()];
         if !asked.is_empty() {
             let image_embeds = asked.iter().map(|(_, place)| embeds[*place].clone()).collect();
             let question = |question: usize| self.record(batch[question]).question.as_deref();
             let questions: Vec<&str> =
                 asked.iter().map(|(of, _)| question(*of).unwrap_or_default()).collect();
-            let found = self.answerer.answer_embeds(image_embeds, &questions, self.options)?;
+            let found = self.answerer.answer_each(image_embeds, &questions, self.options)?;
             for ((question, _), found) in asked.iter().zip(found) {
-                answers[*question] = Some(found.into_iter().next().map(|best| best.text).unwrap_or_default());
+                match found {
+                    Ok(found) => {
+                        let best = found.into_iter().next().map(|best| best.text);
+                        answers[*question] = Some(best.unwrap_or_default());
+                    }
+                    Err(reason) => {
+                        let record = self.record(batch[*question]);
+                        let asked = record.question.as_deref().unwrap_or_default();
+                        let picture = Path::new(record.picture_name());
+                        problems.push(report::about(picture, &format!("{asked}: {reason}")));
+                    }
+                }
             }
         }
-        Ok((answers, places.into_iter().filter_map(Result::err).collect()))
+        Ok((answers, problems))
     }
 
     fn record(&self, place: usize) -> &Annotation {

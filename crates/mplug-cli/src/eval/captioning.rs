@@ -120,7 +120,7 @@ impl Run<'_> {
             batch_size,
             &progress,
             |batch| self.open(batch),
-            |_, opened| self.caption_batch(opened),
+            |batch, opened| self.caption_batch(batch, opened),
             |batch, captions| {
                 for (&place, caption) in batch.iter().zip(captions) {
                     if let Err(reason) = &caption {
@@ -140,15 +140,22 @@ impl Run<'_> {
 
     fn caption_batch(
         &self,
+        batch: &[usize],
         opened: Vec<Result<RgbImage, String>>,
     ) -> anyhow::Result<Vec<Result<String, String>>> {
         let (images, places) = pictures::split(opened);
         let captions = if images.is_empty() {
             Vec::new()
         } else {
-            self.captioner.caption_batch(&images, self.options)?
+            self.captioner.caption_each(&images, self.options)?
         };
-        let best = |place: usize| captions[place].first().map_or_else(String::new, |c| c.text.clone());
-        Ok(places.into_iter().map(|place| place.map(best)).collect())
+        let best = |(place, &record): (Result<usize, String>, &usize)| match &captions[place?] {
+            Ok(captions) => Ok(captions.first().map_or_else(String::new, |c| c.text.clone())),
+            Err(reason) => {
+                let name = self.dataset.annotations().records[record].picture_name();
+                Err(report::about(Path::new(name), &reason.to_string()))
+            }
+        };
+        Ok(places.into_iter().zip(batch).map(best).collect())
     }
 }

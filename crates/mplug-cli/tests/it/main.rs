@@ -20,6 +20,7 @@ mod precision;
 #[cfg(feature = "mpi")]
 mod ranks;
 mod support;
+mod tensors;
 mod tidy;
 #[cfg(feature = "train")]
 mod training;

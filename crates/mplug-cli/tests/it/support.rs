@@ -4,7 +4,11 @@ use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
 use mplug::{
-    checkpoint::{WriteOptions, seeded::seeded_tensors, write_model_folder_of},
+    checkpoint::{
+        WriteOptions,
+        seeded::{Recipe, seeded_tensors},
+        write_model_folder_of,
+    },
     config::{ModelConfig, Task},
 };
 use serde_json::Value;
@@ -128,10 +132,22 @@ impl Desk {
 
     /// The same, written in another way.
     pub(crate) fn model_with(&self, name: &str, task: Task, options: WriteOptions) {
+        self.edited_model(name, task, options, |_| ());
+    }
+
+    /// The same with tensors changed.
+    pub(crate) fn edited_model(
+        &self,
+        name: &str,
+        task: Task,
+        options: WriteOptions,
+        change: impl FnOnce(&mut Recipe),
+    ) {
         let vocabulary = vocabulary();
         let mut config = ModelConfig::tiny(task);
         config.text.vocab_size = vocabulary.lines().count();
-        let weights = seeded_tensors(&config, 7);
+        let mut weights = seeded_tensors(&config, 7);
+        change(&mut weights);
         write_model_folder_of(&self.join(name), &config, &vocabulary, &weights, &options).unwrap();
     }
 }

@@ -2,11 +2,13 @@
 //! and one weight file. Opens a folder, a bare weight file with its `vocab.txt` beside it, or parts embedded in a binary;
 //! writes a folder whole or not at all.
 //!
-//! Opening is strict: the weights must hold exactly what the configuration asks for (and what is on the written list of
-//! superfluous tensors); everything wrong is reported at once. This file knows no tokenizer: the vocabulary is counted.
+//! Opening is strict: the weights must hold what the configuration asks for, in its shapes; everything wrong is reported at
+//! once. Tensors that are neither needed nor on the written list of superfluous ones are kept in a list, which callers show or
+//! refuse. This file knows no tokenizer: the vocabulary is counted.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use mplug_kernels::gemm::{Precision, QuantizedWeight};
 
@@ -15,8 +17,8 @@ use super::key_names::{TIED, is_never_needed};
 use super::weights::square_grid;
 use super::write::{FileFormat, TensorEntry, TensorReader, atomically, write_safetensors};
 use super::{
-    Checkpoint, CheckpointError, Dtype, Mismatch, StateDict, Values, quantized, resize_position_embedding,
-    write_pytorch,
+    Checkpoint, CheckpointError, Dtype, Mismatch, NotFinite, StateDict, Values, quantized,
+    resize_position_embedding, write_pytorch,
 };
 use crate::config::{ConfigOverrides, ConfigTexts, ModelConfig, vocabulary_size};
 use crate::quantize::Smoothings;
@@ -43,6 +45,7 @@ pub struct ModelFolder {
     checkpoint: Checkpoint,
     texts: ConfigTexts,
     vocabulary: String,
+    unexpected: Vec<String>,
 }
 
 /// The parts of a model that is embedded in a binary.
@@ -116,17 +119,34 @@ impl ModelFolder {
                 ),
             });
         }
-        check_tensors(&checkpoint, &config)?;
+        let unexpected = check_tensors(&checkpoint, &config)?;
         if *overrides != ConfigOverrides::default() {
             // What is written from this folder must say what was asked for.
             texts = ConfigTexts::describing(&config);
         }
-        Ok(Self { path, config, checkpoint, texts, vocabulary })
+        Ok(Self { path, config, checkpoint, texts, vocabulary, unexpected })
     }
 
     /// The weights.
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
+    }
+
+    /// Names of the weights that the model neither uses nor knows, sorted. The original prints such names and goes on.
+    pub fn unexpected(&self) -> &[String] {
+        &self.unexpected
+    }
+
+    /// For those who want exactly the weights that they know.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Mismatch`] where there are [unexpected](Self::unexpected) ones.
+    pub fn refuse_unexpected(&self) -> Result<(), CheckpointError> {
+        if self.unexpected.is_empty() {
+            return Ok(());
+        }
+        let mismatch = Mismatch { unexpected: self.unexpected.clone(), ..Mismatch::default() };
+        Err(CheckpointError::Mismatch { file: self.checkpoint.label().to_owned(), mismatch })
     }
 
     /// The precision that the weights are stored for: int8 where they are int8, else f32.
@@ -233,10 +253,10 @@ fn read_text(path: &Path, limit: u64) -> Result<Option<String>, CheckpointError>
     String::from_utf8(bytes).map(Some).map_err(|_| config("it is not UTF-8".into()))
 }
 
-/// Everything that the model needs is there with its shape, and nothing unknown is.
-pub(crate) fn check_tensors(checkpoint: &Checkpoint, config: &ModelConfig) -> Result<(), CheckpointError> {
+/// Checks that everything that the model needs is there with its shape. Returns the names of what it does not know.
+fn check_tensors(checkpoint: &Checkpoint, config: &ModelConfig) -> Result<Vec<String>, CheckpointError> {
     let mut mismatch = Mismatch::default();
-    let mut needed = std::collections::HashSet::new();
+    let mut needed = HashSet::new();
     for (name, shape) in needed_tensors(config) {
         match checkpoint.shape(&name) {
             None => mismatch.missing.push(name.clone()),
@@ -247,8 +267,8 @@ pub(crate) fn check_tensors(checkpoint: &Checkpoint, config: &ModelConfig) -> Re
     }
     let left = checkpoint.names().filter(|name| !needed.contains(*name) && !is_never_needed(config, name));
     mismatch.unexpected = left.map(str::to_owned).collect();
-    if mismatch.is_empty() {
-        return Ok(());
+    if mismatch.missing.is_empty() && mismatch.wrong_shape.is_empty() {
+        return Ok(mismatch.unexpected);
     }
     Err(CheckpointError::Mismatch { file: checkpoint.label().to_owned(), mismatch })
 }
@@ -298,18 +318,31 @@ impl Default for WriteOptions {
 /// 14: of any other shape it loads nothing.
 ///
 /// # Errors
-/// When `dest` exists and may not be replaced, and when something cannot be read, converted or written.
+/// When `dest` exists and may not be replaced, and when something cannot be read, converted or written: a tensor that the
+/// task reads with values that are not finite, or a value that the chosen type does not reach.
 pub fn write_model_folder(
     dest: &Path,
     source: &ModelFolder,
     options: &WriteOptions,
-) -> Result<(), CheckpointError> {
-    let tensors = CheckpointTensors::new(source, options.keep);
+) -> Result<Written, CheckpointError> {
+    let mut tensors = CheckpointTensors::new(source, options.keep);
     if options.format == FileFormat::Safetensors {
-        return write_folder(dest, &tensors, &source.texts, &source.vocabulary, *options);
+        write_folder(dest, &tensors, &source.texts, &source.vocabulary, *options)?;
+    } else {
+        tensors = tensors.with_position_tables_of(&source.config);
+        let texts = source.texts.for_original(&source.config)?;
+        write_folder(dest, &tensors, &texts, &source.vocabulary, *options)?;
     }
-    let tensors = tensors.with_position_tables_of(&source.config);
-    write_folder(dest, &tensors, &source.texts.for_original(&source.config)?, &source.vocabulary, *options)
+    let not_finite = tensors.not_finite.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(Written { not_finite })
+}
+
+/// What there is to say of a folder that was written.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Written {
+    /// Tensors with NaN or infinity. The task does not read them (there are masks among such), so they were copied as they are.
+    pub not_finite: Vec<(String, NotFinite)>,
 }
 
 /// Writes a model folder from tensors that are not in a checkpoint, such as drawn or trained ones, with small files that
@@ -426,12 +459,16 @@ fn make_listable(_: &Path) -> std::io::Result<()> {
 struct CheckpointTensors<'a> {
     checkpoint: &'a Checkpoint,
     entries: Vec<TensorEntry>,
+    /// Names of those that the model's task reads.
+    needed: HashSet<String>,
+    /// Others that were read and hold values that are not finite.
+    not_finite: Mutex<Vec<(String, NotFinite)>>,
 }
 
 impl<'a> CheckpointTensors<'a> {
     fn new(source: &'a ModelFolder, keep: Keep) -> Self {
         let checkpoint = &source.checkpoint;
-        let needed: std::collections::HashSet<String> =
+        let needed: HashSet<String> =
             needed_tensors(&source.config).into_iter().map(|(name, _)| name).collect();
         let (mut entries, mut first) = (Vec::new(), HashMap::new());
         for name in checkpoint.names().filter(|name| keep == Keep::All || needed.contains(*name)) {
@@ -450,14 +487,28 @@ impl<'a> CheckpointTensors<'a> {
                 same_as: same_as.filter(|_| is_restored(name)),
             });
         }
-        Self { checkpoint, entries }
+        Self { checkpoint, entries, needed, not_finite: Mutex::default() }
+    }
+
+    /// The values of a tensor as they are stored; those of one that the task reads are finite.
+    fn values(&self, name: &str) -> Result<Values, CheckpointError> {
+        if self.needed.contains(name) {
+            return self.checkpoint.read_values(name);
+        }
+        let (values, not_finite) = self.checkpoint.read_any_values(name)?;
+        if let Some(found) = not_finite {
+            let mut all = self.not_finite.lock().unwrap_or_else(PoisonError::into_inner);
+            all.push((name.to_owned(), found));
+        }
+        Ok(values)
     }
 
     /// The same with visual position tables for the configuration's picture size, those of momentum twins included.
     fn with_position_tables_of(mut self, config: &ModelConfig) -> Self {
         let grid = config.vision.image_size / config.vision.patch_size;
         let tables = self.entries.iter_mut().filter(|e| e.name.ends_with(".visual.positional_embedding"));
-        for entry in tables.filter(|e| e.shape.len() == 2 && square_grid(e.shape[0]).is_some()) {
+        let is_table = |e: &TensorEntry| e.fixed_dtype.is_none() && e.shape.len() == 2;
+        for entry in tables.filter(|e| is_table(e) && square_grid(e.shape[0]).is_some()) {
             entry.shape[0] = 1 + grid * grid;
         }
         self
@@ -496,7 +547,7 @@ enum Part {
 
 impl<'a> Int8Tensors<'a> {
     fn new(source: &'a ModelFolder, smoothings: &'a Smoothings) -> Self {
-        let CheckpointTensors { checkpoint, entries } = CheckpointTensors::new(source, Keep::Task);
+        let CheckpointTensors { checkpoint, entries, .. } = CheckpointTensors::new(source, Keep::Task);
         let mut tensors = Self { checkpoint, smoothings, parts: Vec::new(), entries: Vec::new() };
         for entry in entries {
             if let Some(choice) = smoothings.get(&entry.name) {
@@ -531,7 +582,14 @@ impl<'a> Int8Tensors<'a> {
     fn quantized(&self, name: &str) -> Result<QuantizedWeight, CheckpointError> {
         let in_features = self.checkpoint.shape(name).map_or(1, |shape| shape[1]);
         let smoothing = self.smoothings.get(name).and_then(|choice| choice.smoothing.clone());
-        Ok(QuantizedWeight::new(&self.checkpoint.read_f32(name)?, in_features, smoothing))
+        let weight = QuantizedWeight::new(&self.checkpoint.read_f32(name)?, in_features, smoothing);
+        if weight.scales.iter().all(|scale| scale.is_finite()) {
+            return Ok(weight);
+        }
+        Err(CheckpointError::CannotWrite {
+            what: format!("tensor `{name}`"),
+            reason: "its values times their smoothing factors do not fit f32".into(),
+        })
     }
 }
 
@@ -566,13 +624,17 @@ impl TensorReader for CheckpointTensors<'_> {
         let TensorEntry { name, shape, .. } = &self.entries[index];
         let stored = self.checkpoint.shape(name).unwrap_or_default();
         if stored == shape {
-            return self.checkpoint.read_values(name);
+            return self.values(name);
         }
         // Position tables alone are asked for in another shape, and only where both are square.
         let grid =
             |shape: &[usize]| square_grid(shape[0]).expect("a table for another picture size is square");
-        let table = self.checkpoint.read_f32(name)?;
-        Ok(Values::F32(resize_position_embedding(&table, grid(stored), grid(shape), shape[1])))
+        Ok(match self.values(name)? {
+            Values::F32(table) => {
+                Values::F32(resize_position_embedding(&table, grid(stored), grid(shape), shape[1]))
+            }
+            whole_numbers => whole_numbers,
+        })
     }
 }
 

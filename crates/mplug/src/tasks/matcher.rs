@@ -4,6 +4,7 @@
 //! The original can run this for large models alone: its base models crash on a missing `visn_fc`. Here both work.
 
 use image::RgbImage;
+use mplug_kernels::finite::are_finite;
 use rayon::prelude::*;
 
 use super::reader::Reader;
@@ -50,7 +51,7 @@ impl Matcher {
         &self.reader.multimodal
     }
 
-    /// The probability, for each `i`, that `texts[i]` describes `images[i]`.
+    /// The probability, for each `i`, that `texts[i]` describes `images[i]`; NaN as [`score`](Self::score) gives it.
     ///
     /// # Panics
     /// If pictures and texts differ in number.
@@ -60,21 +61,26 @@ impl Matcher {
         image_embeds.into_par_iter().zip(texts).map(|(embeds, text)| self.score(embeds, text)).collect()
     }
 
-    /// The probabilities that each of `texts` describes the one picture, which is encoded once.
+    /// The probabilities that each of `texts` describes the one picture, which is encoded once; NaN as [`score`](Self::score)
+    /// gives it.
     pub fn match_texts(&self, image: &RgbImage, texts: &[&str]) -> Vec<f32> {
         let image_embeds = self.reader.encode_images(std::slice::from_ref(image)).concat();
         texts.par_iter().map(|text| self.score(image_embeds.clone(), text)).collect()
     }
 
-    /// The probability that `text` describes the picture of `image_embeds` `(image_len, hidden_size)`.
+    /// The probability that `text` describes the picture of `image_embeds` `(image_len, hidden_size)`; NaN where the model
+    /// computes no number (see [`NotANumber`](crate::generate::NotANumber)), and never infinite.
     pub fn score(&self, image_embeds: Vec<f32>, text: &str) -> f32 {
         let mut classes = self.classes(image_embeds, text);
+        if !are_finite(&classes) {
+            return f32::NAN;
+        }
         mplug_kernels::softmax::softmax_row(&mut classes);
         classes[1]
     }
 
     /// The logarithm of the odds that `text` describes the picture: in the order of the probability, but never rounded to
-    /// an end, so that pairs beyond doubt keep their order.
+    /// an end, so that pairs beyond doubt keep their order. NaN or infinite where the model computes no number.
     pub fn log_odds(&self, image_embeds: Vec<f32>, text: &str) -> f32 {
         let classes = self.classes(image_embeds, text);
         classes[1] - classes[0]
@@ -123,10 +129,15 @@ impl Matcher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::seeded::{seeded_checkpoint, synthetic_vocabulary};
+    use crate::checkpoint::seeded::{Draw, Recipe, seeded_tensors, synthetic_vocabulary};
+    use crate::checkpoint::{Dtype, Values};
 
     fn matcher(config: &ModelConfig) -> Matcher {
-        let checkpoint = seeded_checkpoint(config, 5).unwrap();
+        of_recipe(config, &seeded_tensors(config, 5))
+    }
+
+    fn of_recipe(config: &ModelConfig, recipe: &Recipe) -> Matcher {
+        let checkpoint = recipe.to_checkpoint(Dtype::F32).unwrap();
         let vocabulary = synthetic_vocabulary(config.text.vocab_size);
         Matcher::load(&ModelFolder::from_checkpoint(config, checkpoint, vocabulary).unwrap()).unwrap()
     }
@@ -145,6 +156,28 @@ mod tests {
         for features in both.iter().chain(&texts) {
             assert_eq!(features.len(), matcher.config().projection_size);
             assert!((features.iter().map(|x| x * x).sum::<f32>() - 1.0).abs() < 1e-5);
+        }
+    }
+
+    #[test]
+    fn a_probability_is_a_number_or_nan() {
+        let config = ModelConfig::tiny(Task::ImageTextRetrieval);
+        let picture = RgbImage::from_pixel(40, 30, image::Rgb([1, 90, 7]));
+        // A logit of minus infinity would be a probability of 0 or 1.
+        for signs in [[1.0, 1.0], [-1.0, 0.0]] {
+            let mut recipe = seeded_tensors(&config, 5);
+            let width = config.text.hidden_size;
+            let row = |sign: f32| (0..width).map(move |n| if n == 0 { sign * 3e38 } else { 0.0 });
+            let weight = signs.into_iter().flat_map(row).collect();
+            let norm = "fusion_encoder.encoder.layer.4.output.LayerNorm.bias";
+            for (name, values) in [("itm_head.weight", weight), (norm, vec![1e5; width])] {
+                let tensor = recipe.tensors.iter_mut().find(|tensor| tensor.name == name).expect(name);
+                tensor.draw = Draw::Given(Values::F32(values));
+            }
+            let matcher = of_recipe(&config, &recipe);
+            let embeds = matcher.encode_images(std::slice::from_ref(&picture)).remove(0);
+            assert!(matcher.match_texts(&picture, &["a"])[0].is_nan(), "{signs:?}");
+            assert!(!matcher.log_odds(embeds, "a").is_finite(), "{signs:?}");
         }
     }
 

@@ -18,7 +18,7 @@ use crate::checkpoint::{ModelFolder, Weights};
 use crate::config::{ModelConfig, Task};
 use crate::error::Error;
 use crate::generate::beam_search::Hypothesis;
-use crate::generate::{GenerationOptions, generate};
+use crate::generate::{GenerationOptions, Hypotheses, NotANumber, generate};
 use crate::model::{DecoderState, Mplug};
 use crate::preprocess::image::{pixel_values, resize_bicubic};
 use crate::preprocess::text::{Tokenizer, TokenizerError, join_chinese};
@@ -38,6 +38,9 @@ pub struct Caption {
     /// What was generated, without the start token and the prefix, with the end token where one came.
     pub token_ids: Vec<u32>,
 }
+
+/// The texts of a picture, best first, or that the model computed no numbers for it.
+pub type Captions = Result<Vec<Caption>, NotANumber>;
 
 /// The command that uses a model of each task, for messages.
 fn command_for(task: Task) -> &'static str {
@@ -63,7 +66,7 @@ fn load(folder: &ModelFolder, task: Task, options: &LoadOptions) -> Result<(Mplu
     if found != task {
         return Err(Error::WrongTask { expected: task, found, command: command_for(found) });
     }
-    // The folder was checked when it was opened: every tensor is there, and nothing unknown is.
+    // The folder was checked when it was opened: every tensor is there.
     let precision = options.precision.unwrap_or(folder.stored_precision());
     let weights = Weights::new(folder.checkpoint()).with_precision(precision).with_observer(options.observer);
     let model = Mplug::load(&weights, &folder.config)?;
@@ -101,7 +104,7 @@ fn write(
     tokenizer: &Tokenizer,
     memories: &[CrossAttentionCache],
     options: &GenerationOptions,
-) -> Result<Vec<Vec<Caption>>, Error> {
+) -> Result<Vec<Captions>, Error> {
     let prompt = given_ids(tokenizer, options.prompt.as_deref())?;
     let begun = given_ids(tokenizer, options.prefix.as_deref())?;
     let prefix = [&[tokenizer.bos_token_id()], &prompt[..], &begun[..]].concat();
@@ -126,7 +129,13 @@ fn write(
         let text = join_chinese(&raw_text);
         Caption { text, raw_text, score: hypothesis.score, token_ids: hypothesis.token_ids }
     };
-    Ok(hypotheses.into_iter().map(|found| found.into_iter().map(caption).collect()).collect())
+    let captions = |found: Hypotheses| Ok(found?.into_iter().map(caption).collect());
+    Ok(hypotheses.into_iter().map(captions).collect())
+}
+
+/// The texts of all pictures, where none failed.
+fn all(written: Vec<Captions>) -> Result<Vec<Vec<Caption>>, Error> {
+    Ok(written.into_iter().collect::<Result<_, NotANumber>>()?)
 }
 
 /// The tokens of a word, without those that begin and end a text.
