@@ -125,6 +125,7 @@ impl TrainConfig {
             ("run.log_every", run.log_every as usize),
             ("run.checkpoint_every", run.checkpoint_every as usize),
             ("run.keep_last", run.keep_last),
+            ("run.max_skipped_steps", run.max_skipped_steps as usize),
         ] {
             ensure(value > 0, field, || ("at least 1".to_owned(), value.to_string()))?;
         }
@@ -202,10 +203,16 @@ impl TrainConfig {
     /// # Panics
     /// Never: a recipe has only string keys.
     pub fn differences(&self, other: &str) -> Vec<String> {
-        let harmless = ["output", "run.threads", "run.data_threads", "run.log_every", "run.keep_last"];
-        let harmless = |field: &str| {
-            harmless.contains(&field) || field == "run.checkpoint_every" || field.starts_with("evaluation.")
-        };
+        let harmless = [
+            "output",
+            "run.threads",
+            "run.data_threads",
+            "run.log_every",
+            "run.checkpoint_every",
+            "run.keep_last",
+            "run.max_skipped_steps",
+        ];
+        let harmless = |field: &str| harmless.contains(&field) || field.starts_with("evaluation.");
         let Ok(other) = toml::from_str::<Self>(other) else {
             return vec!["the recipe in the run folder cannot be read".to_owned()];
         };
