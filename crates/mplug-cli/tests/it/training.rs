@@ -140,8 +140,8 @@ fn a_run_that_diverges_says_what_helps() {
     assert!(message.contains("that of step 3, whose model is lost/last"), "{message}");
     let advice = message.split_once("the same recipe with ").expect("advice").1;
     let advice = advice.split_once(". If").expect("an end").0;
-    assert!(advice.contains("optimizer.learning_rate=1e24"), "{advice}");
-    let advice = advice.replace("1e24", "1e-3");
+    assert!(advice.contains("optimizer.learning_rate=1.0e24"), "{advice}");
+    let advice = advice.replace("1.0e24", "1e-3");
     let script = format!("\"$0\" train recipe.toml --set run.steps=3 {advice}");
     let mut shell = assert_cmd::Command::new("sh");
     shell.args(["-c", &script]).arg(assert_cmd::cargo::cargo_bin!("mplug")).current_dir(desk.path());

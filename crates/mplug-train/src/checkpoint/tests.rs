@@ -6,7 +6,7 @@ use std::process::Command;
 use super::files::faults::{self, Fault, KILLED};
 use crate::{Progress, TrainConfig, TrainError, train};
 
-/// Four steps, with a checkpoint after two, an evaluation after each, and a folder for each checkpoint.
+/// Three steps with a checkpoint after each, of which two are kept, and two evaluations before checkpoints.
 const RECIPE: &str = r#"
 seed = 4
 [model]
@@ -25,13 +25,13 @@ language = "zh"
 seed = 1
 held_out_seed = 2
 [run]
-steps = 4
+steps = 3
 batch_size = 1
 micro_batch_size = 1
 threads = 1
 data_threads = 1
 log_every = 2
-checkpoint_every = 2
+checkpoint_every = 1
 keep_last = 2
 [optimizer]
 learning_rate = 1e-2
@@ -41,7 +41,7 @@ average_decay = 0.5
 [schedule]
 warmup_steps = 0
 [evaluation]
-every = 1
+every = 2
 pictures = 1
 "#;
 
@@ -51,7 +51,7 @@ const RESULTS: [&str; 5] = [
     "last/model.safetensors",
     "best/model.safetensors",
     "step-00000002/model.safetensors",
-    "step-00000004/model.safetensors",
+    "step-00000003/model.safetensors",
 ];
 
 /// The environment of a child that is to be killed.
@@ -117,7 +117,7 @@ fn trains_until_it_is_killed() {
     run(Path::new(&output), true).expect("the run ends well");
 }
 
-/// Each run is killed twice: before every change of its folder, and then while it is resumed.
+/// A run is killed before every change of its folder, some once more while they are resumed.
 #[test]
 fn a_run_killed_between_any_two_writes_goes_on_to_the_same_files() {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -127,7 +127,9 @@ fn a_run_killed_between_any_two_writes_goes_on_to_the_same_files() {
     for before in 0..changes {
         let broken = folder.path().join(before.to_string());
         assert!(is_killed(&broken, before, before % 2 == 0), "change {before}");
-        is_killed(&broken, before % 13, before % 2 == 0);
+        if before % 3 == 0 {
+            is_killed(&broken, before % 13, before % 2 == 0);
+        }
         goes_on_as(&whole, &broken, &format!("killed before change {before}"));
     }
 }

@@ -36,7 +36,7 @@ pub struct RunSection {
     /// Checkpoints whose models are kept under their steps; with 1 there is `last` alone.
     #[serde(default = "default_keep_last")]
     pub keep_last: usize,
-    /// After so many steps in a row whose loss or gradient is not finite the run ends; each of them is skipped.
+    /// Steps in a row without a finite loss and gradient after which the run ends. Each of them is skipped.
     #[serde(default = "default_max_skipped_steps")]
     pub max_skipped_steps: u64,
 }

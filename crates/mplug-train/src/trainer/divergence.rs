@@ -175,9 +175,9 @@ impl Trainer<'_> {
             }
         }
         let optimizer = &config.optimizer;
-        settings.push(format!("--set optimizer.learning_rate={:e}", optimizer.learning_rate / LOWER));
+        settings.push(format!("--set optimizer.learning_rate={:.1e}", optimizer.learning_rate / LOWER));
         if let Some(rate) = optimizer.vision_learning_rate {
-            settings.push(format!("--set optimizer.vision_learning_rate={:e}", rate / LOWER));
+            settings.push(format!("--set optimizer.vision_learning_rate={:.1e}", rate / LOWER));
         }
         let mut output = folder.as_os_str().to_owned();
         output.push("-2");

@@ -215,7 +215,7 @@ fn many_in_a_row_end_the_run_with_a_checkpoint_that_is_good() {
     let settings = settings(&error);
     let keys: Vec<&str> = settings.keys().map(String::as_str).collect();
     assert_eq!(keys, ["model.weights", "optimizer.learning_rate", "output"]);
-    assert_eq!(settings["optimizer.learning_rate"], "3e-4");
+    assert_eq!(settings["optimizer.learning_rate"], "3.0e-4");
     let pairs: Vec<_> = settings.into_iter().collect();
     let advised = TrainConfig::from_toml(&config.to_toml(), &pairs).expect("a good recipe");
     assert!(advised.output.ends_with("run-2"));
