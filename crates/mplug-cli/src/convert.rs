@@ -17,7 +17,7 @@ use mplug::{
     quantize::Smoothings,
 };
 
-use crate::{calibrate, model, precision::PrecisionArg, report, status::Status};
+use crate::{calibrate::Calibration, model, precision::PrecisionArg, report, status::Status};
 
 /// Convert a model to safetensors or back to the original's format, in another precision if wanted
 #[derive(Args, Debug)]
@@ -30,8 +30,9 @@ tied weights have both their names, position_ids are there. What MODEL does not 
 momentum twins, with --task-only also what the task never runs) is absent: the original loads such a file
 and keeps the random start of those parts.
 
-int8 keeps what the model's task reads: its linear layers as bytes, with the outliers of their inputs
-moved into the weights (SmoothQuant) as far as that lowers the error on some pictures. It is used at
+int8 keeps what the model's task reads: its linear layers as bytes. Where a layer's inputs have outliers,
+they are moved into the weights (SmoothQuant) if that clearly lowers the error on some pictures: those
+of --calibrate, or a dozen drawn ones. The last line says in how many layers. Such a folder is used at
 int8 without asking; `inspect` tells what a folder holds.
 
 Examples:
@@ -108,13 +109,20 @@ impl From<StoredType> for Dtype {
     }
 }
 
+/// What the weights become.
+enum Form {
+    Floats(Dtype),
+    Int8(Calibration),
+}
+
 /// Runs the command.
 pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<Status> {
     let source = model::open_folder(&args.model, &ConfigOverrides::default())?;
     if args.force {
         check_replaceable(&args.dest, &source.path)?;
     }
-    match write(args, &source)? {
+    let form = form(args, &source)?;
+    match write(args, &source, &form) {
         Err(CheckpointError::Exists { path }) => {
             bail!(
                 "{}: exists already; choose another name, or replace a model folder with `--force`",
@@ -123,7 +131,11 @@ pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<Status> {
         }
         written => written?,
     }
-    report::message(format_args!("{}: written", args.dest.display()));
+    let dest = args.dest.display();
+    match &form {
+        Form::Floats(_) => report::message(format_args!("{dest}: written")),
+        Form::Int8(calibration) => report::message(format_args!("{dest}: written; {calibration}")),
+    }
     if args.format != FormatArg::Safetensors && !is_built_by_original(&source.config) {
         report::message(
             "note: PyTorch loads these weights, but the original mPLUG cannot: its visual encoders are of width 768 with \
@@ -138,31 +150,42 @@ fn is_built_by_original(config: &ModelConfig) -> bool {
     matches!((config.vision.hidden_size, config.vision.patch_size), (768, 16) | (1024, 14))
 }
 
-/// Writes the folder in the form asked for. The outer error is of the calibration.
-fn write(args: &ConvertArgs, source: &ModelFolder) -> anyhow::Result<Result<(), CheckpointError>> {
-    let dtype = match args.precision {
+/// The form asked for; int8 is calibrated.
+fn form(args: &ConvertArgs, source: &ModelFolder) -> anyhow::Result<Form> {
+    Ok(Form::Floats(match args.precision {
         Some(PrecisionArg::Int8) if args.format != FormatArg::Safetensors => {
             bail!(
                 "int8 is stored in safetensors only: neither PyTorch nor the original reads it; leave out `--format`"
             )
         }
         Some(PrecisionArg::Int8) => {
-            let smoothings = calibrate::smoothings(source, &args.calibrate)?;
-            report_errors(&smoothings);
-            return Ok(write_int8_model_folder(&args.dest, source, &smoothings, args.force));
+            let calibration = Calibration::new(source, &args.calibrate)?;
+            report_errors(&calibration.smoothings);
+            return Ok(Form::Int8(calibration));
         }
         _ if !args.calibrate.is_empty() => bail!("`--calibrate` is for `--precision int8`"),
         Some(PrecisionArg::Bf16) => Dtype::Bf16,
         Some(PrecisionArg::F32) => Dtype::F32,
         None => args.dtype.into(),
-    };
-    let options = WriteOptions {
-        dtype,
-        format: args.format.into(),
-        keep: if args.task_only { Keep::Task } else { Keep::All },
-        overwrite: args.force,
-    };
-    Ok(write_model_folder(&args.dest, source, &options))
+    }))
+}
+
+/// Writes the folder.
+fn write(args: &ConvertArgs, source: &ModelFolder, form: &Form) -> Result<(), CheckpointError> {
+    match form {
+        Form::Int8(calibration) => {
+            write_int8_model_folder(&args.dest, source, &calibration.smoothings, args.force)
+        }
+        Form::Floats(dtype) => {
+            let options = WriteOptions {
+                dtype: *dtype,
+                format: args.format.into(),
+                keep: if args.task_only { Keep::Task } else { Keep::All },
+                overwrite: args.force,
+            };
+            write_model_folder(&args.dest, source, &options)
+        }
+    }
 }
 
 /// What int8 costs the layers: mean and largest error of their outputs, and what smoothing gained.
@@ -176,7 +199,7 @@ fn report_errors(smoothings: &Smoothings) {
     }
     let mean = |sum: f32| 100.0 * sum / count.max(1) as f32;
     report::message(format_args!(
-        "int8 error of {count} weights' outputs: {:.2} % in the mean ({:.2} % before smoothing), at most {:.2} % ({})",
+        "int8 error of {count} linear layers' outputs: {:.2} % in the mean ({:.2} % before smoothing), at most {:.2} % ({})",
         mean(after),
         mean(before),
         100.0 * worst.1,

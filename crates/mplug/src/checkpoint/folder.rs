@@ -465,7 +465,8 @@ impl<'a> CheckpointTensors<'a> {
 }
 
 /// Writes a model folder whose linear layers are int8: smaller, and ready in a fraction of the time. Only what the model's
-/// task reads is written; tables and everything one-dimensional keep 16 or 32 bits. The folder appears whole or not at all.
+/// task reads is written. Tables keep their type, so that a model whose layers need no smoothing is, bit for bit, what its source
+/// is at int8. The folder appears whole or not at all.
 pub fn write_int8_model_folder(
     dest: &Path,
     source: &ModelFolder,
@@ -507,8 +508,10 @@ impl<'a> Int8Tensors<'a> {
                     tensors.push(&entry.name, Part::Smoothing, columns, Dtype::F32);
                 }
             } else if entry.same_as.is_none() {
-                // Tables are large and never multiplied; norms and biases are small and matter.
-                let dtype = if entry.shape.len() > 1 { Dtype::Bf16 } else { Dtype::F32 };
+                let dtype = match checkpoint.dtype(&entry.name) {
+                    Some(half @ (Dtype::F16 | Dtype::Bf16)) => half,
+                    _ => Dtype::F32,
+                };
                 let dtype = entry.fixed_dtype.unwrap_or(dtype);
                 tensors.push(&entry.name, Part::Whole, entry.shape.clone(), dtype);
             }

@@ -6,5 +6,6 @@ mod fetch;
 mod golden;
 #[cfg(feature = "hub")]
 mod hub;
+mod outliers;
 mod precision;
 mod preprocess;
