@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, builder::FalseyValueParser};
 use mplug::{
     generate::{GenerationOptions, sampling::SamplingOptions},
     preprocess::image::ImageLimits,
@@ -208,6 +208,16 @@ pub(crate) struct OptionalModelArg {
     /// Model folder, the weight file in one, or the name of a pulled model [default: the built-in demo model]
     #[arg(long, short, value_name = "DIR|FILE|NAME", env = "MPLUG_MODEL")]
     pub(crate) model: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) strict: StrictArg,
+}
+
+/// What happens to a model with weights that it does not know.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct StrictArg {
+    /// Refuse a model whose weights have tensors that it does not know, in place of a warning
+    #[arg(long, env = "MPLUG_STRICT", value_parser = FalseyValueParser::new())]
+    pub(crate) strict: bool,
 }
 
 /// A whole number from `MIN` to `MAX`, as clap wants its parsers.

@@ -30,8 +30,9 @@ use crate::{
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Text: the answer alone for one question; lines of `question<TAB>answer` for several.
-JSON: {\"path\", \"question\", \"answer\", \"score\", \"token_ids\"} for each question, or one
-{\"path\", \"error\"} for a picture that does not open.
+JSON: {\"path\", \"question\", \"answer\", \"score\", \"token_ids\"} for each question,
+{\"path\", \"question\", \"error\"} where the model cannot read the question or computes no answer, or
+one {\"path\", \"error\"} for a picture that does not open.
 
 Examples:
   mplug ask assets/examples/cars.png '图里有几辆汽车？'
@@ -74,11 +75,7 @@ pub(crate) fn run(mut args: AskArgs) -> anyhow::Result<Status> {
 fn ask(args: &AskArgs, input: &Input) -> anyhow::Result<Status> {
     let mut writer = RecordWriter::create(&args.output)?;
     writer.refuse_inputs(std::iter::once(args.image.as_path()))?;
-    let folder = model::open_or_demo(
-        args.model.model.as_deref(),
-        args.engine.image_size,
-        Task::VisualQuestionAnswering,
-    )?;
+    let folder = model::open_or_demo(&args.model, args.engine.image_size, Task::VisualQuestionAnswering)?;
     let answerer = Answerer::load_with(&folder, &precision::load_options(&folder, args.engine.precision))?;
     let options = args.search.options(answerer.default_options())?;
     let loader = PictureLoader {
@@ -87,9 +84,9 @@ fn ask(args: &AskArgs, input: &Input) -> anyhow::Result<Status> {
     };
     let image = match loader.load(input) {
         Ok(image) => image,
-        Err(reason) => {
-            report::message(report::about(&args.image, &reason));
-            writer.write(&AnswerRecord::failed(args, &reason))?;
+        Err(failure) => {
+            report::message(report::about(&args.image, &failure.reason));
+            writer.write(&AnswerRecord::failed(args, None, &failure.reason))?;
             writer.finish()?;
             return Ok(Status::SomeFailed);
         }
@@ -97,19 +94,39 @@ fn ask(args: &AskArgs, input: &Input) -> anyhow::Result<Status> {
     // The picture is encoded once, whatever is asked about it: (image_len, hidden_size).
     let image_embeds = answerer.visual_encoder().forward(&pixel_values(&image)).concat();
     let progress = Progress::new(args.questions.len(), "questions");
+    let mut failed = 0;
     for questions in args.questions.chunks(args.batch.batch_size) {
-        let texts: Vec<&str> = questions.iter().map(String::as_str).collect();
-        let answers = answerer.answer_embeds(vec![image_embeds.clone(); texts.len()], &texts, &options)?;
+        // A question that the model cannot read or answer leaves the others unharmed.
+        let problem = |question: &String| answerer.check_question(question).err().map(|e| e.to_string());
+        let problems: Vec<Option<String>> = questions.iter().map(problem).collect();
+        let readable = questions.iter().zip(&problems).filter(|(_, problem)| problem.is_none());
+        let texts: Vec<&str> = readable.map(|(question, _)| question.as_str()).collect();
+        let answers = answerer.answer_each(vec![image_embeds.clone(); texts.len()], &texts, &options)?;
+        let mut answers = answers.into_iter();
+        let found = problems.into_iter().map(|problem| match problem {
+            Some(problem) => Err(problem),
+            None => answers.next().unwrap_or(Ok(Vec::new())).map_err(|reason| reason.to_string()),
+        });
+        let found: Vec<Result<Vec<Caption>, String>> = found.collect();
+        for (question, reason) in
+            questions.iter().zip(&found).filter_map(|(q, found)| Some((q, found.as_ref().err()?)))
+        {
+            progress.message(&report::about(&args.image, &format!("{question}: {reason}")));
+            failed += 1;
+        }
         progress.aside(writer.is_terminal(), || {
-            for (question, answers) in questions.iter().zip(&answers) {
-                writer.write(&AnswerRecord::new(args, question, answers.first()))?;
+            for (question, found) in questions.iter().zip(&found) {
+                writer.write(&match found {
+                    Ok(answers) => AnswerRecord::new(args, Some(question), answers.first()),
+                    Err(reason) => AnswerRecord::failed(args, Some(question), reason),
+                })?;
             }
             writer.flush()
         })?;
         progress.advance(questions.len());
     }
     writer.finish()?;
-    Ok(Status::Good)
+    Ok(Status::of_failures(failed))
 }
 
 /// One question's answer.
@@ -119,6 +136,8 @@ struct AnswerRecord {
     path: JsonPath,
     #[serde(skip)]
     has_question: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    question: Option<String>,
     #[serde(flatten)]
     answer: Option<AnswerEntry>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -127,16 +146,14 @@ struct AnswerRecord {
 
 #[derive(Serialize)]
 struct AnswerEntry {
-    question: String,
     answer: String,
     score: f32,
     token_ids: Vec<u32>,
 }
 
 impl AnswerRecord {
-    fn new(args: &AskArgs, question: &str, best: Option<&Caption>) -> Self {
+    fn new(args: &AskArgs, question: Option<&String>, best: Option<&Caption>) -> Self {
         let answer = best.map(|best| AnswerEntry {
-            question: question.to_owned(),
             answer: if args.raw { best.raw_text.clone() } else { best.text.clone() },
             score: best.score,
             token_ids: best.token_ids.clone(),
@@ -144,24 +161,25 @@ impl AnswerRecord {
         Self {
             path: args.image.as_path().into(),
             has_question: args.questions.len() > 1,
+            question: question.cloned(),
             answer,
             error: None,
         }
     }
 
-    fn failed(args: &AskArgs, reason: &str) -> Self {
-        Self { error: Some(report::one_line(reason)), ..Self::new(args, "", None) }
+    fn failed(args: &AskArgs, question: Option<&String>, reason: &str) -> Self {
+        Self { error: Some(report::one_line(reason)), ..Self::new(args, question, None) }
     }
 }
 
 impl Record for AnswerRecord {
     fn write_text(&self, to: &mut dyn Write) -> io::Result<()> {
-        match &self.answer {
-            Some(entry) if self.has_question => {
-                writeln!(to, "{}\t{}", report::one_line(&entry.question), entry.answer)
+        match (&self.answer, &self.question) {
+            (Some(entry), Some(question)) if self.has_question => {
+                writeln!(to, "{}\t{}", report::one_line(question), entry.answer)
             }
-            Some(entry) => writeln!(to, "{}", entry.answer),
-            None => Ok(()),
+            (Some(entry), _) => writeln!(to, "{}", entry.answer),
+            (None, _) => Ok(()),
         }
     }
 }

@@ -20,7 +20,7 @@ use mplug::{
 use serde::Serialize;
 
 use crate::{
-    args::{EngineArgs, SearchArgs, between},
+    args::{EngineArgs, SearchArgs, StrictArg, between},
     model,
     output::{OutputArgs, Record, RecordWriter},
     pool,
@@ -52,6 +52,8 @@ pub(crate) struct BenchArgs {
     /// Captioning model: a folder, the weight file in one, or a pulled model's name [default: drawn weights of base size]
     #[arg(long, short, value_name = "DIR|FILE|NAME", env = "MPLUG_MODEL")]
     model: Option<PathBuf>,
+    #[command(flatten)]
+    strict: StrictArg,
     /// Picture to caption [default: a drawn one of 1600 x 1200 pixels]
     #[arg(long, value_name = "FILE")]
     images: Option<PathBuf>,
@@ -77,7 +79,7 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<Status> {
 fn bench(args: &BenchArgs) -> anyhow::Result<Status> {
     let mut writer = RecordWriter::create(&args.output)?;
     let folder = match &args.model {
-        Some(path) => model::open(path, args.engine.image_size, Task::ImageCaptioning)?,
+        Some(path) => model::open(path, args.engine.image_size, Task::ImageCaptioning, args.strict)?,
         None => drawn_model(args.engine.image_size)?,
     };
     let picture = match &args.images {

@@ -1,13 +1,14 @@
 //! Prepares a model for int8: runs it on some pictures while its layers take note of what they are given. The pictures are
 //! the user's, or drawn ones: outliers are habits of a model far more than of a picture.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use mplug::{
     Precision,
     checkpoint::ModelFolder,
     config::Task,
+    generate::NotANumber,
     preprocess::image::{ImageLimits, RgbImage},
     quantize::{Observer, Smoothings},
     tasks::{Answerer, Captioner, LoadOptions, Matcher},
@@ -28,16 +29,51 @@ const MOST_PICTURES: usize = 64;
 /// What a model that reads text as well is given to read: questions and statements in both languages.
 const TEXTS: [&str; 4] = ["what is in the picture?", "图里有什么?", "a dog on the grass", "一群人在海滩上"];
 
-/// The smoothing of each layer of `folder`, judged on the pictures of `paths` (files and folders), or on drawn ones.
-pub(crate) fn smoothings(folder: &ModelFolder, paths: &[PathBuf]) -> anyhow::Result<Smoothings> {
-    let pictures = if paths.is_empty() {
-        (0..DRAWN).map(|index| draw(DRAWN_SEED, index).image).collect()
-    } else {
-        open_pictures(folder, paths)?
-    };
-    let observer = Observer::default();
-    run(folder, &pictures, &LoadOptions { precision: Some(Precision::F32), observer: Some(&observer) })?;
-    Ok(observer.smoothings(|name| folder.checkpoint().read_f32(name))?)
+/// The smoothing of each layer, and the pictures by which it was chosen.
+pub(crate) struct Calibration {
+    pub(crate) smoothings: Smoothings,
+    num_pictures: usize,
+    /// Where the pictures are; none for drawn ones.
+    paths: Vec<PathBuf>,
+}
+
+impl Calibration {
+    /// Runs the model of `folder` on the pictures of `paths` (files and folders), or on drawn ones.
+    pub(crate) fn new(folder: &ModelFolder, paths: &[PathBuf]) -> anyhow::Result<Self> {
+        let pictures = if paths.is_empty() {
+            (0..DRAWN).map(|index| draw(DRAWN_SEED, index).image).collect()
+        } else {
+            open_pictures(folder, paths)?
+        };
+        let observer = Observer::default();
+        run(folder, &pictures, &LoadOptions { precision: Some(Precision::F32), observer: Some(&observer) })?;
+        Ok(Self {
+            smoothings: observer.smoothings(|name| folder.checkpoint().read_f32(name))?,
+            num_pictures: pictures.len(),
+            paths: paths.to_vec(),
+        })
+    }
+}
+
+/// On what the model was calibrated, what came of it, and what else there is.
+impl fmt::Display for Calibration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.num_pictures;
+        if self.paths.is_empty() {
+            write!(f, "calibrated on {count} drawn pictures")?;
+        } else {
+            let paths: Vec<String> = self.paths.iter().map(|path| path.display().to_string()).collect();
+            let pictures = if count == 1 { "picture" } else { "pictures" };
+            write!(f, "calibrated on {count} {pictures} of {}", paths.join(", "))?;
+        }
+        let layers = self.smoothings.iter().count();
+        let smoothed = self.smoothings.iter().filter(|(_, choice)| choice.smoothing.is_some()).count();
+        write!(f, "; outliers smoothed in {smoothed} of {layers} linear layers")?;
+        if self.paths.is_empty() {
+            write!(f, "; to calibrate on pictures of your own: `--calibrate DIR`")?;
+        }
+        Ok(())
+    }
 }
 
 fn open_pictures(folder: &ModelFolder, paths: &[PathBuf]) -> anyhow::Result<Vec<RgbImage>> {
@@ -47,8 +83,8 @@ fn open_pictures(folder: &ModelFolder, paths: &[PathBuf]) -> anyhow::Result<Vec<
     let loader = PictureLoader { limits: ImageLimits::default(), image_size };
     let (images, places) = pictures::split(loader.load_batch(&inputs));
     for (input, place) in inputs.iter().zip(&places) {
-        if let Err(reason) = place {
-            report::message(report::about(&input.path, reason));
+        if let Err(failure) = place {
+            report::message(report::about(&input.path, &failure.reason));
         }
     }
     if images.is_empty() {
@@ -69,7 +105,8 @@ fn run(folder: &ModelFolder, pictures: &[RgbImage], options: &LoadOptions) -> an
             answerer.answer_batch(pictures, &texts(pictures.len()), &answerer.default_options())?;
         }
         Task::ImageTextRetrieval => {
-            Matcher::load_with(folder, options)?.match_batch(pictures, &texts(pictures.len()));
+            let found = Matcher::load_with(folder, options)?.match_batch(pictures, &texts(pictures.len()))?;
+            ensure!(found.iter().all(|probability| probability.is_finite()), "{NotANumber}");
         }
     }
     Ok(())

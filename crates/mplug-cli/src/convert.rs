@@ -10,14 +10,16 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use mplug::{
     checkpoint::{
-        CheckpointError, Dtype, FileFormat, Keep, ModelFolder, WriteOptions, write_int8_model_folder,
-        write_model_folder,
+        CheckpointError, Dtype, FileFormat, Keep, ModelFolder, WriteOptions, Written, bert_json_below,
+        write_int8_model_folder, write_model_folder,
     },
     config::{ConfigOverrides, ModelConfig},
     quantize::Smoothings,
 };
 
-use crate::{calibrate, model, precision::PrecisionArg, report, status::Status};
+use crate::{
+    args::StrictArg, calibrate::Calibration, model, precision::PrecisionArg, report, status::Status,
+};
 
 /// Convert a model to safetensors or back to the original's format, in another precision if wanted
 #[derive(Args, Debug)]
@@ -30,8 +32,12 @@ tied weights have both their names, position_ids are there. What MODEL does not 
 momentum twins, with --task-only also what the task never runs) is absent: the original loads such a file
 and keeps the random start of those parts.
 
-int8 keeps what the model's task reads: its linear layers as bytes, with the outliers of their inputs
-moved into the weights (SmoothQuant) as far as that lowers the error on some pictures. It is used at
+Tensors that MODEL does not know are copied with the others; --task-only and int8 leave them out. NaN or
+infinity in a tensor that the task reads is an error; in others it is copied, with a warning.
+
+int8 keeps what the model's task reads: its linear layers as bytes. Where a layer's inputs have outliers,
+they are moved into the weights (SmoothQuant) if that clearly lowers the error on some pictures: those
+of --calibrate, or a dozen drawn ones. The last line says in how many layers. Such a folder is used at
 int8 without asking; `inspect` tells what a folder holds.
 
 Examples:
@@ -64,6 +70,8 @@ pub(crate) struct ConvertArgs {
     /// Replace DEST where it is a model folder already
     #[arg(long)]
     force: bool,
+    #[command(flatten)]
+    strict: StrictArg,
 }
 
 /// The formats of weight files.
@@ -108,13 +116,20 @@ impl From<StoredType> for Dtype {
     }
 }
 
+/// What the weights become.
+enum Form {
+    Floats(Dtype),
+    Int8(Calibration),
+}
+
 /// Runs the command.
 pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<Status> {
-    let source = model::open_folder(&args.model, &ConfigOverrides::default())?;
+    let source = model::open_folder(&args.model, &ConfigOverrides::default(), args.strict)?;
     if args.force {
         check_replaceable(&args.dest, &source.path)?;
     }
-    match write(args, &source)? {
+    let form = form(args, &source)?;
+    let written = match write(args, &source, &form) {
         Err(CheckpointError::Exists { path }) => {
             bail!(
                 "{}: exists already; choose another name, or replace a model folder with `--force`",
@@ -122,8 +137,20 @@ pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<Status> {
             )
         }
         written => written?,
+    };
+    if !written.not_finite.is_empty() {
+        report::message(format_args!(
+            "warning: {}: {} of the tensors that the task does not use have NaN or infinity, copied as they are: {}",
+            args.dest.display(),
+            written.not_finite.len(),
+            report::names(written.not_finite.iter().map(|(name, _)| name.as_str()))
+        ));
     }
-    report::message(format_args!("{}: written", args.dest.display()));
+    let dest = args.dest.display();
+    match &form {
+        Form::Floats(_) => report::message(format_args!("{dest}: written")),
+        Form::Int8(calibration) => report::message(format_args!("{dest}: written; {calibration}")),
+    }
     if args.format != FormatArg::Safetensors && !is_built_by_original(&source.config) {
         report::message(
             "note: PyTorch loads these weights, but the original mPLUG cannot: its visual encoders are of width 768 with \
@@ -138,31 +165,43 @@ fn is_built_by_original(config: &ModelConfig) -> bool {
     matches!((config.vision.hidden_size, config.vision.patch_size), (768, 16) | (1024, 14))
 }
 
-/// Writes the folder in the form asked for. The outer error is of the calibration.
-fn write(args: &ConvertArgs, source: &ModelFolder) -> anyhow::Result<Result<(), CheckpointError>> {
-    let dtype = match args.precision {
+/// The form asked for; int8 is calibrated.
+fn form(args: &ConvertArgs, source: &ModelFolder) -> anyhow::Result<Form> {
+    Ok(Form::Floats(match args.precision {
         Some(PrecisionArg::Int8) if args.format != FormatArg::Safetensors => {
             bail!(
                 "int8 is stored in safetensors only: neither PyTorch nor the original reads it; leave out `--format`"
             )
         }
         Some(PrecisionArg::Int8) => {
-            let smoothings = calibrate::smoothings(source, &args.calibrate)?;
-            report_errors(&smoothings);
-            return Ok(write_int8_model_folder(&args.dest, source, &smoothings, args.force));
+            let calibration = Calibration::new(source, &args.calibrate)?;
+            report_errors(&calibration.smoothings);
+            return Ok(Form::Int8(calibration));
         }
         _ if !args.calibrate.is_empty() => bail!("`--calibrate` is for `--precision int8`"),
         Some(PrecisionArg::Bf16) => Dtype::Bf16,
         Some(PrecisionArg::F32) => Dtype::F32,
         None => args.dtype.into(),
-    };
-    let options = WriteOptions {
-        dtype,
-        format: args.format.into(),
-        keep: if args.task_only { Keep::Task } else { Keep::All },
-        overwrite: args.force,
-    };
-    Ok(write_model_folder(&args.dest, source, &options))
+    }))
+}
+
+/// Writes the folder.
+fn write(args: &ConvertArgs, source: &ModelFolder, form: &Form) -> Result<Written, CheckpointError> {
+    match form {
+        Form::Int8(calibration) => {
+            let smoothings = &calibration.smoothings;
+            write_int8_model_folder(&args.dest, source, smoothings, args.force).map(|()| Written::default())
+        }
+        Form::Floats(dtype) => {
+            let options = WriteOptions {
+                dtype: *dtype,
+                format: args.format.into(),
+                keep: if args.task_only { Keep::Task } else { Keep::All },
+                overwrite: args.force,
+            };
+            write_model_folder(&args.dest, source, &options)
+        }
+    }
 }
 
 /// What int8 costs the layers: mean and largest error of their outputs, and what smoothing gained.
@@ -176,7 +215,7 @@ fn report_errors(smoothings: &Smoothings) {
     }
     let mean = |sum: f32| 100.0 * sum / count.max(1) as f32;
     report::message(format_args!(
-        "int8 error of {count} weights' outputs: {:.2} % in the mean ({:.2} % before smoothing), at most {:.2} % ({})",
+        "int8 error of {count} linear layers' outputs: {:.2} % in the mean ({:.2} % before smoothing), at most {:.2} % ({})",
         mean(after),
         mean(before),
         100.0 * worst.1,
@@ -196,7 +235,11 @@ fn check_replaceable(dest: &Path, source: &Path) -> anyhow::Result<()> {
         bail!("{}: is the model to be converted; write to another folder", dest.display());
     }
     let entries = entries.collect::<Result<Vec<_>, _>>().with_context(|| dest.display().to_string())?;
-    let has_folder = entries.iter().any(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let bert_json = bert_json_below(dest);
+    let has_folder = entries.iter().any(|entry| {
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        is_folder && !bert_json.as_ref().is_some_and(|bert_json| holds_only(&entry.path(), bert_json))
+    });
     let is_model = ["model.safetensors", "pytorch_model.bin"].iter().any(|name| dest.join(name).is_file());
     if !entries.is_empty() && (has_folder || !is_model || !dest.join("vocab.txt").is_file()) {
         bail!(
@@ -205,4 +248,10 @@ fn check_replaceable(dest: &Path, source: &Path) -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// Whether `folder` holds `file` and nothing else, at any depth.
+fn holds_only(folder: &Path, file: &Path) -> bool {
+    let mut entries = walkdir::WalkDir::new(folder).into_iter();
+    entries.all(|entry| entry.is_ok_and(|entry| file.starts_with(entry.path())))
 }

@@ -102,7 +102,7 @@ pub(crate) fn self_check() -> anyhow::Result<String> {
         expected.answer
     );
     let matcher = Matcher::load(&open(Task::ImageTextRetrieval, None)?)?;
-    let scores = matcher.match_texts(&picture, &expected.texts.each_ref().map(String::as_str));
+    let scores = matcher.match_texts(&picture, &expected.texts.each_ref().map(String::as_str))?;
     anyhow::ensure!(
         scores[0] > 0.5 && scores[1] < 0.5,
         "finds `{}` {:.3} likely and `{}` {:.3}, expected more and less than a half",

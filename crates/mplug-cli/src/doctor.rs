@@ -86,7 +86,6 @@ fn version() -> anyhow::Result<String> {
         ("train", cfg!(feature = "train")),
         ("mpi", cfg!(feature = "mpi")),
         ("wgpu", cfg!(feature = "wgpu")),
-        ("libjpeg-turbo", cfg!(feature = "libjpeg-turbo")),
     ];
     let built_in: Vec<_> = features.iter().filter(|(_, has)| *has).map(|(name, _)| *name).collect();
     let built_in = if built_in.is_empty() { "none".to_owned() } else { built_in.join(", ") };

@@ -14,6 +14,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use glob::MatchOptions;
+use mplug::io_error_is_passing;
 use mplug_data::{
     dataset::{self, OpenOptions},
     source::{PictureSource, pictures_of_archive},
@@ -21,7 +22,7 @@ use mplug_data::{
 use serde::Serialize;
 use walkdir::{DirEntry, WalkDir};
 
-use crate::web;
+use crate::{pictures::Failure, report, web};
 
 /// Endings that make a file of a folder a picture. A file that is named itself may end as it likes.
 const PICTURE_ENDINGS: [&str; 9] = ["jpg", "jpeg", "jpe", "png", "webp", "gif", "bmp", "tif", "tiff"];
@@ -37,7 +38,7 @@ pub(crate) struct Input {
     /// How many of the path's components what was typed has, but for its last one where that is a file.
     pub(crate) typed: usize,
     /// Where the picture is, or why this input cannot even be opened.
-    pub(crate) source: Result<PictureSource, String>,
+    pub(crate) source: Result<PictureSource, Failure>,
 }
 
 impl Input {
@@ -53,8 +54,12 @@ impl Input {
     }
 
     pub(crate) fn failed(path: PathBuf, problem: impl Into<String>) -> Self {
+        Self::failing(path, Failure::lasting(problem))
+    }
+
+    fn failing(path: PathBuf, failure: Failure) -> Self {
         let typed = path.components().count().saturating_sub(1);
-        Self { path, typed, source: Err(problem.into()) }
+        Self { path, typed, source: Err(failure) }
     }
 
     /// Whether it is a Parquet file that is there.
@@ -84,6 +89,22 @@ pub(crate) struct Inputs {
 }
 
 impl Inputs {
+    /// An error where an input could not be listed for a reason that passes: a list without its pictures would make other parts of a
+    /// run than the whole list, and could not be gone on with.
+    pub(crate) fn require_whole(&self) -> anyhow::Result<()> {
+        for Input { path, source, .. } in &self.list {
+            if let Err(failure) = source
+                && failure.is_passing
+            {
+                bail!(
+                    "{}; so the list of inputs is not whole: run again when it can be listed, or leave it out",
+                    report::about(path, &failure.reason)
+                );
+            }
+        }
+        Ok(())
+    }
+
     /// Lists what was typed. Reads standard input where `-` was typed.
     ///
     /// # Errors
@@ -127,7 +148,7 @@ pub(crate) fn of_dataset(file: &Path, images: Option<&Path>) -> anyhow::Result<I
         if !seen.insert(name) {
             continue;
         }
-        let source = dataset.picture(number).map_err(|error| error.to_string());
+        let source = dataset.picture(number).map_err(|error| Failure::of_data(&error));
         let path = match &source {
             Ok(PictureSource::File(path)) => path.clone(),
             _ => root.join(name.trim_start_matches('/')),
@@ -139,7 +160,13 @@ pub(crate) fn of_dataset(file: &Path, images: Option<&Path>) -> anyhow::Result<I
 
 /// One name of the command line or of the list: a folder becomes its pictures, anything else stays.
 fn expand(path: PathBuf, is_recursive: bool, list: &mut Vec<Input>) {
-    if path.is_dir() {
+    // What cannot be looked at now may be a folder or an archive: taken for a picture it would make another list.
+    if let Err(error) = fs::metadata(&path)
+        && io_error_is_passing(&error)
+    {
+        let failure = Failure { reason: format!("cannot be read: {error}"), is_passing: true };
+        list.push(Input::failing(path, failure));
+    } else if path.is_dir() {
         expand_folder(path, is_recursive, list);
     } else if web::is_address(&path) {
         list.push(web::closed(&path));
@@ -170,8 +197,7 @@ fn expand_pattern(pattern: PathBuf, is_recursive: bool, list: &mut Vec<Input>) {
         match entry {
             Ok(path) => expand(path, is_recursive, list),
             Err(error) => {
-                let reason = format!("cannot read this folder: {}", error.error());
-                list.push(Input::failed(error.path().to_owned(), reason));
+                list.push(Input::failing(error.path().to_owned(), unreadable(error.error())));
             }
         }
     }
@@ -191,7 +217,7 @@ fn expand_archive(archive: PathBuf, list: &mut Vec<Input>) {
     let members = match pictures_of_archive(&archive) {
         Ok(members) => members,
         Err(error) => {
-            list.push(Input::failed(archive, error.to_string()));
+            list.push(Input::failing(archive, Failure::of_data(&error)));
             return;
         }
     };
@@ -222,8 +248,10 @@ fn expand_folder(folder: PathBuf, is_recursive: bool, list: &mut Vec<Input>) {
             Ok(_) => {}
             Err(error) => {
                 let path = error.path().unwrap_or(&folder).to_owned();
-                let reason = error.io_error().map_or_else(|| error.to_string(), ToString::to_string);
-                list.push(Input::failed(path, format!("cannot read this folder: {reason}")));
+                list.push(match error.io_error() {
+                    Some(error) => Input::failing(path, unreadable(error)),
+                    None => Input::failed(path, format!("cannot read this folder: {error}")),
+                });
             }
         }
     }
@@ -234,6 +262,10 @@ fn expand_folder(folder: PathBuf, is_recursive: bool, list: &mut Vec<Input>) {
         };
         list.push(Input::failed(folder, format!("no pictures in this folder{hint}")));
     }
+}
+
+fn unreadable(error: &io::Error) -> Failure {
+    Failure { reason: format!("cannot read this folder: {error}"), is_passing: io_error_is_passing(error) }
 }
 
 fn is_hidden(name: &OsStr) -> bool {
@@ -364,8 +396,8 @@ mod tests {
         assert_eq!(inputs.list.len(), 4);
         assert!(inputs.list[0].source.is_ok() && inputs.list[3].source.is_ok());
         let problem = inputs.list[1].source.as_ref().unwrap_err();
-        assert!(problem.contains("no pictures in this folder; `--recursive`"), "{problem}");
-        assert!(inputs.list[2].source.as_ref().unwrap_err().contains("web address"));
+        assert!(problem.reason.contains("no pictures in this folder; `--recursive`"), "{problem}");
+        assert!(inputs.list[2].source.as_ref().unwrap_err().reason.contains("web address"));
     }
 
     #[test]

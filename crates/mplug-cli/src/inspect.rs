@@ -14,6 +14,7 @@ use mplug::{
 use serde::Serialize;
 
 use crate::{
+    args::StrictArg,
     inputs::JsonPath,
     model::{self, command_of, open_folder, task_name},
     output::{OutputArgs, Record, RecordWriter},
@@ -34,13 +35,15 @@ pub(crate) struct InspectArgs {
     #[arg(value_name = "MODEL")]
     model: PathBuf,
     #[command(flatten)]
+    strict: StrictArg,
+    #[command(flatten)]
     output: OutputArgs,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<Status> {
     let mut writer = RecordWriter::create(&args.output)?;
-    let report = match open_folder(&args.model, &ConfigOverrides::default()) {
+    let report = match open_folder(&args.model, &ConfigOverrides::default(), args.strict) {
         Ok(folder) => Inspection::of_folder(&args.model, &folder),
         Err(error) => match Checkpoint::open(&model::find(&args.model)?) {
             Ok(checkpoint) => Inspection::of_checkpoint(&args.model, &checkpoint, error.to_string()),
@@ -235,13 +238,17 @@ impl ModelFacts {
             vision.num_attention_heads
         );
         line(to, "pictures", &sizes)?;
+        let connected = if text.connected_stride < text.fusion_layers {
+            format!("connected every {}", text.connected_stride)
+        } else {
+            "none connected".to_owned()
+        };
         let sizes = format!(
-            "width {} with {} heads; {} text, {} fusion (connected every {}), {} decoder layers; {} positions",
+            "width {} with {} heads; {} text, {} fusion ({connected}), {} decoder layers; {} positions",
             text.hidden_size,
             text.num_attention_heads,
             text.text_encoder_layers,
             text.fusion_layers,
-            text.connected_stride,
             text.decoder_layers,
             text.max_position_embeddings
         );

@@ -17,6 +17,7 @@ mod eval;
 mod inputs;
 mod inspect;
 mod interrupt;
+mod journal_file;
 mod manual;
 mod match_texts;
 mod model;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::Args;
-use mplug::{config::Task, tasks::Matcher};
+use mplug::{config::Task, generate::NotANumber, tasks::Matcher};
 use serde::Serialize;
 
 use crate::{
@@ -24,7 +24,8 @@ use crate::{
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Text: a line of `probability<TAB>text` for each text, in the order typed.
-JSON: {\"path\", \"text\", \"probability\"} for each text, or one {\"path\", \"error\"} for a picture that
+JSON: {\"path\", \"text\", \"probability\"} for each text, \"error\" in place of the probability where the
+model cannot read the text or computes no number, or one {\"path\", \"error\"} for a picture that
 does not open.
 
 Examples:
@@ -60,30 +61,45 @@ pub(crate) fn run(mut args: MatchArgs) -> anyhow::Result<Status> {
 fn match_texts(args: &MatchArgs, input: &Input) -> anyhow::Result<Status> {
     let mut writer = RecordWriter::create(&args.output)?;
     writer.refuse_inputs(std::iter::once(args.image.as_path()))?;
-    let folder =
-        model::open_or_demo(args.model.model.as_deref(), args.engine.image_size, Task::ImageTextRetrieval)?;
+    let folder = model::open_or_demo(&args.model, args.engine.image_size, Task::ImageTextRetrieval)?;
     let matcher = Matcher::load_with(&folder, &precision::load_options(&folder, args.engine.precision))?;
     let loader =
         PictureLoader { limits: args.limits.limits(), image_size: matcher.config().vision.image_size as u32 };
     let image = match loader.load(input) {
         Ok(image) => image,
-        Err(reason) => {
-            report::message(report::about(&args.image, &reason));
-            writer.write(&MatchRecord {
-                error: Some(report::one_line(&reason)),
-                ..MatchRecord::new(args, None)
-            })?;
+        Err(failure) => {
+            report::message(report::about(&args.image, &failure.reason));
+            writer.write(&MatchRecord::failed(args, None, &failure.reason))?;
             writer.finish()?;
             return Ok(Status::SomeFailed);
         }
     };
-    let texts: Vec<&str> = args.texts.iter().map(String::as_str).collect();
-    let probabilities = matcher.match_texts(&image, &texts);
-    for (text, probability) in args.texts.iter().zip(probabilities) {
-        writer.write(&MatchRecord::new(args, Some(MatchEntry { text: text.clone(), probability })))?;
+    // A text that the model cannot read leaves the others unharmed.
+    let problems: Vec<Option<String>> =
+        args.texts.iter().map(|text| matcher.check_text(text).err().map(|error| error.to_string())).collect();
+    let readable = args.texts.iter().zip(&problems).filter(|(_, problem)| problem.is_none());
+    let texts: Vec<&str> = readable.map(|(text, _)| text.as_str()).collect();
+    let mut probabilities = matcher.match_texts(&image, &texts)?.into_iter();
+    let mut failed = 0;
+    for (text, problem) in args.texts.iter().zip(problems) {
+        let found = match problem {
+            Some(problem) => Err(problem),
+            None => probabilities.next().filter(|p| p.is_finite()).ok_or_else(|| NotANumber.to_string()),
+        };
+        match found {
+            Ok(probability) => writer.write(&MatchRecord {
+                probability: Some(probability),
+                ..MatchRecord::new(args, Some(text))
+            })?,
+            Err(reason) => {
+                report::message(report::about(&args.image, &format!("{text}: {reason}")));
+                writer.write(&MatchRecord::failed(args, Some(text), &reason))?;
+                failed += 1;
+            }
+        }
     }
     writer.finish()?;
-    Ok(Status::Good)
+    Ok(Status::of_failures(failed))
 }
 
 /// One text's probability.
@@ -91,29 +107,29 @@ fn match_texts(args: &MatchArgs, input: &Input) -> anyhow::Result<Status> {
 struct MatchRecord {
     #[serde(flatten)]
     path: JsonPath,
-    #[serde(flatten)]
-    entry: Option<MatchEntry>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probability: Option<f32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
-#[derive(Serialize)]
-struct MatchEntry {
-    text: String,
-    probability: f32,
-}
-
 impl MatchRecord {
-    fn new(args: &MatchArgs, entry: Option<MatchEntry>) -> Self {
-        Self { path: args.image.as_path().into(), entry, error: None }
+    fn new(args: &MatchArgs, text: Option<&String>) -> Self {
+        Self { path: args.image.as_path().into(), text: text.cloned(), probability: None, error: None }
+    }
+
+    fn failed(args: &MatchArgs, text: Option<&String>, reason: &str) -> Self {
+        Self { error: Some(report::one_line(reason)), ..Self::new(args, text) }
     }
 }
 
 impl Record for MatchRecord {
     fn write_text(&self, to: &mut dyn Write) -> io::Result<()> {
-        match &self.entry {
-            Some(entry) => writeln!(to, "{:.6}\t{}", entry.probability, report::one_line(&entry.text)),
-            None => Ok(()),
+        match (self.probability, &self.text) {
+            (Some(probability), Some(text)) => writeln!(to, "{probability:.6}\t{}", report::one_line(text)),
+            _ => Ok(()),
         }
     }
 }

@@ -4,19 +4,27 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{anyhow, bail};
 use mplug::{
-    checkpoint::ModelFolder,
+    checkpoint::{CheckpointError, ModelFolder, bert_json_below},
     config::{self, ConfigOverrides, Task},
 };
 
-use crate::{demo, report};
+use crate::{
+    args::{OptionalModelArg, StrictArg},
+    demo, report,
+};
 
 /// Opens the model at `path`, which must be of the task `wanted`.
 ///
 /// # Errors
 /// When it is no model folder, is damaged, or does something else.
-pub(crate) fn open(path: &Path, image_size: Option<usize>, wanted: Task) -> anyhow::Result<ModelFolder> {
+pub(crate) fn open(
+    path: &Path,
+    image_size: Option<usize>,
+    wanted: Task,
+    strict: StrictArg,
+) -> anyhow::Result<ModelFolder> {
     let overrides = ConfigOverrides { image_size, ..ConfigOverrides::default() };
-    let folder = open_folder(path, &overrides)?;
+    let folder = open_folder(path, &overrides, strict)?;
     let found = folder.config.task;
     if found != wanted {
         let (found_name, wanted_name) = (task_name(found), task_name(wanted));
@@ -29,11 +37,39 @@ pub(crate) fn open(path: &Path, image_size: Option<usize>, wanted: Task) -> anyh
     Ok(folder)
 }
 
-/// Opens a model of any task; an error names `path` first.
-pub(crate) fn open_folder(path: &Path, overrides: &ConfigOverrides) -> anyhow::Result<ModelFolder> {
+/// Opens a model of any task; an error names `path` first. Weights that it does not know are told, or refused.
+pub(crate) fn open_folder(
+    path: &Path,
+    overrides: &ConfigOverrides,
+    strict: StrictArg,
+) -> anyhow::Result<ModelFolder> {
     let path = &find(path)?;
-    ModelFolder::open(path, overrides)
-        .map_err(|error| anyhow!(report::about(path, &report::chain(&error.into()))))
+    let open = || {
+        let folder = ModelFolder::open(path, overrides)?;
+        if strict.strict {
+            folder.refuse_unexpected()?;
+        }
+        Ok(folder)
+    };
+    let folder = open()
+        .map_err(|error: CheckpointError| anyhow!(report::about(path, &report::chain(&error.into()))))?;
+    for note in folder.notes() {
+        report::message(format!("note: {note}"));
+    }
+    if !folder.unexpected().is_empty() {
+        report::message(unexpected(folder.checkpoint().label(), folder.unexpected()));
+    }
+    Ok(folder)
+}
+
+/// What is said of weights that a model does not know.
+pub(crate) fn unexpected(file: &str, names: &[String]) -> String {
+    let what = if names.len() == 1 { "tensor is" } else { "tensors are" };
+    format!(
+        "warning: {file}: {} unexpected {what} not used: {} (`--strict` refuses such a model)",
+        names.len(),
+        report::names(names.iter().map(String::as_str))
+    )
 }
 
 /// What to do about a build that knows no hub.
@@ -73,14 +109,14 @@ fn find_by_name(named: &Path) -> anyhow::Result<PathBuf> {
     Ok(named.to_owned())
 }
 
-/// Opens the model at `path`, or the built-in demo model for the task, which says so on standard error.
+/// Opens the model that was named, or the built-in demo model for the task, which says so on standard error.
 pub(crate) fn open_or_demo(
-    path: Option<&Path>,
+    model: &OptionalModelArg,
     image_size: Option<usize>,
     wanted: Task,
 ) -> anyhow::Result<ModelFolder> {
-    if let Some(path) = path {
-        return open(path, image_size, wanted);
+    if let Some(path) = &model.model {
+        return open(path, image_size, wanted, model.strict);
     }
     let folder = demo::open(wanted, image_size)?;
     demo::tell(wanted);
@@ -115,11 +151,15 @@ pub(crate) fn prompt_if_any(folder: &ModelFolder, language: Option<&str>) -> Opt
     prompts.get(language?).filter(|prompt| !prompt.is_empty()).cloned()
 }
 
-/// A file's path, size and time of change; a folder's are those of its files together.
+/// A file's path, size and time of change; a folder's are those of its files together, and of the BERT json of a model that
+/// lies in a folder below.
 pub(crate) fn stamp(path: &Path) -> anyhow::Result<String> {
     let (mut bytes, mut newest) = (0, None);
-    for entry in walkdir::WalkDir::new(path).max_depth(1) {
-        let metadata = entry?.metadata()?;
+    let own = walkdir::WalkDir::new(path).max_depth(1).into_iter();
+    let paths = own.map(|entry| entry.map(walkdir::DirEntry::into_path)).chain(bert_json_below(path).map(Ok));
+    for path in paths {
+        // Of a link that file counts to which it leads; one that leads nowhere is no file.
+        let Ok(metadata) = path?.metadata() else { continue };
         if metadata.is_file() {
             bytes += metadata.len();
             newest = newest.max(metadata.modified().ok());
@@ -145,5 +185,27 @@ pub(crate) fn command_of(task: Task) -> &'static str {
         Task::ImageCaptioning => "caption",
         Task::VisualQuestionAnswering => "ask",
         Task::ImageTextRetrieval => "match",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_stamp_is_also_of_the_bert_json_in_a_folder_below() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        fs::create_dir(file("configs")).unwrap();
+        fs::write(file("config.yaml"), "bert_config: configs/bert.json\n").unwrap();
+        fs::write(file("configs/bert.json"), "{}").unwrap();
+        fs::write(file("configs/other.json"), "{}").unwrap();
+        let before = stamp(folder.path()).unwrap();
+        fs::write(file("configs/other.json"), "{ }").unwrap();
+        assert_eq!(stamp(folder.path()).unwrap(), before);
+        fs::write(file("configs/bert.json"), "{ }").unwrap();
+        assert_ne!(stamp(folder.path()).unwrap(), before);
     }
 }

@@ -140,6 +140,9 @@ impl Destination {
                     File::options().write(true).open(path).with_context(|| path.display().to_string())?;
                 Ok(Self::Stream { path: path.to_owned(), writer: BufWriter::new(stream) })
             }
+            Err(_) if path.is_symlink() => {
+                bail!("{}: is a link that leads nowhere: remove it, or give another name", path.display())
+            }
             _ => Self::create_file(path),
         }
     }

@@ -34,6 +34,20 @@ pub(crate) fn about(path: &Path, reason: &str) -> String {
     }
 }
 
+/// Names in a list before it says how many more there are.
+const NAMED: usize = 5;
+/// Characters shown of a name: a file may hold longer ones than anybody reads.
+const SHOWN_OF_NAME: usize = 200;
+
+/// The first few of `names`, and how many more there are.
+pub(crate) fn names<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+    let more = names.len().saturating_sub(NAMED);
+    let first: Vec<String> =
+        names.take(NAMED).map(|name| name.chars().take(SHOWN_OF_NAME).collect()).collect();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    first.join(", ") + &more
+}
+
 /// `text` on one line: line breaks and other control characters as the escapes of Rust and JSON (`\n`, `\t`, `\u{1b}`).
 /// A file name cannot forge a second message, or speak to the terminal.
 pub(crate) fn one_line(text: &str) -> String {
@@ -58,6 +72,16 @@ mod tests {
             one_line("两只猫\n.jpg: no\u{1b}[31m such\tfile\n"),
             "两只猫\\n.jpg: no\\u{1b}[31m such\\tfile"
         );
+    }
+
+    #[test]
+    fn long_lists_are_cut() {
+        let all: Vec<String> = (0..7).map(|n| n.to_string()).collect();
+        let told = |count: usize| names(all[..count].iter().map(String::as_str));
+        assert_eq!((told(1), told(5)), ("0".to_owned(), "0, 1, 2, 3, 4".to_owned()));
+        assert_eq!(told(7), "0, 1, 2, 3, 4 and 2 more");
+        let long = "图".repeat(1000);
+        assert_eq!(names(std::iter::once(long.as_str())).chars().count(), 200);
     }
 
     #[test]

@@ -18,7 +18,11 @@ Training is a feature of the build: cargo install --path crates/mplug-cli --feat
 
 Recipes for captioning, CIDEr optimisation, answering, retrieval and pre-training are in configs/;
 docs/training.md tells what can be set. The run folder gets the best and the last model, logs, a page
-(report.html) and what --resume needs.
+(report.html) and what --resume needs. What else is in it is neither replaced nor removed: where a
+name is taken (best, last, recipe.toml, log.jsonl, ...) the run is refused before its first step.
+
+A step whose loss or gradient is not finite changes nothing and is named; after run.max_skipped_steps
+(10) in a row the run ends and says how to go on.
 
 Examples:
   mplug train configs/demo.toml
@@ -36,9 +40,11 @@ pub(crate) struct TrainArgs {
     /// Set a value of the recipe (`run.steps=100`), whatever the file says; may be given several times
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
     settings: Vec<(String, String)>,
-    /// Go on from the last checkpoint in the output folder
+    /// Go on from the last checkpoint in the output folder; models that a killed run did not come to write are written
     #[arg(long)]
     resume: bool,
+    #[command(flatten)]
+    strict: crate::args::StrictArg,
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {
@@ -61,6 +67,7 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Status> {
     for path in [start, weights].into_iter().flatten() {
         *path = crate::model::find(path)?;
     }
+    config.strict = args.strict.strict;
     let steps = config.run.steps;
     let summary = train(&config, args.resume, &mut |event| crate::report::message(told(event, steps)))?;
     if !summary.leads {
@@ -75,11 +82,17 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Status> {
             summary.skipped
         ));
     }
+    if summary.skipped_steps > 0 {
+        crate::report::message(format!(
+            "{} steps were skipped, for their loss or gradient was not finite",
+            summary.skipped_steps
+        ));
+    }
     let line = format!(
-        "{} steps{}, loss {:.4}{best}; the model is in {}\n",
+        "{} steps{}{}{best}; the model is in {}\n",
         summary.steps,
         if summary.stopped_early { " (stopped early: nothing became better)" } else { "" },
-        summary.loss,
+        summary.loss.map_or_else(String::new, |loss| format!(", loss {loss:.4}")),
         config.output.display()
     );
     crate::output::write_whole(line.as_bytes(), None)?;
@@ -92,10 +105,24 @@ fn told(event: &mplug_train::Progress, steps: u64) -> String {
     use mplug_train::Progress;
 
     match event {
+        Progress::Unexpected { file, names } => crate::model::unexpected(file, names),
         Progress::Started { step, steps, parameters, vocab_size } => {
             format!("training {parameters} numbers, {vocab_size} tokens, from step {step} to {steps}")
         }
+        Progress::Mended { step, written, lost } => {
+            let written = match &written[..] {
+                [] => String::new(),
+                names => format!("; written from the state: {}", names.join(", ")),
+            };
+            let lost: Vec<String> = lost.iter().map(|note| format!("; note: {note}")).collect();
+            let lost = lost.concat();
+            format!("step {step}/{steps}: models completed{written}{lost}")
+        }
         Progress::Step(report) => told_step(report, steps),
+        Progress::Skipped { step, loss, gradient_norm, in_a_row, pictures, .. } => format!(
+            "step {step}/{steps}: skipped, no weight was changed: loss {loss}, gradient norm {gradient_norm} ({in_a_row} in a row); \
+             pictures {pictures}"
+        ),
         Progress::Evaluated { step, metrics, best, samples } => {
             let metrics: Vec<String> =
                 metrics.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
@@ -117,10 +144,14 @@ fn told_step(report: &mplug_train::StepReport, steps: u64) -> String {
     let reward = report.reward.map_or_else(String::new, |reward| format!(", reward {reward:.4}"));
     let memory =
         report.peak_memory.map_or_else(String::new, |bytes| format!(", {:.2} GB", bytes as f64 / 1e9));
+    let skipped = match report.skipped_steps {
+        0 => String::new(),
+        steps => format!(", {steps} steps skipped"),
+    };
     let minutes = (report.seconds_left / 60.0).ceil() as u64;
     format!(
         "step {}/{steps}: loss {:.4}{parts}{reward}, gradient {:.3}, learning rate {:.2e}, {:.1} examples/s, {}:{:02} h \
-         left{memory}",
+         left{memory}{skipped}",
         report.step,
         report.loss,
         report.gradient_norm,

@@ -56,6 +56,8 @@ impl WebArgs {
         use mplug::fetch::{FetchOptions, PictureFetcher};
         use mplug_data::source::{PictureSource, RemotePicture};
 
+        use crate::pictures::Failure;
+
         if !self.allow_urls {
             return Ok(());
         }
@@ -68,7 +70,7 @@ impl WebArgs {
         for input in inputs.iter_mut().filter(|input| input.source.is_err() && is_address(&input.path)) {
             input.source = match input.path.to_str() {
                 Some(url) => Ok(PictureSource::Remote(RemotePicture::new(url.to_owned(), fetcher.clone()))),
-                None => Err("is a web address that is not UTF-8".to_owned()),
+                None => Err(Failure::lasting("is a web address that is not UTF-8")),
             };
         }
         Ok(())
@@ -95,9 +97,12 @@ struct Fetcher(mplug::fetch::PictureFetcher);
 
 #[cfg(feature = "urls")]
 impl mplug_data::source::FetchPicture for Fetcher {
-    fn fetch(&self, url: &str, max_bytes: u64) -> Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
-        // The fault alone: the message names the address as it was typed.
-        self.0.get(url, max_bytes).map_err(|error| error.fault.into())
+    fn fetch(&self, url: &str, max_bytes: u64) -> Result<Vec<u8>, mplug_data::source::NotFetched> {
+        self.0.get(url, max_bytes).map_err(|error| mplug_data::source::NotFetched {
+            is_passing: error.is_passing(),
+            // The fault alone: the message names the address as it was typed.
+            source: error.fault.into(),
+        })
     }
 }
 

@@ -6,6 +6,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use mplug::io_error_is_passing;
 use mplug::preprocess::image::ImageError;
 
 use crate::annotation::PictureId;
@@ -167,6 +168,16 @@ pub enum DataError {
 }
 
 impl DataError {
+    /// Whether the same may succeed later: the system's errors as [`mplug::io_error_is_passing`] says, pictures as
+    /// [`ImageError::is_passing`]. Everything else is of what the files say.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Io { source, .. } => io_error_is_passing(source),
+            Self::Image(error) => error.is_passing(),
+            _ => false,
+        }
+    }
+
     pub(crate) fn io(path: &Path, source: io::Error) -> Self {
         Self::Io { path: path.to_path_buf(), source }
     }

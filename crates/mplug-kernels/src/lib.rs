@@ -10,6 +10,7 @@
 pub mod activation;
 pub mod attention;
 mod exponential;
+pub mod finite;
 pub mod gemm;
 mod instruction_set;
 pub mod layer_norm;

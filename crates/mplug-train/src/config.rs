@@ -63,6 +63,9 @@ pub struct TrainConfig {
     pub schedule: ScheduleSection,
     /// When and on what to evaluate.
     pub evaluation: EvaluationSection,
+    /// Whether a model to start from is refused for weights that it does not know. No part of the recipe.
+    #[serde(skip)]
+    pub strict: bool,
 }
 
 impl TrainConfig {
@@ -125,6 +128,7 @@ impl TrainConfig {
             ("run.log_every", run.log_every as usize),
             ("run.checkpoint_every", run.checkpoint_every as usize),
             ("run.keep_last", run.keep_last),
+            ("run.max_skipped_steps", run.max_skipped_steps as usize),
         ] {
             ensure(value > 0, field, || ("at least 1".to_owned(), value.to_string()))?;
         }
@@ -202,10 +206,16 @@ impl TrainConfig {
     /// # Panics
     /// Never: a recipe has only string keys.
     pub fn differences(&self, other: &str) -> Vec<String> {
-        let harmless = ["output", "run.threads", "run.data_threads", "run.log_every", "run.keep_last"];
-        let harmless = |field: &str| {
-            harmless.contains(&field) || field == "run.checkpoint_every" || field.starts_with("evaluation.")
-        };
+        let harmless = [
+            "output",
+            "run.threads",
+            "run.data_threads",
+            "run.log_every",
+            "run.checkpoint_every",
+            "run.keep_last",
+            "run.max_skipped_steps",
+        ];
+        let harmless = |field: &str| harmless.contains(&field) || field.starts_with("evaluation.");
         let Ok(other) = toml::from_str::<Self>(other) else {
             return vec!["the recipe in the run folder cannot be read".to_owned()];
         };

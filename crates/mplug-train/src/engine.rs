@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use mplug::checkpoint::{Checkpoint, Dtype, Weights, safetensors_bytes};
 use mplug::config::ModelConfig;
 use mplug::generate::beam_search::Hypothesis;
-use mplug::generate::{GenerationOptions, generate};
+use mplug::generate::{GenerationOptions, NotANumber, generate};
 use mplug::model::{DecoderState, Multimodal};
 use mplug::text_decoder::{CrossAttentionCache, TextDecoder};
 use mplug::text_encoder::TextEncoder;
@@ -100,7 +100,8 @@ impl Writer {
         let options = GenerationOptions { max_new_tokens, ..options.clone() };
         options.check(positions, prefix.len()).map_err(|error| TrainError::Recipe(error.to_string()))?;
         let mut state = DecoderState::new(&self.decoder, memories, prefix.len() + max_new_tokens - 1);
-        Ok(generate(&mut state, memories.len(), &prefix, special.end, &options, None))
+        let found = generate(&mut state, memories.len(), &prefix, special.end, &options, None);
+        Ok(found.into_iter().collect::<Result<_, NotANumber>>()?)
     }
 
     /// The same where each example draws from a seed of its own.

@@ -64,19 +64,39 @@ pub enum TrainError {
     /// A model folder cannot be written.
     #[error(transparent)]
     Checkpoint(#[from] mplug::checkpoint::CheckpointError),
-    /// The loss is not a number any more.
+    /// The model, as it is in the engine, computed no numbers for a picture.
+    #[error("while texts were written: {0}")]
+    NotANumber(#[from] mplug::generate::NotANumber),
+    /// A weight that a run starts from is not a number.
+    #[error("{origin}: tensor {tensor}: expected finite numbers, found {found}; start from another model")]
+    Weight {
+        /// Where the run starts.
+        origin: String,
+        /// The tensor.
+        tensor: String,
+        /// The first value that is not finite.
+        found: f32,
+    },
+    /// Losses or gradients are not finite any more.
     #[error(
-        "step {step}: the loss is {loss} for the pictures {pictures}; lower the learning rate and go on from {checkpoint}"
+        "step {step}: {problem}, with the pictures {pictures}. The last good checkpoint is {checkpoint}; try a lower learning \
+         rate from there, in a new run: the same recipe with {settings}. If that does not help, look at the pictures"
     )]
     Diverged {
-        /// The step.
+        /// The step, from 1.
         step: u64,
         /// The loss.
         loss: f32,
+        /// The gradient's norm.
+        gradient_norm: f64,
+        /// What happened.
+        problem: String,
         /// The pictures of its batch.
         pictures: String,
         /// The last good checkpoint.
         checkpoint: String,
+        /// What to set in the recipe of a run that goes on from there.
+        settings: String,
     },
     /// A run is to be resumed with another recipe.
     #[error("{path}: the run was started with another recipe; resume it with its own (differences: {differences})", path = path.display())]

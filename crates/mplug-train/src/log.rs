@@ -7,21 +7,29 @@ mod tensorboard;
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::io::{Read, Write};
+use std::path::PathBuf;
 
 use chrono::Local;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use self::modelscope::ModelScopeLog;
 use self::report::ReportPage;
 use self::tensorboard::TensorBoard;
+use crate::checkpoint::RunFolder;
 use crate::error::TrainError;
 
 /// An event of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case", tag = "event")]
 pub enum Progress {
+    /// The weights to start from have tensors that the model does not know. They are not used.
+    Unexpected {
+        /// The weight file.
+        file: String,
+        /// Their names, sorted.
+        names: Vec<String>,
+    },
     /// The run starts or resumes.
     Started {
         /// The first step to come.
@@ -33,8 +41,34 @@ pub enum Progress {
         /// Tokens in the vocabulary.
         vocab_size: usize,
     },
+    /// A resumed run wrote model folders that were missing, or could not.
+    Mended {
+        /// Steps done.
+        step: u64,
+        /// The folders that were written from the state.
+        written: Vec<String>,
+        /// What could not be had from the state, a sentence each.
+        lost: Vec<String>,
+    },
     /// Some steps are done.
     Step(StepReport),
+    /// A step changed no weight, for its loss or gradient was not finite.
+    Skipped {
+        /// Steps done, this one included.
+        step: u64,
+        /// The loss.
+        #[serde(serialize_with = "number_or_text")]
+        loss: f64,
+        /// The gradient's norm.
+        #[serde(serialize_with = "number_or_text")]
+        gradient_norm: f64,
+        /// Steps skipped in all.
+        skipped_steps: u64,
+        /// Steps skipped since the last that was not.
+        in_a_row: u64,
+        /// The pictures of the batch, the first of many.
+        pictures: String,
+    },
     /// An evaluation is done.
     Evaluated {
         /// Steps done.
@@ -74,6 +108,9 @@ pub struct StepReport {
     pub reward: Option<f64>,
     /// Norm of the last gradient, before clipping.
     pub gradient_norm: f64,
+    /// Steps skipped since the run began.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub skipped_steps: u64,
     /// The learning rate of everything but the visual encoder.
     pub learning_rate: f64,
     /// Examples per second since the last event.
@@ -87,6 +124,17 @@ pub struct StepReport {
     /// The most memory that the process has held, in bytes, where the system tells.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak_memory: Option<u64>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// JSON has no number for infinity or NaN.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields so")]
+fn number_or_text<S: Serializer>(value: &f64, to: S) -> Result<S::Ok, S::Error> {
+    if value.is_finite() { to.serialize_f64(*value) } else { to.serialize_str(&value.to_string()) }
 }
 
 /// A text that the model wrote in an evaluation.
@@ -119,13 +167,15 @@ pub struct RunLog {
 
 impl RunLog {
     /// Opens the logs in `folder`; those of earlier parts of the run are kept, and their curves go on.
-    pub fn open(folder: &Path) -> Result<Self, TrainError> {
-        let now = Local::now();
+    pub fn open(folder: &RunFolder) -> Result<Self, TrainError> {
+        let (now, path) = (Local::now(), folder.path());
+        let mut lines = Appended::open(path.join("log.jsonl"))?;
+        lines.cut_torn_line()?;
         Ok(Self {
             page: ReportPage::open(folder)?,
-            lines: Appended::open(folder.join("log.jsonl"))?,
-            original: ModelScopeLog::open(folder, &now)?,
-            tensorboard: TensorBoard::open(folder, &now)?,
+            lines,
+            original: ModelScopeLog::open(path, &now)?,
+            tensorboard: TensorBoard::open(path, &now)?,
         })
     }
 
@@ -150,9 +200,21 @@ struct Appended {
 
 impl Appended {
     fn open(path: PathBuf) -> Result<Self, TrainError> {
+        let mut options = OpenOptions::new();
         let file =
-            OpenOptions::new().create(true).append(true).open(&path).map_err(TrainError::file(&path))?;
+            options.create(true).read(true).append(true).open(&path).map_err(TrainError::file(&path))?;
         Ok(Self { path, file })
+    }
+
+    /// Removes the part of a line that a run left which was killed, or whose disk was full, while it wrote.
+    fn cut_torn_line(&mut self) -> Result<(), TrainError> {
+        let mut whole = Vec::new();
+        self.file.read_to_end(&mut whole).map_err(TrainError::file(&self.path))?;
+        let kept = whole.iter().rposition(|byte| *byte == b'\n').map_or(0, |place| place + 1);
+        if kept < whole.len() {
+            self.file.set_len(kept as u64).map_err(TrainError::file(&self.path))?;
+        }
+        Ok(())
     }
 
     fn line(&mut self, line: &str) -> Result<(), TrainError> {

@@ -2,6 +2,8 @@
 //! of its own for the visual encoder (or ModelScope's: all alike); and the norm that gradients are clipped to. One pass over memory per parameter, on
 //! the host. Knows no model, only named arrays.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use burn::tensor::{Tensor, TensorData};
 use mplug_nn::parameter::Parameter;
 use rayon::prelude::*;
@@ -21,6 +23,15 @@ pub struct AdamW {
     pub steps: u64,
     /// First and second moments per parameter, in the model's order; none before a parameter's first gradient.
     pub moments: Vec<Option<[Vec<f32>; 2]>>,
+}
+
+/// What a step found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Step {
+    /// The norm of the gradients, before clipping. Where it is not finite, nothing was changed.
+    pub norm: f64,
+    /// Whether every weight is finite after the step.
+    pub weights_are_finite: bool,
 }
 
 /// The numbers of one parameter's update.
@@ -45,8 +56,8 @@ impl AdamW {
     }
 
     /// Takes one step along `gradients`, at the learning rates that `rates` makes of the peaks, and moves `average` along. Gradients
-    /// longer than the recipe's norm are scaled down to it; returns their norm before. Parameters without a gradient
-    /// stay as they are.
+    /// longer than the recipe's norm are scaled down to it. Parameters without a gradient stay as they are; all do where the
+    /// norm is not finite.
     ///
     /// # Panics
     /// If the device fails to give or take values.
@@ -56,8 +67,11 @@ impl AdamW {
         gradients: &Gradients,
         average: Option<&mut WeightAverage>,
         rates: &(dyn Fn(f64) -> f64 + Sync),
-    ) -> f64 {
+    ) -> Step {
         let norm = norm(gradients);
+        if !norm.is_finite() {
+            return Step { norm, weights_are_finite: true };
+        }
         let limit = self.config.clip_norm;
         let scale = if limit > 0.0 && norm > limit { limit / (norm + 1e-6) } else { 1.0 };
         let mut averages = match average {
@@ -67,6 +81,7 @@ impl AdamW {
         averages.resize_with(parameters.len(), || None);
         self.steps += 1;
         let (config, steps) = (&self.config, self.steps);
+        let weights_are_finite = AtomicBool::new(true);
         parameters.into_par_iter().zip(gradients).zip(&mut self.moments).zip(averages).for_each(
             |(((parameter, gradient), moments), average)| {
                 let Some(gradient) = gradient else { return };
@@ -76,6 +91,9 @@ impl AdamW {
                     let device = value.device();
                     let mut weights: Vec<f32> = value.try_into_vec_as().expect("parameters are f32");
                     update(&mut weights, gradient, moments, numbers);
+                    if !weights.iter().all(|weight| weight.is_finite()) {
+                        weights_are_finite.store(false, Ordering::Relaxed);
+                    }
                     if let Some((average, decay)) = average {
                         for (average, weight) in average.iter_mut().zip(&weights) {
                             *average += (weight - *average) * (1.0 - decay);
@@ -86,7 +104,7 @@ impl AdamW {
                 });
             },
         );
-        norm
+        Step { norm, weights_are_finite: weights_are_finite.into_inner() }
     }
 }
 

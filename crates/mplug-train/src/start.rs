@@ -53,7 +53,8 @@ impl Start {
             (Some(section), _) => section,
             (None, Some(model)) => {
                 let (image_size, max_len) = (model.image_size, model.max_position_embeddings);
-                let weights = model.weights.as_deref().map(open_weights).transpose()?;
+                let open = |path: &Path| open_weights(path, config.strict);
+                let weights = model.weights.as_deref().map(open).transpose()?;
                 let origin = Origin::Fresh(Box::new(model.clone()), weights.map(Box::new));
                 let shared_size = model.shared_size;
                 return Ok(Self { image_size, max_len, origin, task, shared_size, seed });
@@ -62,7 +63,7 @@ impl Start {
                 return Err(TrainError::Recipe("a table [model] or [start] is wanted".to_owned()));
             }
         };
-        let origin = open_origin(section, &config.objective)?;
+        let origin = open_origin(section, &config.objective, config.strict)?;
         let shape = match &origin {
             Origin::Folder(folder) => &folder.config,
             Origin::Towers(_, shape) => shape,
@@ -96,6 +97,13 @@ impl Start {
             Origin::Folder(folder) => Some(folder),
             Origin::Fresh(..) | Origin::Towers(..) => None,
         }
+    }
+
+    /// The weight file of the model to start from, and its tensors that the model does not know.
+    pub fn unexpected(&self) -> Option<(&str, &[String])> {
+        let (Origin::Folder(folder) | Origin::Fresh(_, Some(folder))) = &self.origin else { return None };
+        let names = folder.unexpected();
+        (!names.is_empty()).then(|| (folder.checkpoint().label(), names))
     }
 
     /// The network on `device` with its first weights, and its configuration.
@@ -153,7 +161,11 @@ impl Start {
     }
 }
 
-fn open_origin(section: &StartSection, objective: &ObjectiveSection) -> Result<Origin, TrainError> {
+fn open_origin(
+    section: &StartSection,
+    objective: &ObjectiveSection,
+    strict: bool,
+) -> Result<Origin, TrainError> {
     let error = |path: &Path| {
         let path = path.to_owned();
         move |source| TrainError::Start { path, source: Box::new(source) }
@@ -166,14 +178,26 @@ fn open_origin(section: &StartSection, objective: &ObjectiveSection) -> Result<O
     let Some(path) = &section.model else {
         return Err(TrainError::Recipe("[start] wants `model`, or `clip` and `bert`".to_owned()));
     };
-    let folder = open_folder(path, section.image_size, objective).map_err(error(path))?;
+    let folder = open_folder(path, section.image_size, objective)
+        .and_then(|folder| known(folder, strict))
+        .map_err(error(path))?;
     Ok(Origin::Folder(Box::new(folder)))
 }
 
 /// Opens the folder of a model of any task and shape, of which a fresh network takes what fits.
-fn open_weights(path: &Path) -> Result<ModelFolder, TrainError> {
+fn open_weights(path: &Path, strict: bool) -> Result<ModelFolder, TrainError> {
     let error = |source| TrainError::Start { path: path.to_owned(), source: Box::new(source) };
-    ModelFolder::open(path, &ConfigOverrides::default()).map_err(error)
+    ModelFolder::open(path, &ConfigOverrides::default())
+        .and_then(|folder| known(folder, strict))
+        .map_err(error)
+}
+
+/// The folder, if it may have weights that it does not know or has none.
+fn known(folder: ModelFolder, strict: bool) -> Result<ModelFolder, CheckpointError> {
+    if strict {
+        folder.refuse_unexpected()?;
+    }
+    Ok(folder)
 }
 
 /// Opens the folder as a model of the objective's task. What retrieval and pre-training add to a model that answers questions

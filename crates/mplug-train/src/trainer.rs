@@ -1,6 +1,9 @@
 //! The training loop: next batch, what the objective makes of it, loss and gradients, clip, step, average, log, evaluate,
 //! checkpoint. One place, in order.
 
+mod divergence;
+mod recent;
+
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -8,9 +11,11 @@ use burn::tensor::Device;
 use mplug::config::ModelConfig;
 use mplug_nn::Mplug;
 
+use self::divergence::Proof;
+use self::recent::{Found, Recent};
 use crate::average::WeightAverage;
 use crate::batch::{Batch, BatchShape, Loader};
-use crate::checkpoint::{RunFolder, RunProgress, State};
+use crate::checkpoint::{BEST, LAST, Mark, RunFolder, RunProgress, State, Written, step_folder};
 use crate::config::{AugmentSection, BestBy, DataSection, TrainConfig};
 use crate::device;
 use crate::error::TrainError;
@@ -24,22 +29,21 @@ use crate::schedule::learning_rate;
 use crate::start::Start;
 use crate::training_data::{AnnotatedPictures, DrawnPictures, TrainingData, Views};
 
-/// Pictures that a message about a batch names.
-const NAMED_PICTURES: usize = 8;
-
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
     /// Steps done in all.
     pub steps: u64,
-    /// Mean loss since the last log line.
-    pub loss: f64,
+    /// Mean loss of the last log line; none if this process took no step, because the run was finished.
+    pub loss: Option<f64>,
     /// The best evaluation's score (of the figure that decides; the negative loss where that is the loss) and its loss.
     pub best: Option<[f64; 2]>,
     /// Whether the run ended early, because nothing became better.
     pub stopped_early: bool,
     /// Pictures that could not be read.
     pub skipped: usize,
+    /// Steps that changed no weight, for their loss or gradient was not finite.
+    pub skipped_steps: u64,
     /// Whether this process is the one of several that reports.
     pub leads: bool,
 }
@@ -70,7 +74,8 @@ pub fn train(
                 (None, Some(path)) => std::fs::read_to_string(path).map_err(TrainError::file(path))?,
                 (None, None) => return Err(TrainError::Recipe("data.vocabulary is wanted".to_owned())),
             };
-            let data = AnnotatedPictures::open(section, reading, views, max_len, vocabulary, &prompts)?;
+            let data = AnnotatedPictures::open(section, reading, views, max_len, vocabulary, &prompts)?
+                .for_rows(start.folder().map(|folder| folder.config.text.vocab_size));
             run(config, &start, &data, resume, progress)
         }
     }
@@ -94,9 +99,9 @@ fn run(
     resume: bool,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Summary, TrainError> {
-    let mut trainer = Trainer::new(config, start, data, resume)?;
+    let (mut trainer, mended) = Trainer::new(config, start, data, resume)?;
     let leads = trainer.ranks.leads();
-    let mut log = if leads { Some(RunLog::open(trainer.folder.path())?) } else { None };
+    let mut log = if leads { Some(RunLog::open(&trainer.folder)?) } else { None };
     let mut report = |event: Progress| -> Result<(), TrainError> {
         if let Some(log) = &mut log {
             log.write(&event)?;
@@ -104,45 +109,16 @@ fn run(
         }
         Ok(())
     };
-    let (run, steps) = (&config.run, config.run.steps);
-    let first = trainer.progress.steps;
+    if let Some((file, names)) = start.unexpected() {
+        report(Progress::Unexpected { file: file.to_owned(), names: names.to_vec() })?;
+    }
     report(trainer.started())?;
-    std::thread::scope(|scope| {
-        let shape = BatchShape { size: run.batch_size, micro_size: run.micro_batch_size, seed: config.seed };
-        let mut batches = Loader::start(scope, data, first..steps, shape, run.data_threads);
-        let mut recent = Recent::new();
-        let mut loss_now = 0.0;
-        for step in first..steps {
-            let waiting = Instant::now();
-            let batch = batches.next_batch()?;
-            recent.data_seconds += waiting.elapsed().as_secs_f64();
-            let stepped = trainer.step(step, batch)?;
-            let (done, last) = (step + 1, step + 1 == steps);
-            recent.add(&stepped, run.batch_size);
-            if done % run.log_every == 0 || last {
-                let found = trainer.report(step, &stepped, recent.take());
-                loss_now = found.loss;
-                report(Progress::Step(found))?;
-            }
-            if config.evaluation.every > 0 && (done % config.evaluation.every == 0 || last) {
-                if let Some(event) = trainer.evaluate_together()? {
-                    report(event)?;
-                }
-                recent = Recent::new();
-            }
-            let stops = trainer.is_out_of_patience();
-            if done % run.checkpoint_every == 0 || last || stops {
-                report(trainer.save()?)?;
-                recent = Recent::new();
-            }
-            if stops {
-                break;
-            }
-        }
-        let RunProgress { steps, best, .. } = trainer.progress;
-        let stopped_early = trainer.is_out_of_patience();
-        Ok(Summary { steps, loss: loss_now, best, stopped_early, skipped: data.skipped(), leads })
-    })
+    mended.map_or(Ok(()), &mut report)?;
+    let loss = trainer.run(&mut report)?;
+    trainer.check_result()?;
+    let RunProgress { steps, best, skipped_steps, .. } = trainer.progress;
+    let stopped_early = trainer.is_out_of_patience();
+    Ok(Summary { steps, loss, best, stopped_early, skipped: data.skipped(), skipped_steps, leads })
 }
 
 /// Everything that changes during a run.
@@ -163,14 +139,15 @@ struct Trainer<'a> {
     progress: RunProgress,
     /// The step of the last checkpoint.
     saved: Option<u64>,
+    /// What shows whether the weights are good.
+    proof: Proof,
 }
 
-/// What a step found.
-struct Stepped {
-    loss: f64,
-    parts: BTreeMap<&'static str, f64>,
-    reward: Option<f64>,
-    gradient_norm: f64,
+/// What became of a step.
+enum Stepped {
+    Applied(Found),
+    /// Its loss or gradient was not finite; the event that says so.
+    Skipped(Progress),
 }
 
 impl<'a> Trainer<'a> {
@@ -179,12 +156,13 @@ impl<'a> Trainer<'a> {
         start: &Start,
         data: &'a dyn TrainingData,
         resume: bool,
-    ) -> Result<Self, TrainError> {
+    ) -> Result<(Self, Option<Progress>), TrainError> {
         let device = device::open(&config.run)?;
         let autodiff = device.clone().autodiff();
         let (mut model, shape) = start.model(config, data.vocabulary(), &autodiff)?;
         model.set_gradient_checkpointing(config.run.gradient_checkpointing);
         model.set_precision(config.run.precision.precision());
+        divergence::check_weights(config, &model)?;
         let ingredients = Ingredients { config, start, model: &model, shape: &shape, data, device: &device };
         let objective = ingredients.build()?;
         let decay = config.optimizer.average_decay;
@@ -201,28 +179,43 @@ impl<'a> Trainer<'a> {
             objective,
             progress: RunProgress { loss_scale: config.run.precision.loss_scale(), ..RunProgress::default() },
             saved: None,
+            proof: Proof::default(),
             folder: RunFolder::create(&config.output)?,
             ranks: ranks::join()?,
         };
-        if trainer.ranks.leads() {
-            trainer.folder.claim()?;
+        let mended = trainer.enter(resume)?;
+        Ok((trainer, mended))
+    }
+
+    /// Makes the run folder ours, and goes on from the state in it.
+    fn enter(&mut self, resume: bool) -> Result<Option<Progress>, TrainError> {
+        let leads = self.ranks.leads();
+        if leads {
+            self.folder.claim(resume)?;
+        } else {
+            self.folder.check_state(resume)?;
         }
-        if trainer.folder.has_state() {
-            if !resume {
-                let problem = "holds a run already; resume it or choose another output folder";
-                return Err(TrainError::content(trainer.folder.path(), problem));
+        if resume {
+            self.resume()?;
+        }
+        let mended = if leads && resume { self.mend()? } else { None };
+        self.share_progress();
+        if leads {
+            if self.config.run.keep_last > 1 {
+                self.folder.check_steps(self.progress.steps + 1..=self.config.run.steps)?;
             }
-            trainer.resume()?;
+            self.folder.write_recipe(&self.config.to_toml())?;
         }
-        if trainer.ranks.leads() {
-            trainer.folder.write_recipe(&config.to_toml())?;
-        }
-        Ok(trainer)
+        Ok(mended)
     }
 
     /// Takes the folder's state back, if its recipe is ours.
     fn resume(&mut self) -> Result<(), TrainError> {
         let folder = self.folder.clone();
+        let has_state = folder.has_state()?;
+        if !has_state && folder.model(BEST).is_none() {
+            return Ok(());
+        }
         let differences = match folder.recipe()? {
             Some(recipe) => self.config.differences(&recipe),
             None => Vec::new(),
@@ -231,9 +224,43 @@ impl<'a> Trainer<'a> {
             let path = folder.path().to_owned();
             return Err(TrainError::OtherRecipe { path, differences: differences.join("; ") });
         }
-        folder.read_state(&mut self.state())?;
-        self.saved = Some(self.progress.steps);
+        if has_state {
+            folder.read_state(&mut self.state())?;
+            self.saved = Some(self.progress.steps);
+        }
         Ok(())
+    }
+
+    /// Writes the model folders that a run which was ended after its state did not come to write.
+    fn mend(&mut self) -> Result<Option<Progress>, TrainError> {
+        let (step, mut written, mut lost) = (self.progress.steps, Vec::new(), Vec::new());
+        let is_of = |found: Option<Mark>, step: u64| found.is_some_and(|found| found.step == step);
+        if let Some(Mark { step, best: Some(best) }) = self.folder.model(BEST) {
+            // It may be of a later step than the state, which the run takes again.
+            (self.progress.best, self.progress.best_step) = (Some(best), step);
+        } else if self.progress.best.is_some() && self.progress.best_step == step {
+            self.write_model(BEST)?;
+            written.push(BEST.to_owned());
+        } else if self.progress.best.take().is_some() {
+            self.progress.evaluations_since_best = 0;
+            let of = self.progress.best_step;
+            lost.push(format!("{BEST} (step {of}) is gone; the next evaluation is the best so far"));
+        }
+        if self.saved.is_some() {
+            let of_step = step_folder(step);
+            let wanted = if self.config.run.keep_last > 1 { vec![LAST, &of_step] } else { vec![LAST] };
+            for name in wanted.into_iter().filter(|name| !is_of(self.folder.model(name), step)) {
+                if self.folder.may_write(name) {
+                    self.write_model(name)?;
+                    written.push(name.to_owned());
+                } else {
+                    lost.push(format!("{name} is not this run's, so step {step} has no folder of its own"));
+                }
+            }
+            self.remove_steps()?;
+        }
+        let is_whole = written.is_empty() && lost.is_empty();
+        Ok(if is_whole { None } else { Some(Progress::Mended { step, written, lost }) })
     }
 
     fn state(&mut self) -> State<'_> {
@@ -255,25 +282,83 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// One step: the batch through the objective and the network, the gradients into the weights.
+    /// Takes all steps that are left; gives the mean loss of the last log line.
+    fn run(
+        &mut self,
+        report: &mut impl FnMut(Progress) -> Result<(), TrainError>,
+    ) -> Result<Option<f64>, TrainError> {
+        let (run, data, every) = (&self.config.run, self.data, self.config.evaluation.every);
+        let (first, steps) = (self.progress.steps, run.steps);
+        let to_do = if self.is_out_of_patience() { first..first } else { first..steps };
+        std::thread::scope(|scope| {
+            let seed = self.config.seed;
+            let shape = BatchShape { size: run.batch_size, micro_size: run.micro_batch_size, seed };
+            let mut batches = Loader::start(scope, data, to_do.clone(), shape, run.data_threads);
+            let (mut recent, mut loss_now) = (Recent::new(), None);
+            for step in to_do {
+                let waiting = Instant::now();
+                let batch = batches.next_batch()?;
+                recent.data_seconds += waiting.elapsed().as_secs_f64();
+                match self.step(step, batch)? {
+                    Stepped::Applied(found) => recent.add(&found, run.batch_size),
+                    Stepped::Skipped(event) => report(event)?,
+                }
+                let (done, last) = (step + 1, step + 1 == steps);
+                if (done % run.log_every == 0 || last) && !recent.is_empty() {
+                    let found = self.report(step, recent.take());
+                    loss_now = Some(found.loss);
+                    report(Progress::Step(found))?;
+                }
+                if every > 0 && (done % every == 0 || last) && self.has_good_weights(last)? {
+                    if let Some(event) = self.evaluate_together()? {
+                        report(event)?;
+                    }
+                    recent = Recent::new();
+                }
+                let stops = self.is_out_of_patience();
+                if (done % run.checkpoint_every == 0 || last || stops) && self.has_good_weights(last)? {
+                    report(self.save()?)?;
+                    recent = Recent::new();
+                }
+                if stops {
+                    break;
+                }
+            }
+            Ok(loss_now)
+        })
+    }
+
+    /// One step: the batch through the objective and the network, the gradients into the weights. Where the loss or the
+    /// gradient is not finite, nothing changes but a twin, which follows the weights before every step, as in the original.
     fn step(&mut self, step: u64, mut batch: Batch) -> Result<Stepped, TrainError> {
         self.objective.begin_step(&mut self.model);
         let reward = self.objective.prepare(&self.model, &mut batch, self.data)?;
+        let scale = self.progress.loss_scale;
         let Outcome { loss, gradients, findings } = self.gradients(&batch);
+        self.progress.steps = step + 1;
         if !loss.is_finite() {
-            return Err(self.diverged(step, loss, &batch));
+            return self.skip(loss, norm(&gradients), scale, &batch);
         }
         let (schedule, steps) = (&self.config.schedule, self.config.run.steps);
         let rates = |peak| learning_rate(schedule, peak, step, steps);
         let parameters = self.model.parameters_mut();
-        let gradient_norm = self.optimizer.step(parameters, &gradients, self.average.as_mut(), &rates);
+        let taken = self.optimizer.step(parameters, &gradients, self.average.as_mut(), &rates);
+        if !taken.norm.is_finite() {
+            return self.skip(loss, taken.norm, scale, &batch);
+        }
+        self.proof.renew(batch);
+        if !taken.weights_are_finite {
+            let problem = "weights are not finite after it and are not saved".to_owned();
+            return Err(self.diverged(problem, loss, taken.norm, &self.proof.picture_ids));
+        }
+        self.progress.skipped_in_a_row = 0;
+        self.progress.loss_scale.stepped();
         self.objective.end_step(&findings);
-        self.progress.steps = step + 1;
         let mut parts = BTreeMap::new();
         for (name, value) in findings.iter().flat_map(|portion| &portion.parts) {
             *parts.entry(*name).or_default() += value;
         }
-        Ok(Stepped { loss: f64::from(loss), parts, reward, gradient_norm })
+        Ok(Stepped::Applied(Found { loss: f64::from(loss), parts, reward, gradient_norm: taken.norm }))
     }
 
     /// The batch's gradients from all processes; where the scaled ones overflow 16 bits, once more with a smaller scale.
@@ -287,7 +372,6 @@ impl<'a> Trainer<'a> {
             let whole = ranks::share(&*self.ranks, own, &lens, batch.micro_batches.len());
             let overflows = scale > 1.0 && whole.loss.is_finite() && !norm(&whole.gradients).is_finite();
             if !overflows {
-                self.progress.loss_scale.stepped();
                 return whole;
             }
             self.progress.loss_scale.shrink();
@@ -295,7 +379,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// What a log line says of the steps up to `step`.
-    fn report(&self, step: u64, stepped: &Stepped, recent: StepReport) -> StepReport {
+    fn report(&self, step: u64, recent: StepReport) -> StepReport {
         let (config, steps) = (self.config, self.config.run.steps);
         let examples = self.data.train_len();
         let epoch_steps = examples.map_or(steps, |len| len.div_ceil(config.run.batch_size as u64)).max(1);
@@ -304,27 +388,12 @@ impl<'a> Trainer<'a> {
             epoch: step / epoch_steps + 1,
             epoch_step: step % epoch_steps + 1,
             epoch_steps,
-            gradient_norm: stepped.gradient_norm,
+            skipped_steps: self.progress.skipped_steps,
             learning_rate: learning_rate(&config.schedule, config.optimizer.learning_rate, step, steps),
             seconds_left: recent.step_seconds * (steps - step - 1) as f64,
             peak_memory: peak_memory(),
             ..recent
         }
-    }
-
-    fn diverged(&self, step: u64, loss: f32, batch: &Batch) -> TrainError {
-        let all: Vec<u64> =
-            batch.micro_batches.iter().flat_map(|portion| portion.picture_ids.iter().copied()).collect();
-        let mut pictures: Vec<String> =
-            all.iter().take(NAMED_PICTURES).map(|picture| self.data.name(*picture)).collect();
-        if all.len() > NAMED_PICTURES {
-            pictures.push(format!("and {} more", all.len() - NAMED_PICTURES));
-        }
-        let checkpoint = match self.saved {
-            Some(step) => format!("the checkpoint of step {step} in {}", self.folder.path().display()),
-            None => "the start: there is no checkpoint yet".to_owned(),
-        };
-        TrainError::Diverged { step, loss, pictures: pictures.join(", "), checkpoint }
     }
 
     /// The weights that count: the average if there is one.
@@ -338,13 +407,18 @@ impl<'a> Trainer<'a> {
     /// Evaluates on the leading process; all learn what is best so far.
     fn evaluate_together(&mut self) -> Result<Option<Progress>, TrainError> {
         let event = if self.ranks.leads() { Some(self.evaluate()?) } else { None };
+        self.share_progress();
+        Ok(event)
+    }
+
+    /// Gives all processes what the leading one knows of the run.
+    fn share_progress(&mut self) {
         let numbers = self.progress.to_numbers().into_iter().map(|number| f64::from_bits(number as u64));
         let leading = self.ranks.gather(&numbers.collect::<Vec<f64>>()).swap_remove(0);
         let numbers: Vec<i64> = leading.into_iter().map(|number| number.to_bits() as i64).collect();
         if let Some(progress) = RunProgress::from_numbers(&numbers) {
             self.progress = progress;
         }
-        Ok(event)
     }
 
     fn evaluate(&mut self) -> Result<Progress, TrainError> {
@@ -379,15 +453,27 @@ impl<'a> Trainer<'a> {
             });
         };
         let loss = found.get("loss").unwrap_or_default();
-        let best = self.progress.best.is_none_or(|[s, l]| score > s || (score >= s && loss < l));
-        self.progress.evaluations_since_best =
-            if best { 0 } else { self.progress.evaluations_since_best + 1 };
+        let best = self.note_evaluation(score, loss);
         if best {
-            self.progress.best = Some([score, loss]);
-            self.folder.write_model("best", &model, &self.shape, self.data.vocabulary())?;
+            self.folder.write_model(BEST, self.mark(BEST), self.written(&model))?;
         }
         let metrics = found.metrics.into_iter().collect();
         Ok(Progress::Evaluated { step: self.progress.steps, metrics, best, samples: found.samples })
+    }
+
+    /// Whether an evaluation is the best so far. A resumed run may know of one that is still to come, and takes it again.
+    fn note_evaluation(&mut self, score: f64, loss: f64) -> bool {
+        let step = self.progress.steps;
+        let is_better = self.progress.best.is_none_or(|[s, l]| score > s || (score >= s && loss < l));
+        let is_again = self.progress.best.is_some() && self.progress.best_step == step;
+        if score.is_finite() && (is_better || is_again) {
+            self.progress.best = Some([score, loss]);
+            self.progress.best_step = step;
+            self.progress.evaluations_since_best = 0;
+            return true;
+        }
+        self.progress.evaluations_since_best += u64::from(self.progress.best_step < step);
+        false
     }
 
     fn is_out_of_patience(&self) -> bool {
@@ -395,73 +481,50 @@ impl<'a> Trainer<'a> {
         patience > 0 && self.progress.evaluations_since_best >= patience
     }
 
+    /// Saves the state, and then the models, which it holds too.
     fn save(&mut self) -> Result<Progress, TrainError> {
-        let (step, keep) = (self.progress.steps, self.config.run.keep_last);
-        let folder = self.folder.clone();
+        let step = self.progress.steps;
+        if self.ranks.leads() {
+            let folder = self.folder.clone();
+            folder.write_state(&self.state())?;
+            self.write_model(LAST)?;
+            if self.config.run.keep_last > 1 {
+                self.write_model(&step_folder(step))?;
+            }
+            self.remove_steps()?;
+        }
         self.saved = Some(step);
-        if !self.ranks.leads() {
-            return Ok(Progress::Saved { step });
-        }
-        folder.write_state(&self.state())?;
-        let (model, vocabulary) = (self.current(), self.data.vocabulary());
-        folder.write_model("last", &model, &self.shape, vocabulary)?;
-        if keep > 1 {
-            folder.write_step(step, keep, &model, &self.shape, vocabulary)?;
-        }
         Ok(Progress::Saved { step })
     }
-}
 
-/// Losses and time since the last log line.
-struct Recent {
-    start: Instant,
-    loss: f64,
-    parts: BTreeMap<&'static str, f64>,
-    reward: Option<f64>,
-    data_seconds: f64,
-    steps: usize,
-    examples: usize,
-}
-
-impl Recent {
-    fn new() -> Self {
-        Self {
-            start: Instant::now(),
-            loss: 0.0,
-            parts: BTreeMap::new(),
-            reward: None,
-            data_seconds: 0.0,
-            steps: 0,
-            examples: 0,
-        }
+    /// Writes the model folder `name` from the weights as they are.
+    fn write_model(&self, name: &str) -> Result<(), TrainError> {
+        self.folder.write_model(name, self.mark(name), self.written(&self.current()))
     }
 
-    fn add(&mut self, stepped: &Stepped, examples: usize) {
-        self.loss += stepped.loss;
-        for (name, value) in &stepped.parts {
-            *self.parts.entry(*name).or_default() += value;
-        }
-        if let Some(reward) = stepped.reward {
-            *self.reward.get_or_insert(0.0) += reward;
-        }
-        self.steps += 1;
-        self.examples += examples;
+    fn mark(&self, name: &str) -> Mark {
+        let RunProgress { steps, best, .. } = self.progress;
+        Mark { step: steps, best: best.filter(|_| name == BEST) }
     }
 
-    /// The means and the speed; starts anew.
-    fn take(&mut self) -> StepReport {
-        let steps = self.steps.max(1) as f64;
-        let seconds = self.start.elapsed().as_secs_f64().max(1e-9);
-        let report = StepReport {
-            loss: self.loss / steps,
-            parts: self.parts.iter().map(|(name, sum)| (*name, sum / steps)).collect(),
-            reward: self.reward.map(|sum| sum / steps),
-            examples_per_second: self.examples as f64 / seconds,
-            step_seconds: seconds / steps,
-            data_seconds: self.data_seconds / steps,
-            ..StepReport::default()
-        };
-        *self = Self::new();
-        report
+    fn written<'w>(&'w self, model: &'w Mplug) -> Written<'w> {
+        Written { model, config: &self.shape, vocabulary: self.data.vocabulary() }
+    }
+
+    fn remove_steps(&self) -> Result<(), TrainError> {
+        let keep = self.config.run.keep_last;
+        if keep > 1 { self.folder.remove_steps(self.progress.steps, keep) } else { Ok(()) }
+    }
+
+    /// The model of the last step is where the run says it is.
+    fn check_result(&self) -> Result<(), TrainError> {
+        let step = self.progress.steps;
+        if !self.ranks.leads() || self.folder.model(LAST).is_some_and(|found| found.step == step) {
+            return Ok(());
+        }
+        let problem = format!(
+            "expected the model of step {step}, which was removed or changed; `--resume` writes it anew"
+        );
+        Err(TrainError::content(self.folder.path().join(LAST), problem))
     }
 }

@@ -93,7 +93,8 @@ pub struct TextConfig {
     pub max_position_embeddings: usize,
     /// Rows of the token type table (2 in BERT; only row 0 is used).
     pub type_vocab_size: usize,
-    /// Epsilon of the layer norms (1e-12 in BERT).
+    /// Epsilon of the layer norms of the BERT-like stacks and of the decoder's head (1e-12 in BERT). The visual encoder's and
+    /// that of the visual projection are fixed.
     pub layer_norm_eps: f32,
     /// Layers of the text encoder.
     pub text_encoder_layers: usize,
@@ -101,7 +102,8 @@ pub struct TextConfig {
     pub first_fusion_layer: usize,
     /// Fusion layers that run.
     pub fusion_layers: usize,
-    /// Every so many fusion layers one attends over image and text together (the original's `stride_layer`).
+    /// Every how many fusion layers one attends over image and text together (the original's `stride_layer`); none does where
+    /// this is not less than `fusion_layers`.
     pub connected_stride: usize,
     /// Layers of the decoder.
     pub decoder_layers: usize,
@@ -170,13 +172,27 @@ pub fn language(vocabulary: &str) -> Language {
         let mut chars = token.chars();
         matches!((chars.next(), chars.next()), (Some('\u{4e00}'..='\u{9fff}'), None))
     };
-    let chinese = vocabulary.lines().filter(|line| is_cjk(line.trim())).count();
+    let chinese = vocabulary_tokens(vocabulary).filter(|token| is_cjk(token.trim())).count();
     if tokens == CHINESE_VOCABULARY || chinese * 5 > tokens { Language::Chinese } else { Language::English }
 }
 
-/// Tokens of a `vocab.txt`: its lines, the last one with or without a line end.
+/// Number of tokens of a `vocab.txt`: its lines, the last one with or without a line end.
 pub fn vocabulary_size(vocabulary: &str) -> usize {
-    vocabulary.lines().count()
+    vocabulary_tokens(vocabulary).count()
+}
+
+/// The tokens of a `vocab.txt` in the order of their ids: its lines as Python reads them, which end in `\n`, `\r\n` or `\r`.
+/// A blank line is a token without characters.
+pub fn vocabulary_tokens(vocabulary: &str) -> impl Iterator<Item = &str> {
+    let mut rest = vocabulary;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let (token, after) = rest.split_at(rest.find(['\n', '\r']).unwrap_or(rest.len()));
+        rest = after.strip_prefix("\r\n").or(after.strip_prefix(['\n', '\r'])).unwrap_or(after);
+        Some(token)
+    })
 }
 
 impl ModelConfig {
@@ -281,5 +297,21 @@ impl ModelConfig {
     pub fn with_task(self, task: Task) -> Self {
         let projection_size = if task == Task::ImageTextRetrieval { 256 } else { 0 };
         Self { task, projection_size, ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_of_a_vocabulary_are_pythons() {
+        let tokens = |text| vocabulary_tokens(text).collect::<Vec<_>>();
+        assert_eq!(tokens("a\nb\n"), ["a", "b"]);
+        assert_eq!(tokens("a\nb"), ["a", "b"]);
+        assert_eq!(tokens("a\r\nb\rc\n\r"), ["a", "b", "c", ""]);
+        assert_eq!(tokens("\n\na \n\n"), ["", "", "a ", ""]);
+        assert_eq!(tokens("a\u{2028}b\u{85}c\u{c}d"), ["a\u{2028}b\u{85}c\u{c}d"]);
+        assert_eq!(tokens(""), [""; 0]);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::checkpoint::CheckpointError;
 use crate::config::Task;
-use crate::generate::GenerationError;
+use crate::generate::{GenerationError, NotANumber};
 use crate::preprocess::text::TokenizerError;
 
 /// Everything that loading or running a model can fail with.
@@ -18,6 +18,9 @@ pub enum Error {
     /// A generation option is out of range.
     #[error(transparent)]
     Generation(#[from] GenerationError),
+    /// The model computed no numbers for a picture.
+    #[error(transparent)]
+    NotANumber(#[from] NotANumber),
     /// The model was fine-tuned for something else.
     #[error("this is a model for {found}, not for {expected}: use `{command}` with it")]
     WrongTask {

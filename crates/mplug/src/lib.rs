@@ -39,6 +39,7 @@ mod http;
 #[cfg(feature = "hub")]
 pub mod hub;
 pub mod model;
+mod passing;
 pub mod preprocess;
 pub mod quantize;
 pub mod tasks;
@@ -49,6 +50,7 @@ pub mod visual_encoder;
 pub use error::Error;
 pub use mplug_kernels::gemm::Precision;
 pub use mplug_kernels::{InstructionSet, limits};
+pub use passing::io_error_is_passing;
 
 /// The vector instructions that this program found and uses.
 pub fn instruction_set() -> InstructionSet {

@@ -21,6 +21,8 @@ use crate::engine::{LayerNorm, Linear};
 
 /// Epsilon of CLIP's norms (PyTorch's default).
 const CLIP_EPSILON: f32 = 1e-5;
+/// Of `visn_layer_norm`: fixed in the original, whatever the BERT json says of the other norms.
+const PROJECTION_EPSILON: f32 = 1e-12;
 
 /// One pre-norm residual block: `x += attention(ln_1(x)); x += mlp(ln_2(x))`.
 struct Block {
@@ -130,7 +132,7 @@ impl VisualEncoder {
             let text_width = config.text.hidden_size;
             Some((
                 Linear::load(&root.at("visn_fc"), width, text_width)?,
-                LayerNorm::load(&root.at("visn_layer_norm"), text_width, config.text.layer_norm_eps)?,
+                LayerNorm::load(&root.at("visn_layer_norm"), text_width, PROJECTION_EPSILON)?,
             ))
         } else {
             None

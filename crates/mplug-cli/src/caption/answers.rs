@@ -9,15 +9,18 @@ use std::{
 use mplug::{
     generate::GenerationOptions,
     preprocess::image::RgbImage,
-    tasks::{Caption, Captioner},
+    tasks::{Caption, Captioner, Captions},
 };
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
-use crate::{inputs::Input, pictures::PictureLoader};
+use crate::{
+    inputs::Input,
+    pictures::{Failure, PictureLoader},
+};
 
 /// The captions of a picture, best first, or the reason why there are none.
-pub(super) type Answer = Result<Arc<Vec<Caption>>, String>;
+pub(super) type Answer = Result<Arc<Vec<Caption>>, Failure>;
 
 /// What tells a file's bytes from others': the first half of their SHA-256.
 pub(super) type Digest = [u8; 16];
@@ -52,7 +55,7 @@ impl Memory {
 /// A picture on its way to the captioner.
 pub(super) enum Opened {
     /// It has no pixels.
-    Failed(String),
+    Failed(Failure),
     /// Its file was captioned before.
     Known(Digest, Arc<Vec<Caption>>),
     /// It is to be captioned.
@@ -74,17 +77,22 @@ pub(super) struct Pipeline<'a> {
 }
 
 impl Pipeline<'_> {
-    /// Captions `list` in batches and hands each batch's answers to `emit`, in order, until it says stop. While one batch is
+    /// Captions the inputs `numbers` in batches and hands each batch's answers to `emit`, in order, until it says stop. While one batch is
     /// captioned, the pictures of the next are opened beside it. Returns for how long the model had pictures.
     pub(super) fn run(
         &self,
-        list: &[Input],
+        inputs: &[Input],
+        numbers: &[usize],
         batch_size: usize,
-        mut emit: impl FnMut(&[Input], Vec<Answered>) -> anyhow::Result<bool>,
+        mut emit: impl FnMut(&[usize], Vec<Answered>) -> anyhow::Result<bool>,
     ) -> anyhow::Result<Duration> {
         let mut busy = Duration::ZERO;
-        let mut batches = list.chunks(batch_size);
-        let mut next = batches.next().map(|batch| (batch, self.open(batch)));
+        let open = |batch: &[usize]| -> Vec<Opened> {
+            let opened = batch.par_iter().map(|&number| self.open(&inputs[number]));
+            opened.map(|opened| opened.unwrap_or_else(Opened::Failed)).collect()
+        };
+        let mut batches = numbers.chunks(batch_size);
+        let mut next = batches.next().map(|batch| (batch, open(batch)));
         while let Some((batch, opened)) = next {
             let following = batches.next();
             let answer = || {
@@ -92,7 +100,7 @@ impl Pipeline<'_> {
                 (self.answer(opened), started.elapsed())
             };
             let ((answers, took), prepared) =
-                rayon::join(answer, || following.map(|batch| (batch, self.open(batch))));
+                rayon::join(answer, || following.map(|batch| (batch, open(batch))));
             busy += took;
             if !emit(batch, answers?)? {
                 break;
@@ -102,11 +110,7 @@ impl Pipeline<'_> {
         Ok(busy)
     }
 
-    fn open(&self, batch: &[Input]) -> Vec<Opened> {
-        batch.par_iter().map(|input| self.open_one(input).unwrap_or_else(Opened::Failed)).collect()
-    }
-
-    fn open_one(&self, input: &Input) -> Result<Opened, String> {
+    fn open(&self, input: &Input) -> Result<Opened, Failure> {
         let bytes = self.loader.read(input)?;
         let digest = digest_of(&bytes);
         if let Some(captions) = self.memory.find(&digest) {
@@ -122,7 +126,7 @@ impl Pipeline<'_> {
         let mut pending = Vec::with_capacity(opened.len());
         for picture in opened {
             pending.push(match picture {
-                Opened::Failed(reason) => (None, Err(Err(reason))),
+                Opened::Failed(failure) => (None, Err(Err(failure))),
                 Opened::Known(digest, captions) => (Some(digest), Err(Ok(captions))),
                 // The batch before may have captioned it since it was opened.
                 Opened::Picture(digest, image) => {
@@ -141,10 +145,12 @@ impl Pipeline<'_> {
         let captions = if images.is_empty() {
             Vec::new()
         } else {
-            self.captioner.caption_batch(&images, self.options)?
+            self.captioner.caption_each(&images, self.options)?
         };
-        let written = |captions: Vec<Caption>| {
-            if captions.is_empty() { Err(NO_PLACE.to_owned()) } else { Ok(Arc::new(captions)) }
+        let written = |captions: Captions| match captions {
+            Ok(captions) if captions.is_empty() => Err(Failure::lasting(NO_PLACE)),
+            Ok(captions) => Ok(Arc::new(captions)),
+            Err(reason) => Err(Failure::lasting(reason.to_string())),
         };
         let captions: Vec<Answer> = captions.into_iter().map(written).collect();
         for (digest, place) in places {

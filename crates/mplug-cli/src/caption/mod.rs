@@ -48,7 +48,9 @@ Parquet (--format parquet --output FILE), the same columns whatever was captione
 binary, caption string, score float, token_ids list<uint32>, captions list<struct<caption string, score
 float, token_ids list<uint32>>> (null without --captions), error string; all but path may be null.
 With --output, answers are kept in FILE.part until the end: a run that was stopped goes on with
---resume. --shard I/N takes the I-th of N parts (from 0): the parts' lines behind each other are the whole.
+--resume. Where a failure passes (a server that is down, too many open files), FILE.part stays and
+--resume tries that input again. --shard I/N takes the I-th of N parts (from 0): the parts' lines behind
+each other are the whole. Exit code: 0, or 1 where inputs failed; with FILE.part gone the part is finished.
 
 Examples:
   mplug caption photo.jpg

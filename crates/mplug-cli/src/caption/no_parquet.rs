@@ -8,6 +8,7 @@ use super::{answers::Answer, record::Style};
 use crate::{
     inputs::{Input, Inputs},
     output::Destination,
+    pictures::Failure,
 };
 
 /// What to do about a build that knows no Parquet.
@@ -26,7 +27,7 @@ pub(super) fn check() -> anyhow::Result<()> {
 pub(super) fn expand(mut inputs: Inputs, _column: Option<&str>) -> Inputs {
     for input in &mut inputs.list {
         if input.is_parquet() {
-            input.source = Err(NO_PARQUET.to_owned());
+            input.source = Err(Failure::lasting(NO_PARQUET));
         }
     }
     inputs

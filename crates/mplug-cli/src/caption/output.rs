@@ -50,10 +50,10 @@ pub(super) struct CaptionOutputArgs {
     /// with --format sidecar: write the text files below DIR, in the folders of their pictures
     #[arg(long, short, value_name = "FILE|DIR")]
     pub(super) output: Option<PathBuf>,
-    /// What happens to a picture's text file that is there (--format sidecar)
+    /// What happens to a picture's text file that is there (--format sidecar); a link is never followed
     #[arg(long, value_enum, default_value = "skip")]
     pub(super) on_existing: OnExisting,
-    /// Go on with a run that was stopped; the output is that of an unbroken run
+    /// Go on with a run that was stopped, or had failures that pass; the output is that of an unbroken run
     #[arg(long, help_heading = "Bulk")]
     pub(super) resume: bool,
     /// Begin anew where an unfinished run is
@@ -199,10 +199,17 @@ impl TarDocument {
     ) -> anyhow::Result<()> {
         let (key, extension) = self.key(&input.relative());
         if let Ok(captions) = answer {
-            // It was read once already; that it is gone since is no reason to lose the others.
-            if let Ok(bytes) = loader.read(input) {
-                let ending = ending_of(&bytes).filter(|_| input.path.extension().is_none());
-                self.member(&format!("{key}.{}", ending.unwrap_or(&extension)), &bytes)?;
+            match loader.read(input) {
+                Ok(bytes) => {
+                    let ending = ending_of(&bytes).filter(|_| input.path.extension().is_none());
+                    self.member(&format!("{key}.{}", ending.unwrap_or(&extension)), &bytes)?;
+                }
+                Err(failure) if failure.is_passing => anyhow::bail!(
+                    "{}: cannot be read again for the tar: {failure}; the same command with `--resume` goes on",
+                    input.path.display()
+                ),
+                // It was read once already; that it is gone since is no reason to lose the others.
+                Err(_) => {}
             }
             let best = Style { captions: None, ..style };
             self.member(&format!("{key}.txt"), best.lines(captions).as_bytes())?;

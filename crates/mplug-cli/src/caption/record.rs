@@ -97,7 +97,7 @@ impl CaptionRecord {
                 record.best = entries.first().cloned();
                 record.captions = style.captions.is_some().then_some(entries);
             }
-            Err(reason) => record.error = Some(report::one_line(reason)),
+            Err(failure) => record.error = Some(report::one_line(&failure.reason)),
         }
         record
     }
@@ -164,6 +164,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::pictures::Failure;
 
     fn captions() -> Arc<Vec<Caption>> {
         let captions = ["一 只 猫", "两 只 猫"].into_iter().zip([-0.5, -0.75]).map(|(raw, score)| Caption {
@@ -191,7 +192,7 @@ mod tests {
         assert_eq!(text(&CaptionRecord::new(path, &captions, raw)), "a\\nb.jpg\t一 只 猫\n");
         let all = Style { captions: Some(2), ..ALONE };
         assert_eq!(text(&CaptionRecord::new(path, &captions, all)), "-0.5000\t一只猫\n-0.7500\t两只猫\n");
-        assert_eq!(text(&CaptionRecord::new(path, &Err("broken".to_owned()), ALONE)), "");
+        assert_eq!(text(&CaptionRecord::new(path, &Err(Failure::lasting("broken")), ALONE)), "");
     }
 
     #[test]
@@ -203,7 +204,7 @@ mod tests {
         let all = json(&CaptionRecord::new(path, &captions, Style { captions: Some(2), ..ALONE }));
         let list = r#","captions":[{"caption":"一只猫","score":-0.5,"token_ids":[7,102]},{"caption":"两只猫","score":-0.75,"token_ids":[7,102]}]}"#;
         assert_eq!(all, format!("{}{list}", &best[..best.len() - 1]));
-        let failed = json(&CaptionRecord::new(path, &Err("empty file".to_owned()), ALONE));
+        let failed = json(&CaptionRecord::new(path, &Err(Failure::lasting("empty file")), ALONE));
         assert_eq!(failed, r#"{"path":"a\nb.jpg","error":"empty file"}"#);
     }
 
@@ -225,7 +226,7 @@ mod tests {
     #[test]
     fn rows_have_the_width_of_their_table() {
         let (path, captions) = (Path::new("a.jpg"), Ok(captions()));
-        let failed = CaptionRecord::new(path, &Err("empty file".to_owned()), ALONE);
+        let failed = CaptionRecord::new(path, &Err(Failure::lasting("empty file")), ALONE);
         assert_eq!(CaptionRecord::columns(ALONE), ["path", "caption", "score", "error"]);
         assert_eq!(CaptionRecord::new(path, &captions, ALONE).row(ALONE), ["a.jpg", "一只猫", "-0.5", ""]);
         assert_eq!(failed.row(ALONE), ["a.jpg", "", "", "empty file"]);

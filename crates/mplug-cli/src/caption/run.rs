@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    fs,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -17,13 +18,13 @@ use super::{
     output::{CaptionFormat, Document},
     parquet,
     record::Style,
-    sidecar::Sidecars,
+    sidecar::{OnExisting, Sidecars},
 };
 use crate::{
     inputs::{self, Input, Inputs},
     interrupt::Interrupt,
     model,
-    pictures::PictureLoader,
+    pictures::{Failure, PictureLoader},
     precision,
     progress::Progress,
     report,
@@ -34,6 +35,8 @@ use crate::{
 const MOST_REASONS: usize = 20;
 /// A run that takes so long is told how fast it was.
 const LONG_RUN: Duration = Duration::from_secs(30);
+/// What is said of a failure that passes.
+const NOT_TRIED: &str = "not tried to the end";
 /// Answers at the end of a journal whose text files may not have been written when the run was stopped: at least a batch.
 const UNSURE: usize = 1024;
 
@@ -65,6 +68,8 @@ enum Sink {
 #[derive(Default)]
 struct Failures {
     count: usize,
+    /// Those of them that pass.
+    passing: usize,
     reasons: BTreeMap<String, usize>,
 }
 
@@ -97,7 +102,11 @@ impl StoppedBy {
 
 impl CaptionRun {
     pub(super) fn prepare(args: &CaptionArgs) -> anyhow::Result<Self> {
-        let Inputs { list: mut inputs, is_single_file } = args.all_inputs()?;
+        let inputs = args.all_inputs()?;
+        if args.shard.is_some() || args.keeps_answers() {
+            inputs.require_whole()?;
+        }
+        let Inputs { list: mut inputs, is_single_file } = inputs;
         if let Some(shard) = args.shard {
             inputs = inputs.drain(shard.range(inputs.len())).collect();
         }
@@ -110,8 +119,7 @@ impl CaptionRun {
         args.web.open(&mut inputs)?;
         // An output that cannot be written is found before the work, not after.
         let unfinished = Unfinished::of(args, &mut inputs, style)?;
-        let folder =
-            model::open_or_demo(args.model.model.as_deref(), args.engine.image_size, Task::ImageCaptioning)?;
+        let folder = model::open_or_demo(&args.model, args.engine.image_size, Task::ImageCaptioning)?;
         let captioner =
             Captioner::load_with(&folder, &precision::load_options(&folder, args.engine.precision))?;
         let options = args.options(&folder, captioner.default_options())?;
@@ -127,8 +135,10 @@ impl CaptionRun {
     }
 
     pub(super) fn run(mut self) -> anyhow::Result<Status> {
-        let (done, batch_size) = (self.sink.done(), self.batch_size);
+        let batch_size = self.batch_size;
         let inputs = std::mem::take(&mut self.inputs);
+        let numbers = self.sink.left(inputs.len());
+        let done = inputs.len() - numbers.len();
         let progress = Progress::new(inputs.len(), "pictures");
         progress.resume_at(done);
         let interrupt = Interrupt::listen()?;
@@ -136,17 +146,18 @@ impl CaptionRun {
         let pipeline = Pipeline { captioner, options, loader, memory };
         let (mut next, mut stopped_by) = (done, None);
         let started = Instant::now();
-        let busy = pipeline.run(&inputs[done..], batch_size, |batch, mut answers| {
+        let busy = pipeline.run(&inputs, &numbers, batch_size, |batch, mut answers| {
+            sink.refuse(batch, &mut answers);
             let first_failure = answers.iter().position(|answered| answered.answer.is_err());
             if let (OnError::Fail, Some(place)) = (*on_error, first_failure) {
                 stopped_by = Some(StoppedBy::Failure);
-                failures.tell(&batch[place], &answers[place].answer, &progress);
+                failures.tell(&inputs[batch[place]], &answers[place].answer, &progress);
                 answers.truncate(place);
             }
-            for (input, answered) in batch.iter().zip(&answers) {
-                failures.tell(input, &answered.answer, &progress);
+            for (&number, answered) in batch.iter().zip(&answers) {
+                failures.tell(&inputs[number], &answered.answer, &progress);
             }
-            sink.add(next, batch, &answers, *style, loader, &progress)?;
+            sink.add(&inputs, batch, &answers, *style, loader, &progress)?;
             next += answers.len();
             progress.failed(failures.count);
             progress.advance(answers.len());
@@ -160,11 +171,13 @@ impl CaptionRun {
             progress.message(&rate(next - done, took, busy));
         }
         if let Some(stopped_by) = stopped_by {
-            progress.message(&stopped_by.message(next, inputs.len(), self.sink.is_resumable()));
+            let done = next - self.failures.passing;
+            progress.message(&stopped_by.message(done, inputs.len(), self.sink.is_resumable()));
             return Ok(stopped_by.status());
         }
+        let is_resumable = self.sink.is_resumable();
         self.sink.finish(&inputs, self.style, &self.loader)?;
-        self.failures.summarize(inputs.len(), &progress);
+        self.failures.summarize(inputs.len(), is_resumable, &progress);
         Ok(Status::of_failures(self.failures.count))
     }
 }
@@ -177,6 +190,14 @@ impl CaptionArgs {
         }
         let inputs = Inputs::collect(&self.inputs, self.recursive)?;
         Ok(parquet::expand(inputs, self.image_column.as_deref()))
+    }
+
+    /// Whether answers are kept for a run that goes on.
+    fn keeps_answers(&self) -> bool {
+        match self.output.format {
+            CaptionFormat::Sidecar => self.output.on_existing != OnExisting::Skip,
+            _ => self.output.output.is_some(),
+        }
     }
 
     /// What the captions depend on, in words.
@@ -219,8 +240,14 @@ impl Unfinished {
                 ));
             }
             if let Some(folder) = path {
-                std::fs::create_dir_all(folder)
+                fs::create_dir_all(folder)
                     .map_err(|error| anyhow::anyhow!("{}: cannot be made: {error}", folder.display()))?;
+            }
+            // Found before the work, not after.
+            for (number, input) in inputs.iter_mut().enumerate() {
+                if let (Ok(_), Some(problem)) = (&input.source, sidecars.problem(number)) {
+                    input.source = Err(Failure::lasting(problem));
+                }
             }
             let journal = sidecars.journal(path);
             return Ok(Self::Sidecars(sidecars, journal));
@@ -282,7 +309,12 @@ impl Unfinished {
                 }
                 // The run may have been stopped between its journal and these files.
                 for (number, text) in texts {
-                    sidecars.write(number, &text)?;
+                    if let Some(problem) = sidecars.problem(number) {
+                        failures.count(&Err(Failure::lasting(problem.clone())));
+                        report::message(report::about(&inputs[number].path, &problem));
+                    } else {
+                        sidecars.write(number, &text)?;
+                    }
                 }
                 Ok(Sink::Sidecars { sidecars, journal })
             }
@@ -291,8 +323,8 @@ impl Unfinished {
 }
 
 fn report_resumed(journal: &Journal, inputs: &[Input]) {
-    if journal.len() > 0 {
-        report::message(format!("{} of {} inputs were done already", journal.len(), inputs.len()));
+    if journal.done() > 0 {
+        report::message(format!("{} of {} inputs were done already", journal.done(), inputs.len()));
     }
 }
 
@@ -302,44 +334,56 @@ impl Sink {
         !matches!(self, Self::Stream(_) | Self::Sidecars { journal: None, .. })
     }
 
-    /// Inputs that were done by a run before.
-    fn done(&self) -> usize {
+    /// The numbers of the inputs that are left to do.
+    fn left(&self, inputs: usize) -> Vec<usize> {
         match self {
-            Self::Stream(_) | Self::Sidecars { journal: None, .. } => 0,
-            Self::File { journal, .. } | Self::Sidecars { journal: Some(journal), .. } => journal.len(),
+            Self::Stream(_) | Self::Sidecars { journal: None, .. } => (0..inputs).collect(),
+            Self::File { journal, .. } | Self::Sidecars { journal: Some(journal), .. } => {
+                journal.left(inputs)
+            }
         }
     }
 
-    /// Adds the answers of the inputs from number `first` on.
+    /// Makes failures of the answers whose text files may not be written: something stands there that did not when the run began.
+    fn refuse(&self, batch: &[usize], answers: &mut [Answered]) {
+        let Self::Sidecars { sidecars, .. } = self else { return };
+        for (&number, answered) in batch.iter().zip(answers) {
+            if let (Ok(_), Some(problem)) = (&answered.answer, sidecars.problem(number)) {
+                answered.answer = Err(Failure::lasting(problem));
+            }
+        }
+    }
+
+    /// Adds the answers of the inputs of those numbers.
     fn add(
         &mut self,
-        first: usize,
-        batch: &[Input],
+        inputs: &[Input],
+        batch: &[usize],
         answers: &[Answered],
         style: Style,
         loader: &PictureLoader,
         progress: &Progress,
     ) -> anyhow::Result<()> {
-        let pairs = || batch.iter().zip(answers);
+        let pairs = || batch.iter().copied().zip(answers);
         match self {
             Self::Stream(document) => progress.aside(document.is_terminal(), || {
-                for (input, answered) in pairs() {
-                    document.add(input, &answered.answer, style, loader)?;
+                for (number, answered) in pairs() {
+                    document.add(&inputs[number], &answered.answer, style, loader)?;
                 }
                 document.flush()
             }),
             Self::File { journal, .. } => {
-                for (input, answered) in pairs() {
-                    journal.add(input, answered, None)?;
+                for (number, answered) in pairs() {
+                    journal.add(number, &inputs[number], answered, None)?;
                 }
                 journal.flush()
             }
             Self::Sidecars { sidecars, journal } => {
                 let mut texts = Vec::with_capacity(answers.len());
-                for ((input, answered), number) in pairs().zip(first..) {
+                for (number, answered) in pairs() {
                     let text = sidecar_text(sidecars, number, &answered.answer, style)?;
                     if let Some(journal) = journal {
-                        journal.add(input, answered, text.clone())?;
+                        journal.add(number, &inputs[number], answered, text.clone())?;
                     }
                     texts.extend(text.map(|text| (number, text)));
                 }
@@ -352,21 +396,24 @@ impl Sink {
         }
     }
 
-    /// Makes the output of what was kept.
+    /// Makes the output of what was kept. The journal stays where there is something to try again.
     fn finish(self, inputs: &[Input], style: Style, loader: &PictureLoader) -> anyhow::Result<()> {
         match self {
             Self::Stream(document) => document.finish(),
             Self::File { mut journal, path, format } => {
                 let mut document = Document::create(format, Some(&path), style)?;
-                journal.replay(inputs, |number, entry| {
-                    document.add(&inputs[number], &entry.answer, style, loader)
-                })?;
+                journal
+                    .replay(|number, entry| document.add(&inputs[number], &entry.answer, style, loader))?;
                 document.finish()?;
-                journal.remove()
+                remove_if_done(journal)
             }
-            Self::Sidecars { journal, .. } => journal.map_or(Ok(()), Journal::remove),
+            Self::Sidecars { journal, .. } => journal.map_or(Ok(()), remove_if_done),
         }
     }
+}
+
+fn remove_if_done(journal: Journal) -> anyhow::Result<()> {
+    if journal.is_passing() { Ok(()) } else { journal.remove() }
 }
 
 /// How fast a run was, and whether the model waited for pictures.
@@ -393,25 +440,34 @@ fn sidecar_text(
 impl Failures {
     /// Names a picture that failed, and counts it.
     fn tell(&mut self, input: &Input, answer: &Answer, progress: &Progress) {
-        if let Err(reason) = answer {
-            progress.message(&report::about(&input.path, reason));
+        if let Err(Failure { reason, is_passing }) = answer {
+            let message = report::about(&input.path, reason);
+            progress.message(&if *is_passing { format!("{message} ({NOT_TRIED})") } else { message });
         }
         self.count(answer);
     }
 
     fn count(&mut self, answer: &Answer) {
-        let Err(reason) = answer else { return };
+        let Err(Failure { reason, is_passing }) = answer else { return };
         self.count += 1;
+        self.passing += usize::from(*is_passing);
         let is_new = !self.reasons.contains_key(reason);
         let reason = if is_new && self.reasons.len() == MOST_REASONS { "other reasons" } else { reason };
         *self.reasons.entry(report::one_line(reason)).or_default() += 1;
     }
 
-    /// How many failed, and the reasons of more than one, the most frequent first.
-    fn summarize(&self, inputs: usize, progress: &Progress) {
-        if self.count == 0 || inputs < 2 {
-            return;
+    /// How many failed, the reasons of more than one, the most frequent first, and what is to be tried again.
+    fn summarize(&self, inputs: usize, is_resumable: bool, progress: &Progress) {
+        if self.count > 0 && inputs > 1 {
+            self.tell_reasons(inputs, progress);
         }
+        if self.passing > 0 {
+            let how = if is_resumable { "run again with `--resume`" } else { "run again" };
+            progress.message(&format!("{} of {inputs} inputs {NOT_TRIED}; {how}", self.passing));
+        }
+    }
+
+    fn tell_reasons(&self, inputs: usize, progress: &Progress) {
         progress.message(&format!("{} of {inputs} inputs failed", self.count));
         let mut reasons: Vec<(&String, &usize)> =
             self.reasons.iter().filter(|(_, count)| **count > 1).collect();

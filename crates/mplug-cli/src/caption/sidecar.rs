@@ -1,4 +1,7 @@
 //! A text file for every picture: where it is, and what happens to one that is there already.
+//!
+//! Folders may come from strangers: a link is neither followed nor replaced, neither in a text file's place nor in that of a folder below
+//! what was typed. Its picture fails, and the others go on.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -36,8 +39,44 @@ pub(super) enum OnExisting {
 /// The text files of a run.
 pub(super) struct Sidecars {
     /// One for each input.
-    paths: Vec<PathBuf>,
+    places: Vec<Place>,
     on_existing: OnExisting,
+}
+
+/// Where a text file is.
+struct Place {
+    path: PathBuf,
+    /// How many of its components were typed. Those may be links: whoever typed them knows them.
+    typed: usize,
+}
+
+impl Place {
+    /// Why nothing may be written there; nothing if the place is free or has a file.
+    fn problem(&self) -> Option<String> {
+        let count = self.path.components().count();
+        let mut place = PathBuf::new();
+        for (number, part) in (1..).zip(self.path.components()) {
+            place.push(part);
+            if number <= self.typed && number < count {
+                continue;
+            }
+            // What is not there will be made; what cannot be looked at says so when it is opened.
+            let Ok(found) = fs::symlink_metadata(&place) else { return None };
+            let what = if found.is_symlink() {
+                "is a link, which is neither followed nor replaced"
+            } else if !found.is_file() && !found.is_dir() {
+                "is no regular file"
+            } else {
+                continue;
+            };
+            let whose = if number == count { "its text file" } else { "the folder of its text file" };
+            return Some(format!(
+                "{whose} {} {what}: remove it, or give another `--output DIR`",
+                place.display()
+            ));
+        }
+        None
+    }
 }
 
 impl Sidecars {
@@ -62,6 +101,7 @@ impl Sidecars {
                 None => input.path.clone(),
             });
         }
+        let typed = |input: &Input| folder.map_or(input.typed, |folder| folder.components().count());
         let mut short: HashMap<PathBuf, usize> = HashMap::with_capacity(places.len());
         for place in &places {
             *short.entry(place.with_extension(ENDING)).or_default() += 1;
@@ -81,7 +121,8 @@ impl Sidecars {
                 paths[place].display()
             );
         }
-        Ok(Self { paths, on_existing })
+        let places = paths.into_iter().zip(inputs).map(|(path, input)| Place { path, typed: typed(input) });
+        Ok(Self { places: places.collect(), on_existing })
     }
 
     /// The inputs and text files that are left to do: with [`OnExisting::Skip`] those without a file; and how many have one.
@@ -90,10 +131,15 @@ impl Sidecars {
             return (self, inputs, 0);
         }
         let before = inputs.len();
-        let (paths, inputs): (Vec<_>, Vec<_>) =
-            self.paths.into_iter().zip(inputs).filter(|(path, _)| !path.exists()).unzip();
+        let (places, inputs): (Vec<_>, Vec<_>) =
+            self.places.into_iter().zip(inputs).filter(|(place, _)| !place.path.exists()).unzip();
         let skipped = before - inputs.len();
-        (Self { paths, ..self }, inputs, skipped)
+        (Self { places, ..self }, inputs, skipped)
+    }
+
+    /// Why the text of input `number` may not be written, if it may not.
+    pub(super) fn problem(&self, number: usize) -> Option<String> {
+        self.places[number].problem()
     }
 
     /// Where the journal of the run belongs, if it needs one: what is skipped when it is there needs none.
@@ -101,7 +147,7 @@ impl Sidecars {
         if self.on_existing == OnExisting::Skip {
             return None;
         }
-        let folder = folder.or_else(|| self.paths.first()?.parent())?;
+        let folder = folder.or_else(|| self.places.first()?.path.parent())?;
         Some(folder.join(".mplug-captions"))
     }
 
@@ -110,7 +156,7 @@ impl Sidecars {
     /// # Errors
     /// If an old text cannot be read.
     pub(super) fn text(&self, number: usize, caption: &str) -> anyhow::Result<String> {
-        let path = &self.paths[number];
+        let path = &self.places[number].path;
         let old = match self.on_existing {
             OnExisting::Append | OnExisting::Prepend => old_text(path)?,
             OnExisting::Skip | OnExisting::Overwrite => None,
@@ -124,7 +170,11 @@ impl Sidecars {
 
     /// Writes the file of input `number`, whole or not at all.
     pub(super) fn write(&self, number: usize, text: &str) -> anyhow::Result<()> {
-        let path = &self.paths[number];
+        let Place { path, .. } = &self.places[number];
+        // It was looked at before: this is what appeared meanwhile.
+        if let Some(problem) = self.problem(number) {
+            bail!("{problem}");
+        }
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).with_context(|| format!("{}: cannot be made", folder.display()))?;
         }
@@ -170,7 +220,7 @@ mod tests {
     use super::*;
 
     fn names(sidecars: &Sidecars) -> Vec<String> {
-        sidecars.paths.iter().map(|path| path.display().to_string().replace('\\', "/")).collect()
+        sidecars.places.iter().map(|place| place.path.display().to_string().replace('\\', "/")).collect()
     }
 
     fn inputs(names: &[&str]) -> Vec<Input> {
@@ -208,5 +258,40 @@ mod tests {
         assert_eq!((left.len(), skipped), (1, 1));
         plan.write(0, "b\n").unwrap();
         assert_eq!(fs::read_to_string(folder.path().join("b.txt")).unwrap(), "b\n");
+    }
+    /// What stands there that no run made, also where it appears after the run began.
+    #[cfg(unix)]
+    #[test]
+    fn links_are_neither_followed_nor_replaced() {
+        use std::os::unix::fs::symlink;
+
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir_all(at("p/sub")).unwrap();
+        fs::create_dir(at("elsewhere")).unwrap();
+        fs::write(at("victim"), "precious").unwrap();
+        let list = vec![Input::file(at("p/a.jpg")), Input::file(at("p/b.jpg"))];
+        let plan = Sidecars::plan(&list, None, OnExisting::Append).unwrap();
+        assert_eq!((plan.problem(0), plan.problem(1)), (None, None));
+        symlink("../victim", at("p/a.txt")).unwrap();
+        symlink("nothing", at("p/b.txt")).unwrap();
+        for number in [0, 1] {
+            assert!(plan.problem(number).unwrap().contains(".txt is a link"));
+            assert!(plan.write(number, "x").unwrap_err().to_string().contains("is a link"));
+        }
+        assert_eq!(fs::read_to_string(at("victim")).unwrap(), "precious");
+        assert!(at("p/a.txt").is_symlink() && at("p/b.txt").is_symlink() && !at("p/nothing").exists());
+
+        // A folder that was typed may be a link, one below it may not.
+        symlink("p", at("typed")).unwrap();
+        let typed = vec![Input::file(at("typed/c.jpg"))];
+        Sidecars::plan(&typed, None, OnExisting::Overwrite).unwrap().write(0, "c\n").unwrap();
+        assert_eq!(fs::read_to_string(at("p/c.txt")).unwrap(), "c\n");
+        fs::create_dir(at("out")).unwrap();
+        symlink("../elsewhere", at("out/sub")).unwrap();
+        let below = vec![Input { typed: at("p").components().count(), ..Input::file(at("p/sub/d.jpg")) }];
+        let plan = Sidecars::plan(&below, Some(&at("out")), OnExisting::Overwrite).unwrap();
+        assert!(plan.write(0, "x").unwrap_err().to_string().contains("out/sub is a link"));
+        assert_eq!(fs::read_dir(at("elsewhere")).unwrap().count(), 0);
     }
 }

@@ -25,7 +25,7 @@ use super::{
     answers_report::{AnswerLine, AnswerReport},
     batches::each_batch,
 };
-use crate::{output, pictures, precision, progress::Progress, status::Status};
+use crate::{output, pictures, precision, progress::Progress, report, status::Status};
 
 /// People whose answers the official accuracy wants.
 const PEOPLE: usize = 10;
@@ -51,7 +51,7 @@ pub(super) fn evaluate(args: &EvalArgs, folder: &ModelFolder, path: &Path) -> an
     let answered =
         records.iter().zip(&answers).filter_map(|(record, answer)| Some((record, answer.as_ref()?)));
     let lines: Vec<AnswerLine<'_>> = answered.map(|(record, answer)| judged(record, answer)).collect();
-    ensure!(!lines.is_empty(), "{file}: none of its pictures can be read");
+    ensure!(!lines.is_empty(), "{file}: none of its questions can be answered");
     let report = AnswerReport::of(&lines, records.len() - lines.len());
     if let Some(path) = &args.output.per_image {
         output::write_whole(&AnswerLine::write_all(&lines)?, Some(path))?;
@@ -106,9 +106,12 @@ impl Asking<'_> {
             })
         };
         let picture_of_question = batch.iter().map(place_of).collect();
-        let pictures =
-            firsts.par_iter().map(|&place| pictures::open_example(self.dataset, place, side)).collect();
+        let pictures = firsts.par_iter().map(|&place| self.open_one(place, side)).collect();
         Opened { pictures, picture_of_question }
+    }
+
+    fn open_one(&self, place: usize, side: u32) -> Result<RgbImage, String> {
+        pictures::open_example(self.dataset, place, side).map_err(|failure| failure.reason)
     }
 
     /// The answers to a batch, and what went wrong with its pictures.
@@ -121,20 +124,36 @@ impl Asking<'_> {
             self.answerer.visual_encoder().forward(&pixels.concat()) // (images, image_len, hidden_size)
         };
         let place_of = |question: usize| places[opened.picture_of_question[question]].as_ref().ok();
-        let asked: Vec<(usize, usize)> =
-            (0..batch.len()).filter_map(|question| Some((question, *place_of(question)?))).collect();
+        let question = |question: usize| self.record(batch[question]).question.as_deref().unwrap_or_default();
+        let about = |of: usize, reason: &str| {
+            let picture = Path::new(self.record(batch[of]).picture_name());
+            report::about(picture, &format!("{}: {reason}", question(of)))
+        };
+        let mut problems: Vec<String> = places.iter().filter_map(|place| place.clone().err()).collect();
+        let mut asked: Vec<(usize, usize)> = Vec::with_capacity(batch.len());
+        for of in 0..batch.len() {
+            match (place_of(of), self.answerer.check_question(question(of))) {
+                (Some(&place), Ok(())) => asked.push((of, place)),
+                (Some(_), Err(error)) => problems.push(about(of, &error.to_string())),
+                (None, _) => {}
+            }
+        }
         let mut answers = vec![None; batch.len()];
         if !asked.is_empty() {
             let image_embeds = asked.iter().map(|(_, place)| embeds[*place].clone()).collect();
-            let question = |question: usize| self.record(batch[question]).question.as_deref();
-            let questions: Vec<&str> =
-                asked.iter().map(|(of, _)| question(*of).unwrap_or_default()).collect();
-            let found = self.answerer.answer_embeds(image_embeds, &questions, self.options)?;
+            let questions: Vec<&str> = asked.iter().map(|(of, _)| question(*of)).collect();
+            let found = self.answerer.answer_each(image_embeds, &questions, self.options)?;
             for ((question, _), found) in asked.iter().zip(found) {
-                answers[*question] = Some(found.into_iter().next().map(|best| best.text).unwrap_or_default());
+                match found {
+                    Ok(found) => {
+                        let best = found.into_iter().next().map(|best| best.text);
+                        answers[*question] = Some(best.unwrap_or_default());
+                    }
+                    Err(reason) => problems.push(about(*question, &reason.to_string())),
+                }
             }
         }
-        Ok((answers, places.into_iter().filter_map(Result::err).collect()))
+        Ok((answers, problems))
     }
 
     fn record(&self, place: usize) -> &Annotation {

@@ -15,7 +15,9 @@ use super::{batches::each_batch, captions::CaptionSet, journal::Journal};
 use crate::{
     args::{EngineArgs, SearchArgs},
     dataset::DatasetArgs,
-    model, pictures, precision,
+    model,
+    pictures::{self, Failure},
+    precision,
     progress::Progress,
     report,
 };
@@ -61,18 +63,22 @@ impl Captioning<'_> {
                 records.len()
             ));
         }
-        Run { dataset: &dataset, captioner: &captioner, options: &options }.caption(
-            &todo,
-            self.batch_size,
-            |place, caption| {
-                if let (Some(journal), Some(caption)) = (&mut journal, &caption) {
-                    journal.add(&records[place].id, caption)?;
-                    journal.flush()?;
-                }
-                captions[place] = caption;
-                Ok(())
-            },
-        )?;
+        let run = Run { dataset: &dataset, captioner: &captioner, options: &options };
+        let passing = run.caption(&todo, self.batch_size, |place, caption| {
+            if let (Some(journal), Some(caption)) = (&mut journal, &caption) {
+                journal.add(&records[place].id, caption)?;
+                journal.flush()?;
+            }
+            captions[place] = caption;
+            Ok(())
+        })?;
+        if passing > 0 {
+            let how = if journal.is_some() { "; the same command captions these alone" } else { "" };
+            report::message(format!(
+                "{passing} of {} pictures not tried to the end; run again{how}",
+                records.len()
+            ));
+        }
         let model = self.model.map_or_else(|| "the demo model".to_owned(), |path| path.display().to_string());
         CaptionSet::new(dataset, captions, format!("{model} on {}", self.dataset.display()))
     }
@@ -107,48 +113,58 @@ struct Run<'a> {
 
 impl Run<'_> {
     /// Captions the examples `todo` and hands each to `done` by its place, in order; a picture that fails has no caption,
-    /// and a message.
+    /// and a message. Returns how many failures pass.
     fn caption(
         &self,
         todo: &[usize],
         batch_size: usize,
         mut done: impl FnMut(usize, Option<String>) -> anyhow::Result<()>,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<usize> {
+        let mut passing = 0;
         let progress = Progress::new(todo.len(), "pictures");
         each_batch(
             todo,
             batch_size,
             &progress,
             |batch| self.open(batch),
-            |_, opened| self.caption_batch(opened),
+            |batch, opened| self.caption_batch(batch, opened),
             |batch, captions| {
                 for (&place, caption) in batch.iter().zip(captions) {
-                    if let Err(reason) = &caption {
-                        progress.message(reason);
+                    if let Err(failure) = &caption {
+                        progress.message(&failure.reason);
+                        passing += usize::from(failure.is_passing);
                     }
                     done(place, caption.ok())?;
                 }
                 Ok(())
             },
-        )
+        )?;
+        Ok(passing)
     }
 
-    fn open(&self, batch: &[usize]) -> Vec<Result<RgbImage, String>> {
+    fn open(&self, batch: &[usize]) -> Vec<Result<RgbImage, Failure>> {
         let side = self.captioner.config().vision.image_size as u32;
         batch.par_iter().map(|&place| pictures::open_example(self.dataset, place, side)).collect()
     }
 
     fn caption_batch(
         &self,
-        opened: Vec<Result<RgbImage, String>>,
-    ) -> anyhow::Result<Vec<Result<String, String>>> {
+        batch: &[usize],
+        opened: Vec<Result<RgbImage, Failure>>,
+    ) -> anyhow::Result<Vec<Result<String, Failure>>> {
         let (images, places) = pictures::split(opened);
         let captions = if images.is_empty() {
             Vec::new()
         } else {
-            self.captioner.caption_batch(&images, self.options)?
+            self.captioner.caption_each(&images, self.options)?
         };
-        let best = |place: usize| captions[place].first().map_or_else(String::new, |c| c.text.clone());
-        Ok(places.into_iter().map(|place| place.map(best)).collect())
+        let best = |(place, &record): (Result<usize, Failure>, &usize)| match &captions[place?] {
+            Ok(captions) => Ok(captions.first().map_or_else(String::new, |c| c.text.clone())),
+            Err(reason) => {
+                let name = self.dataset.annotations().records[record].picture_name();
+                Err(Failure::lasting(report::about(Path::new(name), &reason.to_string())))
+            }
+        };
+        Ok(places.into_iter().zip(batch).map(best).collect())
     }
 }

@@ -3,17 +3,18 @@
 
 use std::{
     collections::HashMap,
-    fs::{File, TryLockError},
-    io::{self, BufWriter, Read, Seek, Write},
-    path::{Path, PathBuf},
+    io::{Read, Write},
+    path::Path,
 };
 
 use anyhow::{Context, bail};
 use mplug_data::annotation::PictureId;
 use serde::{Deserialize, Serialize};
 
-/// The first line.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+use crate::journal_file::JournalFile;
+
+/// What the first line says of the run.
+#[derive(Debug, Serialize, Deserialize)]
 struct Head {
     /// What made the captions, in words that change with it.
     captions_of: String,
@@ -28,8 +29,9 @@ struct Line {
 
 /// An open journal, locked against other runs.
 pub(super) struct Journal {
-    path: PathBuf,
-    writer: BufWriter<File>,
+    file: JournalFile,
+    /// Lines that the system does not have yet.
+    pending: Vec<u8>,
 }
 
 impl Journal {
@@ -41,61 +43,49 @@ impl Journal {
     /// If the file cannot be used, is in use, is no journal, or is of another run.
     pub(super) fn open(path: &Path, captions_of: &str) -> anyhow::Result<(Self, HashMap<PictureId, String>)> {
         let named = || path.display().to_string();
-        let mut file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .with_context(named)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => bail!("{}: another run is using it", path.display()),
-            Err(TryLockError::Error(error)) => return Err(error).with_context(named),
+        let (file, found) = JournalFile::open::<Head>(path, "eval")?;
+        let mut journal = Self { file, pending: Vec::new() };
+        let Some(found) = found else {
+            journal.file.begin(&Head { captions_of: captions_of.to_owned() })?;
+            return Ok((journal, HashMap::new()));
+        };
+        if found.captions_of != captions_of {
+            bail!(
+                "{}: has the captions of another run; remove it or choose another file (it has {}; this is {captions_of})",
+                path.display(),
+                found.captions_of
+            );
         }
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).with_context(named)?;
+        journal.file.file().read_to_end(&mut bytes).with_context(named)?;
         let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |end| end + 1);
-        let head = Head { captions_of: captions_of.to_owned() };
-        let captions = read(&bytes[..whole], &head).with_context(named)?;
-        file.set_len(whole as u64).with_context(named)?;
-        file.seek(io::SeekFrom::End(0)).with_context(named)?;
-        let mut journal = Self { path: path.to_owned(), writer: BufWriter::new(file) };
-        if whole == 0 {
-            journal.write(&head)?;
-        }
+        let captions = read(&bytes[..whole]).with_context(named)?;
+        journal.file.cut(whole as u64)?;
         Ok((journal, captions))
     }
 
     /// Adds a caption.
     pub(super) fn add(&mut self, id: &PictureId, caption: &str) -> anyhow::Result<()> {
-        self.write(&Line { image_id: id.clone(), caption: caption.to_owned() })
+        serde_json::to_writer(
+            &mut self.pending,
+            &Line { image_id: id.clone(), caption: caption.to_owned() },
+        )?;
+        self.pending.push(b'\n');
+        Ok(())
     }
 
     /// Hands what was added to the system.
     pub(super) fn flush(&mut self) -> anyhow::Result<()> {
-        self.writer.flush().with_context(|| self.path.display().to_string())
-    }
-
-    fn write(&mut self, line: &impl Serialize) -> anyhow::Result<()> {
-        let mut bytes = serde_json::to_vec(line)?;
-        bytes.push(b'\n');
-        self.writer.write_all(&bytes).with_context(|| self.path.display().to_string())
+        let written = self.file.file().write_all(&self.pending);
+        written.with_context(|| self.file.path().display().to_string())?;
+        self.pending.clear();
+        Ok(())
     }
 }
 
 /// The captions of a journal's whole lines.
-fn read(bytes: &[u8], expected: &Head) -> anyhow::Result<HashMap<PictureId, String>> {
-    let mut lines = bytes.split_inclusive(|&byte| byte == b'\n').enumerate();
-    let Some((_, head)) = lines.next() else { return Ok(HashMap::new()) };
-    let head: Head = serde_json::from_slice(head).context("is not a file that `--resume` wrote")?;
-    if head != *expected {
-        bail!(
-            "has the captions of another run; remove it or choose another file (it has {}; this is {})",
-            head.captions_of,
-            expected.captions_of
-        );
-    }
+fn read(bytes: &[u8]) -> anyhow::Result<HashMap<PictureId, String>> {
+    let lines = bytes.split_inclusive(|&byte| byte == b'\n').enumerate().skip(1);
     lines
         .map(|(number, line)| {
             let line: Line = serde_json::from_slice(line).with_context(|| format!("line {}", number + 1))?;
@@ -129,6 +119,7 @@ mod tests {
             let complete = whole[..cut].split(|&byte| byte == b'\n').count() - 1;
             assert_eq!(captions.len(), complete.saturating_sub(1), "cut at {cut}");
             journal.add(&PictureId::from(9), "x").unwrap();
+            journal.flush().unwrap();
             drop(journal);
             let (_, captions) = Journal::open(&path, "a").unwrap();
             assert_eq!(captions[&PictureId::from(9)], "x", "cut at {cut}");
@@ -144,7 +135,7 @@ mod tests {
         assert!(error.contains("captions.part") && error.contains("another run"), "{error}");
         fs::write(&path, "some text\n").unwrap();
         let error = format!("{:#}", Journal::open(&path, "b").err().unwrap());
-        assert!(error.contains("is not a file that `--resume` wrote"), "{error}");
+        assert!(error.contains("is not a journal of `mplug eval`"), "{error}");
         assert_eq!(fs::read(&path).unwrap(), b"some text\n", "what is not ours stays as it is");
     }
 }

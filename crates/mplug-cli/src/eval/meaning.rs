@@ -19,6 +19,7 @@ pub(super) fn refuse_model_options(args: &EvalArgs) -> anyhow::Result<()> {
         ("--model", is_typed(model.as_deref(), "MPLUG_MODEL")),
         ("--image-size", is_typed(image_size.as_deref(), "MPLUG_IMAGE_SIZE")),
         ("--precision", is_typed(precision, "MPLUG_PRECISION")),
+        ("--strict", args.model.strict.strict && std::env::var_os("MPLUG_STRICT").is_none()),
         ("--task", args.task.is_some()),
         ("--rerank", args.rerank.is_some()),
     ];

@@ -84,7 +84,7 @@ pub(crate) struct EvalArgs {
     dataset: Option<PathBuf>,
     #[command(flatten)]
     reading: DatasetArgs,
-    /// Keep captions in FILE as they are made, and go on from there if it has some
+    /// Keep captions in FILE as they are made, and go on from there if it has some; no other file is taken for one
     #[arg(long, value_name = "FILE", requires = "dataset", help_heading = "Captions")]
     resume: Option<PathBuf>,
     #[command(flatten)]
@@ -211,13 +211,13 @@ impl EvalArgs {
         let (image_size, wanted) = (self.engine.image_size, self.task.map(Task::from));
         let Some(path) = &self.model.model else {
             let wanted = wanted.unwrap_or(Task::ImageCaptioning);
-            let folder = model::open_or_demo(None, image_size, wanted)?;
+            let folder = model::open_or_demo(&self.model, image_size, wanted)?;
             let name = model::task_name(wanted);
             ensure!(folder.config.task == wanted, "no demo model is for {name}: give one with --model");
             return Ok(folder);
         };
         let overrides = ConfigOverrides { image_size, ..ConfigOverrides::default() };
-        let folder = model::open_folder(path, &overrides)?;
+        let folder = model::open_folder(path, &overrides, self.model.strict)?;
         let found = folder.config.task;
         if let Some(typed) = self.task.filter(|_| wanted != Some(found)) {
             bail!(

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use anyhow::ensure;
 use caption_metrics::retrieval::recalls_of;
-use mplug::{checkpoint::ModelFolder, preprocess::image::resize_bicubic, tasks::Matcher};
+use mplug::{
+    checkpoint::ModelFolder, generate::NotANumber, preprocess::image::resize_bicubic, tasks::Matcher,
+};
 use mplug_data::dataset::Language;
 use mplug_data::synth::{ParsedCaption, Scene, captions_en, captions_zh, chosen_caption, compose, draw};
 use rayon::prelude::*;
@@ -31,7 +33,7 @@ pub(super) fn evaluate(args: &EvalArgs, folder: &ModelFolder, path: &Path) -> an
     ensure!(!texts.is_empty(), "{}: has no captions to search by", dataset.annotations().path.display());
     let matcher = load(args, folder)?;
     let side = matcher.config().vision.image_size as u32;
-    let open = |place: usize| pictures::open_example(&dataset, place, side);
+    let open = |place: usize| pictures::open_example(&dataset, place, side).map_err(|failure| failure.reason);
     let search = search(args, &matcher, &open);
     let found = search.encode(dataset.annotations().records.len())?;
     let of_read = of_read(&found, &picture_of_text)?;
@@ -56,6 +58,7 @@ pub(super) fn evaluate_drawn(args: &EvalArgs, folder: &ModelFolder) -> anyhow::R
     let open = |index: usize| Ok(resize_bicubic(&draw(drawn.seed, index as u64).image, side, side));
     let search = search(args, &matcher, &open);
     let found = search.encode(drawn.count)?;
+    ensure!(found.failed == 0, "{NotANumber}");
     let read: Vec<&str> = texts.iter().map(String::as_str).collect();
     let ranking = search.rank(found, &read)?;
     let sizes = [drawn.count, drawn.count];

@@ -5,9 +5,9 @@
 //! anew needs the pictures' embeddings (megabytes each): those pictures are opened and encoded a second time, which costs
 //! little beside their fusion with a score of texts.
 
-use anyhow::{anyhow, bail};
+use anyhow::{anyhow, bail, ensure};
 use caption_metrics::retrieval::PairScores;
-use mplug::{preprocess::image::RgbImage, tasks::Matcher};
+use mplug::{generate::NotANumber, preprocess::image::RgbImage, tasks::Matcher};
 use rayon::prelude::*;
 
 use super::batches::each_batch;
@@ -50,17 +50,26 @@ impl Search<'_> {
             self.batch_size,
             &progress,
             |batch| batch.par_iter().map(|&number| (self.open)(number)).collect::<Vec<_>>(),
-            |_, opened| {
+            |batch, opened| {
                 let (images, places) = pictures::split(opened);
                 let embeds = if images.is_empty() { Vec::new() } else { self.matcher.encode_images(&images) };
-                let features: Vec<_> = embeds.iter().map(|embeds| head.image_features(embeds)).collect();
-                Ok((features, places))
+                let features = |(place, number): (Result<usize, String>, &usize)| {
+                    let features = head.image_features(&embeds[place?]);
+                    if are_numbers(&features) {
+                        Ok(features)
+                    } else {
+                        Err(format!("picture {}: {NotANumber}", number + 1))
+                    }
+                };
+                Ok(places.into_iter().zip(batch).map(features).collect::<Vec<_>>())
             },
-            |batch, (features, places)| {
-                found.features.extend(features);
-                for (&number, place) in batch.iter().zip(places) {
-                    match place {
-                        Ok(_) => found.numbers.push(number),
+            |batch, features| {
+                for (&number, features) in batch.iter().zip(features) {
+                    match features {
+                        Ok(features) => {
+                            found.numbers.push(number);
+                            found.features.push(features);
+                        }
                         Err(problem) => {
                             progress.message(&problem);
                             found.failed += 1;
@@ -76,6 +85,9 @@ impl Search<'_> {
     /// Ranks `texts` for each of the pictures, and the pictures for each text.
     pub(super) fn rank(&self, found: Pictures, texts: &[&str]) -> anyhow::Result<Ranking> {
         let likeness = Likeness { pictures: found.features, texts: self.matcher.text_features(texts)? };
+        for (text, features) in texts.iter().zip(&likeness.texts) {
+            ensure!(are_numbers(features), "the text `{text}`: {NotANumber}");
+        }
         let (num_pictures, num_texts) = (likeness.pictures.len(), likeness.texts.len());
         let texts_of: Vec<Vec<usize>> =
             (0..num_pictures).into_par_iter().map(|p| best(&likeness.of_texts(p), self.rerank)).collect();
@@ -118,12 +130,13 @@ impl Search<'_> {
                     .flat_map(|row| wanted[batch[row]].iter().map(move |&text| (row, text)))
                     .collect();
                 let matched = |&(row, text): &(usize, usize)| {
-                    (row, text, self.matcher.log_odds(embeds[row].clone(), texts[text]))
+                    Ok((row, text, self.matcher.log_odds(embeds[row].clone(), texts[text])?))
                 };
-                Ok(pairs.par_iter().map(matched).collect::<Vec<_>>())
+                pairs.par_iter().map(matched).collect::<anyhow::Result<Vec<_>>>()
             },
             |batch, matched| {
                 for (row, text, value) in matched {
+                    ensure!(value.is_finite(), "a picture and the text `{}`: {NotANumber}", texts[text]);
                     odds[batch[row]].push((text, value));
                 }
                 Ok(())
@@ -131,6 +144,10 @@ impl Search<'_> {
         )?;
         Ok(odds)
     }
+}
+
+fn are_numbers(features: &[f32]) -> bool {
+    features.iter().all(|value| value.is_finite())
 }
 
 /// The contrast of all pairs.

@@ -27,6 +27,8 @@ pub(super) fn data_address(image: &RgbImage) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use mplug::preprocess::image::ImageLimits;
+
     use super::*;
 
     #[test]
@@ -35,7 +37,7 @@ mod tests {
             let address = data_address(&RgbImage::new(width, height)).unwrap();
             let base64 = address.strip_prefix("data:image/jpeg;base64,").unwrap();
             let jpeg = base64::engine::general_purpose::STANDARD.decode(base64).unwrap();
-            let small = image::load_from_memory(&jpeg).unwrap();
+            let small = mplug::preprocess::image::decode_image(&jpeg, &ImageLimits::default()).unwrap();
             assert_eq!((small.width(), small.height()), expected);
         }
     }

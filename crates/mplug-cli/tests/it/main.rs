@@ -1,10 +1,12 @@
 //! The command line as its users meet it: the built program, its output, its messages and its exit codes.
 
+mod archives;
 mod bulk;
 mod captions;
 mod engine;
 mod eval;
 mod eval_tasks;
+mod foreign;
 mod help;
 #[cfg(feature = "hub")]
 mod hub;
@@ -12,14 +14,17 @@ mod hub;
 #[path = "../../../mplug/tests/it/hub/server.rs"]
 mod hub_server;
 mod input_names;
+mod model_folders;
 mod models;
 mod outputs;
 #[cfg(feature = "parquet")]
 mod parquet;
+mod passing;
 mod precision;
 #[cfg(feature = "mpi")]
 mod ranks;
 mod support;
+mod tensors;
 mod tidy;
 #[cfg(feature = "train")]
 mod training;

@@ -1,5 +1,9 @@
 //! `--precision`, int8 models and `bench`, as a user meets them.
 
+use mplug::checkpoint::outliers::WithOutliers;
+use mplug::checkpoint::seeded::seeded_tensors;
+use mplug::checkpoint::{ModelFolder, WriteOptions, write_model_folder_of};
+use mplug::config::ConfigOverrides;
 use serde_json::Value;
 
 use crate::support::{Desk, mplug, outcome};
@@ -40,6 +44,32 @@ fn an_int8_folder_is_written_inspected_and_used_without_asking() {
     // It is a model like any other: it can be converted back to floats.
     assert_eq!(desk.run(&["convert", "int8", "back", "--dtype", "f32"]).code, 0);
     assert_eq!(desk.run(&["caption", "--model", "back", "red.png"]).code, 0);
+}
+
+#[test]
+fn the_last_line_of_an_int8_conversion_says_what_it_was_calibrated_on() {
+    let desk = Desk::new();
+    let config = ModelFolder::open(&desk.join("model"), &ConfigOverrides::default()).unwrap().config;
+    let vocabulary = std::fs::read_to_string(desk.join("model/vocab.txt")).unwrap();
+    let recipe = seeded_tensors(&config, 7);
+    let tensors = WithOutliers::new(&recipe);
+    write_model_folder_of(&desk.join("outliers"), &config, &vocabulary, &tensors, &WriteOptions::default())
+        .unwrap();
+    let last_line = |args: &[&str]| {
+        let convert = desk.run(&[&["convert", "--force", "--precision", "int8"], args].concat());
+        assert_eq!(convert.code, 0, "{convert:?}");
+        convert.check_messages().stderr.lines().last().unwrap().to_owned()
+    };
+    assert_eq!(
+        last_line(&["model", "int8"]),
+        "mplug: int8: written; calibrated on 12 drawn pictures; outliers smoothed in 0 of 41 linear layers; \
+         to calibrate on pictures of your own: `--calibrate DIR`"
+    );
+    assert_eq!(
+        last_line(&["outliers", "int8", "--calibrate", "red.png", "green.png"]),
+        "mplug: int8: written; calibrated on 2 pictures of red.png, green.png; outliers smoothed in 12 of 41 linear layers"
+    );
+    assert!(last_line(&["model", "int8", "--calibrate", "red.png"]).contains("on 1 picture of red.png;"));
 }
 
 #[test]

@@ -4,7 +4,11 @@ use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
 use mplug::{
-    checkpoint::{WriteOptions, seeded::seeded_tensors, write_model_folder_of},
+    checkpoint::{
+        WriteOptions,
+        seeded::{Recipe, seeded_tensors},
+        write_model_folder_of,
+    },
     config::{ModelConfig, Task},
 };
 use serde_json::Value;
@@ -116,6 +120,15 @@ impl Desk {
         outcome(shell.current_dir(self.path()))
     }
 
+    /// Runs `mplug` here with a limit on the number of open files.
+    #[cfg(unix)]
+    pub(crate) fn run_with_open_files(&self, limit: usize, args: &[&str]) -> Outcome {
+        let script = format!("ulimit -n {limit}; exec \"$0\" \"$@\"");
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &script]).arg(assert_cmd::cargo::cargo_bin!("mplug")).args(args);
+        outcome(shell.current_dir(self.path()))
+    }
+
     /// Runs `mplug caption --model model` here.
     pub(crate) fn caption(&self, args: &[&str]) -> Outcome {
         self.run(&[&["caption", "--model", "model"], args].concat())
@@ -128,10 +141,22 @@ impl Desk {
 
     /// The same, written in another way.
     pub(crate) fn model_with(&self, name: &str, task: Task, options: WriteOptions) {
+        self.edited_model(name, task, options, |_| ());
+    }
+
+    /// The same with tensors changed.
+    pub(crate) fn edited_model(
+        &self,
+        name: &str,
+        task: Task,
+        options: WriteOptions,
+        change: impl FnOnce(&mut Recipe),
+    ) {
         let vocabulary = vocabulary();
         let mut config = ModelConfig::tiny(task);
         config.text.vocab_size = vocabulary.lines().count();
-        let weights = seeded_tensors(&config, 7);
+        let mut weights = seeded_tensors(&config, 7);
+        change(&mut weights);
         write_model_folder_of(&self.join(name), &config, &vocabulary, &weights, &options).unwrap();
     }
 }

@@ -6,6 +6,14 @@ use std::{
     time::Duration,
 };
 
+use mplug::{
+    checkpoint::{
+        Values, WriteOptions,
+        seeded::{Draw, DrawnTensor},
+    },
+    config::Task,
+};
+
 use crate::support::{Desk, Outcome};
 
 /// A run of a few seconds that saves after every step and evaluates now and then.
@@ -73,6 +81,83 @@ fn same_results(one: &Path, other: &Path) {
     }
 }
 
+/// The run says where the model is only when it is there: a run that was ended after its state and before its models has
+/// them written when it is resumed.
+#[test]
+fn a_resumed_run_says_where_the_model_is_only_when_it_is_there() {
+    let desk = desk();
+    assert_eq!(train(&desk, "unbroken", &[]).code, 0);
+    assert_eq!(train(&desk, "broken", &["--set", "run.keep_last=2"]).code, 0);
+    let broken = desk.join("broken");
+    for name in ["last", "step-00000024"] {
+        std::fs::remove_dir_all(broken.join(name)).unwrap();
+    }
+    let resumed = train(&desk, "broken", &["--resume", "--set", "run.keep_last=2"]);
+    assert_eq!(resumed.code, 0, "{}", resumed.stderr);
+    assert!(resumed.stderr.contains("written from the state: last, step-00000024"), "{}", resumed.stderr);
+    assert!(
+        resumed.stdout.starts_with("24 steps, best") && resumed.stdout.contains("the model is in broken")
+    );
+    same_results(&desk.join("unbroken"), &broken);
+    let [last, step] =
+        ["last", "step-00000024"].map(|name| std::fs::read(broken.join(name).join("model.safetensors")));
+    assert!(last.unwrap() == step.unwrap());
+    let caption = desk.run(&["caption", "--model", "broken/last", "red.png"]);
+    assert_eq!(caption.code, 0, "{}", caption.stderr);
+}
+
+#[test]
+fn what_is_in_the_output_folder_already_is_not_harmed() {
+    let desk = desk();
+    desk.write("home/.tmp/notes", b"precious");
+    desk.write("home/.tmp.conf", b"precious");
+    desk.write("home/best/photos.txt", b"precious");
+    let refused = train(&desk, "home", &[]);
+    assert_eq!((refused.code, &refused.stdout[..]), (2, ""), "{}", refused.stderr);
+    let stderr = &refused.check_messages().stderr;
+    assert!(stderr.contains("home/best: ") && stderr.contains("move it away"), "{stderr}");
+    std::fs::rename(desk.join("home/best"), desk.join("best")).unwrap();
+    assert_eq!(train(&desk, "home", &["--set", "run.steps=2"]).code, 0);
+    for name in ["home/.tmp/notes", "home/.tmp.conf", "best/photos.txt"] {
+        assert_eq!(std::fs::read(desk.join(name)).unwrap(), b"precious", "{name}");
+    }
+}
+
+/// The advice of a run that diverges, as a person would follow it: in a shell.
+#[cfg(unix)]
+#[test]
+fn a_run_that_diverges_says_what_helps() {
+    let desk = desk();
+    let steep = [
+        "--set",
+        "run.max_skipped_steps=2",
+        "--set",
+        "run.checkpoint_every=1",
+        "--set",
+        "schedule.kind=research",
+        "--set",
+        "schedule.epoch_steps=3",
+        "--set",
+        "schedule.warmup_steps=100",
+        "--set",
+        "evaluation.every=0",
+    ];
+    let lost = train(&desk, "lost", &[&steep[..], &["--set", "optimizer.learning_rate=1e25"]].concat());
+    assert_eq!((lost.code, &lost.stdout[..]), (2, ""), "{}", lost.stderr);
+    let message = lost.check_messages().stderr.lines().last().unwrap();
+    assert!(message.contains("that of step 3, whose model is lost/last"), "{message}");
+    let advice = message.split_once("the same recipe with ").expect("advice").1;
+    let advice = advice.split_once(". If").expect("an end").0;
+    assert!(advice.contains("optimizer.learning_rate=1.0e24"), "{advice}");
+    let advice = advice.replace("1.0e24", "1e-3");
+    let script = format!("\"$0\" train recipe.toml --set run.steps=3 {advice}");
+    let mut shell = assert_cmd::Command::new("sh");
+    shell.args(["-c", &script]).arg(assert_cmd::cargo::cargo_bin!("mplug")).current_dir(desk.path());
+    let advised = crate::support::outcome(&mut shell);
+    assert_eq!(advised.code, 0, "{}", advised.stderr);
+    assert!(advised.stdout.contains("the model is in lost-2"), "{}", advised.stdout);
+}
+
 /// Names in a run folder that should not be there.
 fn leftovers(run: &Path) -> Vec<String> {
     let names =
@@ -130,6 +215,26 @@ fn a_full_disk_names_the_file_and_spoils_nothing() {
     let resumed = train(&desk, "half", &["--resume"]);
     assert_eq!(resumed.code, 0, "{}", resumed.stderr);
     same_results(&desk.join("unbroken"), &half);
+}
+
+#[test]
+fn tensors_that_nobody_knows_are_told_before_a_run_or_refused() {
+    let desk = desk();
+    let short = ["--set", "run.steps=1", "--set", "model.weights=model"];
+    let quiet = train(&desk, "quiet", &short);
+    assert_eq!((quiet.code, quiet.stderr.contains("unexpected")), (0, false), "{}", quiet.stderr);
+    let options = WriteOptions { overwrite: true, ..WriteOptions::default() };
+    desk.edited_model("model", Task::ImageCaptioning, options, |recipe| {
+        let draw = Draw::Given(Values::F32(vec![0.0]));
+        recipe.tensors.push(DrawnTensor { name: "my_head.bias".to_owned(), shape: vec![1], draw });
+    });
+    let told = train(&desk, "told", &short);
+    let expected = "model/model.safetensors: 1 unexpected tensor is not used: my_head.bias (`--strict`";
+    assert_eq!((told.code, told.stderr.matches(expected).count()), (0, 1), "{}", told.stderr);
+    same_results(&desk.join("quiet"), &desk.join("told"));
+    let refused = train(&desk, "refused", &[&short[..], &["--strict"]].concat());
+    assert_eq!((refused.code, desk.join("refused").exists()), (2, false), "{}", refused.stderr);
+    assert!(refused.stderr.contains("1 unexpected: my_head.bias"), "{}", refused.stderr);
 }
 
 #[test]

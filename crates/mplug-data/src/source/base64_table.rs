@@ -31,6 +31,10 @@ pub struct Base64Field {
 }
 
 impl Base64Field {
+    pub(super) fn file(&self) -> &SharedFile {
+        &self.file
+    }
+
     pub(super) fn read(&self, limit: u64) -> Result<Vec<u8>, ImageFault> {
         check_len(self.len / 4 * 3, limit.saturating_add(2))?; // up to two bytes are padding
         let mut text =

@@ -3,7 +3,8 @@
 //!
 //! Our own design. An [`ImageRoot`] is opened once and finds pictures by name; a [`PictureSource`] is one picture,
 //! readable from any thread, never more of it in memory than [`ImageLimits::max_file_bytes`]. Archives are read where they
-//! are: nothing is unpacked to a disk, so no member's name can lead anywhere.
+//! are: nothing is unpacked to a disk, so no member's name can lead anywhere. They are listed once, and opened again when a picture is
+//! read: any number of them needs few open files.
 //!
 //! Refuses to know annotations, compressed tar files (a member could not be read without all before it) and the network: a web
 //! address comes with somebody who fetches it.
@@ -30,7 +31,7 @@ use crate::text::open_file;
 pub use base64_table::Base64Field;
 #[cfg(feature = "parquet")]
 pub use parquet::{ParquetRow, rows_of_parquet};
-pub use remote::{FetchPicture, RemotePicture};
+pub use remote::{FetchPicture, NotFetched, RemotePicture};
 pub use tar_archive::TarMember;
 pub use zip_archive::ZipMember;
 
@@ -56,17 +57,18 @@ impl PictureSource {
     /// The picture's encoded bytes.
     ///
     /// # Errors
-    /// An [`ImageError`] that names the picture: it cannot be read, or has more bytes than the limit.
+    /// An [`ImageError`] that names the picture: it cannot be read, or has more bytes than the limit, or is in a file that is not
+    /// what it was when its pictures were listed. [`ImageError::is_passing`] says whether to ask again later.
     pub fn read(&self, limits: &ImageLimits) -> Result<Vec<u8>, ImageError> {
         let limit = limits.max_file_bytes;
         let bytes = match self {
             Self::File(path) => read_file(path, limit),
-            Self::ZipMember(member) => member.read(limit),
-            Self::TarMember(member) => member.read(limit),
-            Self::Base64Field(field) => field.read(limit),
+            Self::ZipMember(member) => member.file().read_unchanged(|| member.read(limit)),
+            Self::TarMember(member) => member.file().read_unchanged(|| member.read(limit)),
+            Self::Base64Field(field) => field.file().read_unchanged(|| field.read(limit)),
             Self::Remote(picture) => picture.read(limit),
             #[cfg(feature = "parquet")]
-            Self::ParquetRow(row) => row.read(limit),
+            Self::ParquetRow(row) => row.file().read_unchanged(|| row.read(limit)),
         };
         bytes.map_err(|fault| ImageError { origin: self.to_string(), fault })
     }

@@ -14,8 +14,17 @@ pub trait FetchPicture: fmt::Debug + Send + Sync {
     /// The bytes at `url`, no more than `max_bytes` of them.
     ///
     /// # Errors
-    /// Why they did not come, in words that do not name the address again.
-    fn fetch(&self, url: &str, max_bytes: u64) -> Result<Vec<u8>, Box<dyn Error + Send + Sync>>;
+    /// Why they did not come.
+    fn fetch(&self, url: &str, max_bytes: u64) -> Result<Vec<u8>, NotFetched>;
+}
+
+/// Why a picture of a web address did not come.
+#[derive(Debug)]
+pub struct NotFetched {
+    /// The reason, in words that do not name the address again.
+    pub source: Box<dyn Error + Send + Sync>,
+    /// Whether it may come later.
+    pub is_passing: bool,
 }
 
 /// A picture at a web address.
@@ -32,7 +41,9 @@ impl RemotePicture {
     }
 
     pub(super) fn read(&self, limit: u64) -> Result<Vec<u8>, ImageFault> {
-        let bytes = self.fetcher.fetch(&self.url, limit).map_err(ImageFault::Fetch)?;
+        let bytes = self.fetcher.fetch(&self.url, limit);
+        let bytes =
+            bytes.map_err(|NotFetched { source, is_passing }| ImageFault::Fetch { source, is_passing })?;
         check_len(bytes.len() as u64, limit)?;
         Ok(bytes)
     }

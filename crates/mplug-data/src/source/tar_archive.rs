@@ -29,6 +29,10 @@ pub struct TarMember {
 }
 
 impl TarMember {
+    pub(super) fn file(&self) -> &SharedFile {
+        &self.file
+    }
+
     pub(super) fn read(&self, limit: u64) -> Result<Vec<u8>, ImageFault> {
         let bytes = read_bounded(FileCursor::at(&self.file, self.offset).take(self.len), self.len, limit)?;
         if (bytes.len() as u64) < self.len {

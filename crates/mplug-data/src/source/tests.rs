@@ -178,3 +178,121 @@ fn a_table_of_base64() {
     let error = ImageRoot::open(&path).expect_err("no tab").to_string();
     assert!(error.contains("line 5: expected an id and a tab"), "{error}");
 }
+
+/// Writes the same pictures to an archive of each kind; what it is called.
+fn write_kind(folder: &Path, kind: &str, number: usize, pictures: &[Vec<u8>]) -> PathBuf {
+    let path = folder.join(format!("{number:03}.{kind}"));
+    let names: Vec<String> = (0..pictures.len()).map(|number| format!("{number}.png")).collect();
+    let members: Vec<(&str, &[u8])> =
+        names.iter().map(String::as_str).zip(pictures.iter().map(Vec::as_slice)).collect();
+    match kind {
+        "tar" => write_tar(&path, &members),
+        "zip" => write_zip(&path, &members),
+        _ => {
+            let row = |(name, bytes): (&str, &[u8])| format!("{name}\t{}\n", BASE64_STANDARD.encode(bytes));
+            fs::write(&path, members.into_iter().map(row).collect::<String>()).expect("written");
+        }
+    }
+    path
+}
+
+const KINDS: [&str; 3] = ["tar", "zip", "tsv"];
+
+/// Files below a folder that this process has open.
+#[cfg(target_os = "linux")]
+fn open_below(folder: &Path) -> usize {
+    let links = fs::read_dir("/proc/self/fd").expect("listed");
+    links
+        .filter(|link| {
+            fs::read_link(link.as_ref().expect("a link").path()).is_ok_and(|to| to.starts_with(folder))
+        })
+        .count()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn many_archives_need_few_open_files() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let folder = dir.path().canonicalize().expect("a path");
+    let mut roots = Vec::new();
+    for number in 0..60 {
+        for kind in KINDS {
+            let pictures = [png(number as u32 + 1), png(200)];
+            roots.push((
+                number,
+                ImageRoot::open(&write_kind(&folder, kind, number, &pictures)).expect("opens"),
+            ));
+            assert!(open_below(&folder) <= 16, "{} are open", open_below(&folder));
+        }
+    }
+    for round in 0..2 {
+        for (number, root) in &roots {
+            assert_eq!(width(root, "0.png"), Ok(*number as u32 + 1), "round {round}");
+            assert_eq!(width(root, "1.png"), Ok(200));
+            assert!(open_below(&folder) <= 16);
+        }
+    }
+    drop(roots);
+    assert_eq!(open_below(&folder), 0);
+}
+
+#[test]
+fn pictures_of_an_archive_that_changed_are_failures_not_other_pictures() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    for (number, kind) in KINDS.into_iter().enumerate() {
+        for was_read in [false, true] {
+            let path = write_kind(dir.path(), kind, number, &[vec![7; 40], vec![b'a'; 40]]);
+            let root = ImageRoot::open(&path).expect("opens");
+            let source = root.find("1.png").expect("found");
+            let limits = ImageLimits::default();
+            if was_read {
+                assert_eq!(source.read(&limits).expect("read"), [b'a'; 40]);
+            }
+            // Of the same length, in the same file, later.
+            let other =
+                fs::read(write_kind(dir.path(), kind, 100, &[vec![7; 40], vec![b'b'; 40]])).expect("read");
+            assert_eq!(fs::metadata(&path).expect("found").len(), other.len() as u64, "{kind}");
+            fs::write(&path, &other).expect("written");
+            let later = std::time::SystemTime::now() + std::time::Duration::from_secs(5);
+            fs::File::options().write(true).open(&path).expect("opens").set_modified(later).expect("set");
+            let error = source.read(&limits).expect_err(kind);
+            assert!(matches!(error.fault, ImageFault::Changed) && error.is_passing(), "{kind}: {error}");
+            assert!(error.to_string().contains("changed since its pictures were listed"), "{error}");
+            // Listed anew it is read.
+            let root = ImageRoot::open(&path).expect("opens");
+            assert_eq!(root.find("1.png").expect("found").read(&limits).expect("read"), [b'b'; 40]);
+            // Longer, and gone.
+            fs::write(&path, [other, vec![b'\n'; 3]].concat()).expect("written");
+            let error = root.find("1.png").expect("found").read(&limits).expect_err(kind);
+            assert!(matches!(error.fault, ImageFault::Changed), "{kind}: {error}");
+        }
+        let path = write_kind(dir.path(), kind, number, &[vec![7; 40], vec![b'a'; 40]]);
+        let root = ImageRoot::open(&path).expect("opens");
+        let source = root.find("1.png").expect("found");
+        // Other archives push it out of those that stay open.
+        let others = (200..230).map(|other| write_kind(dir.path(), "tar", other, &[png(1)]));
+        let others: Vec<_> = others.map(|path| ImageRoot::open(&path).expect("opens")).collect();
+        assert!(others.iter().all(|other| width(other, "0.png") == Ok(1)));
+        fs::remove_file(&path).expect("removed");
+        let error = source.read(&ImageLimits::default()).expect_err("gone");
+        assert!(matches!(error.fault, ImageFault::Read(_)) && !error.is_passing(), "{kind}: {error}");
+    }
+}
+
+/// In the archive's place stands something that would be waited for.
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_an_archives_place_is_not_opened() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let path = write_kind(dir.path(), "tar", 0, &[png(3)]);
+    let root = ImageRoot::open(&path).expect("opens");
+    let others: Vec<_> = (1..40)
+        .map(|other| ImageRoot::open(&write_kind(dir.path(), "tar", other, &[png(1)])).expect("opens"))
+        .collect();
+    fs::remove_file(&path).expect("removed");
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().expect("mkfifo").success());
+    let error = root.find("0.png").expect("found").read(&ImageLimits::default()).expect_err("a pipe");
+    assert!(matches!(error.fault, ImageFault::Changed), "{error}");
+    drop(others);
+    assert!(ImageRoot::open(&path).is_err());
+}

@@ -26,6 +26,10 @@ struct Archive {
 }
 
 impl ZipMember {
+    pub(super) fn file(&self) -> &SharedFile {
+        &self.archive.file
+    }
+
     pub(super) fn read(&self, limit: u64) -> Result<Vec<u8>, ImageFault> {
         let mut zip = self.archive.zip.clone();
         let member = zip.by_index(self.number).map_err(|e| ImageFault::Read(e.into()))?;

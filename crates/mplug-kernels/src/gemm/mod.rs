@@ -165,8 +165,8 @@ impl QuantizedWeight {
         }
         let mut values = vec![0; weight.len()];
         let scales = weight
-            .chunks_exact(in_features)
-            .zip(values.chunks_exact_mut(in_features))
+            .chunks_exact(in_features.max(1))
+            .zip(values.chunks_exact_mut(in_features.max(1)))
             .map(|(row, to)| convert::quantize_row(row, smoothing.as_deref(), to))
             .collect();
         Self { values, scales, smoothing }
@@ -175,7 +175,8 @@ impl QuantizedWeight {
     /// The values that the bytes stand for, `(out_features, in_features)`.
     pub fn dequantize(&self, in_features: usize) -> Vec<f32> {
         let mut weight = Vec::with_capacity(self.values.len());
-        for (row, &scale) in self.values.chunks_exact(in_features).zip(&self.scales) {
+        // A weight without inputs has no values, but chunks of none are an error.
+        for (row, &scale) in self.values.chunks_exact(in_features.max(1)).zip(&self.scales) {
             match &self.smoothing {
                 None => weight.extend(row.iter().map(|&q| f32::from(q) * scale)),
                 Some(smoothing) => {

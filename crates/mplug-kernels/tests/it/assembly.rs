@@ -123,7 +123,9 @@ fn blocks(lines: &[&str]) -> Vec<Block> {
         blocks[from].successors.extend(labels.get(label.as_str()));
     }
     let count = blocks.len();
-    blocks.iter_mut().for_each(|block| block.successors.retain(|&next| next < count));
+    for block in &mut blocks {
+        block.successors.retain(|&next| next < count);
+    }
     blocks
 }
 

@@ -53,12 +53,16 @@ impl Draw {
                 num_attention_heads: if has_visual_projection { text_heads } else { vision_heads },
                 intermediate_size: 8 * (1 + self.below(20)),
                 vocab_size: 110 + self.below(60),
+                // The longest text and a few more.
+                max_position_embeddings: TEXT_LEN + self.below(60),
+                type_vocab_size: 1 + self.below(4),
+                // Those of the norms of BERT; those of the visual encoder and of its projection are fixed.
+                layer_norm_eps: [1e-12, 1e-5, 1e-2, 0.5][self.below(4)],
                 text_encoder_layers: 1 + self.below(2),
                 first_fusion_layer: self.below(3),
                 fusion_layers: 1 + self.below(5),
                 connected_stride: 1 + self.below(4),
                 decoder_layers: 1 + self.below(3),
-                ..tiny.text.clone()
             },
             has_visual_projection,
             ..tiny

@@ -36,6 +36,9 @@ pub struct RunSection {
     /// Checkpoints whose models are kept under their steps; with 1 there is `last` alone.
     #[serde(default = "default_keep_last")]
     pub keep_last: usize,
+    /// Steps in a row without a finite loss and gradient after which the run ends. Each of them is skipped.
+    #[serde(default = "default_max_skipped_steps")]
+    pub max_skipped_steps: u64,
 }
 
 /// Where the network runs.
@@ -80,6 +83,10 @@ impl PrecisionKind {
 
 fn default_keep_last() -> usize {
     1
+}
+
+fn default_max_skipped_steps() -> u64 {
+    10
 }
 
 /// AdamW (Loshchilov and Hutter 2019) as the original groups it.

@@ -46,7 +46,7 @@ impl ModelScopeLog {
                 );
                 (format!("epoch(eval) [{}][{step}]\t{}", self.epoch, values.join(", ")), json)
             }
-            Progress::Started { .. } | Progress::Saved { .. } => return Ok(()),
+            _ => return Ok(()),
         };
         self.text.line(&format!("{} - modelscope - INFO - {text}", now.format("%Y-%m-%d %H:%M:%S,%3f")))?;
         self.json.line(&Value::Object(json).to_string())

@@ -4,13 +4,12 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde_json::Value;
 
 use super::{Progress, Sample};
-use crate::checkpoint::write_whole;
+use crate::checkpoint::RunFolder;
 use crate::error::TrainError;
 
 /// Size of a curve in the page's own units.
@@ -33,7 +32,7 @@ svg{background:#191e24;border-color:#313a44}path{stroke:#6cb0f5}circle{fill:#6cb
 
 /// The page, and what it knows so far.
 pub(super) struct ReportPage {
-    path: PathBuf,
+    folder: RunFolder,
     name: String,
     /// Values by step, by name.
     curves: BTreeMap<String, Vec<(u64, f64)>>,
@@ -41,10 +40,11 @@ pub(super) struct ReportPage {
 
 impl ReportPage {
     /// The page of the run folder `folder`, with what an earlier part of the run logged.
-    pub(super) fn open(folder: &Path) -> Result<Self, TrainError> {
-        let name = folder.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        let mut page = Self { path: folder.join("report.html"), name, curves: BTreeMap::new() };
-        let path = folder.join("log.jsonl");
+    pub(super) fn open(folder: &RunFolder) -> Result<Self, TrainError> {
+        let name = folder.path().file_name();
+        let name = name.map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let mut page = Self { folder: folder.clone(), name, curves: BTreeMap::new() };
+        let path = folder.path().join("log.jsonl");
         let Ok(file) = std::fs::File::open(&path) else { return Ok(page) };
         for line in BufReader::new(file).lines() {
             // A line that was cut off when the run was killed says nothing.
@@ -59,7 +59,7 @@ impl ReportPage {
         self.remember(&serde_json::to_value(event).expect("events are plain data"));
         match event {
             Progress::Evaluated { step, samples, .. } => {
-                write_whole(&self.path, self.page(*step, samples).into_string().as_bytes())
+                self.folder.write_file("report.html", self.page(*step, samples).into_string().as_bytes())
             }
             _ => Ok(()),
         }
@@ -72,6 +72,10 @@ impl ReportPage {
             for curve in self.curves.values_mut() {
                 curve.retain(|(at, _)| *at <= step);
             }
+            return;
+        }
+        // Its loss is that of no weights that the curve goes through.
+        if event["event"] == "skipped" {
             return;
         }
         let mut add = |name: &str, value: &Value| {
@@ -178,6 +182,8 @@ mod tests {
     #[test]
     fn a_page_shows_every_curve_and_escapes_texts() {
         let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut run = RunFolder::create(folder.path()).expect("made");
+        run.claim(false).expect("it is empty");
         let log = concat!(
             r#"{"event":"step","step":10,"loss":3.0,"learning_rate":0.1}"#,
             "\n",
@@ -186,7 +192,10 @@ mod tests {
             r#"{"event":"st"#,
         );
         std::fs::write(folder.path().join("log.jsonl"), log).expect("written");
-        let mut page = ReportPage::open(folder.path()).expect("readable");
+        let mut page = ReportPage::open(&run).expect("readable");
+        page.remember(
+            &serde_json::json!({"event": "skipped", "step": 21, "loss": 9.0, "gradient_norm": "inf"}),
+        );
         assert_eq!(page.curves["loss"], [(10, 3.0), (20, 2.0)]);
         let started = Progress::Started { step: 10, steps: 30, parameters: 1, vocab_size: 2 };
         page.write(&started).expect("nothing is written");

@@ -56,7 +56,7 @@ impl TensorBoard {
                 let scalars = metrics.iter().map(|(name, value)| (format!("evaluation/{name}"), *value));
                 (*step, scalars.collect())
             }
-            Progress::Started { .. } | Progress::Saved { .. } => return Ok(()),
+            _ => return Ok(()),
         };
         self.file.bytes(&record(&scalar_event(seconds(now), step, &scalars)))
     }

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 
 use mplug::checkpoint::{ModelFolder, Weights};
+use mplug::config::vocabulary_tokens;
 use mplug_nn::{Initial, NnError, ParameterSource, RandomParameters};
 
 /// What fits of a model, and chance.
@@ -19,10 +20,10 @@ pub(super) struct PartialWeights<'a> {
 impl<'a> PartialWeights<'a> {
     /// What fits of `folder` in a network for `vocabulary`, one token a line; the rest is drawn from `seed`.
     pub(super) fn new(folder: &'a ModelFolder, vocabulary: &str, seed: u64) -> Self {
-        let known: HashMap<&str, usize> = folder.vocabulary().lines().zip(0..).collect();
+        let known: HashMap<&str, usize> = vocabulary_tokens(folder.vocabulary()).zip(0..).collect();
         Self {
             weights: Weights::new(folder.checkpoint()),
-            rows: vocabulary.lines().map(|token| known.get(token).copied()).collect(),
+            rows: vocabulary_tokens(vocabulary).map(|token| known.get(token).copied()).collect(),
             known: folder.config.text.vocab_size,
             random: RandomParameters { seed },
         }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use caption_metrics::vqa::soft_score;
 use mplug::preprocess::text::{Tokenizer, lowercase};
+use mplug_data::annotation::Answer;
 use mplug_data::dataset::{self, AnnotatedDataset, Dataset, OpenOptions};
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_pcg::Pcg64;
@@ -100,6 +101,13 @@ impl AnnotatedPictures {
         })
     }
 
+    /// The same for a model with `rows` word embeddings, where that is known: an example that needs others is an error.
+    #[must_use]
+    pub fn for_rows(self, rows: Option<usize>) -> Self {
+        let tokenizer = self.tokenizer.with_rows(rows.unwrap_or(usize::MAX));
+        Self { tokenizer, ..self }
+    }
+
     /// The examples of an epoch in its order.
     fn order(&self, epoch: u64) -> Arc<[usize]> {
         let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
@@ -130,19 +138,27 @@ impl AnnotatedPictures {
             Some(index) => self.views.training(&example.image, index),
             None => self.views.plain(&example.image),
         };
-        let ids = |text: &str| self.tokenizer.encode(text, self.max_len);
+        let check = |text: &str, ids: &[u32]| {
+            self.tokenizer.check_ids(text, ids).map_err(|error| TrainError::Recipe(error.to_string()))
+        };
+        let ids = |text: &str| {
+            let ids = self.tokenizer.encode(text, self.max_len);
+            check(text, &ids).map(|()| ids)
+        };
         let caption = example.captions.get(caption).map_or("", String::as_str);
         let (text, targets) = match self.reading {
             Reading::Captions => {
-                (Vec::new(), vec![prompted(&self.tokenizer, &self.prompt, caption, self.max_len)])
+                let target = prompted(&self.tokenizer, &self.prompt, caption, self.max_len);
+                check(caption, &target.ids)?;
+                (Vec::new(), vec![target])
             }
             Reading::Pictures => (Vec::new(), Vec::new()),
-            Reading::Pairs => (ids(&lowercase(caption)), Vec::new()),
+            Reading::Pairs => (ids(&lowercase(caption))?, Vec::new()),
             Reading::Questions => {
-                let answers = example.answers.iter();
-                let targets =
-                    answers.map(|a| Target { ids: ids(&a.text), given: 0, weight: a.weight }).collect();
-                (ids(&lowercase(&example.question.unwrap_or_default())), targets)
+                let target =
+                    |answer: &Answer| Ok(Target { ids: ids(&answer.text)?, given: 0, weight: answer.weight });
+                let targets = example.answers.iter().map(target).collect::<Result<_, TrainError>>()?;
+                (ids(&lowercase(&example.question.unwrap_or_default()))?, targets)
             }
         };
         Ok(EncodedExample { pixel_values, picture: record as u64, text, targets })

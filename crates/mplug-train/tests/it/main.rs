@@ -7,4 +7,6 @@ mod golden;
 mod objectives;
 mod partial;
 mod recipe;
+mod run_folder;
+mod skipped_steps;
 mod toy;

@@ -8,10 +8,10 @@ use mplug_train::{Progress, Summary, TrainConfig, TrainError, train_on};
 
 /// Eight colours. The text of a picture is `[CLS] colour colour [SEP]`; the question is a token that asks for the colour
 /// itself or for its successor.
-struct Colours {
-    reading: Reading,
+pub(crate) struct Colours {
+    pub(crate) reading: Reading,
     /// The number of the training example from which on there is an error.
-    until: u64,
+    pub(crate) until: u64,
 }
 
 impl Colours {
@@ -94,7 +94,7 @@ impl TrainingData for Colours {
     }
 }
 
-fn recipe(output: &Path, more: &[(&str, &str)]) -> TrainConfig {
+pub(crate) fn recipe(output: &Path, more: &[(&str, &str)]) -> TrainConfig {
     let text = r#"
         seed = 3
         [model]
@@ -163,7 +163,7 @@ fn last(events: &[Progress], metric: &str) -> f64 {
 const QUEUE: [(&str, &str); 2] = [("objective.queue_size", "24"), ("objective.momentum", "0.9")];
 
 /// The settings of each objective.
-fn settings(kind: &str) -> Vec<(&'static str, &'static str)> {
+pub(crate) fn settings(kind: &str) -> Vec<(&'static str, &'static str)> {
     match kind {
         "answering" => vec![("objective.kind", "answering"), ("objective.distillation", "0.2")],
         "retrieval" => [vec![("objective.kind", "retrieval")], QUEUE.to_vec()].concat(),

@@ -1,6 +1,7 @@
 //! A new network that takes what fits of another model's weights.
 
-use mplug::checkpoint::seeded::seeded_tensors;
+use burn::tensor::Device;
+use mplug::checkpoint::seeded::{Draw, DrawnTensor, seeded_tensors};
 use mplug::checkpoint::{TensorReader, Values, WriteOptions, write_model_folder_of};
 use mplug::config::{ModelConfig, Task};
 use mplug_nn::Initial;
@@ -63,6 +64,63 @@ fn recipe(weights: &std::path::Path, config: &ModelConfig) -> TrainConfig {
         positions = text.max_position_embeddings,
     );
     TrainConfig::from_toml(&recipe, &[]).expect("a good recipe")
+}
+
+/// A recipe that goes on with the model at `path` itself.
+fn going_on(path: &std::path::Path, config: &ModelConfig) -> TrainConfig {
+    let fresh = recipe(path, config);
+    let mut table: toml::Table = toml::from_str(&fresh.to_toml()).expect("a recipe");
+    table.remove("model");
+    let model = path.to_str().expect("utf-8");
+    let start = format!("[start]\nmodel = {}\nmax_text_tokens = 10", toml::Value::String(model.to_owned()));
+    table.extend(toml::from_str::<toml::Table>(&start).expect("a table"));
+    TrainConfig::from_toml(&table.to_string(), &[]).expect("a good recipe")
+}
+
+#[test]
+fn weights_to_start_from_are_looked_at_as_the_engine_looks_at_them() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut config = ModelConfig::tiny(Task::ImageCaptioning);
+    config.text.vocab_size = OLD.len();
+    let vocabulary = OLD.join("\n") + "\n";
+    let broken = "text_decoder.bert.encoder.layer.1.output.dense.weight";
+    let write = |name: &str, tensor: &str, shape: Vec<usize>| {
+        let mut tensors = seeded_tensors(&config, 3);
+        let values = Values::F32(vec![f32::NAN; shape.iter().product()]);
+        tensors.tensors.retain(|old| old.name != tensor);
+        tensors.tensors.push(DrawnTensor { name: tensor.to_owned(), shape, draw: Draw::Given(values) });
+        let path = folder.path().join(name);
+        write_model_folder_of(&path, &config, &vocabulary, &tensors, &WriteOptions::default())
+            .expect("a folder");
+        path
+    };
+    let text = &config.text;
+    let more = write("more", "my_head.weight", vec![2, 2]);
+    let nan = write("nan", broken, vec![text.hidden_size, text.intermediate_size]);
+    for recipe in [recipe, going_on] {
+        let mut lax = recipe(&more, &config);
+        let start = Start::open(&lax).expect("the model opens");
+        let (file, names) = start.unexpected().expect("a tensor that nobody knows");
+        assert_eq!(
+            (file, names),
+            (&*more.join("model.safetensors").display().to_string(), &["my_head.weight".to_owned()][..])
+        );
+        start.model(&lax, &vocabulary, &Device::default()).expect("it is not used");
+        lax.strict = true;
+        let refused = Start::open(&lax).err().expect("strict").to_string();
+        assert!(refused.contains("1 unexpected: my_head.weight"), "{refused}");
+
+        let mut strict = recipe(&nan, &config);
+        strict.strict = true;
+        let start = Start::open(&strict).expect("it has what it should");
+        assert_eq!(start.unexpected(), None);
+        let refused =
+            start.model(&strict, &vocabulary, &Device::default()).map(drop).expect_err("NaN").to_string();
+        assert!(
+            refused.contains(broken) && refused.contains("6144 of 6144, the first at [0, 0] (NaN)"),
+            "{refused}"
+        );
+    }
 }
 
 #[test]

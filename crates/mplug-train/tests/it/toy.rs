@@ -13,7 +13,7 @@ use mplug_train::{Progress, TrainConfig, TrainError, train_on};
 use safetensors::SafeTensors;
 
 /// Eight colours; the caption is `[CLS] colour colour [SEP]`.
-struct Colours;
+pub(crate) struct Colours;
 
 impl TrainingData for Colours {
     fn example(&self, split: Split, index: u64) -> Result<EncodedExample, TrainError> {
@@ -49,7 +49,7 @@ impl TrainingData for Colours {
     }
 }
 
-fn recipe(output: &Path, steps: u64) -> TrainConfig {
+pub(crate) fn recipe(output: &Path, steps: u64) -> TrainConfig {
     let text = r#"
         seed = 3
         [model]
@@ -92,7 +92,7 @@ fn recipe(output: &Path, steps: u64) -> TrainConfig {
     TrainConfig::from_toml(&text, &[("run.steps".to_owned(), steps.to_string())]).expect("a good recipe")
 }
 
-fn run(config: &TrainConfig, resume: bool) -> (Vec<Progress>, Result<(), TrainError>) {
+pub(crate) fn run(config: &TrainConfig, resume: bool) -> (Vec<Progress>, Result<(), TrainError>) {
     let mut events = Vec::new();
     let result = train_on(config, &Colours, resume, &mut |event| events.push(event.clone()));
     (events, result.map(|_| ()))

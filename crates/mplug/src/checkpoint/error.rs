@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::tensor::NotFinite;
+
 /// Why a weight file or a model folder could not be read or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -64,6 +66,19 @@ pub enum CheckpointError {
         expected: Vec<usize>,
         /// What the file holds.
         found: Vec<usize>,
+    },
+    /// A tensor that is used holds NaN or infinity, or a value that f32 does not reach.
+    #[error(
+        "tensor `{name}` of {file} has values that are no finite f32 numbers: {values}; \
+         no model works with them, use another checkpoint"
+    )]
+    NotFinite {
+        /// The file.
+        file: String,
+        /// The plain name of the tensor.
+        name: String,
+        /// How many, and where the first is.
+        values: NotFinite,
     },
     /// Weights and configuration do not fit together; everything wrong at once.
     #[error("the weights of {file} do not fit the model: {mismatch}")]
@@ -133,24 +148,55 @@ impl Mismatch {
 
 /// Names shown per kind of difference; the rest is counted.
 const SHOWN: usize = 20;
+/// Characters shown of a name: a file may hold longer ones than anybody reads.
+const SHOWN_OF_NAME: usize = 200;
+/// Unexpected names among which a misspelling is looked for: every pair is compared.
+const COMPARED: usize = 200;
+
+/// A name as messages show it.
+fn shown(name: &str) -> &str {
+    name.char_indices().nth(SHOWN_OF_NAME).map_or(name, |(end, _)| &name[..end])
+}
+
+impl Mismatch {
+    /// A missing tensor, with the unexpected one whose name is nearest where that looks like a misspelling.
+    fn missing_as_shown(&self, name: &str) -> String {
+        let name = shown(name);
+        let others = if self.unexpected.len() > COMPARED { &[][..] } else { &self.unexpected };
+        let distance = |other: &&String| strsim::osa_distance(name, shown(other));
+        let most = (name.len() / 8).max(1);
+        match others.iter().min_by_key(distance).filter(|nearest| distance(nearest) <= most) {
+            Some(nearest) => format!("{name} (is it `{}`?)", shown(nearest)),
+            None => name.to_owned(),
+        }
+    }
+}
 
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let first = |names: &[String]| names[..names.len().min(SHOWN)].to_vec();
+        let missing: Vec<String> =
+            first(&self.missing).iter().map(|name| self.missing_as_shown(name)).collect();
         let shapes: Vec<String> = self
             .wrong_shape
             .iter()
+            .take(SHOWN)
             .map(|(name, expected, found)| format!("{name} has shape {found:?}, expected {expected:?}"))
             .collect();
+        let unexpected: Vec<String> =
+            first(&self.unexpected).iter().map(|name| shown(name).to_owned()).collect();
         let mut lead = "";
-        for (what, names) in
-            [("missing", &self.missing), ("wrong shape", &shapes), ("unexpected", &self.unexpected)]
-        {
+        for (what, names, count) in [
+            ("missing", missing, self.missing.len()),
+            ("wrong shape", shapes, self.wrong_shape.len()),
+            ("unexpected", unexpected, self.unexpected.len()),
+        ] {
             if names.is_empty() {
                 continue;
             }
-            write!(f, "{lead}{} {what}: {}", names.len(), names[..names.len().min(SHOWN)].join(", "))?;
-            if names.len() > SHOWN {
-                write!(f, " and {} more", names.len() - SHOWN)?;
+            write!(f, "{lead}{count} {what}: {}", names.join(", "))?;
+            if count > SHOWN {
+                write!(f, " and {} more", count - SHOWN)?;
             }
             lead = "; ";
         }

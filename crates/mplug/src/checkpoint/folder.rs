@@ -1,48 +1,40 @@
 //! A model folder (the original's layout): `configuration.json`, `config.yaml`, the BERT json that it names, `vocab.txt`
 //! and one weight file. Opens a folder, a bare weight file with its `vocab.txt` beside it, or parts embedded in a binary;
-//! writes a folder whole or not at all.
+//! writes a folder whole or not at all. Which small files there are and how they are read is `small_files`' matter.
 //!
-//! Opening is strict: the weights must hold exactly what the configuration asks for (and what is on the written list of
-//! superfluous tensors); everything wrong is reported at once. This file knows no tokenizer: the vocabulary is counted.
+//! Opening is strict: the weights must hold what the configuration asks for, in its shapes; everything wrong is reported at
+//! once. Tensors that are neither needed nor on the written list of superfluous ones are kept in a list, which callers show or
+//! refuse. What the original takes and a person should know is a note. This file knows no tokenizer: the vocabulary is counted.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use mplug_kernels::gemm::{Precision, QuantizedWeight};
 
 use super::expected::needed_tensors;
 use super::key_names::{TIED, is_never_needed};
+use super::small_files::{BERT_JSON, FolderNote, PYTORCH, SAFETENSORS, SmallFiles};
 use super::weights::square_grid;
 use super::write::{FileFormat, TensorEntry, TensorReader, atomically, write_safetensors};
 use super::{
-    Checkpoint, CheckpointError, Dtype, Mismatch, StateDict, Values, quantized, resize_position_embedding,
-    write_pytorch,
+    Checkpoint, CheckpointError, Dtype, Mismatch, NotFinite, StateDict, Values, quantized,
+    resize_position_embedding, write_pytorch,
 };
-use crate::config::{ConfigOverrides, ConfigTexts, ModelConfig, vocabulary_size};
+use crate::config::{ConfigOverrides, ConfigTexts, ModelConfig};
 use crate::quantize::Smoothings;
-
-/// Largest configuration file.
-const MAX_CONFIG_BYTES: u64 = 4 << 20;
-/// Largest vocabulary file.
-const MAX_VOCABULARY_BYTES: u64 = 64 << 20;
-
-pub(crate) const CONFIGURATION_JSON: &str = "configuration.json";
-pub(crate) const CONFIG_YAML: &str = "config.yaml";
-pub(crate) const BERT_JSON: &str = "config_bert.json";
-pub(crate) const VOCABULARY: &str = "vocab.txt";
-pub(crate) const SAFETENSORS: &str = "model.safetensors";
-pub(crate) const PYTORCH: &str = "pytorch_model.bin";
 
 /// An opened model: its configuration, checked against its weights, and its vocabulary.
 #[derive(Debug)]
 pub struct ModelFolder {
-    /// The folder; for embedded models a made-up name.
+    /// The folder; for embedded models a made-up name, at which nothing is ever looked up.
     pub path: PathBuf,
     /// The model's shape.
     pub config: ModelConfig,
     checkpoint: Checkpoint,
-    texts: ConfigTexts,
-    vocabulary: String,
+    files: SmallFiles,
+    notes: Vec<FolderNote>,
+    unexpected: Vec<String>,
 }
 
 /// The parts of a model that is embedded in a binary.
@@ -65,15 +57,8 @@ impl ModelFolder {
     pub fn open(path: &Path, overrides: &ConfigOverrides) -> Result<Self, CheckpointError> {
         let (folder, weights) = locate(path)?;
         let checkpoint = Checkpoint::open(&weights)?;
-        let texts = read_texts(&folder)?;
-        let vocabulary_path = folder.join(VOCABULARY);
-        let Some(vocabulary) = read_text(&vocabulary_path, MAX_VOCABULARY_BYTES)? else {
-            return Err(CheckpointError::NotAModelFolder {
-                path: folder,
-                reason: format!("{VOCABULARY} is missing; it belongs beside {}", weights.display()),
-            });
-        };
-        Self::checked(folder, checkpoint, texts, vocabulary, overrides)
+        let files = SmallFiles::read(&folder, &weights)?;
+        Self::checked(folder, checkpoint, files, overrides)
     }
 
     /// Opens a model whose files are embedded in the binary.
@@ -84,7 +69,8 @@ impl ModelFolder {
             config_yaml: parts.config_yaml.map(str::to_owned),
             bert_json: parts.bert_json.map(|text| (BERT_JSON.to_owned(), text.to_owned())),
         };
-        Self::checked("built-in model".into(), checkpoint, texts, parts.vocabulary.to_owned(), overrides)
+        let files = SmallFiles { texts, vocabulary: parts.vocabulary.to_owned(), tokenizer_config: None };
+        Self::checked("built-in model".into(), checkpoint, files, overrides)
     }
 
     /// A model of known configuration whose weights are in memory or in a file opened already, as after training.
@@ -93,35 +79,24 @@ impl ModelFolder {
         checkpoint: Checkpoint,
         vocabulary: String,
     ) -> Result<Self, CheckpointError> {
-        let texts = ConfigTexts::describing(config);
-        Self::checked("model in memory".into(), checkpoint, texts, vocabulary, &ConfigOverrides::default())
+        let files = SmallFiles { texts: ConfigTexts::describing(config), vocabulary, tokenizer_config: None };
+        Self::checked("model in memory".into(), checkpoint, files, &ConfigOverrides::default())
     }
 
     fn checked(
         path: PathBuf,
         checkpoint: Checkpoint,
-        mut texts: ConfigTexts,
-        vocabulary: String,
+        mut files: SmallFiles,
         overrides: &ConfigOverrides,
     ) -> Result<Self, CheckpointError> {
-        let config = ModelConfig::resolve(&checkpoint, &texts, overrides)?;
-        let tokens = vocabulary_size(&vocabulary);
-        if tokens != config.text.vocab_size {
-            return Err(CheckpointError::Contradiction {
-                first: format!("{} with {tokens} tokens", path.join(VOCABULARY).display()),
-                second: format!(
-                    "{} rows of word embeddings in {}",
-                    config.text.vocab_size,
-                    checkpoint.label()
-                ),
-            });
-        }
-        check_tensors(&checkpoint, &config)?;
+        let config = ModelConfig::resolve(&checkpoint, &files.texts, overrides)?;
+        let unexpected = check_tensors(&checkpoint, &config)?;
+        let notes = files.notes(&path, &config, overrides);
         if *overrides != ConfigOverrides::default() {
             // What is written from this folder must say what was asked for.
-            texts = ConfigTexts::describing(&config);
+            files.texts = ConfigTexts::describing(&config);
         }
-        Ok(Self { path, config, checkpoint, texts, vocabulary })
+        Ok(Self { path, config, checkpoint, files, notes, unexpected })
     }
 
     /// The weights.
@@ -129,19 +104,46 @@ impl ModelFolder {
         &self.checkpoint
     }
 
+    /// Names of the weights that the model neither uses nor knows, sorted. The original prints such names and goes on.
+    pub fn unexpected(&self) -> &[String] {
+        &self.unexpected
+    }
+
+    /// For those who want exactly the weights that they know.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Mismatch`] where there are [unexpected](Self::unexpected) ones.
+    pub fn refuse_unexpected(&self) -> Result<(), CheckpointError> {
+        if self.unexpected.is_empty() {
+            return Ok(());
+        }
+        let mismatch = Mismatch { unexpected: self.unexpected.clone(), ..Mismatch::default() };
+        Err(CheckpointError::Mismatch { file: self.checkpoint.label().to_owned(), mismatch })
+    }
+
     /// The precision that the weights are stored for: int8 where they are int8, else f32.
     pub fn stored_precision(&self) -> Precision {
         if self.checkpoint.is_quantized() { Precision::Int8 } else { Precision::F32 }
     }
 
-    /// Where `vocab.txt` lies. Of an embedded model there is no such file: [`Self::vocabulary`] has its text.
-    pub fn vocab_path(&self) -> PathBuf {
-        self.path.join(VOCABULARY)
-    }
-
     /// The text of `vocab.txt`, one token a line.
     pub fn vocabulary(&self) -> &str {
-        &self.vocabulary
+        &self.files.vocabulary
+    }
+
+    /// The text of `tokenizer_config.json`, if the folder has one.
+    pub fn tokenizer_config(&self) -> Option<&str> {
+        self.files.tokenizer_config.as_deref()
+    }
+
+    /// What messages call a file of this folder: its path, which for an embedded model is a made-up one.
+    pub(crate) fn label(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// What a person should know of this folder, though the original works with it too.
+    pub fn notes(&self) -> &[FolderNote] {
+        &self.notes
     }
 }
 
@@ -192,51 +194,10 @@ pub(crate) fn has_weights(folder: &Path) -> bool {
     locate(folder).is_ok()
 }
 
-/// The name of the BERT json of a folder with a `config.yaml`.
-#[cfg(feature = "hub")]
-pub(crate) fn named_bert_json(folder: &Path) -> Option<String> {
-    let config_yaml = read_text(&folder.join(CONFIG_YAML), MAX_CONFIG_BYTES).ok()??;
-    let named = ConfigTexts::bert_json_name(Some(&config_yaml)).ok()?;
-    Some(named.unwrap_or_else(|| BERT_JSON.to_owned()))
-}
-
-fn read_texts(folder: &Path) -> Result<ConfigTexts, CheckpointError> {
-    let configuration_json = read_text(&folder.join(CONFIGURATION_JSON), MAX_CONFIG_BYTES)?;
-    let config_yaml = read_text(&folder.join(CONFIG_YAML), MAX_CONFIG_BYTES)?;
-    // The research code writes a path here; only the last part counts, so the file cannot lie elsewhere.
-    let named = ConfigTexts::bert_json_name(config_yaml.as_deref())?.unwrap_or_else(|| BERT_JSON.to_owned());
-    let bert_json = match read_text(&folder.join(&named), MAX_CONFIG_BYTES)? {
-        Some(text) => Some((named, text)),
-        None => {
-            read_text(&folder.join(BERT_JSON), MAX_CONFIG_BYTES)?.map(|text| (BERT_JSON.to_owned(), text))
-        }
-    };
-    Ok(ConfigTexts { configuration_json, config_yaml, bert_json })
-}
-
-/// The text of a small file, `None` when there is no such file.
-fn read_text(path: &Path, limit: u64) -> Result<Option<String>, CheckpointError> {
-    let io = |source| CheckpointError::Io { action: "read", path: path.to_path_buf(), source };
-    let config = |reason: String| CheckpointError::Config { file: path.display().to_string(), reason };
-    let metadata = match std::fs::metadata(path) {
-        Ok(metadata) => metadata,
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(io(e)),
-    };
-    if !metadata.is_file() {
-        return Err(config("expected a file".into()));
-    }
-    if metadata.len() > limit {
-        return Err(config(format!("it has {} bytes, the limit is {limit}", metadata.len())));
-    }
-    let bytes = std::fs::read(path).map_err(io)?;
-    String::from_utf8(bytes).map(Some).map_err(|_| config("it is not UTF-8".into()))
-}
-
-/// Everything that the model needs is there with its shape, and nothing unknown is.
-pub(crate) fn check_tensors(checkpoint: &Checkpoint, config: &ModelConfig) -> Result<(), CheckpointError> {
+/// Checks that everything that the model needs is there with its shape. Returns the names of what it does not know.
+fn check_tensors(checkpoint: &Checkpoint, config: &ModelConfig) -> Result<Vec<String>, CheckpointError> {
     let mut mismatch = Mismatch::default();
-    let mut needed = std::collections::HashSet::new();
+    let mut needed = HashSet::new();
     for (name, shape) in needed_tensors(config) {
         match checkpoint.shape(&name) {
             None => mismatch.missing.push(name.clone()),
@@ -247,8 +208,8 @@ pub(crate) fn check_tensors(checkpoint: &Checkpoint, config: &ModelConfig) -> Re
     }
     let left = checkpoint.names().filter(|name| !needed.contains(*name) && !is_never_needed(config, name));
     mismatch.unexpected = left.map(str::to_owned).collect();
-    if mismatch.is_empty() {
-        return Ok(());
+    if mismatch.missing.is_empty() && mismatch.wrong_shape.is_empty() {
+        return Ok(mismatch.unexpected);
     }
     Err(CheckpointError::Mismatch { file: checkpoint.label().to_owned(), mismatch })
 }
@@ -298,18 +259,31 @@ impl Default for WriteOptions {
 /// 14: of any other shape it loads nothing.
 ///
 /// # Errors
-/// When `dest` exists and may not be replaced, and when something cannot be read, converted or written.
+/// When `dest` exists and may not be replaced, and when something cannot be read, converted or written: a tensor that the
+/// task reads with values that are not finite, or a value that the chosen type does not reach.
 pub fn write_model_folder(
     dest: &Path,
     source: &ModelFolder,
     options: &WriteOptions,
-) -> Result<(), CheckpointError> {
-    let tensors = CheckpointTensors::new(source, options.keep);
+) -> Result<Written, CheckpointError> {
+    let mut tensors = CheckpointTensors::new(source, options.keep);
     if options.format == FileFormat::Safetensors {
-        return write_folder(dest, &tensors, &source.texts, &source.vocabulary, *options);
+        write_folder(dest, &tensors, &source.files, *options)?;
+    } else {
+        tensors = tensors.with_position_tables_of(&source.config);
+        let texts = source.files.texts.for_original(&source.config)?;
+        write_folder(dest, &tensors, &SmallFiles { texts, ..source.files.clone() }, *options)?;
     }
-    let tensors = tensors.with_position_tables_of(&source.config);
-    write_folder(dest, &tensors, &source.texts.for_original(&source.config)?, &source.vocabulary, *options)
+    let not_finite = tensors.not_finite.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(Written { not_finite })
+}
+
+/// What there is to say of a folder that was written.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Written {
+    /// Tensors with NaN or infinity. The task does not read them (there are masks among such), so they were copied as they are.
+    pub not_finite: Vec<(String, NotFinite)>,
 }
 
 /// Writes a model folder from tensors that are not in a checkpoint, such as drawn or trained ones, with small files that
@@ -324,14 +298,14 @@ pub fn write_model_folder_of(
     tensors: &(impl TensorReader + ?Sized),
     options: &WriteOptions,
 ) -> Result<(), CheckpointError> {
-    write_folder(dest, tensors, &ConfigTexts::describing(config), vocabulary, *options)
+    let (texts, vocabulary) = (ConfigTexts::describing(config), vocabulary.to_owned());
+    write_folder(dest, tensors, &SmallFiles { texts, vocabulary, tokenizer_config: None }, *options)
 }
 
 fn write_folder(
     dest: &Path,
     tensors: &(impl TensorReader + ?Sized),
-    texts: &ConfigTexts,
-    vocabulary: &str,
+    files: &SmallFiles,
     options: WriteOptions,
 ) -> Result<(), CheckpointError> {
     let io = |source| CheckpointError::Io { action: "write", path: dest.to_path_buf(), source };
@@ -343,18 +317,7 @@ fn write_folder(
     let temporary =
         tempfile::Builder::new().prefix(".mplug-").suffix(".tmp").tempdir_in(parent).map_err(io)?;
     let folder = temporary.path();
-    let bert_json = texts.bert_json.as_ref().map(|(name, text)| (name.as_str(), text));
-    let small = [
-        (CONFIGURATION_JSON, texts.configuration_json.as_ref()),
-        (CONFIG_YAML, texts.config_yaml.as_ref()),
-        (bert_json.map_or(BERT_JSON, |(name, _)| name), bert_json.map(|(_, text)| text)),
-    ];
-    for (name, text) in small {
-        if let Some(text) = text {
-            std::fs::write(folder.join(name), text).map_err(io)?;
-        }
-    }
-    std::fs::write(folder.join(VOCABULARY), vocabulary).map_err(io)?;
+    files.write(folder).map_err(io)?;
     let (safetensors, pytorch) = (folder.join(SAFETENSORS), folder.join(PYTORCH));
     match options.format {
         FileFormat::Safetensors => write_safetensors(&safetensors, tensors, options.dtype)?,
@@ -426,12 +389,16 @@ fn make_listable(_: &Path) -> std::io::Result<()> {
 struct CheckpointTensors<'a> {
     checkpoint: &'a Checkpoint,
     entries: Vec<TensorEntry>,
+    /// Names of those that the model's task reads.
+    needed: HashSet<String>,
+    /// Others that were read and hold values that are not finite.
+    not_finite: Mutex<Vec<(String, NotFinite)>>,
 }
 
 impl<'a> CheckpointTensors<'a> {
     fn new(source: &'a ModelFolder, keep: Keep) -> Self {
         let checkpoint = &source.checkpoint;
-        let needed: std::collections::HashSet<String> =
+        let needed: HashSet<String> =
             needed_tensors(&source.config).into_iter().map(|(name, _)| name).collect();
         let (mut entries, mut first) = (Vec::new(), HashMap::new());
         for name in checkpoint.names().filter(|name| keep == Keep::All || needed.contains(*name)) {
@@ -450,14 +417,28 @@ impl<'a> CheckpointTensors<'a> {
                 same_as: same_as.filter(|_| is_restored(name)),
             });
         }
-        Self { checkpoint, entries }
+        Self { checkpoint, entries, needed, not_finite: Mutex::default() }
+    }
+
+    /// The values of a tensor as they are stored; those of one that the task reads are finite.
+    fn values(&self, name: &str) -> Result<Values, CheckpointError> {
+        if self.needed.contains(name) {
+            return self.checkpoint.read_values(name);
+        }
+        let (values, not_finite) = self.checkpoint.read_any_values(name)?;
+        if let Some(found) = not_finite {
+            let mut all = self.not_finite.lock().unwrap_or_else(PoisonError::into_inner);
+            all.push((name.to_owned(), found));
+        }
+        Ok(values)
     }
 
     /// The same with visual position tables for the configuration's picture size, those of momentum twins included.
     fn with_position_tables_of(mut self, config: &ModelConfig) -> Self {
         let grid = config.vision.image_size / config.vision.patch_size;
         let tables = self.entries.iter_mut().filter(|e| e.name.ends_with(".visual.positional_embedding"));
-        for entry in tables.filter(|e| e.shape.len() == 2 && square_grid(e.shape[0]).is_some()) {
+        let is_table = |e: &TensorEntry| e.fixed_dtype.is_none() && e.shape.len() == 2;
+        for entry in tables.filter(|e| is_table(e) && square_grid(e.shape[0]).is_some()) {
             entry.shape[0] = 1 + grid * grid;
         }
         self
@@ -465,7 +446,8 @@ impl<'a> CheckpointTensors<'a> {
 }
 
 /// Writes a model folder whose linear layers are int8: smaller, and ready in a fraction of the time. Only what the model's
-/// task reads is written; tables and everything one-dimensional keep 16 or 32 bits. The folder appears whole or not at all.
+/// task reads is written. Tables keep their type, so that a model whose layers need no smoothing is, bit for bit, what its source
+/// is at int8. The folder appears whole or not at all.
 pub fn write_int8_model_folder(
     dest: &Path,
     source: &ModelFolder,
@@ -474,7 +456,7 @@ pub fn write_int8_model_folder(
 ) -> Result<(), CheckpointError> {
     let tensors = Int8Tensors::new(source, smoothings);
     let options = WriteOptions { overwrite, keep: Keep::Task, ..WriteOptions::default() };
-    write_folder(dest, &tensors, &source.texts, &source.vocabulary, options)
+    write_folder(dest, &tensors, &source.files, options)
 }
 
 /// The tensors of a model, those with a smoothing choice as int8.
@@ -496,7 +478,7 @@ enum Part {
 
 impl<'a> Int8Tensors<'a> {
     fn new(source: &'a ModelFolder, smoothings: &'a Smoothings) -> Self {
-        let CheckpointTensors { checkpoint, entries } = CheckpointTensors::new(source, Keep::Task);
+        let CheckpointTensors { checkpoint, entries, .. } = CheckpointTensors::new(source, Keep::Task);
         let mut tensors = Self { checkpoint, smoothings, parts: Vec::new(), entries: Vec::new() };
         for entry in entries {
             if let Some(choice) = smoothings.get(&entry.name) {
@@ -507,8 +489,10 @@ impl<'a> Int8Tensors<'a> {
                     tensors.push(&entry.name, Part::Smoothing, columns, Dtype::F32);
                 }
             } else if entry.same_as.is_none() {
-                // Tables are large and never multiplied; norms and biases are small and matter.
-                let dtype = if entry.shape.len() > 1 { Dtype::Bf16 } else { Dtype::F32 };
+                let dtype = match checkpoint.dtype(&entry.name) {
+                    Some(half @ (Dtype::F16 | Dtype::Bf16)) => half,
+                    _ => Dtype::F32,
+                };
                 let dtype = entry.fixed_dtype.unwrap_or(dtype);
                 tensors.push(&entry.name, Part::Whole, entry.shape.clone(), dtype);
             }
@@ -531,7 +515,14 @@ impl<'a> Int8Tensors<'a> {
     fn quantized(&self, name: &str) -> Result<QuantizedWeight, CheckpointError> {
         let in_features = self.checkpoint.shape(name).map_or(1, |shape| shape[1]);
         let smoothing = self.smoothings.get(name).and_then(|choice| choice.smoothing.clone());
-        Ok(QuantizedWeight::new(&self.checkpoint.read_f32(name)?, in_features, smoothing))
+        let weight = QuantizedWeight::new(&self.checkpoint.read_f32(name)?, in_features, smoothing);
+        if weight.scales.iter().all(|scale| scale.is_finite()) {
+            return Ok(weight);
+        }
+        Err(CheckpointError::CannotWrite {
+            what: format!("tensor `{name}`"),
+            reason: "its values times their smoothing factors do not fit f32".into(),
+        })
     }
 }
 
@@ -566,13 +557,17 @@ impl TensorReader for CheckpointTensors<'_> {
         let TensorEntry { name, shape, .. } = &self.entries[index];
         let stored = self.checkpoint.shape(name).unwrap_or_default();
         if stored == shape {
-            return self.checkpoint.read_values(name);
+            return self.values(name);
         }
         // Position tables alone are asked for in another shape, and only where both are square.
         let grid =
             |shape: &[usize]| square_grid(shape[0]).expect("a table for another picture size is square");
-        let table = self.checkpoint.read_f32(name)?;
-        Ok(Values::F32(resize_position_embedding(&table, grid(stored), grid(shape), shape[1])))
+        Ok(match self.values(name)? {
+            Values::F32(table) => {
+                Values::F32(resize_position_embedding(&table, grid(stored), grid(shape), shape[1]))
+            }
+            whole_numbers => whole_numbers,
+        })
     }
 }
 

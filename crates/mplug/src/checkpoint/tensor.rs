@@ -1,7 +1,11 @@
 //! One stored tensor: where its values lie, and how they become f32.
 
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
+use mplug_kernels::finite::are_finite;
 use rayon::prelude::*;
 
 use super::CheckpointError;
@@ -43,8 +47,8 @@ impl Dtype {
     }
 }
 
-impl std::fmt::Display for Dtype {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Dtype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::F64 => "f64",
             Self::F32 => "f32",
@@ -69,6 +73,39 @@ pub enum Values {
     I64(Vec<i64>),
     /// The bytes of an int8 weight.
     I8(Vec<i8>),
+}
+
+/// Values of a tensor that are no finite f32 numbers: NaN, infinity, or too large for f32.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NotFinite {
+    /// How many.
+    pub count: usize,
+    /// Of how many.
+    pub numel: usize,
+    /// The place of the first of them, an index for each dimension.
+    pub first: Vec<usize>,
+    /// Its value as it is stored.
+    pub value: f64,
+}
+
+impl NotFinite {
+    /// Those among `values`, row-major; `None` if all are finite.
+    pub(crate) fn among(values: &[f32], shape: &[usize]) -> Option<Self> {
+        let at = values.iter().position(|value| !value.is_finite())?;
+        let (mut first, mut rest) = (vec![0; shape.len()], at);
+        for (index, len) in first.iter_mut().zip(shape).rev() {
+            (*index, rest) = (rest % len, rest / len);
+        }
+        let count = values[at..].iter().filter(|value| !value.is_finite()).count();
+        Some(Self { count, numel: values.len(), first, value: f64::from(values[at]) })
+    }
+}
+
+impl fmt::Display for NotFinite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { count, numel, first, value } = self;
+        write!(f, "{count} of {numel}, the first at {first:?} ({value:e})")
+    }
 }
 
 /// A run of values of one type in a file.
@@ -143,29 +180,73 @@ impl TensorView {
         (self.storage.begin, self.offset, self.shape.clone(), self.strides.clone())
     }
 
+    /// The values as f32, all of them finite.
     pub(crate) fn read_f32(&self, source: &Source, name: &str) -> Result<Vec<f32>, CheckpointError> {
+        let (values, not_finite) = self.read_any_f32(source, name)?;
+        match not_finite {
+            None => Ok(values),
+            Some(found) => Err(source.not_finite(name, found)),
+        }
+    }
+
+    /// The values as f32, and which of them are not finite.
+    pub(crate) fn read_any_f32(
+        &self,
+        source: &Source,
+        name: &str,
+    ) -> Result<(Vec<f32>, Option<NotFinite>), CheckpointError> {
         let mut out = vec![0.0_f32; self.numel()];
         if out.is_empty() {
-            return Ok(out);
+            return Ok((out, None));
         }
+        // Looked at in passing, while the values are in the cache.
+        let finite = AtomicBool::new(true);
+        let look = |values: &[f32]| {
+            if !are_finite(values) {
+                finite.store(false, Ordering::Relaxed);
+            }
+        };
         if !self.is_contiguous() {
             self.gather(source, name, |bytes, at| out[at] = to_f32(self.dtype, bytes))?;
+            look(&out);
         } else if self.dtype == Dtype::F32 {
-            let crc = read_pieces(source, self.first_byte(), bytemuck::cast_slice_mut(&mut out))?;
+            let bytes = bytemuck::cast_slice_mut(&mut out);
+            let crc =
+                read_pieces(source, self.first_byte(), bytes, |bytes| look(bytemuck::cast_slice(bytes)))?;
             if self.is_whole_storage() {
                 self.check_crc(source, name, crc)?;
             }
         } else {
             self.for_each_chunk(source, name, |bytes, at| {
-                convert_to_f32(self.dtype, bytes, &mut out[at..at + bytes.len() / self.dtype.size()]);
+                let chunk = &mut out[at..at + bytes.len() / self.dtype.size()];
+                convert_to_f32(self.dtype, bytes, chunk);
+                look(chunk);
             })?;
         }
-        Ok(out)
+        let not_finite = if finite.into_inner() { None } else { NotFinite::among(&out, &self.shape) };
+        Ok((out, not_finite.map(|found| self.with_stored_value(source, found)).transpose()?))
     }
 
-    pub(crate) fn read_values(&self, source: &Source, name: &str) -> Result<Values, CheckpointError> {
+    /// f64 holds numbers that f32 does not: messages have the stored one.
+    fn with_stored_value(&self, source: &Source, found: NotFinite) -> Result<NotFinite, CheckpointError> {
+        if self.dtype != Dtype::F64 {
+            return Ok(found);
+        }
+        let at: usize = found.first.iter().zip(&self.strides).map(|(index, stride)| index * stride).sum();
+        let mut bytes = [0; 8];
+        source.read_at(self.first_byte() + 8 * at as u64, &mut bytes)?;
+        Ok(NotFinite { value: f64::from_le_bytes(bytes), ..found })
+    }
+
+    /// Whole numbers as they are, others as f32 with those of them that are not finite.
+    pub(crate) fn read_values(
+        &self,
+        source: &Source,
+        name: &str,
+    ) -> Result<(Values, Option<NotFinite>), CheckpointError> {
         if !self.dtype.is_integer() {
-            return Ok(Values::F32(self.read_f32(source, name)?));
+            let (values, not_finite) = self.read_any_f32(source, name)?;
+            return Ok((Values::F32(values), not_finite));
         }
         let mut out = vec![0_i64; self.numel()];
         if out.is_empty() {
@@ -178,7 +259,7 @@ impl TensorView {
         } else {
             self.gather(source, name, |bytes, at| out[at] = to_i64(self.dtype, bytes))?;
         }
-        Ok(Values::I64(out))
+        Ok((Values::I64(out), None))
     }
 
     /// The values of a contiguous tensor of bytes.
@@ -187,7 +268,7 @@ impl TensorView {
             return Err(source.damaged(format!("tensor `{name}` is not a contiguous array of i8")));
         }
         let mut out = vec![0_i8; self.numel()];
-        let crc = read_pieces(source, self.first_byte(), bytemuck::cast_slice_mut(&mut out))?;
+        let crc = read_pieces(source, self.first_byte(), bytemuck::cast_slice_mut(&mut out), |_| ())?;
         if self.is_whole_storage() {
             self.check_crc(source, name, crc)?;
         }
@@ -271,8 +352,14 @@ impl TensorView {
     }
 }
 
-/// Fills `out` from position `at` in pieces, on all threads, and gives the checksum of it all.
-fn read_pieces(source: &Source, at: u64, out: &mut [u8]) -> Result<u32, CheckpointError> {
+/// Fills `out` from position `at` in pieces, on all threads, and gives the checksum of it all. `look` gets every piece, of a
+/// length that is a multiple of 8 but for the last.
+fn read_pieces(
+    source: &Source,
+    at: u64,
+    out: &mut [u8],
+    look: impl Fn(&[u8]) + Sync,
+) -> Result<u32, CheckpointError> {
     /// Work for one thread.
     const PIECE: usize = 4 << 20;
     /// Read and summed while it is in the cache.
@@ -286,6 +373,7 @@ fn read_pieces(source: &Source, at: u64, out: &mut [u8]) -> Result<u32, Checkpoi
             for bytes in bytes.chunks_mut(CACHED) {
                 source.read_at(from, bytes)?;
                 crc.update(bytes);
+                look(bytes);
                 from += bytes.len() as u64;
             }
             Ok(crc)

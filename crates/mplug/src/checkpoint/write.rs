@@ -183,13 +183,16 @@ impl StoredValues {
                 let mut out = vec![f16::ZERO; v.len()];
                 out.convert_from_f32_slice(&v);
                 if let Some(i) = (0..v.len()).find(|&i| v[i].is_finite() && !out[i].is_finite()) {
-                    return Err(refuse(format!("its value {} does not fit f16: choose bf16 or f32", v[i])));
+                    return Err(refuse(format!("its value {:?} does not fit f16: choose bf16 or f32", v[i])));
                 }
                 Self::F16(out)
             }
             (Values::F32(v), Dtype::Bf16) => {
                 let mut out = vec![bf16::ZERO; v.len()];
                 out.convert_from_f32_slice(&v);
+                if let Some(i) = (0..v.len()).find(|&i| v[i].is_finite() && !out[i].is_finite()) {
+                    return Err(refuse(format!("its value {:?} does not fit bf16: choose f32", v[i])));
+                }
                 Self::Bf16(out)
             }
             (Values::I64(v), Dtype::I64) => Self::I64(v),

@@ -2,7 +2,7 @@
 //! the original reads them too. What they mean for a model is `resolve`'s matter.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Component, Path};
 
 use serde::Deserialize;
 
@@ -16,7 +16,7 @@ pub struct ConfigTexts {
     pub configuration_json: Option<String>,
     /// `config.yaml`.
     pub config_yaml: Option<String>,
-    /// File name and text of the BERT json.
+    /// Path below the folder (`/` between its parts) and text of the BERT json.
     pub bert_json: Option<(String, String)>,
 }
 
@@ -60,11 +60,9 @@ impl RawConfig {
         ];
         let task = self.task.as_deref().unwrap_or(Task::VisualQuestionAnswering.name());
         let clip_name = self.clip_name.as_deref().unwrap_or("ViT-L-14");
-        let bert_json = Path::new(self.bert_config.as_deref().unwrap_or(BERT_JSON));
         sizes == [v.image_size, v.hidden_size, v.hidden_size, v.patch_size, v.num_hidden_layers]
             && task == config.task.name()
             && clip_name.contains("ViT-B-16") == (v.patch_size == 16)
-            && bert_json.file_name() == Some(bert_json.as_os_str())
     }
 }
 
@@ -85,6 +83,50 @@ pub(super) struct RawBert {
     pub(super) fusion_layers: Option<usize>,
     pub(super) stride_layer: Option<usize>,
     pub(super) text_decode_layers: Option<usize>,
+    pub(super) position_embedding_type: Option<String>,
+    pub(super) tie_word_embeddings: Option<bool>,
+}
+
+/// What the original takes for a key that a BERT json lacks: the defaults of transformers' `BertConfig`, and of its own
+/// `getattr(config, 'stride_layer', 100)`, with which no layer is a connected one.
+pub(super) mod bert_default {
+    pub(in crate::config) const HIDDEN_SIZE: usize = 768;
+    pub(in crate::config) const ATTENTION_HEADS: usize = 12;
+    pub(in crate::config) const LAYERS: usize = 12;
+    pub(in crate::config) const INTERMEDIATE_SIZE: usize = 3072;
+    pub(in crate::config) const VOCAB_SIZE: usize = 30522;
+    pub(in crate::config) const POSITIONS: usize = 512;
+    pub(in crate::config) const TOKEN_TYPES: usize = 2;
+    pub(in crate::config) const LAYER_NORM_EPS: f32 = 1e-12;
+    pub(in crate::config) const STRIDE: usize = 100;
+}
+
+impl RawBert {
+    /// Whether the original builds a model of this shape from the file. What is missing has its defaults, and five keys have
+    /// none: without them it fails.
+    fn builds(&self, config: &ModelConfig) -> bool {
+        use bert_default as default;
+        let t = &config.text;
+        let built = t.first_fusion_layer + t.fusion_layers;
+        let sizes = [
+            (self.hidden_size, default::HIDDEN_SIZE, t.hidden_size),
+            (self.num_attention_heads, default::ATTENTION_HEADS, t.num_attention_heads),
+            (self.intermediate_size, default::INTERMEDIATE_SIZE, t.intermediate_size),
+            (self.vocab_size, default::VOCAB_SIZE, t.vocab_size),
+            (self.max_position_embeddings, default::POSITIONS, t.max_position_embeddings),
+            (self.type_vocab_size, default::TOKEN_TYPES, t.type_vocab_size),
+            (self.num_hidden_layers, default::LAYERS, built),
+            (self.stride_layer, default::STRIDE, t.connected_stride),
+        ];
+        // The original runs all fusion layers when asked for more than there are.
+        let runs = |layers: usize| layers.min(built) == t.fusion_layers;
+        sizes.iter().all(|(said, default, wanted)| said.unwrap_or(*default) == *wanted)
+            && self.layer_norm_eps.unwrap_or(default::LAYER_NORM_EPS).to_bits() == t.layer_norm_eps.to_bits()
+            && self.encoder_width == Some(t.hidden_size)
+            && self.text_encoder_layers == Some(t.text_encoder_layers)
+            && self.text_decode_layers == Some(t.decoder_layers)
+            && self.fusion_layers.is_some_and(runs)
+    }
 }
 
 pub(super) const CONFIG_YAML: &str = "config.yaml";
@@ -95,29 +137,51 @@ pub(super) fn parse_yaml(text: &str) -> Result<RawConfig, CheckpointError> {
         .map_err(|e| CheckpointError::Config { file: CONFIG_YAML.into(), reason: e.to_string() })
 }
 
+pub(super) fn parse_bert_json(text: &str) -> Result<RawBert, serde_json::Error> {
+    serde_json::from_str(text)
+}
+
 impl ConfigTexts {
-    /// The file name of the BERT json that a `config.yaml` names, without the folders that may precede it.
+    /// Where in the model folder the BERT json lies that a `config.yaml` names, `/` between the parts of the path. The
+    /// original joins the folder and the name; a name that leads out of the folder is refused here.
     pub(crate) fn bert_json_name(config_yaml: Option<&str>) -> Result<Option<String>, CheckpointError> {
         let Some(text) = config_yaml else { return Ok(None) };
-        let named = parse_yaml(text)?.bert_config;
-        let name = named.as_deref().and_then(|n| n.rsplit(['/', '\\']).next());
-        Ok(name.filter(|n| !n.is_empty() && *n != "..").map(str::to_owned))
+        let Some(named) = parse_yaml(text)?.bert_config else { return Ok(None) };
+        let part = |component: Component<'_>| match component {
+            Component::Normal(part) => Some(part.to_str()?.to_owned()),
+            _ => None,
+        };
+        let parts = Path::new(&named).components().filter(|component| *component != Component::CurDir);
+        let parts: Option<Vec<String>> = parts.map(part).collect();
+        match parts.filter(|parts| !parts.is_empty() && !named.contains('\\')) {
+            Some(parts) => Ok(Some(parts.join("/"))),
+            None => Err(CheckpointError::Config {
+                file: CONFIG_YAML.into(),
+                reason: format!(
+                    "`bert_config: {named}` is no path of a file in the model folder; expected one below it, with `/` \
+                     between its parts and without `..`, such as {BERT_JSON} or configs/{BERT_JSON}"
+                ),
+            }),
+        }
     }
 
-    /// The same as the original needs them: all three there, and a `config.yaml` from which it builds this very model. One
-    /// of the research code says less than that, or names the BERT json by a path; it is replaced by a description.
+    /// The same as the original needs them: all three there, and a `config.yaml` and a BERT json from which it builds this
+    /// very model. One that says less than that, such as those of the research code, is replaced by a description.
     pub(crate) fn for_original(&self, config: &ModelConfig) -> Result<Self, CheckpointError> {
         let described = Self::describing(config);
+        let named = Self::bert_json_name(self.config_yaml.as_deref())?;
         let raw = self.config_yaml.as_deref().map(parse_yaml).transpose()?;
         let (config_yaml, named) = match raw.filter(|raw| raw.builds(config)) {
-            Some(raw) => (self.config_yaml.clone(), raw.bert_config),
+            Some(_) => (self.config_yaml.clone(), named),
             None => (described.config_yaml, None),
         };
-        let bert_json = self.bert_json.clone().or(described.bert_json);
+        let builds = |text: &String| parse_bert_json(text).is_ok_and(|raw| raw.builds(config));
+        let bert_json = self.bert_json.as_ref().map(|(_, text)| text.clone()).filter(builds);
+        let bert_json = bert_json.or(described.bert_json.map(|(_, text)| text));
         Ok(Self {
             configuration_json: self.configuration_json.clone().or(described.configuration_json),
             config_yaml,
-            bert_json: bert_json.map(|(_, text)| (named.unwrap_or_else(|| BERT_JSON.to_owned()), text)),
+            bert_json: bert_json.map(|text| (named.unwrap_or_else(|| BERT_JSON.to_owned()), text)),
         })
     }
 

@@ -1,7 +1,10 @@
 //! From tensors and small files to one configuration. What the tensors tell counts; a file that says otherwise is an error
-//! that names both; what neither tells has the original's defaults.
+//! that names both; a key that a file lacks has the original's default, and what the original cannot do without is an error
+//! where the tensors do not tell it. Guesses are made only where a file is not there at all.
 
-use super::files::{CONFIG_YAML, ConfigTexts, RawBert, RawConfig, RawConfiguration, parse_yaml};
+use super::files::{
+    CONFIG_YAML, ConfigTexts, RawBert, RawConfig, RawConfiguration, bert_default, parse_bert_json, parse_yaml,
+};
 use super::{GenerationDefaults, MAX_TEXT_LEN, ModelConfig, Task, TextConfig, VisionConfig};
 use crate::checkpoint::{Checkpoint, CheckpointError, square_grid};
 
@@ -60,6 +63,7 @@ struct Resolver<'a> {
     config: RawConfig,
     has_config: bool,
     bert: RawBert,
+    has_bert: bool,
     bert_name: String,
 }
 
@@ -71,7 +75,7 @@ impl<'a> Resolver<'a> {
         };
         let configuration = texts.configuration_json.as_deref().map(serde_json::from_str).transpose();
         let bert_name = texts.bert_json.as_ref().map_or("config_bert.json", |(name, _)| name).to_owned();
-        let bert = texts.bert_json.as_ref().map(|(_, text)| serde_json::from_str(text)).transpose();
+        let bert = texts.bert_json.as_ref().map(|(_, text)| parse_bert_json(text)).transpose();
         let config = texts.config_yaml.as_deref().map(parse_yaml).transpose()?;
         Ok(Self {
             checkpoint,
@@ -80,6 +84,7 @@ impl<'a> Resolver<'a> {
                 .unwrap_or_default(),
             has_config: config.is_some(),
             config: config.unwrap_or_default(),
+            has_bert: texts.bert_json.is_some(),
             bert: bert.map_err(|e| json_error(&bert_name, e))?.unwrap_or_default(),
             bert_name,
         })
@@ -159,6 +164,15 @@ impl<'a> Resolver<'a> {
                 first: format!("`task: {a}` in configuration.json"),
                 second: format!("`task: {b}` in {CONFIG_YAML}"),
             }),
+            // The original's network is that of config.yaml, whatever configuration.json says.
+            (Some(task), None) if self.has_config && task != DEFAULT_TASK => {
+                Err(CheckpointError::Contradiction {
+                    first: format!("`task: {task}` in configuration.json"),
+                    second: format!(
+                        "{CONFIG_YAML} without `task`, which the original takes for `task: {DEFAULT_TASK}`"
+                    ),
+                })
+            }
             (Some(task), _) | (None, Some(task)) => Ok(task),
             (None, None) if self.checkpoint.has("itm_head.weight") && !self.checkpoint.has(DECODER_WORDS) => {
                 Ok(Task::ImageTextRetrieval)
@@ -190,8 +204,8 @@ impl<'a> Resolver<'a> {
             "clip_vision_patch_size",
         )?;
         let blocks = "visual_encoder.visual.transformer.resblocks";
-        let layers = self.count_layers(blocks);
-        self.agree(layers, blocks, self.config.clip_vision_layers, CONFIG_YAML, "clip_vision_layers")?;
+        let said = (self.config.clip_vision_layers, CONFIG_YAML, "clip_vision_layers");
+        let layers = self.layers(blocks, said, self.has_config.then_some(24), 0)?;
         let [rows, _] = self.shape(table)?;
         let grid = square_grid(rows).ok_or_else(|| CheckpointError::Damaged {
             file: self.checkpoint.label().to_owned(),
@@ -247,6 +261,7 @@ impl<'a> Resolver<'a> {
         let intermediate = format!("{layers}.0.intermediate.dense.weight");
         let [intermediate_size, _] = self.shape(&intermediate)?;
         self.agree(intermediate_size, &intermediate, bert.intermediate_size, file, "intermediate_size")?;
+        self.check_supported()?;
         let (first_fusion_layer, fusion_layers) = self.fusion(task, overrides)?;
         Ok(TextConfig {
             hidden_size,
@@ -256,43 +271,58 @@ impl<'a> Resolver<'a> {
             max_position_embeddings,
             type_vocab_size,
             layer_norm_eps: self.layer_norm_eps()?,
-            text_encoder_layers: self.layers_of(
+            text_encoder_layers: self.layers(
                 "text_encoder.encoder.layer",
-                bert.text_encoder_layers,
-                "text_encoder_layers",
+                (bert.text_encoder_layers, file, "text_encoder_layers"),
+                None,
                 6,
             )?,
             first_fusion_layer,
             fusion_layers,
-            connected_stride: self.connected_stride(overrides)?,
-            decoder_layers: self.layers_of(
+            connected_stride: self.connected_stride(task, overrides)?,
+            decoder_layers: self.layers(
                 "text_decoder.bert.encoder.layer",
-                bert.text_decode_layers,
-                "text_decode_layers",
+                (bert.text_decode_layers, file, "text_decode_layers"),
+                None,
                 12,
             )?,
         })
     }
 
-    /// Layers of a stack: as stored; a stack that is not stored has what the files say.
-    fn layers_of(
+    /// Layers of a stack. The original builds as many as the file says, or its own `default` where the file lacks the key; of
+    /// stored ones it leaves out those beyond. Layers that are not stored would be random there: said of a file that is an
+    /// error, and a default gives way to the number stored. A stack that is not stored at all has what the file says.
+    fn layers(
         &self,
         prefix: &str,
-        said: Option<usize>,
-        key: &str,
-        default: usize,
+        (said, file, key): (Option<usize>, &str, &str),
+        default: Option<usize>,
+        if_unknown: usize,
     ) -> Result<usize, CheckpointError> {
-        match self.count_layers(prefix) {
-            0 => Ok(said.unwrap_or(default).min(1024)),
-            stored => self.agree(stored, prefix, said, &self.bert_name, key),
+        match (self.count_layers(prefix), said) {
+            (0, said) => Ok(said.or(default).unwrap_or(if_unknown).min(1024)),
+            (stored, Some(said)) if said > stored || said == 0 => {
+                self.agree(stored, prefix, Some(said), file, key)
+            }
+            (stored, said) => Ok(said.or(default).unwrap_or(stored).min(stored)),
         }
     }
 
     /// First fusion layer that runs, and how many run: the last ones.
     fn fusion(&self, task: Task, overrides: &ConfigOverrides) -> Result<(usize, usize), CheckpointError> {
-        let prefix = "fusion_encoder.encoder.layer";
-        let built = self.layers_of(prefix, self.bert.num_hidden_layers, "num_hidden_layers", 12)?;
-        let running = overrides.fusion_layers.or(self.bert.fusion_layers).unwrap_or(6);
+        let said = (self.bert.num_hidden_layers, self.bert_name.as_str(), "num_hidden_layers");
+        let default = self.has_bert.then_some(bert_default::LAYERS);
+        let built = self.layers("fusion_encoder.encoder.layer", said, default, bert_default::LAYERS)?;
+        let running = match overrides.fusion_layers.or(self.bert.fusion_layers) {
+            Some(running) => running,
+            None if self.has_bert && task != Task::ImageCaptioning => {
+                return Err(self.bert_error(
+                    "it has no `fusion_layers`, and neither the weights nor the original tell how many fusion layers run; \
+                     write it into the file (the published models run 6)",
+                ));
+            }
+            None => 6,
+        };
         if running > built && overrides.fusion_layers.is_some() && task != Task::ImageCaptioning {
             return Err(self.contradiction(
                 format!("{built} fusion layers"),
@@ -304,8 +334,14 @@ impl<'a> Resolver<'a> {
         Ok((built - running, running))
     }
 
+    fn bert_error(&self, reason: impl Into<String>) -> CheckpointError {
+        CheckpointError::Config { file: self.bert_name.clone(), reason: reason.into() }
+    }
+
     fn text_heads(&self, hidden_size: usize) -> Result<usize, CheckpointError> {
-        let heads = self.bert.num_attention_heads.unwrap_or_else(|| (hidden_size / HEAD_DIM).max(1));
+        let default =
+            if self.has_bert { bert_default::ATTENTION_HEADS } else { (hidden_size / HEAD_DIM).max(1) };
+        let heads = self.bert.num_attention_heads.unwrap_or(default);
         if heads == 0 || !hidden_size.is_multiple_of(heads) {
             return Err(self.contradiction(
                 format!("text width {hidden_size}"),
@@ -316,25 +352,43 @@ impl<'a> Resolver<'a> {
     }
 
     fn layer_norm_eps(&self) -> Result<f32, CheckpointError> {
-        let config = |reason: String| CheckpointError::Config { file: self.bert_name.clone(), reason };
-        if let Some(act) = self.bert.hidden_act.as_deref().filter(|act| *act != "gelu") {
-            return Err(config(format!("`hidden_act: {act}` is not supported, expected gelu")));
-        }
-        let eps = self.bert.layer_norm_eps.unwrap_or(1e-12);
+        let eps = self.bert.layer_norm_eps.unwrap_or(bert_default::LAYER_NORM_EPS);
         if !(0.0..=1.0).contains(&eps) {
-            return Err(config(format!("`layer_norm_eps: {eps}` is out of range, expected 0 to 1")));
+            return Err(self.bert_error(format!("`layer_norm_eps: {eps}` is out of range, expected 0 to 1")));
         }
         Ok(eps)
     }
 
-    fn connected_stride(&self, overrides: &ConfigOverrides) -> Result<usize, CheckpointError> {
-        // Nothing in the weights tells: 6 in the large models, 3 in the base ones.
-        let default = if self.checkpoint.has("visn_fc.weight") { 6 } else { 3 };
+    /// Settings with which the original computes something else than this project does.
+    fn check_supported(&self) -> Result<(), CheckpointError> {
+        let bert = &self.bert;
+        let texts = [
+            ("hidden_act", bert.hidden_act.as_deref(), "gelu"),
+            ("position_embedding_type", bert.position_embedding_type.as_deref(), "absolute"),
+        ];
+        for (key, said, supported) in texts {
+            if let Some(said) = said.filter(|said| *said != supported) {
+                return Err(
+                    self.bert_error(format!("`{key}: {said}` is not supported, expected {supported}"))
+                );
+            }
+        }
+        if bert.tie_word_embeddings == Some(false) {
+            return Err(self.bert_error("`tie_word_embeddings: false` is not supported, expected true"));
+        }
+        Ok(())
+    }
+
+    fn connected_stride(&self, task: Task, overrides: &ConfigOverrides) -> Result<usize, CheckpointError> {
+        // Without a BERT json nothing tells: 6 in the large models, 3 in the base ones.
+        let default = match (self.has_bert, self.checkpoint.has("visn_fc.weight")) {
+            (true, _) => bert_default::STRIDE,
+            (false, true) => 6,
+            (false, false) => 3,
+        };
         match overrides.connected_stride.or(self.bert.stride_layer).unwrap_or(default) {
-            0 => Err(CheckpointError::Config {
-                file: self.bert_name.clone(),
-                reason: "`stride_layer: 0` is not possible, expected at least 1".into(),
-            }),
+            0 if task == Task::ImageCaptioning => Ok(bert_default::STRIDE), // Fusion never runs.
+            0 => Err(self.bert_error("`stride_layer: 0` is not possible, expected at least 1")),
             stride => Ok(stride),
         }
     }
@@ -351,21 +405,20 @@ impl<'a> Resolver<'a> {
     fn generation(&self, task: Task) -> Result<GenerationDefaults, CheckpointError> {
         // The original's defaults (its `MPlugConfig`); without a config.yaml those of the research code's captioning scripts.
         let (min, max) = if !self.has_config && task == Task::ImageCaptioning { (8, 25) } else { (1, 10) };
+        let max_new_tokens = self.config.max_length.unwrap_or(max);
         let generation = GenerationDefaults {
             num_beams: self.config.beam_size.unwrap_or(5),
-            min_new_tokens: self.config.min_length.unwrap_or(min),
-            max_new_tokens: self.config.max_length.unwrap_or(max),
+            // More tokens than are written means that none may end a text: the original then writes them all.
+            min_new_tokens: self.config.min_length.unwrap_or(min).min(max_new_tokens),
+            max_new_tokens,
             prompts: self.config.prompts.clone(),
         };
-        if !(1..=MAX_BEAMS).contains(&generation.num_beams)
-            || generation.max_new_tokens == 0
-            || generation.min_new_tokens > generation.max_new_tokens
-        {
+        if !(1..=MAX_BEAMS).contains(&generation.num_beams) || max_new_tokens == 0 {
             return Err(CheckpointError::Config {
                 file: CONFIG_YAML.into(),
                 reason: format!(
-                    "`beam_size: {}`, `min_length: {}` and `max_length: {}` are not possible together",
-                    generation.num_beams, generation.min_new_tokens, generation.max_new_tokens
+                    "`beam_size: {}` and `max_length: {max_new_tokens}` are not possible, expected 1 to {MAX_BEAMS} beams and at least 1 token",
+                    generation.num_beams
                 ),
             });
         }
@@ -379,4 +432,6 @@ const HEAD_DIM: usize = 64;
 const MAX_BEAMS: usize = 1024;
 /// Most patches along a side: 504 px need 36.
 const MAX_GRID: usize = 256;
+/// The task of the network that the original builds from a `config.yaml` without one.
+const DEFAULT_TASK: Task = Task::VisualQuestionAnswering;
 const DECODER_WORDS: &str = "text_decoder.bert.embeddings.word_embeddings.weight";

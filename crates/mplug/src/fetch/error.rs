@@ -1,7 +1,12 @@
 //! Why a picture could not be fetched. Messages name hosts and addresses, never a query, a fragment or a password.
 
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::time::Duration;
+
+use ureq::http::StatusCode;
+
+use crate::http::{self, Retry};
 
 /// An address that gave no bytes, and why.
 ///
@@ -13,6 +18,13 @@ pub struct FetchError {
     pub url: String,
     /// What is wrong.
     pub fault: FetchFault,
+}
+
+impl FetchError {
+    /// Whether the address may give its bytes later: [`FetchFault::is_passing`].
+    pub fn is_passing(&self) -> bool {
+        self.fault.is_passing()
+    }
 }
 
 /// What is wrong with an address, its host or its answer.
@@ -42,7 +54,8 @@ pub enum FetchFault {
     NoHost {
         /// The host.
         host: String,
-        /// What the machine says, if anything.
+        /// What the machine says, if anything: [`ErrorKind::NotFound`] that there is no such name, anything else that it could not
+        /// be looked up.
         source: Option<std::io::Error>,
     },
     /// A redirect that is not followed.
@@ -58,7 +71,9 @@ pub enum FetchFault {
     Status {
         /// Who answers.
         host: String,
-        /// The status code, with its usual words.
+        /// The status code.
+        code: u16,
+        /// The same with its usual words.
         status: String,
     },
     /// The answer is longer than the limit.
@@ -91,4 +106,81 @@ pub enum FetchFault {
         /// What the machine says.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+impl FetchFault {
+    /// Whether the address may give its bytes later, so that the fault is no answer.
+    ///
+    /// | fault | passes |
+    /// |---|---|
+    /// | [`NoHost`](Self::NoHost) | where the name could not be looked up (no name server, no network); not where there is no such name |
+    /// | [`Status`](Self::Status) | 408, 425, 429 and 5xx |
+    /// | [`Timeout`](Self::Timeout) | yes |
+    /// | [`Transport`](Self::Transport) | refused, unreachable, broken and late connections, and what [`io_error_is_passing`](crate::io_error_is_passing) says of this machine; not wrong certificates |
+    /// | all others | no |
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::NoHost { source, .. } => {
+                source.as_ref().is_some_and(|error| error.kind() != ErrorKind::NotFound)
+            }
+            Self::Status { code, .. } => StatusCode::from_u16(*code).is_ok_and(Retry::is_worth),
+            Self::Timeout { .. } => true,
+            Self::Transport { source, .. } => source.downcast_ref().is_some_and(http::may_pass),
+            Self::Url { .. }
+            | Self::NotPublic { .. }
+            | Self::Redirect { .. }
+            | Self::TooManyBytes { .. }
+            | Self::Encoded { .. } => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn what_passes() {
+        let host = || "h".to_owned();
+        let status = |code| FetchFault::Status { host: host(), code, status: String::new() };
+        let no_host =
+            |source: Option<ErrorKind>| FetchFault::NoHost { host: host(), source: source.map(Into::into) };
+        let transport = |error: ureq::Error| FetchFault::Transport { host: host(), source: error.into() };
+        let io = |kind: ErrorKind| transport(ureq::Error::Io(kind.into()));
+        for passing in [
+            status(408),
+            status(429),
+            status(500),
+            status(503),
+            no_host(Some(ErrorKind::TimedOut)),
+            FetchFault::Timeout { limit: Duration::from_secs(1) },
+            io(ErrorKind::ConnectionRefused),
+            io(ErrorKind::ConnectionReset),
+            io(ErrorKind::UnexpectedEof),
+            transport(ureq::Error::Timeout(ureq::Timeout::Connect)),
+            transport(ureq::Error::ConnectionFailed),
+            transport(ureq::Error::Io(io::Error::from_raw_os_error(if cfg!(windows) { 4 } else { 24 }))),
+        ] {
+            assert!(passing.is_passing(), "{passing}");
+        }
+        for staying in [
+            status(301),
+            status(400),
+            status(403),
+            status(404),
+            status(410),
+            no_host(Some(ErrorKind::NotFound)),
+            no_host(None),
+            FetchFault::Url { problem: "is none" },
+            FetchFault::Redirect { host: host(), problem: "to nowhere" },
+            FetchFault::TooManyBytes { found: None, limit: 1 },
+            FetchFault::Encoded { host: host(), encoding: "gzip".to_owned() },
+            io(ErrorKind::InvalidData),
+            transport(ureq::Error::Tls("no certificate")),
+        ] {
+            assert!(!staying.is_passing(), "{staying}");
+        }
+    }
 }

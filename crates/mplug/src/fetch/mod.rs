@@ -162,7 +162,11 @@ impl PictureFetcher {
         if head.status != StatusCode::OK {
             let asked = head.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
             return Err(Failure {
-                fault: FetchFault::Status { host: host(), status: head.status.to_string() },
+                fault: FetchFault::Status {
+                    host: host(),
+                    code: head.status.as_u16(),
+                    status: head.status.to_string(),
+                },
                 is_passing: Retry::is_worth(head.status),
                 asked: asked.and_then(|seconds| seconds.trim().parse().ok()).map(Duration::from_secs),
             });

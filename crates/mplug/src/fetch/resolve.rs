@@ -4,10 +4,11 @@
 
 use std::fmt::Debug;
 use std::io;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
+use dns_lookup::{AddrInfoHints, LookupError, LookupErrorKind, SockType, getaddrinfo};
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
@@ -24,7 +25,7 @@ pub trait Resolve: Debug + Send + Sync + 'static {
     /// All addresses of a host's name.
     ///
     /// # Errors
-    /// When it cannot be looked up.
+    /// [`io::ErrorKind::NotFound`] when there is no such name, any other kind when it could not be looked up.
     fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>>;
 }
 
@@ -34,8 +35,20 @@ pub struct SystemResolver;
 
 impl Resolve for SystemResolver {
     fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
-        Ok((host, 0).to_socket_addrs()?.map(|address| address.ip()).collect())
+        // The standard library's own look-up tells the two apart in words alone.
+        let hints = AddrInfoHints { socktype: SockType::Stream.into(), ..AddrInfoHints::default() };
+        let found = getaddrinfo(Some(host), None, Some(hints)).map_err(io_error_of)?;
+        found.map(|info| Ok(info?.sockaddr.ip())).collect()
     }
+}
+
+fn io_error_of(error: LookupError) -> io::Error {
+    let kind = match error.kind() {
+        LookupErrorKind::NoName | LookupErrorKind::NoData => io::ErrorKind::NotFound,
+        LookupErrorKind::Again => io::ErrorKind::TimedOut,
+        _ => return error.into(),
+    };
+    io::Error::new(kind, io::Error::from(error))
 }
 
 /// What `ureq` asks where to connect to.

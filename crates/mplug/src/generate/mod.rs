@@ -11,6 +11,8 @@ pub mod constraints;
 pub mod key_value_cache;
 pub mod sampling;
 
+use mplug_kernels::finite::are_finite;
+
 use self::beam_search::{BeamSearch, BeamSearchConfig, Hypothesis, LengthPenalty};
 use self::constraints::Constraints;
 use self::sampling::{Sampler, SamplingOptions, filter_logits, log_softmax};
@@ -71,6 +73,16 @@ impl Default for GenerationOptions {
         }
     }
 }
+
+/// The decoder's logits for a picture are NaN or infinite, so that there is nothing to choose from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the model's output is not a number: its weights, though finite, lead out of range; use another checkpoint"
+)]
+pub struct NotANumber;
+
+/// The hypotheses of a picture, best first, with finite scores.
+pub type Hypotheses = Result<Vec<Hypothesis>, NotANumber>;
 
 /// A way of generating that cannot work.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -141,7 +153,8 @@ impl GenerationOptions {
 }
 
 /// Generates for every picture that `decoder` holds a row of, after the tokens of `prefix` (the start token first).
-/// Returns each picture's hypotheses, best first; none where `constraints` require words that found no place.
+/// Returns each picture's hypotheses, best first; none where `constraints` require words that found no place. A picture whose
+/// logits are not finite fails alone.
 /// `options` must have passed [`GenerationOptions::check`]; of words it is `constraints` that counts.
 ///
 /// # Panics
@@ -153,7 +166,7 @@ pub fn generate(
     eos_token_id: u32,
     options: &GenerationOptions,
     constraints: Option<&Constraints<'_>>,
-) -> Vec<Vec<Hypothesis>> {
+) -> Vec<Hypotheses> {
     if pictures == 0 {
         return Vec::new();
     }
@@ -168,9 +181,13 @@ pub fn generate(
             sample(decoder, pictures, last, &ends, sampling)
         }
     };
-    for found in &mut hypotheses {
+    for picture in &mut hypotheses {
+        let Ok(found) = picture else { continue };
         keep_different(found, options.min_difference, eos_token_id);
         found.truncate(options.num_return_sequences);
+        if !found.iter().all(|hypothesis| hypothesis.score.is_finite()) {
+            *picture = Err(NotANumber);
+        }
     }
     hypotheses
 }
@@ -181,33 +198,37 @@ fn search(
     first_token: u32,
     config: &BeamSearchConfig,
     constraints: Option<&Constraints<'_>>,
-) -> Vec<Vec<Hypothesis>> {
-    let mut results: Vec<Vec<Hypothesis>> = vec![Vec::new(); pictures];
+) -> Vec<Hypotheses> {
+    let mut results: Vec<Hypotheses> = vec![Ok(Vec::new()); pictures];
     let mut searches: Vec<(usize, BeamSearch)> =
         (0..pictures).map(|picture| (picture, BeamSearch::new(config.clone()))).collect();
     let mut token_ids = vec![first_token; pictures];
     loop {
         let log_probs = decoder.step(&token_ids); // (rows, vocab_size)
         let vocab_size = log_probs.len() / token_ids.len();
-        log_softmax_rows(log_probs, vocab_size);
+        let is_good = log_softmax_rows(log_probs, vocab_size);
         let (mut parents, mut next_token_ids, mut alive) = (Vec::new(), Vec::new(), Vec::new());
         let mut first_row = 0;
         for (picture, mut search) in searches {
-            let rows = search.num_live_beams();
-            let log_probs = &log_probs[first_row * vocab_size..(first_row + rows) * vocab_size];
+            let (first, rows) = (first_row, search.num_live_beams());
+            first_row += rows;
+            if is_good[first..first + rows].contains(&false) {
+                results[picture] = Err(NotANumber);
+                continue;
+            }
+            let log_probs = &log_probs[first * vocab_size..(first + rows) * vocab_size];
             let step = match constraints {
                 Some(constraints) => search.advance_within(log_probs, constraints),
                 None => search.advance(log_probs),
             };
             match step {
                 Some(step) => {
-                    parents.extend(step.parent_beams.iter().map(|parent| first_row + parent));
+                    parents.extend(step.parent_beams.iter().map(|parent| first + parent));
                     next_token_ids.extend(step.next_token_ids);
                     alive.push((picture, search));
                 }
-                None => results[picture] = search.into_hypotheses(),
+                None => results[picture] = Ok(search.into_hypotheses()),
             }
-            first_row += rows;
         }
         if alive.is_empty() {
             return results;
@@ -295,10 +316,10 @@ fn sample(
     first_token: u32,
     ends: &Ends<'_>,
     sampling: &SamplingOptions,
-) -> Vec<Vec<Hypothesis>> {
+) -> Vec<Hypotheses> {
     let &Ends { eos_token_id, options, constraints } = ends;
     let per_picture = options.num_return_sequences;
-    let mut results: Vec<Vec<Hypothesis>> = vec![Vec::new(); pictures];
+    let mut results: Vec<Hypotheses> = vec![Ok(Vec::new()); pictures];
     let mut rows: Vec<SampledRow> = (0..pictures * per_picture)
         .map(|row| SampledRow {
             picture: row / per_picture,
@@ -312,20 +333,25 @@ fn sample(
         let logits = decoder.step(&token_ids); // (rows, vocab_size)
         let vocab_size = logits.len() / rows.len();
         for (row, logits) in rows.iter_mut().zip(logits.chunks_exact_mut(vocab_size)) {
+            if !are_finite(logits) {
+                results[row.picture] = Err(NotANumber);
+                continue;
+            }
             if step <= options.min_new_tokens {
                 logits[eos_token_id as usize] = f32::NEG_INFINITY;
             }
             row.draw(logits, sampling, constraints);
         }
         let ends = |row: &SampledRow| row.hypothesis.token_ids.last() == Some(&eos_token_id);
-        let alive: Vec<usize> =
-            (0..rows.len()).filter(|&i| step < options.max_new_tokens && !ends(&rows[i])).collect();
+        let goes_on =
+            |row: &SampledRow| step < options.max_new_tokens && results[row.picture].is_ok() && !ends(row);
+        let alive: Vec<usize> = (0..rows.len()).filter(|&i| goes_on(&rows[i])).collect();
         let mut kept = Vec::with_capacity(alive.len());
         for (i, row) in rows.into_iter().enumerate() {
             if alive.binary_search(&i).is_ok() {
                 kept.push(row);
-            } else {
-                results[row.picture].push(row.hypothesis);
+            } else if let Ok(found) = &mut results[row.picture] {
+                found.push(row.hypothesis);
             }
         }
         rows = kept;
@@ -335,20 +361,110 @@ fn sample(
         decoder.select_rows(&alive);
         token_ids = rows.iter().filter_map(|row| row.hypothesis.token_ids.last().copied()).collect();
     }
-    for found in &mut results {
+    for found in results.iter_mut().flatten() {
         found.sort_by(|a, b| b.score.total_cmp(&a.score));
     }
     results
 }
 
-fn log_softmax_rows(logits: &mut [f32], vocab_size: usize) {
+/// Takes the log-softmax of each row in place; which of them were finite.
+fn log_softmax_rows(logits: &mut [f32], vocab_size: usize) -> Vec<bool> {
     use rayon::prelude::*;
-    logits.par_chunks_exact_mut(vocab_size).for_each(log_softmax);
+    let log_softmax = |row: &mut [f32]| {
+        let is_good = are_finite(row);
+        log_softmax(row);
+        is_good
+    };
+    logits.par_chunks_exact_mut(vocab_size).map(log_softmax).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Writes whatever the logits of each picture say: 1 for the token after the last one, else 0; but `odd` for the token 0 of
+    /// the pictures `broken`, once they have two tokens.
+    struct Counting {
+        rows: Vec<(usize, usize)>,
+        logits: Vec<f32>,
+        broken: Vec<usize>,
+        odd: f32,
+    }
+
+    const VOCABULARY: usize = 37;
+    const END: u32 = 36;
+
+    impl Counting {
+        fn new(pictures: usize, broken: &[usize], odd: f32) -> Self {
+            let rows = (0..pictures).map(|picture| (picture, 0)).collect();
+            Self { rows, logits: Vec::new(), broken: broken.to_vec(), odd }
+        }
+    }
+
+    impl StepDecoder for Counting {
+        fn step(&mut self, token_ids: &[u32]) -> &mut [f32] {
+            assert_eq!(token_ids.len(), self.rows.len());
+            self.logits = vec![0.0; token_ids.len() * VOCABULARY];
+            let rows = self.logits.chunks_exact_mut(VOCABULARY);
+            for ((logits, &token), (picture, len)) in rows.zip(token_ids).zip(&mut self.rows) {
+                logits[(token as usize + *picture + 1) % VOCABULARY] = 1.0;
+                *len += 1;
+                if *len > 2 && self.broken.contains(picture) {
+                    logits[0] = self.odd;
+                }
+            }
+            &mut self.logits
+        }
+
+        fn select_rows(&mut self, parents: &[usize]) {
+            self.rows = parents.iter().map(|&parent| self.rows[parent]).collect();
+        }
+    }
+
+    #[test]
+    fn a_picture_without_numbers_fails_and_changes_nothing_for_the_others() {
+        let search =
+            GenerationOptions { num_beams: 3, num_return_sequences: 2, ..GenerationOptions::default() };
+        let sampling = Some(SamplingOptions::default());
+        for options in [GenerationOptions { sampling, ..search.clone() }, search] {
+            let write =
+                |decoder: &mut Counting, pictures| generate(decoder, pictures, &[5], END, &options, None);
+            let whole = write(&mut Counting::new(3, &[], 0.0), 3);
+            assert!(whole.iter().flatten().all(|found| found.len() == 2), "{whole:?}");
+            for odd in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                let found = write(&mut Counting::new(3, &[1], odd), 3);
+                assert_eq!(found, [whole[0].clone(), Err(NotANumber), whole[2].clone()], "{odd}");
+                let all = write(&mut Counting::new(3, &[0, 1, 2], odd), 3);
+                assert_eq!(all, vec![Err(NotANumber); 3], "{odd}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_score_is_infinite() {
+        // Logits so far apart that all but one token have the log-probability minus infinity, and two beams want tokens.
+        let options = GenerationOptions {
+            num_beams: 2,
+            min_new_tokens: 0,
+            num_return_sequences: 2,
+            ..GenerationOptions::default()
+        };
+        let write = |options: &GenerationOptions| {
+            struct Far(Vec<f32>);
+            impl StepDecoder for Far {
+                fn step(&mut self, token_ids: &[u32]) -> &mut [f32] {
+                    let row = [-3e38, 3e38, -3e38];
+                    self.0 = row.repeat(token_ids.len());
+                    &mut self.0
+                }
+                fn select_rows(&mut self, _: &[usize]) {}
+            }
+            generate(&mut Far(Vec::new()), 1, &[0], 2, options, None).remove(0)
+        };
+        assert_eq!(write(&options), Err(NotANumber));
+        let best = write(&GenerationOptions { num_return_sequences: 1, ..options }).unwrap();
+        assert!(best[0].score.abs() < 1e-6);
+    }
 
     #[test]
     fn texts_that_differ_too_little_are_left_out() {

@@ -15,6 +15,9 @@ use ureq::typestate::AgentScope;
 
 pub(crate) use retry::Retry;
 
+#[cfg(feature = "fetch")]
+use crate::passing::io_error_is_passing;
+
 /// How everything here asks: every status is an answer, redirects are left to the caller, nothing is compressed; a host is found and
 /// takes a connection in `connect_timeout`, and a server that sends nothing for `idle_timeout` is given up. TLS is rustls's, with the
 /// system's certificates: networks that add their own put them there.
@@ -52,6 +55,17 @@ pub(crate) fn is_passing(error: &ureq::Error) -> bool {
         ),
         Error::Timeout(which) => !matches!(which, Timeout::Connect | Timeout::Resolve),
         _ => false,
+    }
+}
+
+/// Whether the same question may be answered later, by a server or a network that is not there now: all of [`is_passing`], and a
+/// refused connection, an unreachable host, a machine without files to open. A wrong certificate stays what it is.
+#[cfg(feature = "fetch")]
+pub(crate) fn may_pass(error: &ureq::Error) -> bool {
+    match error {
+        ureq::Error::Io(io) => is_passing(error) || io_error_is_passing(io),
+        ureq::Error::Timeout(_) | ureq::Error::ConnectionFailed => true,
+        _ => is_passing(error),
     }
 }
 

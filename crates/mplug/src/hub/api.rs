@@ -92,33 +92,43 @@ pub(super) struct Api<'a> {
 }
 
 impl Api<'_> {
-    /// The files in the model's own folder; those in folders below it are never needed.
+    /// The files in the model's own folder, and those below it unless the listing is cut off: see
+    /// [`file_below`](Self::file_below).
     pub(super) fn files(&self) -> Result<Vec<RemoteFile>, HubError> {
-        let mut entries = self.entries(true)?;
+        let mut entries = self.entries("Recursive=True")?;
         if entries.len() >= LISTING_CAP {
             // Cut off without a word: what is wanted may be missing. The folder alone is shorter.
-            entries = self.entries(false)?;
+            entries = self.entries("Recursive=False")?;
         }
-        if let Some(bad) = entries.iter().find(|entry| leads_out(&entry.path)) {
-            return Err(HubError::UnsafePath { id: self.id.clone(), path: bad.path.clone() });
-        }
-        let files = entries.into_iter().filter(|entry| entry.kind != "tree" && !entry.path.contains('/'));
-        files.map(|entry| self.remote_file(entry)).collect()
+        let files = entries.into_iter().filter(|entry| entry.kind != "tree");
+        let file = |entry: Entry| match (entry.path.contains('/'), self.remote_file(entry)) {
+            (true, Err(_)) => None, // Of files below the folder one at most is wanted.
+            (_, file) => Some(file),
+        };
+        files.filter_map(file).collect()
     }
 
-    fn entries(&self, is_recursive: bool) -> Result<Vec<Entry>, HubError> {
-        let recursive = if is_recursive { "True" } else { "False" };
-        let path = format!(
-            "/api/v1/models/{}/repo/files?Revision={}&Recursive={recursive}",
-            self.id,
-            query_value(self.revision)
-        );
+    /// The file at `path` in a folder below the model's own, listed alone.
+    pub(super) fn file_below(&self, path: &str) -> Result<Option<RemoteFile>, HubError> {
+        let (below, _) = path.rsplit_once('/').unwrap_or_default();
+        let entries = self.entries(&format!("Recursive=False&Root={}", query_value(below)))?;
+        let found = entries.into_iter().find(|entry| entry.kind != "tree" && entry.path == path);
+        found.map(|entry| self.remote_file(entry)).transpose()
+    }
+
+    fn entries(&self, which: &str) -> Result<Vec<Entry>, HubError> {
+        let path =
+            format!("/api/v1/models/{}/repo/files?Revision={}&{which}", self.id, query_value(self.revision));
         let listing: Listing = match self.ask(&path) {
             Ok(listing) => listing,
             Err(Refusal::No { status, message }) => return Err(self.explain(status, &message)),
             Err(Refusal::Error(error)) => return Err(*error),
         };
-        Ok(listing.files.unwrap_or_default())
+        let entries = listing.files.unwrap_or_default();
+        match entries.iter().find(|entry| leads_out(&entry.path)) {
+            Some(bad) => Err(HubError::UnsafePath { id: self.id.clone(), path: bad.path.clone() }),
+            None => Ok(entries),
+        }
     }
 
     fn remote_file(&self, entry: Entry) -> Result<RemoteFile, HubError> {

@@ -183,10 +183,7 @@ fn legacy_revision(folder: &Path) -> Option<String> {
 fn is_whole(folder: &Path) -> bool {
     checkpoint::has_weights(folder)
         && folder.join(checkpoint::VOCABULARY).is_file()
-        && match checkpoint::named_bert_json(folder) {
-            Some(name) => folder.join(name).is_file() || folder.join(checkpoint::BERT_JSON).is_file(),
-            None => folder.join(checkpoint::CONFIGURATION_JSON).is_file(),
-        }
+        && checkpoint::has_configuration(folder)
 }
 
 /// Whether `folder` has the file as the hub lists it. What the record does not vouch for is hashed.

@@ -11,7 +11,9 @@ use super::cache::{CachedModel, Record, free_space, holds};
 use super::client::{Client, random_id};
 use super::download::{Fetch, incomplete};
 use super::{HubError, HubOptions, ModelId, Progress, Pulled};
-use crate::checkpoint::{self, BERT_JSON, CONFIG_YAML, CONFIGURATION_JSON, PYTORCH, SAFETENSORS, VOCABULARY};
+use crate::checkpoint::{
+    self, BERT_JSON, CONFIG_YAML, CONFIGURATION_JSON, PYTORCH, SAFETENSORS, TOKENIZER_CONFIG, VOCABULARY,
+};
 use crate::config::ConfigTexts;
 use crate::http::Retry;
 
@@ -82,6 +84,18 @@ impl Pull<'_> {
         if listed(VOCABULARY).is_none() {
             return Err(self.no_model(api, format!("it has no {VOCABULARY}")));
         }
+        let bert_json = self.bert_json(api, &files)?;
+        let names = [CONFIGURATION_JSON, CONFIG_YAML, VOCABULARY, TOKENIZER_CONFIG];
+        let small: Vec<RemoteFile> = names.into_iter().filter_map(listed).cloned().chain(bert_json).collect();
+        if let Some(large) = small.iter().find(|file| file.size > MAX_SMALL_BYTES) {
+            return Err(self.no_model(api, format!("{} has {} bytes", large.path, large.size)));
+        }
+        Ok(small.into_iter().chain([weights.clone()]).collect())
+    }
+
+    /// The BERT json that `config.yaml` names, which the hub must have; or the one of the usual name, if there is one.
+    fn bert_json(&self, api: &Api<'_>, files: &[RemoteFile]) -> Result<Option<RemoteFile>, HubError> {
+        let listed = |name: &str| files.iter().find(|file| file.path == name).cloned();
         let named = match listed(CONFIG_YAML) {
             Some(file) if file.size > 0 => {
                 let text = api.small_file(CONFIG_YAML, MAX_CONFIG_BYTES)?;
@@ -90,13 +104,14 @@ impl Pull<'_> {
             }
             _ => None,
         };
-        let mut names = vec![CONFIGURATION_JSON, CONFIG_YAML, BERT_JSON, VOCABULARY, "tokenizer_config.json"];
-        names.extend(named.as_deref().filter(|name| *name != BERT_JSON));
-        let small: Vec<&RemoteFile> = names.into_iter().filter_map(listed).collect();
-        if let Some(large) = small.iter().find(|file| file.size > MAX_SMALL_BYTES) {
-            return Err(self.no_model(api, format!("{} has {} bytes", large.path, large.size)));
-        }
-        Ok(small.into_iter().chain([weights]).cloned().collect())
+        let Some(named) = named else { return Ok(listed(BERT_JSON)) };
+        let found = match listed(&named) {
+            None if named.contains('/') => api.file_below(&named)?,
+            found => found,
+        };
+        let problem =
+            || self.no_model(api, format!("its {CONFIG_YAML} names {named}, which it does not have"));
+        found.map(Some).ok_or_else(problem)
     }
 
     /// What is missing, or, if the hub knows no such revision, that.
@@ -177,6 +192,7 @@ impl Pull<'_> {
     }
 
     fn fetch(&self, folder: &Path, file: &RemoteFile, snapshot: &str) -> Result<(), HubError> {
+        create_parent(&folder.join(&file.path))?;
         Fetch {
             client: self.client,
             id: self.id,
@@ -195,6 +211,7 @@ impl Pull<'_> {
     fn name(folder: &Path, plan: &Plan<'_>) -> Result<(), HubError> {
         for (file, source) in &plan.to_link {
             let path = folder.join(&file.path);
+            create_parent(&path)?;
             let temporary = folder.join(format!(".mplug-{}.tmp", random_id()));
             let linked = fs::hard_link(source, &temporary)
                 .or_else(|_| fs::copy(source, &temporary).map(|_| ()))
@@ -208,6 +225,13 @@ impl Pull<'_> {
         }
         Ok(())
     }
+}
+
+/// Creates the folder of a file, which may lie in one below the model's.
+fn create_parent(path: &Path) -> Result<(), HubError> {
+    let Some(parent) = path.parent() else { return Ok(()) };
+    let io = |source| HubError::Io { action: "create", path: parent.to_owned(), source };
+    fs::create_dir_all(parent).map_err(io)
 }
 
 fn total(files: &[&RemoteFile]) -> u64 {
@@ -224,7 +248,9 @@ fn weight_file(files: &[RemoteFile]) -> Result<&RemoteFile, String> {
     if let Some(file) = listed(SAFETENSORS).or_else(|| listed(PYTORCH)) {
         return Ok(file);
     }
-    let mut others = files.iter().filter(|file| checkpoint::is_weight_file(Path::new(&file.path)));
+    let mut others = files
+        .iter()
+        .filter(|file| !file.path.contains('/') && checkpoint::is_weight_file(Path::new(&file.path)));
     match (others.next(), others.next()) {
         (Some(only), None) => Ok(only),
         (None, _) => Err(format!("it has no weights, {SAFETENSORS} or {PYTORCH}")),

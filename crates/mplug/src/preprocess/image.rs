@@ -7,8 +7,10 @@
 //! Refuses to know where a picture comes from beyond a path or bytes (no URLs), and what the model does with it.
 
 mod decode;
+mod jpeg;
 mod normalize;
 mod resize;
+mod tiff;
 
 use std::fmt;
 use std::fs::File;
@@ -19,6 +21,8 @@ pub use self::decode::decode_image;
 pub use self::normalize::{IMAGE_MEAN, IMAGE_STD, bytes_of, pixel_values};
 pub use self::resize::resize_bicubic;
 pub use ::image::RgbImage;
+
+use crate::passing::io_error_is_passing;
 
 /// What a picture may cost. Checked before memory is taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +55,11 @@ impl ImageError {
     pub fn named(self, origin: impl fmt::Display) -> Self {
         Self { origin: origin.to_string(), fault: self.fault }
     }
+
+    /// Whether the picture may be had later: [`ImageFault::is_passing`].
+    pub fn is_passing(&self) -> bool {
+        self.fault.is_passing()
+    }
 }
 
 impl fmt::Display for ImageError {
@@ -73,8 +82,16 @@ pub enum ImageFault {
     #[error("cannot be read: {0}")]
     Read(#[source] std::io::Error),
     /// It is elsewhere, and did not come.
-    #[error("cannot be fetched: {0}")]
-    Fetch(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("cannot be fetched: {source}")]
+    Fetch {
+        /// Why, as whoever fetches it says.
+        source: Box<dyn std::error::Error + Send + Sync>,
+        /// Whether it may come later: a server that is down, not a picture that is gone.
+        is_passing: bool,
+    },
+    /// The archive or table that it is in is not what it was when its pictures were listed.
+    #[error("its file changed since its pictures were listed; run again to list it anew")]
+    Changed,
     /// A folder, a pipe, a device.
     #[error("is not a regular file; give the path of a picture")]
     NotAFile,
@@ -120,6 +137,48 @@ pub enum ImageFault {
         /// Four times [`ImageLimits::max_pixels`].
         limit: u64,
     },
+    /// Decoding would hold more at once than the limit: a progressive JPEG holds all of its coefficients.
+    #[error(
+        "takes {found} bytes to decode, more than the limit of {limit}; save it smaller, or as baseline JPEG or PNG"
+    )]
+    TooMuchMemory {
+        /// Bytes that its decoder would hold at once.
+        found: u64,
+        /// Eight times [`ImageLimits::max_pixels`].
+        limit: u64,
+    },
+    /// A JPEG that is sent in too many passes.
+    #[error("has more than {limit} scans; save it again as baseline JPEG or PNG")]
+    TooManyScans {
+        /// Most scans of a file.
+        limit: usize,
+    },
+    /// A JPEG whose passes over its samples would take long, together.
+    #[error(
+        "has scans of {found} samples in all, more than the limit of {limit}; save it again as baseline JPEG or PNG"
+    )]
+    TooLongScans {
+        /// Samples of all scans.
+        found: u64,
+        /// Twenty times [`ImageLimits::max_pixels`].
+        limit: u64,
+    },
+    /// A kind of the format that is not read here, or not with the pixels that the original sees.
+    #[error("is a {format} of a kind that is not read: {what}; save it again as baseline JPEG or PNG")]
+    Unsupported {
+        /// Name of the format.
+        format: &'static str,
+        /// What the file is.
+        what: String,
+    },
+    /// The file contradicts its format, or its coded data cannot be right.
+    #[error("damaged {format}: {what}")]
+    Damaged {
+        /// Name of the format.
+        format: &'static str,
+        /// What is wrong.
+        what: String,
+    },
     /// The file ends before the picture does.
     #[error("truncated {format}: the file ends before the picture does")]
     Truncated {
@@ -132,6 +191,25 @@ pub enum ImageFault {
     /// The decoder panicked: a fault of the decoder that a hostile picture set off.
     #[error("made its decoder panic: {0}")]
     Panicked(String),
+}
+
+impl ImageFault {
+    /// Whether the picture may be had later, so that a failure of it is no answer.
+    ///
+    /// | fault | passes |
+    /// |---|---|
+    /// | [`Read`](Self::Read) | as [`io_error_is_passing`] says: too many open files, a device's error, not a missing file |
+    /// | [`Fetch`](Self::Fetch) | as whoever fetches says: `FetchFault::is_passing` for web addresses |
+    /// | [`Changed`](Self::Changed) | yes: it is listed anew |
+    /// | all others | no: they are of the picture's own bytes |
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Read(error) => io_error_is_passing(error),
+            Self::Fetch { is_passing, .. } => *is_passing,
+            Self::Changed => true,
+            _ => false,
+        }
+    }
 }
 
 /// Reads a picture from a file: upright (EXIF), RGB, alpha dropped, its format told by its bytes and not by its name.

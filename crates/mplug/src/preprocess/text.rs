@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use self::basic::BasicTokenizer;
 pub use self::basic::lowercase;
 pub use self::detokenize::{has_word, join_chinese};
+use crate::config::vocabulary_tokens;
 
 /// A word of more characters than this becomes `[UNK]` whole.
 const MAX_WORD_CHARS: usize = 100;
@@ -55,6 +56,38 @@ pub enum TokenizerError {
         path: PathBuf,
         /// What was found and what was expected.
         problem: String,
+    },
+    /// A text needs a token that the vocabulary has and the model has not.
+    #[error(
+        "`{text}` needs the token `{token}`, which is number {id} in {origin}; the model has word embeddings for 0 to {last} \
+         only: leave that word out, or put the vocabulary beside the model that belongs to it"
+    )]
+    NoEmbedding {
+        /// The text.
+        text: String,
+        /// The token.
+        token: String,
+        /// Its id.
+        id: u32,
+        /// The vocabulary's file, or "vocabulary".
+        origin: String,
+        /// The last id with an embedding.
+        last: usize,
+    },
+    /// The token that begins or ends every text has no embedding.
+    #[error(
+        "{origin}: {token} is number {id}, and the model has word embeddings for 0 to {last} only: this is not the \
+         vocabulary of the model"
+    )]
+    NoSpecialEmbedding {
+        /// The vocabulary's file, or "vocabulary".
+        origin: String,
+        /// The token.
+        token: &'static str,
+        /// Its id.
+        id: u32,
+        /// The last id with an embedding.
+        last: usize,
     },
 }
 
@@ -112,13 +145,27 @@ pub struct Tokenizer {
     /// Token of each id, as written in the vocabulary; none where decoding skips the id.
     visible: Vec<Option<String>>,
     special: SpecialIds,
+    /// What texts that are written begin and end with.
+    written: [u32; 2],
+    /// Word embeddings of the model, if it is known.
+    rows: usize,
+    /// The vocabulary's file, or "vocabulary".
+    origin: String,
 }
+
+/// What the original begins and ends the texts with that it writes, whatever the vocabulary says.
+const WRITTEN: [u32; 2] = [101, 102];
 
 impl Tokenizer {
     /// Reads `vocab.txt`, and `tokenizer_config.json` where one lies beside it.
     pub fn from_file(vocab: &Path) -> Result<Self, TokenizerError> {
         let text = read_text(vocab)?;
-        let settings = read_settings(&vocab.with_file_name("tokenizer_config.json"))?;
+        let path = vocab.with_file_name("tokenizer_config.json");
+        let settings = if path.exists() {
+            TokenizerSettings::from_json(&read_text(&path)?, &path)?
+        } else {
+            TokenizerSettings::default()
+        };
         Self::build(&text, settings, &vocab.display().to_string())
     }
 
@@ -132,8 +179,35 @@ impl Tokenizer {
         Self::build(text, settings, "vocabulary")
     }
 
+    /// As [`Tokenizer::with_settings`] for the vocabulary `origin` of a model with `rows` word embeddings.
+    ///
+    /// Where vocabulary and model belong together, texts begin with the vocabulary's `[CLS]` and end with its `[SEP]`. Where
+    /// their sizes differ, 101 and 102 count as in the original, which knows no others.
+    ///
+    /// # Errors
+    /// When these have no embeddings.
+    pub(crate) fn for_model(
+        text: &str,
+        settings: TokenizerSettings,
+        origin: &Path,
+        rows: usize,
+    ) -> Result<Self, TokenizerError> {
+        let mut tokenizer = Self::build(text, settings, &origin.display().to_string())?;
+        tokenizer = tokenizer.with_rows(rows);
+        if tokenizer.vocab_size() != rows && WRITTEN.iter().all(|id| (*id as usize) < rows) {
+            tokenizer.written = WRITTEN;
+        }
+        for (token, id) in [CLS, SEP].into_iter().zip(tokenizer.written) {
+            if id as usize >= rows {
+                let (origin, last) = (tokenizer.origin, rows.saturating_sub(1));
+                return Err(TokenizerError::NoSpecialEmbedding { origin, token, id, last });
+            }
+        }
+        Ok(tokenizer)
+    }
+
     fn build(text: &str, settings: TokenizerSettings, origin: &str) -> Result<Self, TokenizerError> {
-        let tokens: Vec<&str> = text.lines().collect();
+        let tokens: Vec<&str> = vocabulary_tokens(text).collect();
         // Where a token stands twice its last line counts, and the earlier ids stand for nothing.
         let ids: HashMap<&str, u32> = tokens.iter().zip(0u32..).map(|(&token, id)| (token, id)).collect();
         let special_id = |token| {
@@ -141,12 +215,16 @@ impl Tokenizer {
                 || TokenizerError::MissingToken { origin: origin.into(), token, found: tokens.len() };
             ids.get(token).copied().ok_or_else(missing)
         };
+        // The original works without these two: a special token that the vocabulary lacks gets the next free id.
+        let mut free = ids.len() as u32..;
+        let mut added_id =
+            |token: &str| ids.get(token).copied().unwrap_or_else(|| free.next().unwrap_or_default());
         let special = SpecialIds {
-            pad: special_id(PAD)?,
+            pad: added_id(PAD),
             unk: special_id(UNK)?,
             cls: special_id(CLS)?,
             sep: special_id(SEP)?,
-            mask: special_id(MASK)?,
+            mask: added_id(MASK),
         };
         let is_visible =
             |token: &str, id| ids[token] == id && special.named().iter().all(|(_, other)| *other != id);
@@ -160,7 +238,42 @@ impl Tokenizer {
                 None => starts.insert(token.to_owned(), id),
             };
         }
-        Ok(Self { basic: BasicTokenizer::new(settings), starts, continuations, visible, special })
+        Ok(Self {
+            basic: BasicTokenizer::new(settings),
+            starts,
+            continuations,
+            visible,
+            special,
+            written: [special.cls, special.sep],
+            rows: usize::MAX,
+            origin: origin.to_owned(),
+        })
+    }
+
+    /// The same for a model with `rows` word embeddings, for [`check_ids`](Self::check_ids).
+    #[must_use]
+    pub fn with_rows(self, rows: usize) -> Self {
+        Self { rows, ..self }
+    }
+
+    /// Checks that the model has an embedding for each of the `ids` of `text`.
+    ///
+    /// # Errors
+    /// [`TokenizerError::NoEmbedding`] with the first that has none.
+    pub fn check_ids(&self, text: &str, ids: &[u32]) -> Result<(), TokenizerError> {
+        let Some(&id) = ids.iter().find(|id| **id as usize >= self.rows) else { return Ok(()) };
+        let special = || self.special.named().into_iter().find(|(_, special)| *special == id);
+        let token = match self.visible.get(id as usize) {
+            Some(Some(token)) => token.clone(),
+            _ => special().map_or_else(String::new, |(token, _)| token.to_owned()),
+        };
+        Err(TokenizerError::NoEmbedding {
+            text: text.to_owned(),
+            token,
+            id,
+            origin: self.origin.clone(),
+            last: self.rows.saturating_sub(1),
+        })
     }
 
     /// `[CLS] text [SEP]`, at most `max_len` ids (at least 2): a long text is cut before its `[SEP]`.
@@ -209,14 +322,14 @@ impl Tokenizer {
         join_chinese(text)
     }
 
-    /// Id of `[CLS]`, which begins a sequence.
+    /// Id that begins a text which is written: that of `[CLS]`.
     pub fn bos_token_id(&self) -> u32 {
-        self.special.cls
+        self.written[0]
     }
 
-    /// Id of `[SEP]`, which ends a sequence.
+    /// Id that ends a text which is written: that of `[SEP]`.
     pub fn eos_token_id(&self) -> u32 {
-        self.special.sep
+        self.written[1]
     }
 
     /// Id of `[PAD]`, which fills a sequence.
@@ -285,43 +398,48 @@ fn read_text(path: &Path) -> Result<String, TokenizerError> {
     std::fs::read_to_string(path).map_err(|source| TokenizerError::Read { path: path.into(), source })
 }
 
-/// The settings beside a vocabulary; the defaults where there is no such file.
-fn read_settings(path: &Path) -> Result<TokenizerSettings, TokenizerError> {
-    if !path.exists() {
-        return Ok(TokenizerSettings::default());
-    }
-    let wrong = |problem: String| TokenizerError::Settings { path: path.into(), problem };
-    let json: serde_json::Value =
-        serde_json::from_str(&read_text(path)?).map_err(|error| wrong(format!("is not JSON: {error}")))?;
-    let switch = |name: &str| match json.get(name) {
-        None | Some(serde_json::Value::Null) => Ok(None),
-        Some(value) => value
-            .as_bool()
-            .map(Some)
-            .ok_or_else(|| wrong(format!("`{name}` is {value}; expected true or false"))),
-    };
-    if switch("do_basic_tokenize")? == Some(false) {
-        return Err(wrong("`do_basic_tokenize` is false; only true is supported".into()));
-    }
-    let tokens = [
-        ("pad_token", PAD),
-        ("unk_token", UNK),
-        ("cls_token", CLS),
-        ("sep_token", SEP),
-        ("mask_token", MASK),
-    ];
-    for (name, expected) in tokens {
-        // A token is a string, or an object with the string in `content`.
-        let token = json.get(name).map(|value| value.get("content").unwrap_or(value));
-        if token.is_some_and(|value| value != expected) {
-            return Err(wrong(format!("`{name}` is {}; only {expected} is supported", json[name])));
+impl TokenizerSettings {
+    /// The settings of the text of a `tokenizer_config.json`; `path` is for messages. What it does not say has the original's
+    /// defaults, and `null` is no in the original.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Settings`] when it is not JSON, or asks for what is not supported.
+    pub fn from_json(text: &str, path: &Path) -> Result<Self, TokenizerError> {
+        let wrong = |problem: String| TokenizerError::Settings { path: path.into(), problem };
+        let json: serde_json::Value =
+            serde_json::from_str(text).map_err(|error| wrong(format!("is not JSON: {error}")))?;
+        let switch = |name: &str| match json.get(name) {
+            None => Ok(None),
+            Some(serde_json::Value::Null) => Ok(Some(false)),
+            Some(value) => value
+                .as_bool()
+                .map(Some)
+                .ok_or_else(|| wrong(format!("`{name}` is {value}; expected true or false"))),
+        };
+        if switch("do_basic_tokenize")? == Some(false) {
+            return Err(wrong("`do_basic_tokenize` is false; only true is supported".into()));
         }
+        let tokens = [
+            ("pad_token", PAD),
+            ("unk_token", UNK),
+            ("cls_token", CLS),
+            ("sep_token", SEP),
+            ("mask_token", MASK),
+        ];
+        for (name, expected) in tokens {
+            // A token is a string, or an object with the string in `content`.
+            let token = json.get(name).map(|value| value.get("content").unwrap_or(value));
+            if token.is_some_and(|value| value != expected) {
+                return Err(wrong(format!("`{name}` is {}; only {expected} is supported", json[name])));
+            }
+        }
+        let is_unsaid = json.get("strip_accents").is_none_or(serde_json::Value::is_null);
+        Ok(Self {
+            do_lower_case: switch("do_lower_case")?.unwrap_or(true),
+            strip_accents: if is_unsaid { None } else { switch("strip_accents")? },
+            tokenize_chinese_chars: switch("tokenize_chinese_chars")?.unwrap_or(true),
+        })
     }
-    Ok(TokenizerSettings {
-        do_lower_case: switch("do_lower_case")?.unwrap_or(true),
-        strip_accents: switch("strip_accents")?,
-        tokenize_chinese_chars: switch("tokenize_chinese_chars")?.unwrap_or(true),
-    })
 }
 
 #[cfg(test)]
@@ -377,6 +495,38 @@ mod tests {
     }
 
     #[test]
+    fn special_tokens_that_the_original_does_without_get_free_ids() {
+        let tokenizer =
+            Tokenizer::from_vocab("[UNK]\n[CLS]\n[SEP]\ncat\n\n").expect("enough for the original");
+        assert_eq!((tokenizer.pad_token_id(), tokenizer.mask_token_id()), (5, 6));
+        assert_eq!(tokenizer.encode("cat [MASK]", 9), [1, 3, 6, 2]);
+        assert_eq!(
+            tokenizer.decode(&[3, 4, 3, 5, 6]),
+            "cat  cat",
+            "a token without characters leaves its spaces"
+        );
+    }
+
+    #[test]
+    fn a_model_of_another_size_has_the_originals_first_and_last_token() {
+        let settings = TokenizerSettings::default();
+        let unused: Vec<String> = (0..120).map(|n| format!("[unused{n}]\n")).collect();
+        let vocabulary = unused.concat() + VOCAB;
+        let of = |rows| Tokenizer::for_model(&vocabulary, settings, Path::new("m/vocab.txt"), rows);
+        let ends = |rows| of(rows).map(|tokenizer| [tokenizer.bos_token_id(), tokenizer.eos_token_id()]);
+        assert_eq!(ends(131).expect("a model of this size"), [122, 123]);
+        assert_eq!(ends(125).expect("a smaller model"), [101, 102]);
+        let tokenizer = of(125).expect("a smaller model");
+        assert!(tokenizer.check_ids("", &[0, 124]).is_ok());
+        let problem = tokenizer.check_ids("cats", &[124, 126, 127]).expect_err("beyond").to_string();
+        for part in ["`cats` needs the token `cat`", "number 126 in m/vocab.txt", "0 to 124 only"] {
+            assert!(problem.contains(part), "{problem}");
+        }
+        let problem = of(102).expect_err("no room for 102").to_string();
+        assert!(problem.contains("m/vocab.txt: [CLS] is number 122"), "{problem}");
+    }
+
+    #[test]
     fn settings_beside_the_vocabulary_are_followed() {
         let folder = tempfile::tempdir().expect("a folder");
         let (vocab, settings) =
@@ -387,6 +537,8 @@ mod tests {
         std::fs::write(&settings, r#"{"do_lower_case": false, "pad_token": {"content": "[PAD]"}}"#)
             .expect("written");
         assert_eq!(encode().expect("cased"), [2, 9, 3]);
+        std::fs::write(&settings, r#"{"do_lower_case": null}"#).expect("written");
+        assert_eq!(encode().expect("null is no"), [2, 9, 3]);
         for wrong in
             ["{", r#"{"do_lower_case": 1}"#, r#"{"do_basic_tokenize": false}"#, r#"{"sep_token": "</s>"}"#]
         {

@@ -4,7 +4,7 @@ use image::RgbImage;
 use rayon::prelude::*;
 
 use super::reader::Reader;
-use super::{Caption, LoadOptions, default_options, load, write};
+use super::{Caption, Captions, LoadOptions, all, default_options, load, write};
 use crate::checkpoint::ModelFolder;
 use crate::config::{ModelConfig, Task};
 use crate::error::Error;
@@ -61,6 +61,10 @@ impl Answerer {
     /// Answers `questions[i]` about `images[i]`: for each, `num_return_sequences` answers, best first. Questions are
     /// lower-cased and cut to the model's text length, as the original does.
     ///
+    /// # Errors
+    /// For options that cannot be, and [`Error::NotANumber`] where any answer fails: [`answer_each`](Self::answer_each)
+    /// gives the others.
+    ///
     /// # Panics
     /// If pictures and questions differ in number.
     pub fn answer_batch(
@@ -74,6 +78,9 @@ impl Answerer {
 
     /// The same for pictures that are encoded already: `image_embeds` holds `(image_len, hidden_size)` of each.
     ///
+    /// # Errors
+    /// As [`answer_batch`](Self::answer_batch).
+    ///
     /// # Panics
     /// If pictures and questions differ in number.
     pub fn answer_embeds(
@@ -82,20 +89,45 @@ impl Answerer {
         questions: &[&str],
         options: &GenerationOptions,
     ) -> Result<Vec<Vec<Caption>>, Error> {
+        all(self.answer_each(image_embeds, questions, options)?)
+    }
+
+    /// The same where each answer fails alone.
+    ///
+    /// # Errors
+    /// For options that cannot be.
+    ///
+    /// # Panics
+    /// If pictures and questions differ in number.
+    pub fn answer_each(
+        &self,
+        image_embeds: Vec<Vec<f32>>,
+        questions: &[&str],
+        options: &GenerationOptions,
+    ) -> Result<Vec<Captions>, Error> {
         assert_eq!(image_embeds.len(), questions.len(), "one question for each picture");
-        let memories: Vec<CrossAttentionCache> = image_embeds
+        let memories: Result<Vec<CrossAttentionCache>, Error> = image_embeds
             .into_par_iter()
             .zip(questions)
             .map(|(image_embeds, question)| self.read(image_embeds, question))
             .collect();
+        let memories = memories?;
         write(&self.decoder, &self.reader.tokenizer, &memories, options)
     }
 
     /// What the decoder sees of a picture and a question: fused image and text, one after the other.
-    fn read(&self, image_embeds: Vec<f32>, question: &str) -> CrossAttentionCache {
-        let fused = self.reader.fuse(image_embeds, question);
+    fn read(&self, image_embeds: Vec<f32>, question: &str) -> Result<CrossAttentionCache, Error> {
+        let fused = self.reader.fuse(image_embeds, question)?;
         let joined = [fused.image, fused.text].concat(); // (image_len + text_len, hidden_size)
         let len = joined.len() / self.config().text.hidden_size;
-        self.decoder.attend_to(&joined, len)
+        Ok(self.decoder.attend_to(&joined, len))
+    }
+
+    /// Whether the model can read a question: it has an embedding for each of its tokens.
+    ///
+    /// # Errors
+    /// With the first token that has none, as [`answer_batch`](Self::answer_batch) has for all questions together.
+    pub fn check_question(&self, question: &str) -> Result<(), Error> {
+        self.reader.input_ids(question).map(|_| ())
     }
 }

@@ -3,7 +3,7 @@
 use image::RgbImage;
 use rayon::prelude::*;
 
-use super::{Caption, LoadOptions, default_options, encode_images, load, write};
+use super::{Caption, Captions, LoadOptions, all, default_options, encode_images, load, write};
 use crate::checkpoint::ModelFolder;
 use crate::config::{ModelConfig, Task};
 use crate::error::Error;
@@ -61,21 +61,44 @@ impl Captioner {
 
     /// Captions every picture: for each, `num_return_sequences` captions, best first. A picture's captions do not depend
     /// on the other pictures.
+    ///
+    /// # Errors
+    /// For options that cannot be, and [`Error::NotANumber`] where any picture fails: [`caption_each`](Self::caption_each)
+    /// gives the others their captions.
     pub fn caption_batch(
         &self,
         images: &[RgbImage],
         options: &GenerationOptions,
     ) -> Result<Vec<Vec<Caption>>, Error> {
-        let image_embeds = encode_images(&self.visual_encoder, images);
-        self.caption_embeds(&image_embeds, options)
+        all(self.caption_each(images, options)?)
+    }
+
+    /// The same where each picture fails alone.
+    pub fn caption_each(
+        &self,
+        images: &[RgbImage],
+        options: &GenerationOptions,
+    ) -> Result<Vec<Captions>, Error> {
+        self.write_about(&encode_images(&self.visual_encoder, images), options)
     }
 
     /// Captions pictures that are encoded already: `image_embeds` holds `(image_len, hidden_size)` of each.
+    ///
+    /// # Errors
+    /// As [`caption_batch`](Self::caption_batch).
     pub fn caption_embeds(
         &self,
         image_embeds: &[Vec<f32>],
         options: &GenerationOptions,
     ) -> Result<Vec<Vec<Caption>>, Error> {
+        all(self.write_about(image_embeds, options)?)
+    }
+
+    fn write_about(
+        &self,
+        image_embeds: &[Vec<f32>],
+        options: &GenerationOptions,
+    ) -> Result<Vec<Captions>, Error> {
         let image_len = self.config.vision.image_len();
         let memories: Vec<_> =
             image_embeds.par_iter().map(|embeds| self.decoder.attend_to(embeds, image_len)).collect();

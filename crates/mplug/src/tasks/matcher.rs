@@ -4,6 +4,7 @@
 //! The original can run this for large models alone: its base models crash on a missing `visn_fc`. Here both work.
 
 use image::RgbImage;
+use mplug_kernels::finite::are_finite;
 use rayon::prelude::*;
 
 use super::reader::Reader;
@@ -50,40 +51,65 @@ impl Matcher {
         &self.reader.multimodal
     }
 
-    /// The probability, for each `i`, that `texts[i]` describes `images[i]`.
+    /// The probability, for each `i`, that `texts[i]` describes `images[i]`; NaN as [`score`](Self::score) gives it.
+    ///
+    /// # Errors
+    /// With the first text that has a token without an embedding; the same goes for all that read texts.
     ///
     /// # Panics
     /// If pictures and texts differ in number.
-    pub fn match_batch(&self, images: &[RgbImage], texts: &[&str]) -> Vec<f32> {
+    pub fn match_batch(&self, images: &[RgbImage], texts: &[&str]) -> Result<Vec<f32>, Error> {
         assert_eq!(images.len(), texts.len(), "one text for each picture");
         let image_embeds = self.reader.encode_images(images);
         image_embeds.into_par_iter().zip(texts).map(|(embeds, text)| self.score(embeds, text)).collect()
     }
 
-    /// The probabilities that each of `texts` describes the one picture, which is encoded once.
-    pub fn match_texts(&self, image: &RgbImage, texts: &[&str]) -> Vec<f32> {
+    /// The probabilities that each of `texts` describes the one picture, which is encoded once; NaN as [`score`](Self::score)
+    /// gives it.
+    ///
+    /// # Errors
+    /// As [`match_batch`](Self::match_batch).
+    pub fn match_texts(&self, image: &RgbImage, texts: &[&str]) -> Result<Vec<f32>, Error> {
         let image_embeds = self.reader.encode_images(std::slice::from_ref(image)).concat();
         texts.par_iter().map(|text| self.score(image_embeds.clone(), text)).collect()
     }
 
-    /// The probability that `text` describes the picture of `image_embeds` `(image_len, hidden_size)`.
-    pub fn score(&self, image_embeds: Vec<f32>, text: &str) -> f32 {
-        let mut classes = self.classes(image_embeds, text);
+    /// The probability that `text` describes the picture of `image_embeds` `(image_len, hidden_size)`; NaN where the model
+    /// computes no number (see [`NotANumber`](crate::generate::NotANumber)), and never infinite.
+    ///
+    /// # Errors
+    /// As [`match_batch`](Self::match_batch).
+    pub fn score(&self, image_embeds: Vec<f32>, text: &str) -> Result<f32, Error> {
+        let mut classes = self.classes(image_embeds, text)?;
+        if !are_finite(&classes) {
+            return Ok(f32::NAN);
+        }
         mplug_kernels::softmax::softmax_row(&mut classes);
-        classes[1]
+        Ok(classes[1])
     }
 
     /// The logarithm of the odds that `text` describes the picture: in the order of the probability, but never rounded to
-    /// an end, so that pairs beyond doubt keep their order.
-    pub fn log_odds(&self, image_embeds: Vec<f32>, text: &str) -> f32 {
-        let classes = self.classes(image_embeds, text);
-        classes[1] - classes[0]
+    /// an end, so that pairs beyond doubt keep their order. NaN or infinite where the model computes no number.
+    ///
+    /// # Errors
+    /// As [`match_batch`](Self::match_batch).
+    pub fn log_odds(&self, image_embeds: Vec<f32>, text: &str) -> Result<f32, Error> {
+        let classes = self.classes(image_embeds, text)?;
+        Ok(classes[1] - classes[0])
+    }
+
+    /// Whether the model can read a text: it has an embedding for each of its tokens.
+    ///
+    /// # Errors
+    /// With the first token that has none.
+    pub fn check_text(&self, text: &str) -> Result<(), Error> {
+        self.reader.input_ids(text).map(|_| ())
     }
 
     /// The logits `[no match, match]`.
-    fn classes(&self, image_embeds: Vec<f32>, text: &str) -> Vec<f32> {
-        let fused = self.reader.fuse(image_embeds, text);
-        self.heads.matching.forward(&fused.text[..self.config().text.hidden_size])
+    fn classes(&self, image_embeds: Vec<f32>, text: &str) -> Result<Vec<f32>, Error> {
+        let fused = self.reader.fuse(image_embeds, text)?;
+        Ok(self.heads.matching.forward(&fused.text[..self.config().text.hidden_size]))
     }
 
     /// `(image_len, hidden_size)` of each picture, of any size, for [`score`](Self::score) and for
@@ -113,20 +139,25 @@ impl Matcher {
     /// The points of texts likewise.
     ///
     /// # Errors
-    /// As [`image_features`](Self::image_features).
+    /// As [`image_features`](Self::image_features) and [`match_batch`](Self::match_batch).
     pub fn text_features(&self, texts: &[&str]) -> Result<Vec<Vec<f32>>, Error> {
         let head = self.contrastive_head()?;
-        Ok(texts.par_iter().map(|text| head.text_features(&self.reader.encode_text(text))).collect())
+        texts.par_iter().map(|text| Ok(head.text_features(&self.reader.encode_text(text)?))).collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::checkpoint::seeded::{seeded_checkpoint, synthetic_vocabulary};
+    use crate::checkpoint::seeded::{Draw, Recipe, seeded_tensors, synthetic_vocabulary};
+    use crate::checkpoint::{Dtype, Values};
 
     fn matcher(config: &ModelConfig) -> Matcher {
-        let checkpoint = seeded_checkpoint(config, 5).unwrap();
+        of_recipe(config, &seeded_tensors(config, 5))
+    }
+
+    fn of_recipe(config: &ModelConfig, recipe: &Recipe) -> Matcher {
+        let checkpoint = recipe.to_checkpoint(Dtype::F32).unwrap();
         let vocabulary = synthetic_vocabulary(config.text.vocab_size);
         Matcher::load(&ModelFolder::from_checkpoint(config, checkpoint, vocabulary).unwrap()).unwrap()
     }
@@ -149,11 +180,33 @@ mod tests {
     }
 
     #[test]
+    fn a_probability_is_a_number_or_nan() {
+        let config = ModelConfig::tiny(Task::ImageTextRetrieval);
+        let picture = RgbImage::from_pixel(40, 30, image::Rgb([1, 90, 7]));
+        // A logit of minus infinity would be a probability of 0 or 1.
+        for signs in [[1.0, 1.0], [-1.0, 0.0]] {
+            let mut recipe = seeded_tensors(&config, 5);
+            let width = config.text.hidden_size;
+            let row = |sign: f32| (0..width).map(move |n| if n == 0 { sign * 3e38 } else { 0.0 });
+            let weight = signs.into_iter().flat_map(row).collect();
+            let norm = "fusion_encoder.encoder.layer.4.output.LayerNorm.bias";
+            for (name, values) in [("itm_head.weight", weight), (norm, vec![1e5; width])] {
+                let tensor = recipe.tensors.iter_mut().find(|tensor| tensor.name == name).expect(name);
+                tensor.draw = Draw::Given(Values::F32(values));
+            }
+            let matcher = of_recipe(&config, &recipe);
+            let embeds = matcher.encode_images(std::slice::from_ref(&picture)).remove(0);
+            assert!(matcher.match_texts(&picture, &["a"]).unwrap()[0].is_nan(), "{signs:?}");
+            assert!(!matcher.log_odds(embeds, "a").unwrap().is_finite(), "{signs:?}");
+        }
+    }
+
+    #[test]
     fn a_model_without_projections_matches_all_the_same() {
         let config = ModelConfig { projection_size: 0, ..ModelConfig::tiny(Task::ImageTextRetrieval) };
         let matcher = matcher(&config);
         let picture = RgbImage::from_pixel(40, 30, image::Rgb([1, 90, 7]));
-        assert!((0.0..=1.0).contains(&matcher.match_texts(&picture, &["a b"])[0]));
+        assert!((0.0..=1.0).contains(&matcher.match_texts(&picture, &["a b"]).unwrap()[0]));
         assert!(matches!(matcher.image_features(&[picture]), Err(Error::NoFeatures)));
         assert!(matches!(matcher.text_features(&["a b"]), Err(Error::NoFeatures)));
     }

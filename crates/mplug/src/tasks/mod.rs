@@ -14,14 +14,14 @@ pub use answerer::Answerer;
 pub use captioner::Captioner;
 pub use matcher::Matcher;
 
-use crate::checkpoint::{ModelFolder, Weights};
+use crate::checkpoint::{ModelFolder, TOKENIZER_CONFIG, VOCABULARY, Weights};
 use crate::config::{ModelConfig, Task};
 use crate::error::Error;
 use crate::generate::beam_search::Hypothesis;
-use crate::generate::{GenerationOptions, generate};
+use crate::generate::{GenerationOptions, Hypotheses, NotANumber, generate};
 use crate::model::{DecoderState, Mplug};
 use crate::preprocess::image::{pixel_values, resize_bicubic};
-use crate::preprocess::text::{Tokenizer, TokenizerError, join_chinese};
+use crate::preprocess::text::{Tokenizer, TokenizerError, TokenizerSettings, join_chinese};
 use crate::quantize::Observer;
 use crate::text_decoder::{CrossAttentionCache, TextDecoder};
 use crate::visual_encoder::VisualEncoder;
@@ -38,6 +38,9 @@ pub struct Caption {
     /// What was generated, without the start token and the prefix, with the end token where one came.
     pub token_ids: Vec<u32>,
 }
+
+/// The texts of a picture, best first, or that the model computed no numbers for it.
+pub type Captions = Result<Vec<Caption>, NotANumber>;
 
 /// The command that uses a model of each task, for messages.
 fn command_for(task: Task) -> &'static str {
@@ -63,17 +66,21 @@ fn load(folder: &ModelFolder, task: Task, options: &LoadOptions) -> Result<(Mplu
     if found != task {
         return Err(Error::WrongTask { expected: task, found, command: command_for(found) });
     }
-    // The folder was checked when it was opened: every tensor is there, and nothing unknown is.
+    // The folder was checked when it was opened: every tensor is there.
     let precision = options.precision.unwrap_or(folder.stored_precision());
     let weights = Weights::new(folder.checkpoint()).with_precision(precision).with_observer(options.observer);
     let model = Mplug::load(&weights, &folder.config)?;
     Ok((model, tokenizer(folder)?))
 }
 
-/// The tokenizer of a model: `vocab.txt`, and `tokenizer_config.json` where one lies beside it.
+/// The tokenizer of a model: of its `vocab.txt`, with the settings of its `tokenizer_config.json` where it has one.
 pub fn tokenizer(folder: &ModelFolder) -> Result<Tokenizer, TokenizerError> {
-    let path = folder.vocab_path();
-    if path.is_file() { Tokenizer::from_file(&path) } else { Tokenizer::from_vocab(folder.vocabulary()) }
+    let settings = match folder.tokenizer_config() {
+        Some(text) => TokenizerSettings::from_json(text, &folder.label(TOKENIZER_CONFIG))?,
+        None => TokenizerSettings::default(),
+    };
+    let rows = folder.config.text.vocab_size;
+    Tokenizer::for_model(folder.vocabulary(), settings, &folder.label(VOCABULARY), rows)
 }
 
 /// Encodes pictures of any size: resized as the original does, then through the visual encoder.
@@ -101,7 +108,7 @@ fn write(
     tokenizer: &Tokenizer,
     memories: &[CrossAttentionCache],
     options: &GenerationOptions,
-) -> Result<Vec<Vec<Caption>>, Error> {
+) -> Result<Vec<Captions>, Error> {
     let prompt = given_ids(tokenizer, options.prompt.as_deref())?;
     let begun = given_ids(tokenizer, options.prefix.as_deref())?;
     let prefix = [&[tokenizer.bos_token_id()], &prompt[..], &begun[..]].concat();
@@ -126,7 +133,13 @@ fn write(
         let text = join_chinese(&raw_text);
         Caption { text, raw_text, score: hypothesis.score, token_ids: hypothesis.token_ids }
     };
-    Ok(hypotheses.into_iter().map(|found| found.into_iter().map(caption).collect()).collect())
+    let captions = |found: Hypotheses| Ok(found?.into_iter().map(caption).collect());
+    Ok(hypotheses.into_iter().map(captions).collect())
+}
+
+/// The texts of all pictures, where none failed.
+fn all(written: Vec<Captions>) -> Result<Vec<Vec<Caption>>, Error> {
+    Ok(written.into_iter().collect::<Result<_, NotANumber>>()?)
 }
 
 /// The tokens of a word, without those that begin and end a text.
@@ -146,5 +159,6 @@ fn given_ids(tokenizer: &Tokenizer, given: Option<&str>) -> Result<Vec<u32>, Err
     if ids.contains(&tokenizer.unk_token_id()) {
         return error("has a character or word that the model's vocabulary lacks");
     }
+    tokenizer.check_ids(given, &ids)?;
     Ok(ids)
 }

@@ -4,6 +4,7 @@ use image::RgbImage;
 
 use super::encode_images;
 use crate::config::ModelConfig;
+use crate::error::Error;
 use crate::fusion_encoder::Fused;
 use crate::model::Multimodal;
 use crate::preprocess::text::{Tokenizer, lowercase};
@@ -25,18 +26,21 @@ impl Reader {
 
     /// The picture of `image_embeds` `(image_len, hidden_size)` fused with `text`, which is lower-cased and cut to the
     /// model's text length, as the original does, but not padded: padding changes nothing.
-    pub(super) fn fuse(&self, image_embeds: Vec<f32>, text: &str) -> Fused {
-        let input_ids = self.input_ids(text);
-        self.multimodal.fuse(image_embeds, &input_ids, input_ids.len())
+    pub(super) fn fuse(&self, image_embeds: Vec<f32>, text: &str) -> Result<Fused, Error> {
+        let input_ids = self.input_ids(text)?;
+        Ok(self.multimodal.fuse(image_embeds, &input_ids, input_ids.len()))
     }
 
     /// `text` alone, `(text_len, hidden_size)`.
-    pub(super) fn encode_text(&self, text: &str) -> Vec<f32> {
-        let input_ids = self.input_ids(text);
-        self.multimodal.text_encoder.forward(&input_ids, input_ids.len())
+    pub(super) fn encode_text(&self, text: &str) -> Result<Vec<f32>, Error> {
+        let input_ids = self.input_ids(text)?;
+        Ok(self.multimodal.text_encoder.forward(&input_ids, input_ids.len()))
     }
 
-    fn input_ids(&self, text: &str) -> Vec<u32> {
-        self.tokenizer.encode(&lowercase(text), self.config.max_text_len)
+    /// The tokens of `text`; an error names one for which the model has no embedding.
+    pub(super) fn input_ids(&self, text: &str) -> Result<Vec<u32>, Error> {
+        let input_ids = self.tokenizer.encode(&lowercase(text), self.config.max_text_len);
+        self.tokenizer.check_ids(text, &input_ids)?;
+        Ok(input_ids)
     }
 }

@@ -35,7 +35,8 @@ fn forbidden(tokenizer: &Tokenizer, begun: &str, words: &[String]) -> Result<Vec
         if token_ids.is_empty() {
             return Err(error(word, "has nothing in it that could be forbidden"));
         }
-        if token_ids.contains(&tokenizer.unk_token_id()) {
+        let is_beyond = tokenizer.check_ids(word, &token_ids).is_err();
+        if is_beyond || token_ids.contains(&tokenizer.unk_token_id()) {
             continue; // The model cannot write it.
         }
         let text = text(tokenizer, &token_ids);
@@ -58,6 +59,7 @@ fn required(
         if token_ids.is_empty() || token_ids.contains(&tokenizer.unk_token_id()) {
             return Err(error(word, "is required, but the model's vocabulary cannot write it"));
         }
+        tokenizer.check_ids(word, &token_ids)?;
         let text = text(tokenizer, &token_ids);
         if let Some(clash) = forbidden.iter().find(|clash| has_word(&text, clash)) {
             return Err(error(word, format!("is required, but `{clash}` is forbidden")));

@@ -3,8 +3,11 @@
 mod checkpoint;
 #[cfg(feature = "fetch")]
 mod fetch;
+mod folders;
 mod golden;
 #[cfg(feature = "hub")]
 mod hub;
+mod jpeg;
+mod outliers;
 mod precision;
 mod preprocess;

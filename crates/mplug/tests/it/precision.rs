@@ -99,7 +99,7 @@ fn smoothings(folder: &ModelFolder) -> Smoothings {
             answerer.answer_batch(&pictures, &texts, &answerer.default_options()).unwrap();
         }
         Task::ImageTextRetrieval => {
-            Matcher::load_with(folder, &options).unwrap().match_batch(&pictures, &texts);
+            Matcher::load_with(folder, &options).unwrap().match_batch(&pictures, &texts).unwrap();
         }
     }
     observer.smoothings(|name| folder.checkpoint().read_f32(name)).unwrap()
@@ -133,8 +133,8 @@ fn int8_folders_of_every_task_load_and_are_int8_without_asking() {
                 answerer.answer_batch(&pictures, &texts, &answerer.default_options()).unwrap();
             }
             Task::ImageTextRetrieval => {
-                let exact = Matcher::load(&golden.folder).unwrap().match_batch(&pictures, &texts);
-                let found = Matcher::load(&folder).unwrap().match_batch(&pictures, &texts);
+                let exact = Matcher::load(&golden.folder).unwrap().match_batch(&pictures, &texts).unwrap();
+                let found = Matcher::load(&folder).unwrap().match_batch(&pictures, &texts).unwrap();
                 let largest = exact.iter().zip(&found).map(|(e, f)| (e - f).abs()).fold(0.0, f32::max);
                 assert!(largest < 0.1, "{exact:?} and {found:?}");
             }
@@ -189,6 +189,11 @@ fn a_damaged_int8_weight_is_named() {
     let read = open(vec![bytes.clone(), scale, zero]).unwrap().read_f32("w").unwrap_err().to_string();
     assert!(read.contains("w_smoothing") && read.contains("above 0"), "{read}");
     let infinite = ("w_scale", vec![2], Dtype::F32, Values::F32(vec![0.5, f32::INFINITY]));
-    let read = open(vec![bytes, infinite]).unwrap().read_f32("w").unwrap_err().to_string();
-    assert!(read.contains("w_scale") && read.contains("finite"), "{read}");
+    let read = open(vec![bytes.clone(), infinite]).unwrap().read_f32("w").unwrap_err().to_string();
+    assert!(read.contains("w_scale") && read.contains("1 of 2, the first at [1] (inf)"), "{read}");
+    let scale = ("w_scale", vec![2], Dtype::F32, Values::F32(vec![0.5, 2e38]));
+    let large = open(vec![bytes, scale]).unwrap();
+    assert!(large.read_quantized("w").is_ok(), "its parts are numbers");
+    let read = large.read_f32("w").unwrap_err().to_string();
+    assert!(read.contains("`w`") && read.contains("3 of 6, the first at [1, 0] (-inf)"), "{read}");
 }

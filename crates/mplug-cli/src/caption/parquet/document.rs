@@ -153,7 +153,7 @@ impl Rows {
         let path = input.path.to_string_lossy();
         let is_text = input.path.to_str().is_some();
         let path_bytes = (!is_text).then(|| input.path.as_os_str().as_encoded_bytes());
-        let error = answer.as_ref().err().map(|reason| report::one_line(reason));
+        let error = answer.as_ref().err().map(|failure| report::one_line(&failure.reason));
         self.count += 1;
         self.bytes += path.len() + error.as_ref().map_or(0, String::len);
         for caption in captions {

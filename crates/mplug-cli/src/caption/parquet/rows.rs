@@ -5,7 +5,10 @@ use std::path::Path;
 
 use mplug_data::{error::DataError, source::rows_of_parquet};
 
-use crate::inputs::{Input, Inputs};
+use crate::{
+    inputs::{Input, Inputs},
+    pictures::Failure,
+};
 
 /// The inputs with the rows of Parquet files in the files' places. `column` is the one that holds pictures. A file without rows, or
 /// that cannot be read, is a failed input.
@@ -27,7 +30,7 @@ pub(in super::super) fn expand(inputs: Inputs, column: Option<&str>) -> Inputs {
 fn rows(file: Input, column: Option<&str>, list: &mut Vec<Input>) {
     match rows_of_parquet(&file.path, column) {
         Ok(rows) if rows.is_empty() => {
-            list.push(Input { source: Err("no rows in this file".to_owned()), ..file });
+            list.push(Input { source: Err(Failure::lasting("no rows in this file")), ..file });
         }
         Ok(rows) => list.extend(rows.into_iter().enumerate().map(|(number, row)| Input {
             path: file.path.join(number.to_string()),
@@ -36,7 +39,8 @@ fn rows(file: Input, column: Option<&str>, list: &mut Vec<Input>) {
         })),
         Err(error) => {
             let reason = told(&error, &file.path, column);
-            list.push(Input { source: Err(reason), ..file });
+            let failure = Failure { reason, is_passing: error.is_passing() };
+            list.push(Input { source: Err(failure), ..file });
         }
     }
 }

@@ -38,6 +38,12 @@ struct OpenGroup {
 }
 
 impl Cursor {
+    /// Whether it holds a page.
+    #[cfg(test)]
+    pub(super) fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
     /// The value of a row; one of more bytes than `limit` is not kept.
     pub(super) fn find(&mut self, table: &Table, row: u64, limit: u64) -> io::Result<Value> {
         if let Some(place) = self.passed.iter().position(|(passed, _)| *passed == row)

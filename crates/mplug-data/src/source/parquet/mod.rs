@@ -11,11 +11,12 @@ mod pages;
 mod thrift;
 
 use std::any::Any;
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use mplug::preprocess::image::ImageFault;
 use parquet::basic::{ConvertedType, Repetition, Type as PhysicalType};
@@ -52,11 +53,32 @@ pub struct ParquetRow {
     row: u64,
 }
 
-/// An open file, and the column that its pictures are in.
+/// A file, and the column that its pictures are in.
 struct Table {
     file: Arc<SharedFile>,
     groups: Vec<Group>,
     cursor: Mutex<Cursor>,
+}
+
+/// Tables that keep a page and passed rows for what is read next.
+const MOST_IN_USE: usize = 4;
+
+/// The tables that were read last.
+static IN_USE: Mutex<VecDeque<Weak<Table>>> = Mutex::new(VecDeque::new());
+
+/// Remembers that a table is read, and lets the one go that was not read for longest: of many tables that are read one after the
+/// other, few pages are held.
+fn note_use(table: &Arc<Table>) {
+    let mut in_use = IN_USE.lock().unwrap_or_else(PoisonError::into_inner);
+    in_use.retain(|other| !std::ptr::eq(other.as_ptr(), Arc::as_ptr(table)));
+    in_use.push_back(Arc::downgrade(table));
+    if in_use.len() > MOST_IN_USE
+        && let Some(oldest) = in_use.pop_front().and_then(|oldest| oldest.upgrade())
+        // One that is being read at this moment keeps its place; it is let go when it is the oldest again.
+        && let Ok(mut cursor) = oldest.cursor.try_lock()
+    {
+        *cursor = Cursor::default();
+    }
 }
 
 /// Some rows that stand together.
@@ -92,7 +114,12 @@ impl Value {
 }
 
 impl ParquetRow {
+    pub(super) fn file(&self) -> &SharedFile {
+        &self.table.file
+    }
+
     pub(super) fn read(&self, limit: u64) -> Result<Vec<u8>, ImageFault> {
+        note_use(&self.table);
         let mut cursor = self.table.cursor.lock().unwrap_or_else(PoisonError::into_inner);
         let found = guarded(|| cursor.find(&self.table, self.row, limit));
         if found.is_err() {

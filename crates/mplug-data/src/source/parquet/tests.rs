@@ -192,3 +192,34 @@ fn damage_is_an_error() {
         }
     }
 }
+
+/// Many tables one after the other: of few is a page held, and all are read again.
+#[test]
+fn many_tables_hold_little() {
+    let (files, per_file) = (40, 20);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = |number: usize| folder.path().join(format!("{number}.parquet"));
+    for number in 0..files {
+        let cells = (0..per_file).map(|row| some(1, picture(number * per_file + row))).collect();
+        write(&path(number), BYTES, builder().build(), 40, &[cells]);
+    }
+    let tables: Vec<_> =
+        (0..files).map(|number| rows_of_parquet(&path(number), None).expect("opens")).collect();
+    let open = |rows: &[PictureSource]| {
+        let PictureSource::ParquetRow(row) = &rows[0] else { panic!("a row") };
+        row.table.cursor.lock().expect("no panic").is_open()
+    };
+    for _ in 0..2 {
+        for (number, rows) in tables.iter().enumerate() {
+            for (row, source) in rows.iter().enumerate() {
+                assert_eq!(read(source), Ok(picture(number * per_file + row)));
+            }
+        }
+        // Those of other tests come and go beside them.
+        let held = tables.iter().filter(|rows| open(rows)).count();
+        assert!(held <= MOST_IN_USE, "{held} of {files} hold a page");
+    }
+    let changed = fs::read(path(7)).expect("read");
+    fs::write(path(7), [changed, vec![0]].concat()).expect("written");
+    assert!(read(&tables[7][3]).expect_err("changed").contains("changed since its pictures were listed"));
+}

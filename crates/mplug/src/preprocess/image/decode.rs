@@ -12,7 +12,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use ::image::metadata::Orientation;
 use ::image::{ColorType, DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits};
 
-use super::{ImageError, ImageFault, ImageLimits, RgbImage};
+use super::jpeg::{self, Colours};
+use super::{ImageError, ImageFault, ImageLimits, RgbImage, tiff};
 
 /// What a decoder may take beside the pixels: its tables, a row, a copy of the encoded bytes' structure.
 const DECODER_SLACK_BYTES: u64 = 32 << 20;
@@ -44,7 +45,11 @@ fn decode_sniffed(bytes: &[u8], limits: &ImageLimits) -> Result<RgbImage, ImageF
     let format = sniff(bytes)?;
     match format {
         ImageFormat::Png => decode_format(&essential_png_chunks(bytes), format, limits),
-        ImageFormat::Jpeg if !jpeg_is_complete(bytes) => Err(ImageFault::Truncated { format: "JPEG" }),
+        ImageFormat::Jpeg => decode_jpeg(bytes, limits),
+        ImageFormat::Tiff => match tiff::decode(bytes, limits)? {
+            Some((image, orientation)) => Ok(upright(image, orientation)),
+            None => decode_format(bytes, format, limits),
+        },
         _ => decode_format(bytes, format, limits),
     }
 }
@@ -79,13 +84,23 @@ fn decode_format(bytes: &[u8], format: ImageFormat, limits: &ImageLimits) -> Res
     }
     // A damaged EXIF block is no reason to refuse the picture.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let decoded = pixels(decoder, bytes, format).map_err(|error| fault_of(error, name))?;
-    let mut upright = DynamicImage::ImageRgb8(into_rgb(decoded));
-    upright.apply_orientation(orientation);
-    Ok(upright.into_rgb8())
+    let decoded = DynamicImage::from_decoder(decoder).map_err(|error| fault_of(error, name))?;
+    Ok(upright(into_rgb(decoded), orientation))
 }
 
-fn check_size(width: u32, height: u32, limits: &ImageLimits) -> Result<(), ImageFault> {
+fn decode_jpeg(bytes: &[u8], limits: &ImageLimits) -> Result<RgbImage, ImageFault> {
+    let (image, exif) = jpeg::decode(bytes, Colours::OfFile, limits)?;
+    let orientation = exif.and_then(Orientation::from_exif_chunk).unwrap_or(Orientation::NoTransforms);
+    Ok(upright(image, orientation))
+}
+
+fn upright(image: RgbImage, orientation: Orientation) -> RgbImage {
+    let mut image = DynamicImage::ImageRgb8(image);
+    image.apply_orientation(orientation);
+    image.into_rgb8()
+}
+
+pub(super) fn check_size(width: u32, height: u32, limits: &ImageLimits) -> Result<(), ImageFault> {
     let (pixels, limit) = (u64::from(width) * u64::from(height), limits.max_pixels);
     if pixels == 0 {
         return Err(ImageFault::NoPixels { width, height });
@@ -96,46 +111,9 @@ fn check_size(width: u32, height: u32, limits: &ImageLimits) -> Result<(), Image
     Ok(())
 }
 
-#[cfg(not(feature = "libjpeg-turbo"))]
-fn pixels(decoder: impl ImageDecoder, _: &[u8], _: ImageFormat) -> ::image::ImageResult<DynamicImage> {
-    DynamicImage::from_decoder(decoder)
-}
-
-/// JPEG through libjpeg-turbo, whose pixels are Pillow's. What it will not do (CMYK, damaged data) is left to `decoder`.
-#[cfg(feature = "libjpeg-turbo")]
-fn pixels(
-    decoder: impl ImageDecoder,
-    bytes: &[u8],
-    format: ImageFormat,
-) -> ::image::ImageResult<DynamicImage> {
-    let turbo =
-        (format == ImageFormat::Jpeg).then(|| turbojpeg_pixels(bytes, decoder.dimensions())).flatten();
-    turbo.map_or_else(|| DynamicImage::from_decoder(decoder), |image| Ok(DynamicImage::ImageRgb8(image)))
-}
-
-#[cfg(feature = "libjpeg-turbo")]
-fn turbojpeg_pixels(bytes: &[u8], (width, height): (u32, u32)) -> Option<RgbImage> {
-    use turbojpeg::{Colorspace, Decompressor, Image, PixelFormat};
-
-    let mut decompressor = Decompressor::new().ok()?;
-    let header = decompressor.read_header(bytes).ok()?;
-    let is_cmyk = matches!(header.colorspace, Colorspace::CMYK | Colorspace::YCCK);
-    // The limits were checked on the other reader's size: a header that the two read differently is not trusted.
-    if is_cmyk || (header.width, header.height) != (width as usize, height as usize) {
-        return None;
-    }
-    let pitch = header.width * 3;
-    let pixels = vec![0; pitch * header.height];
-    let mut image =
-        Image { pixels, width: header.width, pitch, height: header.height, format: PixelFormat::RGB };
-    decompressor.decompress(bytes, image.as_deref_mut()).ok()?;
-    RgbImage::from_raw(width, height, image.pixels)
-}
-
 fn format_name(format: ImageFormat) -> &'static str {
     match format {
         ImageFormat::Png => "PNG",
-        ImageFormat::Jpeg => "JPEG",
         ImageFormat::WebP => "WebP",
         ImageFormat::Gif => "GIF",
         ImageFormat::Bmp => "BMP",
@@ -215,29 +193,6 @@ fn essential_png_chunks(bytes: &[u8]) -> Vec<u8> {
     kept
 }
 
-/// Whether a JPEG reaches its end-of-image marker. Decoders fill what is missing with gray; Pillow refuses, and so do we.
-fn jpeg_is_complete(bytes: &[u8]) -> bool {
-    const START_OF_IMAGE: u8 = 0xD8;
-    const END_OF_IMAGE: u8 = 0xD9;
-    const TEMPORARY: u8 = 0x01;
-    let mut at = 0;
-    while let Some(offset) = bytes.get(at..).and_then(|rest| rest.iter().position(|&byte| byte == 0xFF)) {
-        at += offset + 1;
-        match bytes.get(at) {
-            Some(&END_OF_IMAGE) => return true,
-            // 0xFF fills, 0x00 is a stuffed data byte, 0xD0..=0xD7 are restarts: none of them has a body.
-            Some(0xFF) => {}
-            Some(&(0x00 | TEMPORARY | START_OF_IMAGE | 0xD0..=0xD7)) => at += 1,
-            Some(_) => match bytes.get(at + 1..at + 3) {
-                Some(length) => at += 1 + usize::from(u16::from_be_bytes([length[0], length[1]])),
-                None => return false,
-            },
-            None => return false,
-        }
-    }
-    false
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -257,17 +212,6 @@ mod tests {
         let rgba =
             ::image::ImageBuffer::from_raw(1, 1, vec![0x0180u16, 0x02FF, 0x0300, 0]).expect("one pixel");
         assert_eq!(into_rgb(DynamicImage::ImageRgba16(rgba)).into_raw(), [1, 2, 3]);
-    }
-
-    #[test]
-    fn a_jpeg_ends_with_its_marker_not_with_one_in_a_thumbnail() {
-        let segment = [0xFF, 0xE1, 0x00, 0x06, 0xFF, 0xD8, 0xFF, 0xD9]; // an embedded picture
-        let mut jpeg = vec![0xFF, 0xD8];
-        jpeg.extend(segment);
-        jpeg.extend([0xFF, 0xDA, 0x00, 0x02, 7, 0xFF, 0x00, 0xFF, 0xD0, 9]);
-        assert!(!jpeg_is_complete(&jpeg));
-        jpeg.extend([0xFF, 0xD9]);
-        assert!(jpeg_is_complete(&jpeg));
     }
 
     #[test]

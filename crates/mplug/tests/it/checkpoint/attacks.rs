@@ -296,11 +296,28 @@ fn contradictions_name_both_sides() {
         ModelFolder::open(dir.path(), &ConfigOverrides::default()).unwrap_err().to_string()
     };
     for (file, from, to, parts) in [
-        ("vocab.txt", "[PAD]\n", "", ["802", "803"]),
         ("config_bert.json", "\"hidden_size\": 64", "\"hidden_size\": 128", ["128", "64"]),
         ("config_bert.json", "\"text_decode_layers\": 3", "\"text_decode_layers\": 4", ["4", "3"]),
         ("config_bert.json", "\"num_attention_heads\": 4", "\"num_attention_heads\": 5", ["5", "64"]),
         ("config_bert.json", "\"hidden_act\": \"gelu\"", "\"hidden_act\": \"relu\"", ["relu", "gelu"]),
+        (
+            "config_bert.json",
+            "{",
+            "{\"position_embedding_type\": \"relative_key\", ",
+            ["relative_key", "absolute"],
+        ),
+        (
+            "config_bert.json",
+            "{",
+            "{\"tie_word_embeddings\": false, ",
+            ["tie_word_embeddings", "config_bert.json"],
+        ),
+        (
+            "config.yaml",
+            "bert_config: config_bert.json",
+            "bert_config: other.json",
+            ["other.json", "not there"],
+        ),
         ("config.yaml", "vision_width: 1024", "vision_width: 768", ["768", "1024"]),
         ("config.yaml", "image_res: 56", "image_res: 57", ["57", "14"]),
         (

@@ -4,4 +4,5 @@ mod attacks;
 mod build;
 mod formats;
 mod golden;
+mod numbers;
 mod pytorch_write;

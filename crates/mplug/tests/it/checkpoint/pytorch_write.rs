@@ -217,7 +217,10 @@ fn a_folder_for_the_original_has_all_that_the_original_needs() {
     }
     assert_eq!(open(&pytorch).config, open(source.path()).config);
 
-    // The research code's file says less than the original needs, and where the BERT json lies in its own repository.
+    // The research code's file says less than the original needs, and names the BERT json as it lies in its repository.
+    fs::create_dir(source.path().join("configs")).unwrap();
+    fs::rename(source.path().join("config_bert.json"), source.path().join("configs/config_bert.json"))
+        .unwrap();
     let research =
         "bert_config: configs/config_bert.json\nimage_res: 56\nvision_width: 1024\nmax_length: 9\n";
     fs::write(source.path().join("config.yaml"), research).unwrap();
@@ -231,6 +234,8 @@ fn a_folder_for_the_original_has_all_that_the_original_needs() {
     }
     let kept = converted(source.path(), out.path().join("kept"), WriteOptions::default());
     assert_eq!(fs::read_to_string(kept.join("config.yaml")).unwrap(), research);
+    assert_eq!(open(&kept).config, open(source.path()).config);
+    assert!(kept.join("configs/config_bert.json").is_file() && !kept.join("config_bert.json").exists());
 
     let overrides = ConfigOverrides { image_size: Some(84), ..ConfigOverrides::default() };
     let model = ModelFolder::open(source.path(), &overrides).unwrap();

@@ -74,7 +74,7 @@ fn a_listing_of_three_thousand_entries_is_asked_for_again_by_folder() {
     check_whole(&Machine::new(&server).pull().unwrap().folder);
     let listed = server.requests().into_iter().filter(|request| request.path.ends_with("/repo/files"));
     let listed: Vec<String> = listed.map(|request| request.query["Recursive"].clone()).collect();
-    assert_eq!(listed, ["True", "False"]);
+    assert_eq!(listed, ["True", "False", "False"], "all, the folder alone, the folder of the BERT json");
 }
 
 #[test]
@@ -97,8 +97,13 @@ fn a_configuration_cannot_name_a_file_elsewhere() {
     repository.files.insert("config.yaml".to_owned(), b"bert_config: ../../../../x.json\n".to_vec());
     repository.files.insert("x.json".to_owned(), b"{}".to_vec());
     let server = Server::of(repository);
-    let pulled = Machine::new(&server).pull().unwrap();
-    assert!(server.requests_for("x.json").len() == 1 && pulled.folder.ends_with("snapshots/master"));
+    let machine = Machine::new(&server);
+    let refused = machine.refused();
+    assert!(
+        refused.contains("`bert_config: ../../../../x.json` is no path of a file in the model folder"),
+        "{refused}"
+    );
+    assert_eq!(fs::read_dir(machine.folder.path()).unwrap().count(), 0, "nothing was written");
     assert!(server.requests().iter().all(|request| request.file().is_none_or(|file| !file.contains(".."))));
 }
 

@@ -30,7 +30,7 @@ fn files() -> BTreeMap<String, Vec<u8>> {
     let small = [
         ("configuration.json", r#"{"task": "image-captioning"}"#),
         ("config.yaml", "bert_config: folder/config_bert_zh.json\n"),
-        ("config_bert_zh.json", "{}"),
+        ("folder/config_bert_zh.json", "{}"),
         ("vocab.txt", "[PAD]\n猫\n"),
         ("tokenizer_config.json", ""),
         ("README.md", "a card"),
@@ -91,16 +91,18 @@ impl Machine {
 /// The folder holds what a model needs, right and whole, and nothing else.
 fn check_whole(folder: &Path) {
     let files = files();
-    let mut found: Vec<String> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
+    let names = |folder: PathBuf, below: &str| -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap().map(Result::unwrap);
+        let files = entries.filter(|entry| entry.file_type().unwrap().is_file());
+        files.map(|entry| format!("{below}{}", entry.file_name().into_string().unwrap())).collect()
+    };
+    let mut found = [names(folder.to_owned(), ""), names(folder.join("folder"), "folder/")].concat();
     found.sort();
     let mut expected = vec![
         ".mplug-hub.json",
         "config.yaml",
-        "config_bert_zh.json",
         "configuration.json",
+        "folder/config_bert_zh.json",
         WEIGHTS,
         "tokenizer_config.json",
         "vocab.txt",
@@ -140,6 +142,24 @@ fn a_model_is_pulled_whole_and_once() {
 }
 
 #[test]
+fn a_bert_json_that_is_named_and_not_there_or_not_below_stops_a_pull() {
+    for (named, part) in [
+        ("folder/other.json", "its config.yaml names folder/other.json, which it does not have"),
+        ("config_bert_zh.json", "its config.yaml names config_bert_zh.json"),
+        ("../config_bert_zh.json", "is no path of a file in the model folder"),
+        ("/etc/config_bert_zh.json", "is no path of a file in the model folder"),
+    ] {
+        let mut repository = repository();
+        repository.files.insert("config.yaml".to_owned(), format!("bert_config: {named}\n").into_bytes());
+        let server = Server::of(repository);
+        let machine = Machine::new(&server);
+        let refused = machine.refused();
+        assert!(refused.contains(part), "{named}: {refused}");
+        assert!(server.requests_for(WEIGHTS).is_empty(), "nothing large is downloaded");
+    }
+}
+
+#[test]
 fn a_revision_has_its_own_folder_and_shares_what_is_equal() {
     let server = Server::of(repository());
     let machine = Machine::new(&server);
@@ -165,6 +185,14 @@ fn a_branch_that_moved_is_noticed() {
     assert_eq!((new.requests_for("vocab.txt").len(), new.requests_for(WEIGHTS).len()), (1, 0));
 }
 
+/// A folder with all that a model needs.
+fn write_model(folder: &Path) {
+    fs::create_dir_all(folder.join("folder")).unwrap();
+    for (name, bytes) in files().iter().filter(|(name, _)| !name.starts_with("resources/")) {
+        fs::write(folder.join(name), bytes).unwrap();
+    }
+}
+
 #[test]
 fn both_python_clients_folders_are_used() {
     let server = Server::of(repository());
@@ -175,10 +203,7 @@ fn both_python_clients_folders_are_used() {
     ] {
         let machine = Machine::new(&server);
         let folder = machine.folder.path().join(place);
-        fs::create_dir_all(&folder).unwrap();
-        for (name, bytes) in files().iter().filter(|(name, _)| !name.contains('/')) {
-            fs::write(folder.join(name), bytes).unwrap();
-        }
+        write_model(&folder);
         assert_eq!(machine.hub().find_cached(&id(), None).unwrap().folder, folder, "{place}");
         let pulled = machine.pull().unwrap();
         assert_eq!((pulled.folder, pulled.downloaded), (folder, 0), "{place}");
@@ -191,16 +216,13 @@ fn a_damaged_python_folder_is_completed_elsewhere() {
     let server = Server::of(repository());
     let machine = Machine::new(&server);
     let legacy = machine.folder.path().join("hub/damo/mplug_test_v1___0");
-    fs::create_dir_all(&legacy).unwrap();
-    for (name, bytes) in files().iter().filter(|(name, _)| !name.contains('/')) {
-        fs::write(legacy.join(name), bytes).unwrap();
-    }
-    fs::write(legacy.join("config_bert_zh.json"), "[]").unwrap();
+    write_model(&legacy);
+    fs::write(legacy.join("folder/config_bert_zh.json"), "[]").unwrap();
     let pulled = machine.pull().unwrap();
     check_whole(&pulled.folder);
     assert_eq!(pulled.folder, machine.snapshot());
     assert!(server.requests_for(WEIGHTS).is_empty(), "the weights were right");
-    assert_eq!(fs::read(legacy.join("config_bert_zh.json")).unwrap(), b"[]", "theirs is left alone");
+    assert_eq!(fs::read(legacy.join("folder/config_bert_zh.json")).unwrap(), b"[]", "theirs is left alone");
 }
 
 #[test]

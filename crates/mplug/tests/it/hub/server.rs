@@ -95,7 +95,10 @@ impl Repository {
             );
         }
         match rest {
-            "repo/files" => self.listing(request.query["Recursive"] == "True"),
+            "repo/files" => match request.query.get("Root") {
+                Some(root) => self.listing_below(root),
+                None => self.listing(request.query["Recursive"] == "True"),
+            },
             "repo" => match self.files.get(&request.query["FilePath"]) {
                 Some(bytes) => send(bytes, request),
                 None => Reply::new(404, ""),
@@ -122,6 +125,13 @@ impl Repository {
         }
         entries.truncate(LISTING_CAP);
         entries
+    }
+
+    fn listing_below(&self, root: &str) -> Reply {
+        let is_below = |path: &str| path.rsplit_once('/').is_some_and(|(folder, _)| folder == root);
+        let files = self.files.iter().filter(|(path, _)| is_below(path));
+        let entries: Vec<Value> = files.map(|(path, bytes)| entry(path, bytes)).collect();
+        Reply::json(200, &envelope(&json!({ "Files": entries })))
     }
 
     fn listing(&self, is_recursive: bool) -> Reply {

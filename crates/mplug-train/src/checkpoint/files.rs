@@ -1,0 +1,130 @@
+//! What changes a run folder, one function each, so that a test can let a run end before any of them. Knows no run.
+
+use std::fs::File;
+use std::io::{Result, Write};
+use std::path::Path;
+
+/// Makes a folder that is not there yet.
+pub(super) fn create_folder(path: &Path) -> Result<()> {
+    before_change()?;
+    std::fs::create_dir(path)
+}
+
+/// Writes a file that is not there yet and hands it to the disk.
+pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
+    before_change()?;
+    let mut file = File::create_new(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// Gives a file or folder another name.
+pub(super) fn rename(from: &Path, to: &Path) -> Result<()> {
+    before_change()?;
+    std::fs::rename(from, to)
+}
+
+/// Lets two names change places in one step; whether the system can do that here.
+pub(super) fn exchange(one: &Path, other: &Path) -> Result<bool> {
+    before_change()?;
+    Ok(exchanged(one, other))
+}
+
+#[cfg(any(target_os = "linux", target_os = "macos"))]
+fn exchanged(one: &Path, other: &Path) -> bool {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    #[cfg(test)]
+    if faults::cannot_exchange() {
+        return false;
+    }
+    renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).is_ok()
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "macos")))]
+fn exchanged(_one: &Path, _other: &Path) -> bool {
+    false
+}
+
+/// Hands the names in a folder to the disk.
+pub(super) fn sync_folder(path: &Path) -> Result<()> {
+    before_change()?;
+    sync_names(path)
+}
+
+/// Hands a folder of files, with their content and names, to the disk.
+pub(super) fn sync_content(folder: &Path) -> Result<()> {
+    before_change()?;
+    for entry in std::fs::read_dir(folder)? {
+        File::options().write(true).open(entry?.path())?.sync_all()?;
+    }
+    sync_names(folder)
+}
+
+/// Only Unix opens folders as files.
+fn sync_names(folder: &Path) -> Result<()> {
+    if cfg!(unix) { File::open(folder)?.sync_all() } else { Ok(()) }
+}
+
+#[cfg(not(test))]
+#[expect(clippy::unnecessary_wraps, reason = "its form in tests can fail")]
+fn before_change() -> Result<()> {
+    Ok(())
+}
+
+#[cfg(test)]
+use faults::before_change;
+
+/// Ends of a run before a change of its folder that a test chooses.
+#[cfg(test)]
+pub(crate) mod faults {
+    use std::cell::Cell;
+    use std::io::{Error, ErrorKind, Result};
+
+    /// How a run ends.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub(crate) enum Fault {
+        /// As by SIGKILL: nothing is tidied up.
+        Kill,
+        /// As by a full disk: this change and all later ones fail.
+        FullDisk,
+    }
+
+    /// The exit code of a process that [`Fault::Kill`] ended.
+    pub(crate) const KILLED: i32 = 86;
+
+    thread_local! {
+        static CHANGES: Cell<u64> = const { Cell::new(0) };
+        static FAULT: Cell<Option<(u64, Fault)>> = const { Cell::new(None) };
+        static CANNOT_EXCHANGE: Cell<bool> = const { Cell::new(false) };
+    }
+
+    /// Counts changes from 0 again; `fault` comes before the change of that number.
+    pub(crate) fn expect(fault: Option<(u64, Fault)>) {
+        CHANGES.set(0);
+        FAULT.set(fault);
+    }
+
+    /// Changes since [`expect`].
+    pub(crate) fn changes() -> u64 {
+        CHANGES.get()
+    }
+
+    /// Whether this thread has a system without exchange.
+    pub(crate) fn set_cannot_exchange(cannot: bool) {
+        CANNOT_EXCHANGE.set(cannot);
+    }
+
+    pub(super) fn cannot_exchange() -> bool {
+        CANNOT_EXCHANGE.get()
+    }
+
+    pub(super) fn before_change() -> Result<()> {
+        let number = CHANGES.get();
+        CHANGES.set(number + 1);
+        match FAULT.get() {
+            Some((at, Fault::Kill)) if number == at => std::process::exit(KILLED),
+            Some((at, Fault::FullDisk)) if number >= at => Err(Error::from(ErrorKind::StorageFull)),
+            _ => Ok(()),
+        }
+    }
+}
