@@ -332,8 +332,15 @@ impl<'a> Trainer<'a> {
     /// gradient is not finite, nothing changes but a twin, which follows the weights before every step, as in the original.
     fn step(&mut self, step: u64, mut batch: Batch) -> Result<Stepped, TrainError> {
         self.objective.begin_step(&mut self.model);
-        let reward = self.objective.prepare(&self.model, &mut batch, self.data)?;
         let scale = self.progress.loss_scale;
+        let reward = match self.objective.prepare(&self.model, &mut batch, self.data) {
+            // Texts that cannot be written have no loss.
+            Err(TrainError::NotANumber(_)) => {
+                self.progress.steps = step + 1;
+                return self.skip(f32::NAN, f64::NAN, scale, &batch);
+            }
+            prepared => prepared?,
+        };
         let Outcome { loss, gradients, findings } = self.gradients(&batch);
         self.progress.steps = step + 1;
         if !loss.is_finite() {
