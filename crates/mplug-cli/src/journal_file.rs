@@ -120,6 +120,13 @@ impl JournalFile {
     }
 }
 
+/// A process that was started meanwhile holds the file open too until it runs its own program, and would keep the lock as long.
+impl Drop for JournalFile {
+    fn drop(&mut self) {
+        let _none = self.file.unlock();
+    }
+}
+
 /// How the first line of a journal of `command` begins, up to its version.
 fn start(command: &str) -> String {
     format!("{MAGIC}\"{command}\",\"version\":")
@@ -196,8 +203,11 @@ mod tests {
         assert_eq!(run, None);
         journal.begin(&"猫\n").unwrap();
         assert!(open(&path).unwrap_err().to_string().contains("another run is using it"));
+        // As a process holds it that was started meanwhile.
+        let other = journal.file.try_clone().unwrap();
         drop(journal);
         assert_eq!(open(&path).unwrap().as_deref(), Some("猫\n"));
+        drop(other);
         let whole = fs::read(&path).unwrap();
         assert!(whole.starts_with(b"{\"mplug_journal\":\"caption\",\"version\":1,"));
         for cut in 0..whole.len() {

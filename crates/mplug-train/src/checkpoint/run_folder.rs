@@ -84,7 +84,17 @@ pub struct RunFolder {
     /// The run's number; empty in a process that does not write.
     run: String,
     /// Held while a process trains here.
-    lock: Option<Arc<File>>,
+    lock: Option<Arc<LockedFile>>,
+}
+
+/// Unlocked when it is dropped: a process that was started meanwhile holds the file open too until it runs its own program.
+#[derive(Debug)]
+struct LockedFile(File);
+
+impl Drop for LockedFile {
+    fn drop(&mut self) {
+        let _none = self.0.unlock();
+    }
 }
 
 impl RunFolder {
@@ -101,7 +111,7 @@ impl RunFolder {
     /// the folder holds what this run would replace and did not make, or, without `resume`, a run.
     pub fn claim(&mut self, resume: bool) -> Result<(), TrainError> {
         self.check(resume)?;
-        self.lock = Some(Arc::new(self.locked()?));
+        self.lock = Some(Arc::new(LockedFile(self.locked()?)));
         // Another process may have begun a run in between.
         self.check(resume)?;
         self.run = match self.recorded_run()? {
