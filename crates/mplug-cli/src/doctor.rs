@@ -6,12 +6,14 @@ use std::{
 };
 
 use clap::{Args, CommandFactory};
+use mplug_bulk::Record;
+use mplug_data::message::one_line;
 use serde::Serialize;
 
 use crate::{
     args::Cli,
     demo,
-    output::{OutputArgs, Record, RecordWriter},
+    output::OutputArgs,
     report,
     status::Status,
 };
@@ -44,7 +46,7 @@ impl Check {
     fn new(name: &'static str, found: anyhow::Result<String>) -> Self {
         let ok = found.is_ok();
         let detail = found.unwrap_or_else(|error| report::chain(&error));
-        Self { name, ok, detail: report::one_line(&detail) }
+        Self { name, ok, detail: one_line(&detail) }
     }
 }
 
@@ -64,7 +66,7 @@ pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<Status> {
         ("environment", environment),
         ("demo model", demo::self_check),
     ];
-    let mut writer = RecordWriter::create(&args.output)?;
+    let mut writer = args.output.create(None)?;
     let mut failed = 0;
     for (name, check) in checks {
         let check = Check::new(name, check());

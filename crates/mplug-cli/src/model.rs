@@ -7,6 +7,7 @@ use mplug::{
     checkpoint::{CheckpointError, ModelFolder, bert_json_below},
     config::{self, ConfigOverrides, Task},
 };
+use mplug_data::message::about;
 
 use crate::{
     args::{OptionalModelArg, StrictArg},
@@ -52,7 +53,7 @@ pub(crate) fn open_folder(
         Ok(folder)
     };
     let folder = open()
-        .map_err(|error: CheckpointError| anyhow!(report::about(path, &report::chain(&error.into()))))?;
+        .map_err(|error: CheckpointError| anyhow!(about(path, &report::chain(&error.into()))))?;
     for note in folder.notes() {
         report::message(format!("note: {note}"));
     }
@@ -88,7 +89,7 @@ pub(crate) fn find(named: &Path) -> anyhow::Result<PathBuf> {
 
 #[cfg(feature = "hub")]
 fn find_by_name(named: &Path) -> anyhow::Result<PathBuf> {
-    use mplug::hub::{Cache, ModelId};
+    use mplug_hub::{Cache, ModelId};
 
     let Some(Ok(id)) = named.to_str().map(str::parse::<ModelId>) else { return Ok(named.to_owned()) };
     match Cache::from_env()?.find(&id, None) {
