@@ -88,7 +88,7 @@ pub(crate) fn find(named: &Path) -> anyhow::Result<PathBuf> {
 
 #[cfg(feature = "hub")]
 fn find_by_name(named: &Path) -> anyhow::Result<PathBuf> {
-    use mplug::hub::{Cache, ModelId};
+    use mplug_hub::{Cache, ModelId};
 
     let Some(Ok(id)) = named.to_str().map(str::parse::<ModelId>) else { return Ok(named.to_owned()) };
     match Cache::from_env()?.find(&id, None) {

@@ -27,7 +27,7 @@ pub(crate) fn run(args: &ModelsArgs) -> anyhow::Result<Status> {
 /// Runs the command.
 #[cfg(feature = "hub")]
 pub(crate) fn run(args: &ModelsArgs) -> anyhow::Result<Status> {
-    use mplug::hub::{Cache, PUBLISHED};
+    use mplug_hub::{Cache, PUBLISHED};
 
     let cache = Cache::from_env()?;
     let mut writer = crate::output::RecordWriter::create(&args.output)?;
@@ -45,7 +45,7 @@ mod listing {
         path::PathBuf,
     };
 
-    use mplug::hub::{Cache, PublishedModel};
+    use mplug_hub::{Cache, PublishedModel};
     use serde::Serialize;
 
     use crate::output::Record;

@@ -53,8 +53,8 @@ impl WebArgs {
         use std::{sync::Arc, time::Duration};
 
         use anyhow::Context;
-        use mplug::fetch::{FetchOptions, PictureFetcher};
         use mplug_data::source::{PictureSource, RemotePicture};
+        use mplug_hub::fetch::{FetchOptions, PictureFetcher};
 
         use crate::pictures::Failure;
 
@@ -93,7 +93,7 @@ impl WebArgs {
 /// The library's fetcher as a source of pictures.
 #[cfg(feature = "urls")]
 #[derive(Debug)]
-struct Fetcher(mplug::fetch::PictureFetcher);
+struct Fetcher(mplug_hub::fetch::PictureFetcher);
 
 #[cfg(feature = "urls")]
 impl mplug_data::source::FetchPicture for Fetcher {

@@ -11,7 +11,7 @@ mod help;
 #[cfg(feature = "hub")]
 mod hub;
 #[cfg(feature = "hub")]
-#[path = "../../../mplug/tests/it/hub/server.rs"]
+#[path = "../../../mplug-hub/tests/it/hub/server.rs"]
 mod hub_server;
 mod input_names;
 mod model_folders;
@@ -32,6 +32,6 @@ mod training;
 mod urls;
 mod usage;
 #[cfg(feature = "urls")]
-#[path = "../../../mplug/tests/it/fetch/server.rs"]
+#[path = "../../../mplug-hub/tests/it/fetch/server.rs"]
 mod web_server;
 mod words;

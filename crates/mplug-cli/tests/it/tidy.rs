@@ -5,14 +5,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Crates, each with those of ours that it may depend on.
-const ALLOWED: [(&str, &[&str]); 7] = [
+const ALLOWED: [(&str, &[&str]); 8] = [
     ("caption-metrics", &[]),
     ("mplug-kernels", &[]),
     ("mplug", &["mplug-kernels"]),
+    ("mplug-hub", &["mplug"]),
     ("mplug-data", &["mplug"]),
     ("mplug-nn", &["mplug"]),
     ("mplug-train", &["caption-metrics", "mplug", "mplug-data", "mplug-nn"]),
-    ("mplug-cli", &["caption-metrics", "mplug", "mplug-data", "mplug-nn", "mplug-train"]),
+    ("mplug-cli", &["caption-metrics", "mplug", "mplug-data", "mplug-hub", "mplug-nn", "mplug-train"]),
 ];
 
 fn crates() -> PathBuf {

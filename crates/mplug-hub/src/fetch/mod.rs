@@ -11,11 +11,11 @@
 //! Knows nothing of pictures but that they are bytes.
 //!
 //! ```no_run
-//! use mplug::fetch::{FetchOptions, PictureFetcher};
+//! use mplug_hub::fetch::{FetchOptions, PictureFetcher};
 //!
 //! let fetcher = PictureFetcher::new(FetchOptions::default());
 //! let bytes = fetcher.get("https://example.org/cat.jpg", 16 << 20)?;
-//! # Ok::<(), mplug::fetch::FetchError>(())
+//! # Ok::<(), mplug_hub::fetch::FetchError>(())
 //! ```
 
 mod address;

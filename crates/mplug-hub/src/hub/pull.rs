@@ -11,11 +11,11 @@ use super::cache::{CachedModel, Record, free_space, holds};
 use super::client::{Client, random_id};
 use super::download::{Fetch, incomplete};
 use super::{HubError, HubOptions, ModelId, Progress, Pulled};
-use crate::checkpoint::{
+use crate::http::Retry;
+use mplug::checkpoint::{
     self, BERT_JSON, CONFIG_YAML, CONFIGURATION_JSON, PYTORCH, SAFETENSORS, TOKENIZER_CONFIG, VOCABULARY,
 };
-use crate::config::ConfigTexts;
-use crate::http::Retry;
+use mplug::config::ConfigTexts;
 
 /// Largest of the small files; the loader's own limits are no wider.
 const MAX_SMALL_BYTES: u64 = 64 << 20;

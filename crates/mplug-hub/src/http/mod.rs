@@ -16,7 +16,7 @@ use ureq::typestate::AgentScope;
 pub(crate) use retry::Retry;
 
 #[cfg(feature = "fetch")]
-use crate::passing::io_error_is_passing;
+use mplug::io_error_is_passing;
 
 /// How everything here asks: every status is an answer, redirects are left to the caller, nothing is compressed; a host is found and
 /// takes a connection in `connect_timeout`, and a server that sends nothing for `idle_timeout` is given up. TLS is rustls's, with the

@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::Duration;
 
-use mplug::hub::HubError;
+use mplug_hub::HubError;
 use serde_json::{Value, json};
 
 use super::server::{Reply, Repository, Server};
@@ -54,7 +54,7 @@ fn a_closed_door_is_told() {
         let mut machine = Machine::new(&server);
         let told = machine.refused();
         assert!(told.contains(&status.to_string()) && told.contains("MODELSCOPE_API_TOKEN"), "{told}");
-        machine.options.token = Some(mplug::hub::Token::new("s3cret").unwrap());
+        machine.options.token = Some(mplug_hub::Token::new("s3cret").unwrap());
         let told = machine.refused();
         assert!(told.contains("not valid") && !told.contains("s3cret"), "{told}");
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use mplug::hub::{Cache, Hub, HubError, HubOptions, ModelId, Progress, Pulled, Token};
+use mplug_hub::{Cache, Hub, HubError, HubOptions, ModelId, Progress, Pulled, Token};
 use tempfile::TempDir;
 
 use self::server::{Repository, Server};

@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use super::api::RemoteFile;
 use super::download::sha256_of;
 use super::{DEFAULT_REVISION, HubError, ModelId};
-use crate::checkpoint;
+use mplug::checkpoint;
 
 /// The record of what was verified.
 const RECORD: &str = ".mplug-hub.json";

@@ -2,19 +2,7 @@
 //!
 //! [`Hub::pull`] makes a model folder of a model's name: it asks the hub for its list of files (`api`), takes what this
 //! machine has already (`cache`), downloads the rest in parallel (`download`) and gives the files their names when all of
-//! them are there and right. Only the files that a model is opened with are fetched. Nothing else in this crate but `fetch` opens a
-//! connection; the protocol was read in the Python clients' code.
-//!
-//! ```no_run
-//! use mplug::hub::{Hub, HubOptions};
-//!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let hub = Hub::new(HubOptions::from_env()?)?;
-//! let pulled = hub.pull(&"caption-base-zh".parse()?, None, &|_| {})?;
-//! println!("{}", pulled.folder.display());
-//! # Ok(())
-//! # }
-//! ```
+//! them are there and right. Only the files that a model is opened with are fetched. The protocol was read in the Python clients' code.
 
 mod api;
 mod cache;

@@ -287,9 +287,11 @@ struct Partial {
 }
 
 impl Partial {
-    /// Opens what an earlier run left, or begins.
+    /// Opens what an earlier run left, or begins. A link is refused: what it leads to is not ours.
     fn open(path: &Path) -> std::io::Result<Self> {
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+        let mut options = OpenOptions::new();
+        no_link(&mut options);
+        let mut file = options.read(true).write(true).create(true).truncate(false).open(path)?;
         let mut hasher = Sha256::new();
         let len = hash_into(&mut file, &mut hasher)?;
         Ok(Self { file, len, hasher })
@@ -310,6 +312,16 @@ impl Partial {
     }
 }
 
+#[cfg(unix)]
+fn no_link(options: &mut OpenOptions) {
+    use std::os::unix::fs::OpenOptionsExt;
+
+    options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
+}
+
+#[cfg(not(unix))]
+fn no_link(_: &mut OpenOptions) {}
+
 /// Where the range of a partial answer starts.
 fn content_range_start(header: Option<&str>) -> Option<u64> {
     let (start, _) = header?.trim().strip_prefix("bytes ")?.split_once('-')?;
@@ -319,6 +331,17 @@ fn content_range_start(header: Option<&str>) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_in_place_of_a_partial_download_is_refused_and_what_it_leads_to_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let (victim, link) = (folder.path().join("victim"), folder.path().join("a.incomplete"));
+        std::fs::write(&victim, "mine").unwrap();
+        std::os::unix::fs::symlink(&victim, &link).unwrap();
+        assert!(Partial::open(&link).is_err());
+        assert_eq!(std::fs::read(&victim).unwrap(), b"mine");
+    }
 
     #[test]
     fn ranges_are_read() {

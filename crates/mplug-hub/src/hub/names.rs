@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::HubError;
-use crate::config::Task;
+use mplug::config::Task;
 
 /// Most characters of an owner's or a model's name.
 const MAX_NAME: usize = 128;

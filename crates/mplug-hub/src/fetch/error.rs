@@ -116,7 +116,7 @@ impl FetchFault {
     /// | [`NoHost`](Self::NoHost) | where the name could not be looked up (no name server, no network); not where there is no such name |
     /// | [`Status`](Self::Status) | 408, 425, 429 and 5xx |
     /// | [`Timeout`](Self::Timeout) | yes |
-    /// | [`Transport`](Self::Transport) | refused, unreachable, broken and late connections, and what [`io_error_is_passing`](crate::io_error_is_passing) says of this machine; not wrong certificates |
+    /// | [`Transport`](Self::Transport) | refused, unreachable, broken and late connections, and what [`io_error_is_passing`](mplug::io_error_is_passing) says of this machine; not wrong certificates |
     /// | all others | no |
     pub fn is_passing(&self) -> bool {
         match self {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use mplug::fetch::{FetchError, FetchFault, FetchOptions, PictureFetcher, Resolve};
+use mplug_hub::fetch::{FetchError, FetchFault, FetchOptions, PictureFetcher, Resolve};
 
 use self::server::{Send, Server, answer, ok, redirect};
 
