@@ -1,4 +1,4 @@
-//! How a download looks: a bar on a terminal, elsewhere a line at each tenth. Knows `mplug::hub`'s events, not what is downloaded.
+//! How a download looks: a bar on a terminal, elsewhere a line at each tenth. Knows `mplug-hub`'s events, not what is downloaded.
 
 use std::{
     collections::HashMap,
@@ -6,7 +6,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use mplug::hub;
+use mplug_hub as hub;
 
 use crate::{progress::Progress, report};
 

@@ -93,7 +93,10 @@ mod tests {
         assert!((found[0].weight - 1.0).abs() < 1e-6);
         let surfing = found.iter().find(|keyword| keyword.word == "冲浪").unwrap();
         assert!((surfing.weight - 2.0 / 3.0).abs() < 1e-6, "{found:?}");
-        assert!(found.iter().all(|keyword| !["一个", "在", "上"].contains(&keyword.word.as_str())), "{found:?}");
+        assert!(
+            found.iter().all(|keyword| !["一个", "在", "上"].contains(&keyword.word.as_str())),
+            "{found:?}"
+        );
         assert_eq!(keywords(&captions, 1).len(), 1);
     }
 
