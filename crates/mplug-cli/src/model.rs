@@ -133,10 +133,7 @@ pub(crate) fn prompt(folder: &ModelFolder, language: Option<&str>) -> anyhow::Re
     if let Some(prompt) = prompts.get(language) {
         return Ok((!prompt.is_empty()).then(|| prompt.clone()));
     }
-    let first = match config::language(folder.vocabulary()) {
-        config::Language::Chinese => "zh",
-        config::Language::English => "en",
-    };
+    let first = config::language(folder.vocabulary()).code();
     if first == language {
         return Ok(None);
     }
