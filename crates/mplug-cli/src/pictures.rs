@@ -3,7 +3,7 @@
 use std::fmt;
 
 use mplug::preprocess::image::{ImageError, ImageLimits, RgbImage, decode_image, resize_bicubic};
-use mplug_data::{dataset::AnnotatedDataset, error::DataError};
+use mplug_data::error::DataError;
 use rayon::prelude::*;
 
 use crate::inputs::Input;
@@ -71,13 +71,6 @@ impl PictureLoader {
         let image = decode_image(bytes, &self.limits).map_err(|error| Failure::of_picture(&error))?;
         Ok(resize_bicubic(&image, self.image_size, self.image_size))
     }
-}
-
-/// The picture of an example of `dataset`, resized to a square of `side`, or what is wrong with it.
-pub(crate) fn open_example(dataset: &AnnotatedDataset, place: usize, side: u32) -> Result<RgbImage, Failure> {
-    let picture = dataset.picture(place).map_err(|error| Failure::of_data(&error))?;
-    let image = picture.decode(dataset.limits()).map_err(|error| Failure::of_data(&error.into()))?;
-    Ok(resize_bicubic(&image, side, side))
 }
 
 /// Splits a batch into the pictures that opened, and the whole batch with each good picture's place among them.

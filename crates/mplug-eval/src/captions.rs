@@ -2,109 +2,110 @@
 
 use std::path::Path;
 
-use anyhow::bail;
-use caption_metrics::evaluation::{Captions, Evaluation};
-use mplug::preprocess::image::ImageLimits;
-use mplug_data::{
-    annotation::{Annotation, PictureId},
-    candidates::Candidates,
-    dataset::{AnnotatedDataset, Dataset, OpenOptions},
-};
+use caption_metrics::evaluation::{Captions, Evaluator, Prepared};
+use mplug_data::annotation::{Annotation, PictureId};
+use mplug_data::candidates::Candidates;
+use mplug_data::dataset::{AnnotatedDataset, Dataset, OpenOptions};
+use mplug_data::message::one_line;
 use rayon::prelude::*;
 
-use super::{
-    page::{Card, Page},
-    report::{Figures, ImageReport, Scored},
-    thumbnail,
-};
-use crate::{dataset::DatasetArgs, report};
+use crate::error::{DatasetProblem, EvalError};
+use crate::event::{Event, OnEvent, emit};
+use crate::page::{Card, Page};
+use crate::report::{Domain, Figures, ImageReport, Scored};
+use crate::thumbnail;
 
 /// Images that an error names before it says how many more there are.
 const NAMED: usize = 5;
 
 /// Captions beside their references.
-pub(super) struct CaptionSet {
+#[derive(Debug)]
+pub struct CaptionSet {
     dataset: AnnotatedDataset,
-    /// The places in the dataset of the pictures that are scored, in their file's order.
-    places: Vec<usize>,
+    /// The indices in the data set of the pictures that are scored, ascending.
+    indices: Vec<usize>,
     /// Their captions.
     candidates: Vec<String>,
     /// Pictures without a caption.
-    pub(super) failed: usize,
+    failed: usize,
     /// What was scored, in words.
     title: String,
 }
 
 impl CaptionSet {
-    /// The candidates of a file against the references of another; both must be of the same images.
-    pub(super) fn read(
-        references: &Path,
+    /// The candidates of a file against the references of `dataset`; both must be of the same images. `title` says in words what
+    /// is scored. A candidate that is a failure is not scored, and is an [`Event::Failed`].
+    ///
+    /// # Errors
+    /// [`EvalError::Data`] if `candidates` cannot be read, [`EvalError::Dataset`] if an image has no candidate or no references.
+    pub fn read(
+        dataset: AnnotatedDataset,
         candidates: &Path,
-        reading: &DatasetArgs,
-        limits: &ImageLimits,
-    ) -> anyhow::Result<Self> {
-        let dataset = reading.open(references, *limits)?;
+        title: String,
+        on_event: OnEvent<'_>,
+    ) -> Result<Self, EvalError> {
         let max_bytes = OpenOptions::default().max_annotation_bytes;
         let found = Candidates::read(candidates, dataset.annotations(), None, max_bytes)?;
         let missing = found.missing(dataset.annotations());
         if !missing.is_empty() {
-            bail!(
-                "{}: no candidate for {} of the {} images of {}: {}",
-                candidates.display(),
-                missing.len(),
-                dataset.len(),
-                references.display(),
-                list(&missing)
-            );
+            let problem = DatasetProblem::NoCandidates {
+                references: dataset.annotations().path.clone(),
+                missing: missing.len(),
+                images: dataset.len(),
+                first: list(&missing),
+            };
+            return Err(EvalError::dataset(candidates, problem));
         }
         for failure in &found.failures {
-            report::message(format!(
-                "{}: {} is not scored: {}",
-                candidates.display(),
-                failure.id,
-                failure.error
-            ));
+            let message =
+                format!("{}: {} is not scored: {}", candidates.display(), failure.id, failure.error);
+            emit(on_event, Event::Failed { message: &message })?;
         }
         let mut captions = vec![None; dataset.len()];
         for candidate in found.captions {
             captions[candidate.index] = Some(candidate.caption);
         }
-        Self::new(dataset, captions, format!("{} against {}", candidates.display(), references.display()))
+        Self::new(dataset, captions, title)
     }
 
-    /// Captions by place in the dataset; pictures without one are not scored.
-    pub(super) fn new(
+    /// The captions of the pictures of `dataset`, by index; pictures without one are not scored. `title` says in words what is
+    /// scored.
+    ///
+    /// # Errors
+    /// [`EvalError::Dataset`] if a picture has no references, or none has a caption.
+    pub fn new(
         dataset: AnnotatedDataset,
         captions: Vec<Option<String>>,
         title: String,
-    ) -> anyhow::Result<Self> {
-        let records = &dataset.annotations().records;
-        let without: Vec<&PictureId> =
-            records.iter().filter(|record| record.references.is_empty()).map(|record| &record.id).collect();
+    ) -> Result<Self, EvalError> {
+        let annotations = dataset.annotations();
+        let without = annotations.records.iter().filter(|record| record.references.is_empty());
+        let without: Vec<&PictureId> = without.map(|record| &record.id).collect();
         if !without.is_empty() {
-            bail!(
-                "{}: {} images have no references: {}",
-                dataset.annotations().path.display(),
-                without.len(),
-                list(&without)
-            );
+            let problem = DatasetProblem::NoReferences { images: without.len(), first: list(&without) };
+            return Err(EvalError::dataset(&annotations.path, problem));
         }
-        let of = captions.len();
-        let scored = captions.into_iter().enumerate().filter_map(|(place, caption)| Some((place, caption?)));
-        let (places, candidates): (Vec<_>, Vec<_>) = scored.unzip();
+        let count = captions.len();
+        let scored = captions.into_iter().enumerate().filter_map(|(index, caption)| Some((index, caption?)));
+        let (indices, candidates): (Vec<_>, Vec<_>) = scored.unzip();
         if candidates.is_empty() {
-            bail!("{}: there is nothing to score", dataset.annotations().path.display());
+            return Err(EvalError::dataset(&annotations.path, DatasetProblem::NothingToScore));
         }
-        Ok(Self { failed: of - candidates.len(), dataset, places, candidates, title })
+        Ok(Self { failed: count - candidates.len(), dataset, indices, candidates, title })
     }
 
-    /// What the dataset says of the pictures that are scored.
-    pub(super) fn annotations(&self) -> impl ExactSizeIterator<Item = &Annotation> {
-        self.places.iter().map(|&place| &self.dataset.annotations().records[place])
+    /// How many pictures have no caption, and are not scored.
+    pub fn failed(&self) -> usize {
+        self.failed
+    }
+
+    /// What the data set says of the pictures that are scored.
+    pub fn annotations(&self) -> impl ExactSizeIterator<Item = &Annotation> {
+        self.indices.iter().map(|&index| &self.dataset.annotations().records[index])
     }
 
     /// Candidates and references as the evaluator takes them.
-    pub(super) fn captions(&self) -> Captions<&str> {
+    pub fn captions(&self) -> Captions<&str> {
         Captions {
             candidates: self.candidates.iter().map(String::as_str).collect(),
             references: self
@@ -114,8 +115,42 @@ impl CaptionSet {
         }
     }
 
-    /// The lines of `--per-image`.
-    pub(super) fn per_image(&self, evaluation: &Evaluation) -> anyhow::Result<Vec<u8>> {
+    /// The figures of all pictures, and of each domain's.
+    ///
+    /// # Errors
+    /// [`EvalError::Metrics`] if something is too long to be a caption, or this build lacks the tokenisation.
+    pub fn score(&self, evaluator: &Evaluator) -> Result<Scored, EvalError> {
+        let prepared = evaluator.prepare(self.captions())?;
+        Ok(Scored {
+            images: self.indices.len(),
+            references: self.annotations().map(|annotation| annotation.references.len()).sum(),
+            failed: self.failed,
+            tokenization: prepared.tokenization(),
+            evaluation: prepared.evaluate()?,
+            domains: self.domains(&prepared)?,
+        })
+    }
+
+    /// The figures of each domain's pictures, in the order of the domains' names.
+    fn domains(&self, prepared: &Prepared<'_>) -> Result<Vec<Domain>, EvalError> {
+        let domain_of: Vec<Option<&str>> = self.annotations().map(|a| a.domain.as_deref()).collect();
+        let mut names: Vec<&str> = domain_of.iter().copied().flatten().collect();
+        names.sort_unstable();
+        names.dedup();
+        let domain = |name: &str| {
+            let is_in = |image: &usize| domain_of[*image] == Some(name);
+            let images: Vec<usize> = (0..domain_of.len()).filter(is_in).collect();
+            let evaluation = prepared.evaluate_subset(&images)?;
+            Ok(Domain { name: name.to_owned(), images: images.len(), evaluation })
+        };
+        names.into_iter().map(domain).collect()
+    }
+
+    /// Each picture's caption, references and figures: JSON lines of [`ImageReport`], in the order of the data set.
+    ///
+    /// # Errors
+    /// None: all of it can be written.
+    pub fn per_image(&self, scored: &Scored) -> Result<Vec<u8>, EvalError> {
         let mut lines = Vec::new();
         for (image, (annotation, candidate)) in self.annotations().zip(&self.candidates).enumerate() {
             let line = ImageReport {
@@ -123,7 +158,7 @@ impl CaptionSet {
                 file_name: annotation.file_name.as_deref(),
                 candidate,
                 references: &annotation.references,
-                scores: Figures::of(&evaluation.columns, |column| column.scores.images[image]),
+                scores: Figures::of(&scored.evaluation.columns, |column| column.scores.images[image]),
             };
             serde_json::to_writer(&mut lines, &line)?;
             lines.push(b'\n');
@@ -131,21 +166,20 @@ impl CaptionSet {
         Ok(lines)
     }
 
-    /// The page of `--html` with the `worst` pictures by the figure `key`.
-    pub(super) fn page(
-        &self,
-        scored: &Scored<'_>,
-        worst: usize,
-        key: Option<&str>,
-    ) -> anyhow::Result<String> {
+    /// A page, one HTML document, with the `worst` pictures by the figure of that key; by `cider` or else the first figure where
+    /// none is given.
+    ///
+    /// # Errors
+    /// [`EvalError::UnknownFigure`] if that figure was not computed.
+    pub fn page(&self, scored: &Scored, worst: usize, key: Option<&str>) -> Result<String, EvalError> {
         let columns = &scored.evaluation.columns;
-        let wanted = key.unwrap_or("cider");
-        let worst_by = match columns.iter().position(|column| column.key == wanted) {
+        let requested = key.unwrap_or("cider");
+        let worst_by = match columns.iter().position(|column| column.figure.key() == requested) {
             Some(column) => column,
             None if key.is_none() && !columns.is_empty() => 0,
             None => {
-                let keys: Vec<&str> = columns.iter().map(|column| column.key).collect();
-                bail!("no figure {wanted:?} to sort the pictures by; computed: {}", keys.join(", "));
+                let known: Vec<&str> = columns.iter().map(|column| column.figure.key()).collect();
+                return Err(EvalError::UnknownFigure { key: requested.to_owned(), known: known.join(", ") });
             }
         };
         let scores = &columns[worst_by].scores.images;
@@ -156,28 +190,33 @@ impl CaptionSet {
         let facts = vec![
             ("images", scores.len().to_string()),
             ("references", scored.references.to_string()),
-            ("tokens", scored.tokenization.clone()),
+            ("tokens", scored.tokenization.name().to_owned()),
             ("not scored", scored.failed.to_string()),
         ];
         let page = Page {
             title: self.title.clone(),
             facts,
-            evaluation: scored.evaluation,
-            domains: scored.domains,
+            evaluation: &scored.evaluation,
+            domains: &scored.domains,
             cards,
             worst_by,
         };
         Ok(page.render())
     }
 
+    /// Picture `index` of the data set as a small `data:` address, or why there is none.
+    fn thumbnail(&self, index: usize) -> Result<String, String> {
+        let example = self.dataset.example(index).map_err(|error| error.to_string())?;
+        thumbnail::data_address(&example.image).map_err(|error| error.to_string())
+    }
+
     fn card(&self, image: usize) -> Card<'_> {
-        let place = self.places[image];
-        let annotation = &self.dataset.annotations().records[place];
-        let picture = self.dataset.example(place).map_err(|error| error.to_string());
+        let index = self.indices[image];
+        let annotation = &self.dataset.annotations().records[index];
         Card {
             index: image,
             name: annotation.picture_name(),
-            picture: picture.and_then(|example| thumbnail::data_address(&example.image)),
+            picture: self.thumbnail(index),
             candidate: &self.candidates[image],
             references: &annotation.references,
         }
@@ -186,7 +225,7 @@ impl CaptionSet {
 
 /// The first few ids, and how many more there are.
 fn list(ids: &[&PictureId]) -> String {
-    let named: Vec<String> = ids.iter().take(NAMED).map(|id| report::one_line(id.as_str())).collect();
+    let named: Vec<String> = ids.iter().take(NAMED).map(|id| one_line(id.as_str())).collect();
     let more = ids.len().saturating_sub(NAMED);
     let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
     named.join(", ") + &rest

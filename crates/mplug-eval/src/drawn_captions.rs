@@ -1,99 +1,101 @@
-//! Captions of freshly drawn pictures: how many are true, checked by program against what was drawn, and how much they are
-//! like the captions that the generator writes itself. Draws with `mplug-data`, captions with the engine, judges with
-//! `mplug-data` and `caption-metrics`; this file only joins them.
+//! Captions of freshly drawn pictures: how many are true, checked by program against what was drawn, and how similar they are to
+//! the captions that the generator writes itself.
 
 use std::io::{self, Write};
 
-use caption_metrics::{bleu::bleu, cider::cider, corpus::Corpus, tokenize::Tokenization};
-use mplug::{checkpoint::ModelFolder, config, tasks::Captioner};
-use mplug_data::{
-    dataset::Language,
-    synth::{FamilyTruth, Share, SynthExample, TruthReport, check_caption, draw},
-};
+use mplug::generate::GenerationOptions;
+use mplug::preprocess::image::RgbImage;
+use mplug::tasks::Captioner;
+use mplug_data::dataset::Language;
+use mplug_data::synth::{FamilyTruth, Scene, Share, SynthExample, TruthReport, check_caption, draw};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::{
-    EvalArgs,
-    drawn::{Drawn, code, json_name, write_share},
-};
-use crate::{model, precision, progress::Progress, status::Status};
+use crate::agreement::Agreement;
+use crate::drawn::{Drawn, json_name, write_share};
+use crate::error::EvalError;
+use crate::event::{OnEvent, each_batch};
 
-/// Draws, captions, judges and reports.
-pub(super) fn evaluate(args: &EvalArgs, folder: &ModelFolder) -> anyhow::Result<Status> {
-    let captioner = Captioner::load_with(folder, &precision::load_options(folder, args.engine.precision))?;
-    let drawn = Drawn::of(args);
-    let language = drawn.language.unwrap_or_else(|| first_language(folder));
-    let mut options = args.search.options(captioner.default_options())?;
-    options.prompt = model::prompt(folder, Some(code(language)))?;
-    let progress = Progress::new(drawn.count, "pictures");
+/// Draws, captions and judges. The captions are compared with the generator's in `language`, in which `options` must have the
+/// model write; `drawn` has no say in it.
+///
+/// # Errors
+/// [`EvalError::Model`] for options that cannot be, and where the model computes no numbers; [`EvalError::Stopped`].
+pub fn evaluate(
+    drawn: &Drawn,
+    language: Language,
+    captioner: &Captioner,
+    options: &GenerationOptions,
+    batch_size: usize,
+    on_event: OnEvent<'_>,
+) -> Result<DrawnCaptions, EvalError> {
     let mut truth = TruthReport::default();
-    let mut written = Written::default();
-    for batch in drawn.indices().chunks(args.batch.batch_size) {
-        let examples: Vec<SynthExample> = batch.par_iter().map(|&index| draw(drawn.seed, index)).collect();
-        let (mut images, mut scenes) = (Vec::new(), Vec::new());
-        for example in examples {
-            images.push(example.image);
-            scenes.push(example.scene);
-            written.references.push(match language {
-                Language::Chinese => example.captions_zh,
-                Language::English => example.captions_en,
-            });
-        }
-        let captions = captioner.caption_batch(&images, &options)?;
-        for (scene, captions) in scenes.iter().zip(captions) {
-            let text = captions.into_iter().next().map(|caption| caption.text).unwrap_or_default();
-            truth.add(scene.family, check_caption(scene, &text));
-            written.candidates.push(text);
-        }
-        progress.advance(batch.len());
-    }
-    let [cider, bleu_4] = written.agreement()?;
-    let report =
-        Report { synth_seed: drawn.seed, count: drawn.count, language: code(language), cider, bleu_4, truth };
-    args.output.write_form(|to| report.write_text(to), || serde_json::to_value(&report))?;
-    Ok(Status::Good)
+    let (mut captions, mut references) = (Vec::new(), Vec::new());
+    each_batch(
+        &drawn.indices(),
+        batch_size,
+        "pictures",
+        on_event,
+        |batch| {
+            let examples: Vec<SynthExample> =
+                batch.par_iter().map(|&index| draw(drawn.seed, index)).collect();
+            examples
+                .into_iter()
+                .map(|example| {
+                    (
+                        example.image,
+                        (example.scene, of_language([example.captions_zh, example.captions_en], language)),
+                    )
+                })
+                .unzip()
+        },
+        |_, (images, drawn): (Vec<RgbImage>, Vec<(Scene, Vec<String>)>)| {
+            let best = captioner
+                .caption_batch(&images, options)?
+                .into_iter()
+                .map(|captions| captions.into_iter().next());
+            let texts: Vec<String> =
+                best.map(|best| best.map_or_else(String::new, |caption| caption.text)).collect();
+            Ok((drawn, texts))
+        },
+        |_, (drawn, texts)| {
+            for ((scene, of_generator), text) in drawn.into_iter().zip(texts) {
+                truth.add(scene.family, check_caption(&scene, &text));
+                references.push(of_generator);
+                captions.push(text);
+            }
+            Ok(Vec::new())
+        },
+    )?;
+    let Agreement { cider, bleu_4 } = Agreement::of(&captions, &references)?;
+    let (synth_seed, count, language) = (drawn.seed, drawn.count, language.code());
+    Ok(DrawnCaptions { synth_seed, count, language, cider, bleu_4, truth })
 }
 
-/// The language that a model writes unasked.
-fn first_language(folder: &ModelFolder) -> Language {
-    match config::language(folder.vocabulary()) {
-        config::Language::Chinese => Language::Chinese,
-        config::Language::English => Language::English,
-    }
-}
-
-/// What was written, beside what the generator writes.
-#[derive(Default)]
-struct Written {
-    candidates: Vec<String>,
-    references: Vec<Vec<String>>,
-}
-
-impl Written {
-    /// CIDEr-D and BLEU-4.
-    fn agreement(&self) -> anyhow::Result<[f64; 2]> {
-        let suited = Tokenization::suited_to(self.references.iter().flatten().map(String::as_str));
-        let candidates = suited.tokenize(&self.candidates)?;
-        let references = suited.tokenize_images(&self.references)?;
-        let corpus = Corpus::new(&candidates, &references)?;
-        Ok([cider(&corpus).corpus, bleu(&corpus).corpus[3]])
+/// The generator's captions in one of its languages.
+fn of_language([chinese, english]: [Vec<String>; 2], language: Language) -> Vec<String> {
+    match language {
+        Language::Chinese => chinese,
+        Language::English => english,
     }
 }
 
-/// The report and what it is of.
-#[derive(Serialize)]
-struct Report {
-    synth_seed: u64,
-    count: usize,
-    /// The language of the captions that are wanted and of those they are compared with.
-    language: &'static str,
+/// How many captions are true, and how similar they are to the generator's.
+#[derive(Debug, Serialize)]
+pub struct DrawnCaptions {
+    /// The seed of the pictures.
+    pub synth_seed: u64,
+    /// How many were drawn.
+    pub count: usize,
+    /// The code of the language of the captions that are expected and of those they are compared with.
+    pub language: &'static str,
     /// CIDEr-D against the generator's captions, 0 to 10.
-    cider: f64,
+    pub cider: f64,
     /// BLEU-4 likewise, 0 to 1.
-    bleu_4: f64,
+    pub bleu_4: f64,
+    /// How many are true.
     #[serde(flatten)]
-    truth: TruthReport,
+    pub truth: TruthReport,
 }
 
 /// A column of the table and where its figures are.
@@ -110,8 +112,12 @@ const COLUMNS: [Column; 8] = [
     ("place", |truth| truth.place),
 ];
 
-impl Report {
-    fn write_text(&self, to: &mut Vec<u8>) -> io::Result<()> {
+impl DrawnCaptions {
+    /// The text form: a table of shares in per cent.
+    ///
+    /// # Errors
+    /// Those of `to`.
+    pub fn write_text(&self, to: &mut dyn Write) -> io::Result<()> {
         writeln!(
             to,
             "{} pictures of seed {}: per cent of captions that are right",

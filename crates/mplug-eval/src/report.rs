@@ -1,23 +1,22 @@
-//! The report of an evaluation: as text for people, and as JSON whose form is fixed by a schema (`--print-schema`).
+//! The report of captions against references: as text for people, and as JSON whose form [`schema`] fixes.
 
 use std::io::{self, Write};
 
-use caption_metrics::evaluation::{Column, Evaluation, NotComputed};
+use caption_metrics::evaluation::{Column, Evaluation, Figure, NotComputed};
+use caption_metrics::tokenize::Tokenization;
 use mplug_data::annotation::PictureId;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::{
-    answers_report::{AnswerLine, AnswerReport},
-    pairs_report::PairsReport,
-};
+use crate::answers_report::{AnswerLine, AnswerReport};
+use crate::pairs_report::PairsReport;
 
 /// The form of the JSON; raised whenever a key changes its meaning or goes.
 const VERSION: u32 = 1;
 
 /// Figures of captions against references. Higher is better throughout.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct Report {
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Report {
     /// Version of this form.
     version: u32,
     /// Pictures that were scored.
@@ -39,7 +38,7 @@ pub(crate) struct Report {
 }
 
 /// Figures of one domain.
-#[derive(Serialize, JsonSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct DomainReport {
     /// Its name: `in-domain`, `near-domain`, `out-domain`.
     domain: String,
@@ -50,7 +49,7 @@ struct DomainReport {
 }
 
 /// A metric without a figure.
-#[derive(Serialize, JsonSchema)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct Missing {
     /// The key that it would have had among the figures.
     metric: String,
@@ -59,8 +58,8 @@ struct Missing {
 }
 
 /// Figures by metric; those that were not asked for are left out.
-#[derive(Default, Serialize, JsonSchema)]
-pub(crate) struct Figures {
+#[derive(Debug, Default, Serialize, JsonSchema)]
+pub struct Figures {
     /// BLEU-1, 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     bleu_1: Option<f64>,
@@ -97,64 +96,78 @@ pub(crate) struct Figures {
 }
 
 impl Figures {
-    /// One figure of each column: `figure` chooses which.
-    pub(crate) fn of(columns: &[Column], figure: impl Fn(&Column) -> f64) -> Self {
+    /// One figure of each column, which `figure` chooses: that of all pictures, or of one of them.
+    pub fn of(columns: &[Column], figure: impl Fn(&Column) -> f64) -> Self {
         let mut figures = Self::default();
         for column in columns {
-            let place = match column.key {
-                "bleu_1" => &mut figures.bleu_1,
-                "bleu_2" => &mut figures.bleu_2,
-                "bleu_3" => &mut figures.bleu_3,
-                "bleu_4" => &mut figures.bleu_4,
-                "meteor" => &mut figures.meteor,
-                "meteor_exact_stem" => &mut figures.meteor_exact_stem,
-                "rouge_l" => &mut figures.rouge_l,
-                "cider" => &mut figures.cider,
-                "plain_cider" => &mut figures.plain_cider,
-                "spice" => &mut figures.spice,
-                "accuracy" => &mut figures.accuracy,
-                key => unreachable!("a column {key} without a place in the report"),
-            };
-            *place = Some(figure(column));
+            *figures.of_figure(column.figure) = Some(figure(column));
         }
         figures
     }
+
+    fn of_figure(&mut self, figure: Figure) -> &mut Option<f64> {
+        match figure {
+            Figure::Bleu1 => &mut self.bleu_1,
+            Figure::Bleu2 => &mut self.bleu_2,
+            Figure::Bleu3 => &mut self.bleu_3,
+            Figure::Bleu4 => &mut self.bleu_4,
+            Figure::Meteor => &mut self.meteor,
+            Figure::MeteorExactStem => &mut self.meteor_exact_stem,
+            Figure::RougeL => &mut self.rouge_l,
+            Figure::Cider => &mut self.cider,
+            Figure::PlainCider => &mut self.plain_cider,
+            Figure::Spice => &mut self.spice,
+            Figure::Accuracy => &mut self.accuracy,
+        }
+    }
 }
 
-/// What the report is of.
-pub(crate) struct Scored<'e> {
+/// Captions with their figures.
+#[derive(Clone, Debug)]
+pub struct Scored {
     /// Pictures that are scored.
-    pub(crate) images: usize,
+    pub images: usize,
     /// References of all pictures together.
-    pub(crate) references: usize,
+    pub references: usize,
     /// Pictures that are not scored, for their captions are missing.
-    pub(crate) failed: usize,
-    /// `ptb`, `char`, …
-    pub(crate) tokenization: String,
+    pub failed: usize,
+    /// How captions became tokens.
+    pub tokenization: Tokenization,
     /// The figures of all pictures.
-    pub(crate) evaluation: &'e Evaluation,
-    /// Domains by name, each with its number of pictures and its figures.
-    pub(crate) domains: &'e [(String, usize, Evaluation)],
+    pub evaluation: Evaluation,
+    /// The figures of each domain's pictures as if they were all, by the domain's name; empty without domains.
+    pub domains: Vec<Domain>,
 }
 
-impl Scored<'_> {
+/// The pictures of one domain.
+#[derive(Clone, Debug)]
+pub struct Domain {
+    /// Its name: `in-domain`, `near-domain`, `out-domain`.
+    pub name: String,
+    /// How many pictures it has.
+    pub images: usize,
+    /// Their figures.
+    pub evaluation: Evaluation,
+}
+
+impl Scored {
     /// The JSON form.
-    pub(crate) fn report(&self) -> Report {
+    pub fn report(&self) -> Report {
         let missing = |missing: &NotComputed| Missing {
-            metric: missing.metric.to_owned(),
+            metric: missing.figure.key().to_owned(),
             reason: missing.reason.clone(),
         };
-        let domain = |(domain, images, evaluation): &(String, usize, Evaluation)| DomainReport {
-            domain: domain.clone(),
-            images: *images,
-            scores: Figures::of(&evaluation.columns, |column| column.scores.corpus),
+        let domain = |domain: &Domain| DomainReport {
+            domain: domain.name.clone(),
+            images: domain.images,
+            scores: Figures::of(&domain.evaluation.columns, |column| column.scores.corpus),
         };
         Report {
             version: VERSION,
             images: self.images,
             references: self.references,
             failed: self.failed,
-            tokenization: self.tokenization.clone(),
+            tokenization: self.tokenization.name().to_owned(),
             scores: Figures::of(&self.evaluation.columns, |column| column.scores.corpus),
             domains: self.domains.iter().map(domain).collect(),
             not_computed: self.evaluation.not_computed.iter().map(missing).collect(),
@@ -163,53 +176,60 @@ impl Scored<'_> {
     }
 
     /// The text form: a line a figure, with a column for each domain.
-    pub(crate) fn write_text(&self, to: &mut dyn Write) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// Those of `to`.
+    pub fn write_text(&self, to: &mut dyn Write) -> io::Result<()> {
         writeln!(
             to,
             "{} images, {} references, tokens: {}",
-            self.images, self.references, self.tokenization
+            self.images,
+            self.references,
+            self.tokenization.name()
         )?;
         if !self.domains.is_empty() {
             write!(to, "{:<22} {:>9}", "", "all")?;
-            self.domains.iter().try_for_each(|(name, ..)| write!(to, " {name:>12}"))?;
+            self.domains.iter().try_for_each(|domain| write!(to, " {:>12}", domain.name))?;
             writeln!(to)?;
             write!(to, "{:<22} {:>9}", "images", self.images)?;
-            self.domains.iter().try_for_each(|(_, images, _)| write!(to, " {images:>12}"))?;
+            self.domains.iter().try_for_each(|domain| write!(to, " {:>12}", domain.images))?;
             writeln!(to)?;
         }
         for column in &self.evaluation.columns {
             write!(to, "{:<22} {:>9.4}", column.label, column.scores.corpus)?;
-            for (_, _, evaluation) in self.domains {
-                write!(to, " {:>12.4}", evaluation.corpus(column.key).unwrap_or(f64::NAN))?;
+            for domain in &self.domains {
+                let corpus = domain.evaluation.corpus(column.figure);
+                write!(to, " {:>12.4}", corpus.unwrap_or(f64::NAN))?;
             }
             writeln!(to)?;
         }
         for missing in &self.evaluation.not_computed {
-            writeln!(to, "{:<22} not computed: {}", missing.metric, missing.reason)?;
+            writeln!(to, "{:<22} not computed: {}", missing.figure.key(), missing.reason)?;
         }
         self.evaluation.notes.iter().try_for_each(|note| writeln!(to, "note: {note}"))
     }
 }
 
 /// A line of `--per-image`.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct ImageReport<'i> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ImageReport<'i> {
     /// The picture's id as its annotation file has it.
     #[schemars(with = "serde_json::Value")]
-    pub(crate) image_id: &'i PictureId,
+    pub image_id: &'i PictureId,
     /// The picture's name in its annotation file, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) file_name: Option<&'i str>,
+    pub file_name: Option<&'i str>,
     /// The caption that was scored.
-    pub(crate) candidate: &'i str,
+    pub candidate: &'i str,
     /// What it was scored against.
-    pub(crate) references: &'i [String],
+    pub references: &'i [String],
     /// The picture's figures.
-    pub(crate) scores: Figures,
+    pub scores: Figures,
 }
 
-/// The schemas of the reports of each task on files and datasets, and of the lines of `--per-image`, as one JSON document.
-pub(crate) fn schema() -> serde_json::Value {
+/// The schemas of the reports of each task on files and data sets, and of the lines for each picture or question, as one JSON
+/// document.
+pub fn schema() -> serde_json::Value {
     serde_json::json!({
         "report": schemars::schema_for!(Report),
         "per_image": schemars::schema_for!(ImageReport<'static>),
@@ -217,4 +237,55 @@ pub(crate) fn schema() -> serde_json::Value {
         "per_image_of_answers": schemars::schema_for!(AnswerLine<'static>),
         "retrieval": schemars::schema_for!(PairsReport),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use caption_metrics::Scores;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const ALL: [Figure; 11] = [
+        Figure::Bleu1,
+        Figure::Bleu2,
+        Figure::Bleu3,
+        Figure::Bleu4,
+        Figure::Meteor,
+        Figure::MeteorExactStem,
+        Figure::RougeL,
+        Figure::Cider,
+        Figure::PlainCider,
+        Figure::Spice,
+        Figure::Accuracy,
+    ];
+
+    fn columns(figures: &[Figure]) -> Vec<Column> {
+        let column = |(n, &figure): (usize, &Figure)| {
+            let scores = Scores { corpus: n as f64 / 16.0, images: vec![n as f64 / 8.0] };
+            Column { figure, label: "", scores }
+        };
+        figures.iter().enumerate().map(column).collect()
+    }
+
+    #[test]
+    fn every_figure_has_its_key_and_the_schema_knows_it() {
+        let figures = Figures::of(&columns(&ALL), |column| column.scores.corpus);
+        let json = serde_json::to_value(figures).unwrap();
+        for (n, figure) in ALL.iter().enumerate() {
+            assert_eq!(json[figure.key()], n as f64 / 16.0, "{}", figure.key());
+        }
+        let schema = schemars::schema_for!(Figures);
+        let properties = schema.get("properties").and_then(Value::as_object).unwrap();
+        let keys: Vec<&String> = json.as_object().unwrap().keys().collect();
+        assert_eq!(keys, properties.keys().collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn figures_stand_in_the_order_of_the_schema_and_others_are_left_out() {
+        let figures =
+            Figures::of(&columns(&[Figure::Cider, Figure::Bleu4]), |column| column.scores.images[0]);
+        assert_eq!(serde_json::to_string(&figures).unwrap(), "{\"bleu_4\":0.125,\"cider\":0.0}");
+        assert_eq!(serde_json::to_value(Figures::of(&[], |_| 0.0)).unwrap(), json!({}));
+    }
 }

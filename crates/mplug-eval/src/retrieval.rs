@@ -1,162 +1,28 @@
-//! How well a retrieval model finds texts of pictures and pictures of texts: by the contrast of all pairs, then by the
-//! matching head for the best few of each query, as the research code evaluates.
+//! Which pictures and texts fit each other best: by the contrast of all pairs, then by the matching head for the best few of each
+//! query, as the research code evaluates. Knows no model: whoever runs one gives its features and the odds of the pairs.
 //!
-//! Of each picture only its features are kept (a kilobyte); likenesses are computed when they are asked for. What is ordered
-//! anew needs the pictures' embeddings (megabytes each): those pictures are opened and encoded a second time, which costs
-//! little beside their fusion with a score of texts.
+//! Of each picture and text only its features are held (a kilobyte); similarities are computed when they are needed, for those of
+//! all pairs of a large set would not fit in memory together.
 
-use anyhow::{anyhow, bail, ensure};
-use caption_metrics::retrieval::PairScores;
-use mplug::{generate::NotANumber, preprocess::image::RgbImage, tasks::Matcher};
+use caption_metrics::retrieval::{PairScores, RetrievalReport, recalls_of};
 use rayon::prelude::*;
 
-use super::batches::each_batch;
-use crate::{pictures, progress::Progress};
+/// Candidates of each query that the matching head orders where nothing else is requested.
+pub const DEFAULT_RERANK: usize = 16;
+/// What the matching head orders stands above every similarity, whatever its odds.
+const ABOVE_SIMILARITY: f64 = 1e6;
 
-/// Candidates of each query that the matching head orders where nothing else is typed.
-pub(super) const DEFAULT_RERANK: usize = 16;
-/// What is ordered anew stands above every likeness, whatever its odds.
-const ABOVE_LIKENESS: f64 = 1e6;
-
-/// Pictures and texts among which the model searches.
-pub(super) struct Search<'a> {
-    pub(super) matcher: &'a Matcher,
-    /// Opens a picture at the model's size.
-    pub(super) open: &'a (dyn Fn(usize) -> Result<RgbImage, String> + Sync),
-    pub(super) batch_size: usize,
-    /// Candidates of each query that the matching head orders.
-    pub(super) rerank: usize,
+/// Features of pictures and texts: the contrast of all pairs.
+#[derive(Clone, Debug, Default)]
+pub struct Features {
+    /// Of each picture, `(projection_size)`, of length one.
+    pub pictures: Vec<Vec<f32>>,
+    /// Of each text likewise.
+    pub texts: Vec<Vec<f32>>,
 }
 
-/// Pictures that could be read, with their features.
-#[derive(Default)]
-pub(super) struct Pictures {
-    /// The number of each.
-    pub(super) numbers: Vec<usize>,
-    features: Vec<Vec<f32>>,
-    /// How many could not.
-    pub(super) failed: usize,
-}
-
-impl Search<'_> {
-    /// Encodes pictures 0 to `count - 1`; one that fails is told and left out.
-    pub(super) fn encode(&self, count: usize) -> anyhow::Result<Pictures> {
-        let head = self.matcher.contrastive_head()?;
-        let all: Vec<usize> = (0..count).collect();
-        let progress = Progress::new(count, "pictures");
-        let mut found = Pictures::default();
-        each_batch(
-            &all,
-            self.batch_size,
-            &progress,
-            |batch| batch.par_iter().map(|&number| (self.open)(number)).collect::<Vec<_>>(),
-            |batch, opened| {
-                let (images, places) = pictures::split(opened);
-                let embeds = if images.is_empty() { Vec::new() } else { self.matcher.encode_images(&images) };
-                let features = |(place, number): (Result<usize, String>, &usize)| {
-                    let features = head.image_features(&embeds[place?]);
-                    if are_numbers(&features) {
-                        Ok(features)
-                    } else {
-                        Err(format!("picture {}: {NotANumber}", number + 1))
-                    }
-                };
-                Ok(places.into_iter().zip(batch).map(features).collect::<Vec<_>>())
-            },
-            |batch, features| {
-                for (&number, features) in batch.iter().zip(features) {
-                    match features {
-                        Ok(features) => {
-                            found.numbers.push(number);
-                            found.features.push(features);
-                        }
-                        Err(problem) => {
-                            progress.message(&problem);
-                            found.failed += 1;
-                        }
-                    }
-                }
-                Ok(())
-            },
-        )?;
-        Ok(found)
-    }
-
-    /// Ranks `texts` for each of the pictures, and the pictures for each text.
-    pub(super) fn rank(&self, found: Pictures, texts: &[&str]) -> anyhow::Result<Ranking> {
-        let likeness = Likeness { pictures: found.features, texts: self.matcher.text_features(texts)? };
-        for (text, features) in texts.iter().zip(&likeness.texts) {
-            ensure!(are_numbers(features), "the text `{text}`: {NotANumber}");
-        }
-        let (num_pictures, num_texts) = (likeness.pictures.len(), likeness.texts.len());
-        let texts_of: Vec<Vec<usize>> =
-            (0..num_pictures).into_par_iter().map(|p| best(&likeness.of_texts(p), self.rerank)).collect();
-        let pictures_of: Vec<Vec<usize>> =
-            (0..num_texts).into_par_iter().map(|t| best(&likeness.of_images(t), self.rerank)).collect();
-        let mut wanted = texts_of.clone();
-        for (text, pictures) in pictures_of.iter().enumerate() {
-            for &picture in pictures {
-                wanted[picture].push(text);
-            }
-        }
-        for texts in &mut wanted {
-            texts.sort_unstable();
-            texts.dedup();
-        }
-        let odds = self.match_pairs(&found.numbers, texts, &wanted)?;
-        Ok(Ranking { likeness, texts_of, pictures_of, odds })
-    }
-
-    /// The odds of the pairs `wanted`, texts by picture.
-    fn match_pairs(
-        &self,
-        numbers: &[usize],
-        texts: &[&str],
-        wanted: &[Vec<usize>],
-    ) -> anyhow::Result<Vec<Vec<(usize, f32)>>> {
-        let places: Vec<usize> = (0..wanted.len()).filter(|&place| !wanted[place].is_empty()).collect();
-        let progress = Progress::new(places.len(), "pictures matched");
-        let mut odds = vec![Vec::new(); wanted.len()];
-        each_batch(
-            &places,
-            self.batch_size,
-            &progress,
-            |batch| batch.par_iter().map(|&place| (self.open)(numbers[place])).collect::<Vec<_>>(),
-            |batch, opened| {
-                // They were read a while ago.
-                let images: Result<Vec<RgbImage>, String> = opened.into_iter().collect();
-                let embeds = self.matcher.encode_images(&images.map_err(|problem| anyhow!(problem))?);
-                let pairs: Vec<(usize, usize)> = (0..batch.len())
-                    .flat_map(|row| wanted[batch[row]].iter().map(move |&text| (row, text)))
-                    .collect();
-                let matched = |&(row, text): &(usize, usize)| {
-                    Ok((row, text, self.matcher.log_odds(embeds[row].clone(), texts[text])?))
-                };
-                pairs.par_iter().map(matched).collect::<anyhow::Result<Vec<_>>>()
-            },
-            |batch, matched| {
-                for (row, text, value) in matched {
-                    ensure!(value.is_finite(), "a picture and the text `{}`: {NotANumber}", texts[text]);
-                    odds[batch[row]].push((text, value));
-                }
-                Ok(())
-            },
-        )?;
-        Ok(odds)
-    }
-}
-
-fn are_numbers(features: &[f32]) -> bool {
-    features.iter().all(|value| value.is_finite())
-}
-
-/// The contrast of all pairs.
-struct Likeness {
-    pictures: Vec<Vec<f32>>,
-    texts: Vec<Vec<f32>>,
-}
-
-impl PairScores for Likeness {
+/// The similarity of a picture and a text is the scalar product of their features, -1 to 1.
+impl PairScores for Features {
     fn of_texts(&self, image: usize) -> Vec<f64> {
         self.texts.iter().map(|text| product(&self.pictures[image], text)).collect()
     }
@@ -166,50 +32,97 @@ impl PairScores for Likeness {
     }
 }
 
-/// All pairs in the order of their likeness, but for the candidates of each query, which stand above the others in the order
-/// of the matching head.
-pub(super) struct Ranking {
-    likeness: Likeness,
+/// The most similar partners of each picture and text, which the matching head orders.
+#[derive(Clone, Debug)]
+pub struct Candidates {
+    /// By picture: indices of texts.
     texts_of: Vec<Vec<usize>>,
+    /// By text: indices of pictures.
     pictures_of: Vec<Vec<usize>>,
+}
+
+impl Candidates {
+    /// The `count` most similar partners of each; of equal ones the first.
+    pub fn of(features: &Features, count: usize) -> Self {
+        let (pictures, texts) = (0..features.pictures.len(), 0..features.texts.len());
+        let texts_of = pictures.into_par_iter().map(|picture| best(&features.of_texts(picture), count));
+        let pictures_of = texts.into_par_iter().map(|text| best(&features.of_images(text), count));
+        Self { texts_of: texts_of.collect(), pictures_of: pictures_of.collect() }
+    }
+
+    /// The pairs of which the odds are needed, each once: by picture, the texts in ascending order.
+    pub fn texts_by_picture(&self) -> Vec<Vec<usize>> {
+        let mut pairs = self.texts_of.clone();
+        for (text, pictures) in self.pictures_of.iter().enumerate() {
+            for &picture in pictures {
+                pairs[picture].push(text);
+            }
+        }
+        for texts in &mut pairs {
+            texts.sort_unstable();
+            texts.dedup();
+        }
+        pairs
+    }
+}
+
+/// All pairs in the order of their similarity, but for the candidates of each query, which stand above the others in the order of
+/// the matching head.
+#[derive(Clone, Debug)]
+pub struct Ranking {
+    features: Features,
+    candidates: Candidates,
     /// By picture: texts, ascending, with the logarithm of their odds.
-    odds: Vec<Vec<(usize, f32)>>,
+    log_odds: Vec<Vec<(usize, f32)>>,
 }
 
 impl Ranking {
+    /// The ranking of `features`, whose `candidates` have these odds: by picture, `(text, log-odds)` of each of
+    /// [`Candidates::texts_by_picture`], in that order. The logarithm of the odds, and not the probability, which many pairs beyond
+    /// doubt share once it is rounded. A pair without odds, or whose odds are no number, counts as wrong.
+    pub fn new(features: Features, candidates: Candidates, log_odds: Vec<Vec<(usize, f32)>>) -> Self {
+        Self { features, candidates, log_odds }
+    }
+
+    /// Recall in both directions, where `is_right(picture, text)` says which belong together.
+    pub fn recalls(&self, is_right: impl Fn(usize, usize) -> bool + Sync) -> RetrievalReport {
+        let sizes = [self.features.pictures.len(), self.features.texts.len()];
+        recalls_of(self, sizes, is_right)
+    }
+
     fn matched(&self, picture: usize, text: usize) -> f64 {
-        let of_picture = &self.odds[picture];
-        let place = of_picture.binary_search_by_key(&text, |(text, _)| *text);
-        place.map_or(f64::NAN, |place| ABOVE_LIKENESS + f64::from(of_picture[place].1))
+        let of_picture = self.log_odds.get(picture).map_or(&[][..], Vec::as_slice);
+        let index = of_picture.binary_search_by_key(&text, |(text, _)| *text);
+        index.map_or(f64::NAN, |index| ABOVE_SIMILARITY + f64::from(of_picture[index].1))
     }
 }
 
 impl PairScores for Ranking {
     fn of_texts(&self, image: usize) -> Vec<f64> {
-        let mut scores = self.likeness.of_texts(image);
-        for &text in &self.texts_of[image] {
+        let mut scores = self.features.of_texts(image);
+        for &text in &self.candidates.texts_of[image] {
             scores[text] = self.matched(image, text);
         }
         scores
     }
 
     fn of_images(&self, text: usize) -> Vec<f64> {
-        let mut scores = self.likeness.of_images(text);
-        for &picture in &self.pictures_of[text] {
+        let mut scores = self.features.of_images(text);
+        for &picture in &self.candidates.pictures_of[text] {
             scores[picture] = self.matched(picture, text);
         }
         scores
     }
 }
 
-/// The places of the `count` highest scores; of equal ones the first.
+/// The indices of the `count` highest scores; of equal ones the first.
 fn best(scores: &[f64], count: usize) -> Vec<usize> {
-    let mut places: Vec<usize> = (0..scores.len()).collect();
-    if count < places.len() {
-        places.select_nth_unstable_by(count, |&a, &b| scores[b].total_cmp(&scores[a]).then(a.cmp(&b)));
-        places.truncate(count);
+    let mut indices: Vec<usize> = (0..scores.len()).collect();
+    if count < indices.len() {
+        indices.select_nth_unstable_by(count, |&a, &b| scores[b].total_cmp(&scores[a]).then(a.cmp(&b)));
+        indices.truncate(count);
     }
-    places
+    indices
 }
 
 /// The scalar product, in an order of sums that vector instructions can follow.
@@ -227,32 +140,17 @@ fn product(a: &[f32], b: &[f32]) -> f64 {
     f64::from(sums.iter().sum::<f32>() + rest)
 }
 
-/// Places of texts and of their pictures among those that were read: texts of others fall out.
-pub(super) fn of_read(pictures: &Pictures, picture_of_text: &[usize]) -> anyhow::Result<Vec<(usize, usize)>> {
-    let of_read: Vec<(usize, usize)> = picture_of_text
-        .iter()
-        .enumerate()
-        .filter_map(|(text, number)| Some((text, pictures.numbers.binary_search(number).ok()?)))
-        .collect();
-    if of_read.is_empty() {
-        bail!("there is no text of a picture that can be read");
-    }
-    Ok(of_read)
-}
-
 #[cfg(test)]
 mod tests {
-    use caption_metrics::retrieval::recalls_of;
-
     use super::*;
 
     #[test]
     fn the_best_are_found_in_any_order() {
         let scores = [0.1, 0.9, 0.5, 0.9, f64::NEG_INFINITY];
         let sorted = |count| {
-            let mut places = best(&scores, count);
-            places.sort_unstable();
-            places
+            let mut indices = best(&scores, count);
+            indices.sort_unstable();
+            indices
         };
         assert_eq!((sorted(0), sorted(1), sorted(3)), (vec![], vec![1], vec![1, 2, 3]));
         assert_eq!((sorted(5).len(), sorted(9).len()), (5, 5));
@@ -270,24 +168,47 @@ mod tests {
         }
     }
 
-    /// Contrast prefers the wrong text; the matching head, asked about two candidates of each query, knows better.
-    #[test]
-    fn candidates_stand_above_the_others_in_the_order_of_the_matching_head() {
-        let likeness = || Likeness {
+    fn features() -> Features {
+        Features {
             pictures: vec![vec![1.0, 0.0], vec![0.0, 1.0]],
             texts: vec![vec![0.5, 0.6], vec![0.6, 0.5], vec![-1.0, -1.0]],
-        };
+        }
+    }
+
+    /// Contrast prefers the wrong text; the matching head, asked about two candidates of each query, knows better. Its odds are
+    /// such that the probabilities of both texts round to 1.
+    #[test]
+    fn candidates_stand_above_the_others_in_the_order_of_the_matching_head() {
         let own = |image: usize, text: usize| image == text;
-        let contrast = recalls_of(&likeness(), [2, 3], own);
+        let contrast = recalls_of(&features(), [2, 3], own);
         assert_eq!((contrast.text_retrieval.r1, contrast.image_retrieval.r1), (0.0, 0.0));
-        let ranking = Ranking {
-            likeness: likeness(),
+        let candidates = Candidates {
             texts_of: vec![vec![0, 1], vec![1, 0]],
             pictures_of: vec![vec![0, 1], vec![1, 0], vec![]],
-            odds: vec![vec![(0, 30.0), (1, 29.999)], vec![(0, -40.0), (1, -30.0)]],
         };
-        let reranked = recalls_of(&ranking, [2, 3], own);
+        let log_odds = vec![vec![(0, 30.0), (1, 29.999)], vec![(0, -40.0), (1, -30.0)]];
+        let ranking = Ranking::new(features(), candidates, log_odds);
+        let reranked = ranking.recalls(own);
         assert_eq!((reranked.text_retrieval.r1, reranked.image_retrieval.r1), (1.0, 0.5));
-        assert!(ranking.of_texts(0)[2] < 0.0, "what is no candidate keeps its likeness");
+        assert!(ranking.of_texts(0)[2] < 0.0, "what is no candidate keeps its similarity");
+    }
+
+    #[test]
+    fn pairs_are_asked_about_once_in_ascending_order() {
+        let candidates = Candidates::of(&features(), 1);
+        assert_eq!(
+            (&candidates.texts_of[..], &candidates.pictures_of[..]),
+            (&[vec![1], vec![0]][..], &[vec![1], vec![0], vec![0]][..])
+        );
+        assert_eq!(candidates.texts_by_picture(), [vec![1, 2], vec![0]]);
+        assert_eq!(Candidates::of(&features(), 9).texts_by_picture(), [vec![0, 1, 2], vec![0, 1, 2]]);
+        assert_eq!(Candidates::of(&features(), 0).texts_by_picture(), [vec![], vec![]] as [Vec<usize>; 2]);
+    }
+
+    #[test]
+    fn a_pair_without_odds_counts_as_wrong() {
+        let candidates = Candidates::of(&features(), 3);
+        let ranking = Ranking::new(features(), candidates, Vec::new());
+        assert_eq!(ranking.recalls(|image, text| image == text).text_retrieval.r1, 0.0);
     }
 }

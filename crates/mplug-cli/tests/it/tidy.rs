@@ -5,15 +5,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Crates, each with those of ours that it may depend on.
-const ALLOWED: [(&str, &[&str]); 8] = [
+const ALLOWED: [(&str, &[&str]); 9] = [
     ("caption-metrics", &[]),
     ("mplug-kernels", &[]),
     ("mplug", &["mplug-kernels"]),
     ("mplug-hub", &["mplug"]),
     ("mplug-data", &["mplug"]),
     ("mplug-nn", &["mplug"]),
-    ("mplug-train", &["caption-metrics", "mplug", "mplug-data", "mplug-nn"]),
-    ("mplug-cli", &["caption-metrics", "mplug", "mplug-data", "mplug-hub", "mplug-nn", "mplug-train"]),
+    ("mplug-eval", &["caption-metrics", "mplug", "mplug-data"]),
+    ("mplug-train", &["caption-metrics", "mplug", "mplug-data", "mplug-eval", "mplug-nn"]),
+    (
+        "mplug-cli",
+        &["caption-metrics", "mplug", "mplug-data", "mplug-eval", "mplug-hub", "mplug-nn", "mplug-train"],
+    ),
 ];
 
 fn crates() -> PathBuf {
