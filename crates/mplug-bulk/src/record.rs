@@ -161,6 +161,8 @@ impl Record for CaptionRecord {
 mod tests {
     use std::sync::Arc;
 
+    use mplug_data::picture::Failure;
+
     use super::*;
 
     fn captions() -> Arc<Vec<Caption>> {

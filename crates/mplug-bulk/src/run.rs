@@ -209,8 +209,16 @@ impl BulkRun {
         let indices = sink.left(inputs.len());
         let earlier = inputs.len() - indices.len();
         let pipeline = Pipeline { captioner, options, loader: &loader, memory: &memory };
-        let mut work =
-            Work { inputs: &inputs, sink, failures, style, stops_at_failure, advanced: 0, passing: 0, stopped_by: None };
+        let mut work = Work {
+            inputs: &inputs,
+            sink,
+            failures,
+            style,
+            stops_at_failure,
+            advanced: 0,
+            passing: 0,
+            stopped_by: None,
+        };
         let (took, busy) = work.run(&pipeline, &indices, batch_size, on_event)?;
         let Work { sink, failures, advanced, passing, stopped_by, .. } = work;
         let is_resumable = sink.is_resumable();
@@ -275,9 +283,8 @@ impl Work<'_> {
             is_ended |= self.report(batch, &mut answers, on_event).is_break();
             self.sink.add(inputs, batch, &answers, self.style, loader)?;
             self.advanced += answers.len();
-            let is_passing = |answered: &&Answered| {
-                answered.answer.as_ref().is_err_and(|failure| failure.is_passing)
-            };
+            let is_passing =
+                |answered: &&Answered| answered.answer.as_ref().is_err_and(|failure| failure.is_passing);
             self.passing += answers.iter().filter(is_passing).count();
             let advanced = Event::Advanced { by: answers.len(), failed: self.failures.count };
             is_ended |= on_event(advanced).is_break();

@@ -27,7 +27,6 @@ use crate::{
     output::OutputArgs,
     pool,
     precision::PrecisionArg,
-    report,
     status::Status,
 };
 

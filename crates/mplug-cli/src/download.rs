@@ -73,7 +73,6 @@ impl Transfer {
             report::message(&format!("{} % of {}", tenths * 10, megabytes(self.size)));
         }
     }
-
 }
 
 fn megabytes(bytes: u64) -> String {

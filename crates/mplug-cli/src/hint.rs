@@ -1,12 +1,13 @@
 //! What to type where a library only says what is wrong: the options of this program that help.
 
+use std::path::Path;
+
 use mplug_bulk::BulkError;
 use mplug_data::{
+    journal::JournalError,
     message::about,
     picture::{Failure, Remedy},
 };
-
-use std::path::Path;
 
 /// What to do about a build that knows no Parquet.
 const PARQUET: &str = "build one that does: `cargo build --release -p mplug-cli --features parquet`";
@@ -43,10 +44,26 @@ pub(crate) fn of_bulk(error: BulkError) -> anyhow::Error {
         BulkError::TextFile { .. } => remedy(Remedy::OtherFolder),
         BulkError::NoParquet => PARQUET,
         BulkError::NoKeywords => "`--tags` wants a build with the feature `jieba`, which is on by default",
-        _ => return error.into(),
+        _ => {
+            return match error {
+                BulkError::Journal(error) => of_journal(error),
+                error => error.into(),
+            };
+        }
     };
     let message = format!("{error}; {hint}");
     anyhow::Error::from(error).context(message)
+}
+
+/// The same of a journal, with the command whose journal it is not.
+pub(crate) fn of_journal(error: JournalError) -> anyhow::Error {
+    match error {
+        JournalError::Foreign { path, kind } => anyhow::anyhow!(
+            "{}: is not a journal of `mplug {kind}`, and stays as it is: move it away, or give another name",
+            path.display()
+        ),
+        error => error.into(),
+    }
 }
 
 #[cfg(test)]

@@ -19,7 +19,6 @@ use crate::{
     args::StrictArg,
     model::{self, command_of, open_folder, task_name},
     output::OutputArgs,
-    report,
     status::Status,
 };
 

@@ -52,8 +52,8 @@ pub(crate) fn open_folder(
         }
         Ok(folder)
     };
-    let folder = open()
-        .map_err(|error: CheckpointError| anyhow!(about(path, &report::chain(&error.into()))))?;
+    let folder =
+        open().map_err(|error: CheckpointError| anyhow!(about(path, &report::chain(&error.into()))))?;
     for note in folder.notes() {
         report::message(format!("note: {note}"));
     }
@@ -134,10 +134,7 @@ pub(crate) fn prompt(folder: &ModelFolder, language: Option<&str>) -> anyhow::Re
     if let Some(prompt) = prompts.get(language) {
         return Ok((!prompt.is_empty()).then(|| prompt.clone()));
     }
-    let first = match config::language(folder.vocabulary()) {
-        config::Language::Chinese => "zh",
-        config::Language::English => "en",
-    };
+    let first = config::language(folder.vocabulary()).code();
     if first == language {
         return Ok(None);
     }

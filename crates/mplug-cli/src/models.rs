@@ -1,5 +1,5 @@
 //! `mplug models`: the published models of the family, and which of them are on this machine. What is known of them is
-//! `mplug::hub`'s.
+//! `mplug_hub`'s.
 
 use clap::Args;
 

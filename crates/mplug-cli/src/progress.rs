@@ -126,7 +126,6 @@ impl Progress {
             self.bar.set_message(format!(", {items} failed"));
         }
     }
-
 }
 
 impl Log {

@@ -1,4 +1,4 @@
-//! `mplug pull`: downloads a model of the hub and prints its folder. The work is `mplug::hub`'s; this is its door, and in a
+//! `mplug pull`: downloads a model of the hub and prints its folder. The work is `mplug_hub`'s; this is its door, and in a
 //! build without the feature `hub` it says how to get one.
 
 #[cfg(feature = "hub")]

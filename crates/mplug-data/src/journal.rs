@@ -266,7 +266,7 @@ impl Lines<'_> {
         if !self.read()? {
             return Ok(None);
         }
-        let damaged = |error| self.damaged(format!("byte {}: {error}", self.begin));
+        let damaged = |error| self.damaged(&format!("byte {}: {error}", self.begin));
         serde_json::from_slice(&self.line).map(Some).map_err(damaged)
     }
 
@@ -277,7 +277,7 @@ impl Lines<'_> {
     pub fn at<Line: DeserializeOwned>(&mut self, begin: u64) -> Result<Line, JournalError> {
         let back = self.end;
         self.seek(SeekFrom::Start(begin))?;
-        let line = self.next()?.ok_or_else(|| self.damaged("has fewer answers than before".to_owned()))?;
+        let line = self.next()?.ok_or_else(|| self.damaged("has fewer answers than before"))?;
         self.seek(SeekFrom::Start(back))?;
         Ok(line)
     }
@@ -303,7 +303,7 @@ impl Lines<'_> {
         let read = (&mut self.reader).take(MAX_LINE_BYTES).read_until(b'\n', &mut self.line);
         read.map_err(|source| self.io(source))?;
         if self.line.len() as u64 >= MAX_LINE_BYTES {
-            return Err(self.damaged("a line is longer than any answer".to_owned()));
+            return Err(self.damaged("a line is longer than any answer"));
         }
         let is_whole = self.line.last() == Some(&b'\n');
         if is_whole {
@@ -313,7 +313,7 @@ impl Lines<'_> {
         Ok(is_whole)
     }
 
-    fn damaged(&self, what: String) -> JournalError {
+    fn damaged(&self, what: &str) -> JournalError {
         JournalError::Damaged { path: self.path.to_owned(), what: format!("is damaged: {what}") }
     }
 

@@ -10,18 +10,14 @@ use mplug::config::{ModelConfig, Task};
 ///
 /// # Panics
 /// If it cannot be written.
-pub fn write_tiny_model(
-    folder: &Path,
-    task: Task,
-    options: &WriteOptions,
-    change: impl FnOnce(&mut Recipe),
-) {
+pub fn write_tiny_model(folder: &Path, task: Task, options: &WriteOptions, change: impl FnOnce(&mut Recipe)) {
     let vocabulary = vocabulary();
     let mut config = ModelConfig::tiny(task);
     config.text.vocab_size = vocabulary.lines().count();
     let mut weights = seeded_tensors(&config, 7);
     change(&mut weights);
-    write_model_folder_of(folder, &config, &vocabulary, &weights, options).expect("the folder can be written");
+    write_model_folder_of(folder, &config, &vocabulary, &weights, options)
+        .expect("the folder can be written");
 }
 
 /// BERT's special tokens, Chinese characters and a few English words.

@@ -49,9 +49,7 @@ pub struct Server {
 
 impl Server {
     /// Serves what `handler` answers to a target and to how many requests there were before.
-    pub fn start(
-        handler: impl Fn(&str, usize) -> Vec<Send> + std::marker::Send + Sync + 'static,
-    ) -> Self {
+    pub fn start(handler: impl Fn(&str, usize) -> Vec<Send> + std::marker::Send + Sync + 'static) -> Self {
         Self::start_at("127.0.0.1:0", handler).unwrap()
     }
 

@@ -10,6 +10,7 @@ use image::codecs::jpeg::JpegEncoder;
 use mplug::config::ModelConfig;
 use mplug::generate::GenerationOptions;
 use mplug::preprocess::image::{RgbImage, bytes_of};
+use mplug_eval::agreement::SuitedTokenizations;
 use mplug_nn::{Dropout, Mplug, Texts};
 
 use crate::batch::{MicroBatch, TextRows};
@@ -18,7 +19,6 @@ use crate::error::TrainError;
 use crate::gradients::plain_loss;
 use crate::log::Sample;
 use crate::objective::{Objective, Totals};
-use crate::tokens::SuitedTokenizations;
 use crate::training_data::{EncodedExample, Reading, Split, TrainingData};
 
 /// Examples that go through the network at once.

@@ -12,8 +12,8 @@ use mplug::{
     tasks::Captioner,
 };
 use mplug_bulk::{
-    BulkError, BulkPlan, CaptionFormat, CollectOptions, Event, Inputs, OnExisting, OnUnfinished, Output, Shard,
-    StoppedBy, Summary,
+    BulkError, BulkPlan, CaptionFormat, CollectOptions, Event, Inputs, OnExisting, OnUnfinished, Output,
+    Shard, StoppedBy, Summary,
 };
 use mplug_testing::model::write_tiny_model;
 

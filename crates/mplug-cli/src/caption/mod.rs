@@ -5,9 +5,7 @@ mod output;
 use std::{ops::ControlFlow, path::PathBuf};
 
 use clap::{Args, ValueEnum};
-use mplug::{
-    checkpoint::ModelFolder, config::Task, generate::GenerationOptions, tasks::Captioner,
-};
+use mplug::{checkpoint::ModelFolder, config::Task, generate::GenerationOptions, tasks::Captioner};
 use mplug_bulk::{BulkPlan, CollectOptions, Event, Inputs, Shard, StoppedBy, Style, Summary};
 
 use self::output::CaptionOutputArgs;
@@ -183,15 +181,18 @@ impl CaptionArgs {
             Some(dataset) => Inputs::of_dataset(dataset, self.images.as_deref()),
             None => {
                 let (is_recursive, image_column) = (self.recursive, self.image_column.clone());
-                Inputs::collect(&self.inputs, &CollectOptions { is_recursive, image_column }, std::io::stdin())
+                Inputs::collect(
+                    &self.inputs,
+                    &CollectOptions { is_recursive, image_column },
+                    std::io::stdin(),
+                )
             }
         };
         let plan = inputs.and_then(|inputs| BulkPlan::new(inputs, self.shard, self.output.to_output()));
         let mut plan = plan.map_err(hint::of_bulk)?;
         plan.batch_size = self.batch.batch_size;
         plan.limits = self.limits.limits();
-        plan.style =
-            Style { is_raw: self.raw, captions: self.captions, keywords: self.tags, ..plan.style };
+        plan.style = Style { is_raw: self.raw, captions: self.captions, keywords: self.tags, ..plan.style };
         plan.on_unfinished = self.output.on_unfinished();
         plan.stops_at_failure = self.errors == OnError::Fail;
         self.web.open(plan.inputs_mut())?;
@@ -245,7 +246,11 @@ impl View {
             }
             _ => {}
         }
-        if self.interrupt.as_ref().is_some_and(Interrupt::came) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if self.interrupt.as_ref().is_some_and(Interrupt::came) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     }
 }
 

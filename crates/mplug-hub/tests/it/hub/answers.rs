@@ -6,8 +6,8 @@ use std::time::Duration;
 use mplug_hub::HubError;
 use serde_json::{Value, json};
 
-use mplug_testing::hub_server::{Reply, Repository, Server};
 use super::{ID, Machine, WEIGHTS, check_whole, files, id, repository};
+use mplug_testing::hub_server::{Reply, Repository, Server};
 
 /// A hub that lists these entries, whatever it has.
 fn listing(entries: &[Value]) -> Server {

@@ -3,8 +3,8 @@
 use std::fs;
 use std::time::Duration;
 
-use mplug_testing::hub_server::{Reply, Request, Server, send};
 use super::{Machine, WEIGHTS, WEIGHTS_LEN, check_whole, files, repository};
+use mplug_testing::hub_server::{Reply, Request, Server, send};
 
 /// A hub that sends everything well but the weights, which are sent by `weights`: the request, how many came before, the bytes.
 fn with_weights(weights: impl Fn(&Request, usize, &[u8]) -> Reply + Send + Sync + 'static) -> Server {

@@ -1,8 +1,10 @@
-//! The page of `--html`: the figures, their histograms, and the worst pictures with candidate and references, sortable. One
-//! file with everything in it: no script, style or picture is fetched. Captions are data: maud escapes all of it.
+//! A page of figures, their histograms, and the worst pictures with candidate and references, sortable. One file with everything
+//! in it: no script, style or picture is fetched. Captions are data: maud escapes all of it.
 
 use caption_metrics::evaluation::Evaluation;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use crate::report::Domain;
 
 /// Bars of a histogram.
 const BARS: usize = 24;
@@ -11,38 +13,40 @@ const WIDTH: f64 = 264.0;
 const HEIGHT: f64 = 72.0;
 
 /// What is on the page.
-pub(crate) struct Page<'e> {
+#[derive(Debug)]
+pub struct Page<'e> {
     /// What was scored, in words.
-    pub(crate) title: String,
+    pub title: String,
     /// Facts below the title: name and value.
-    pub(crate) facts: Vec<(&'static str, String)>,
+    pub facts: Vec<(&'static str, String)>,
     /// The figures of all pictures.
-    pub(crate) evaluation: &'e Evaluation,
-    /// Domains by name, each with its number of pictures and its figures.
-    pub(crate) domains: &'e [(String, usize, Evaluation)],
+    pub evaluation: &'e Evaluation,
+    /// Domains with their figures.
+    pub domains: &'e [Domain],
     /// The pictures shown, worst first.
-    pub(crate) cards: Vec<Card<'e>>,
+    pub cards: Vec<Card<'e>>,
     /// The column by which they are the worst.
-    pub(crate) worst_by: usize,
+    pub worst_by: usize,
 }
 
 /// One picture.
-pub(crate) struct Card<'e> {
-    /// Its place among all pictures.
-    pub(crate) index: usize,
+#[derive(Debug)]
+pub struct Card<'e> {
+    /// Its index among all pictures.
+    pub index: usize,
     /// Its id or name.
-    pub(crate) name: &'e str,
+    pub name: &'e str,
     /// The picture as a `data:` address, or why there is none.
-    pub(crate) picture: Result<String, String>,
+    pub picture: Result<String, String>,
     /// The caption that was scored.
-    pub(crate) candidate: &'e str,
+    pub candidate: &'e str,
     /// What it was scored against.
-    pub(crate) references: &'e [String],
+    pub references: &'e [String],
 }
 
 impl Page<'_> {
     /// The whole document.
-    pub(crate) fn render(&self) -> String {
+    pub fn render(&self) -> String {
         html! {
             (DOCTYPE)
             html lang="en" {
@@ -72,16 +76,18 @@ impl Page<'_> {
                 table {
                     thead { tr {
                         th { "metric" } th { "all" }
-                        @for (name, images, _) in self.domains { th { (name) small { " " (images) } } }
+                        @for domain in self.domains { th { (domain.name) small { " " (domain.images) } } }
                     } }
                     tbody { @for column in &self.evaluation.columns { tr {
                         th { (column.label) }
                         td { (figure(column.scores.corpus)) }
-                        @for (_, _, of) in self.domains { td { (of.corpus(column.key).map_or_else(String::new, figure)) } }
+                        @for domain in self.domains {
+                            td { (domain.evaluation.corpus(column.figure).map_or_else(String::new, figure)) }
+                        }
                     } } }
                 }
                 @for missing in &self.evaluation.not_computed {
-                    p.note { (missing.metric) " was not computed: " (missing.reason) }
+                    p.note { (missing.figure.key()) " was not computed: " (missing.reason) }
                 }
                 @for note in &self.evaluation.notes { p.note { (note) } }
             }
@@ -227,14 +233,15 @@ show();
 
 #[cfg(test)]
 mod tests {
-    use caption_metrics::{Scores, evaluation::Column};
+    use caption_metrics::Scores;
+    use caption_metrics::evaluation::{Column, Figure};
 
     use super::*;
 
     #[test]
     fn captions_are_escaped_and_sorted_by_what_they_score() {
         let scores = Scores { corpus: 0.5, images: vec![0.25, 0.75, f64::NAN] };
-        let columns = vec![Column { key: "cider", label: "CIDEr", scores }];
+        let columns = vec![Column { figure: Figure::Cider, label: "CIDEr", scores }];
         let evaluation = Evaluation { columns, not_computed: Vec::new(), notes: vec!["<i>".to_owned()] };
         let references = ["一只猫".to_owned(), "</script>".to_owned()];
         let card = Card {

@@ -1,48 +1,59 @@
 //! Answers to questions about freshly drawn pictures: how many are right, checked by program against what was drawn. Each
-//! picture is asked about once, as while training. This file only joins the drawing, the engine and the judging.
+//! picture is asked about once, as while training.
 
-use std::{
-    collections::BTreeMap,
-    io::{self, Write},
-};
+use std::collections::BTreeMap;
+use std::io::{self, Write};
 
-use mplug::{checkpoint::ModelFolder, preprocess::image::RgbImage, tasks::Answerer};
-use mplug_data::{
-    dataset::Language,
-    synth::{Question, QuestionKind, Share, chosen_question, draw, judge_answer},
-};
+use mplug::generate::GenerationOptions;
+use mplug::preprocess::image::RgbImage;
+use mplug::tasks::Answerer;
+use mplug_data::dataset::Language;
+use mplug_data::synth::{Question, QuestionKind, Share, chosen_question, draw, judge_answer};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use super::{
-    EvalArgs,
-    drawn::{Drawn, code, json_name, write_share},
-};
-use crate::{precision, progress::Progress, status::Status};
+use crate::drawn::{Drawn, json_name, write_share};
+use crate::error::EvalError;
+use crate::event::{OnEvent, each_batch};
 
-/// Draws, asks, judges and reports.
-pub(super) fn evaluate(args: &EvalArgs, folder: &ModelFolder) -> anyhow::Result<Status> {
-    let answerer = Answerer::load_with(folder, &precision::load_options(folder, args.engine.precision))?;
-    let options = args.search.options(answerer.default_options())?;
-    let drawn = Drawn::of(args);
-    let progress = Progress::new(drawn.count, "questions");
-    let mut report = Report { synth_seed: drawn.seed, count: drawn.count, ..Report::default() };
-    for batch in drawn.indices().chunks(args.batch.batch_size) {
-        // A picture about which nothing can be asked is passed over.
-        let asked: Vec<(RgbImage, Asked)> =
-            batch.par_iter().filter_map(|&index| ask(&drawn, index)).collect();
-        let (images, asked): (Vec<_>, Vec<_>) = asked.into_iter().unzip();
-        if !asked.is_empty() {
+/// Draws, asks and judges. A picture about which nothing can be asked is passed over.
+///
+/// # Errors
+/// [`EvalError::Model`] for options that cannot be, and where the model computes no numbers; [`EvalError::Stopped`].
+pub fn evaluate(
+    drawn: &Drawn,
+    answerer: &Answerer,
+    options: &GenerationOptions,
+    batch_size: usize,
+    on_event: OnEvent<'_>,
+) -> Result<DrawnAnswers, EvalError> {
+    let mut report = DrawnAnswers::new(drawn);
+    each_batch(
+        &drawn.indices(),
+        batch_size,
+        "questions",
+        on_event,
+        |batch| batch.par_iter().filter_map(|&index| ask(drawn, index)).unzip(),
+        |_, (images, asked): (Vec<RgbImage>, Vec<Asked>)| {
             let questions: Vec<&str> = asked.iter().map(|asked| asked.question.question.as_str()).collect();
-            let answers = answerer.answer_batch(&images, &questions, &options)?;
-            for (asked, answers) in asked.iter().zip(answers) {
-                report.add(asked, answers.first().map_or("", |answer| answer.text.as_str()));
+            let answers = if asked.is_empty() {
+                Vec::new()
+            } else {
+                answerer.answer_batch(&images, &questions, options)?
+            };
+            let best = answers.into_iter().map(|answers| answers.into_iter().next());
+            let texts = best.map(|best| best.map_or_else(String::new, |answer| answer.text));
+            let texts: Vec<String> = texts.collect();
+            Ok((asked, texts))
+        },
+        |_, (asked, texts)| {
+            for (asked, text) in asked.iter().zip(&texts) {
+                report.add(asked, text);
             }
-        }
-        progress.advance(batch.len());
-    }
-    args.output.write_form(|to| report.write_text(to), || serde_json::to_value(&report))?;
-    Ok(Status::Good)
+            Ok(Vec::new())
+        },
+    )?;
+    Ok(report)
 }
 
 /// A question and the language in which it is asked.
@@ -60,26 +71,37 @@ fn ask(drawn: &Drawn, index: u64) -> Option<(RgbImage, Asked)> {
 }
 
 /// How many answers are right.
-#[derive(Default, Serialize)]
-struct Report {
-    synth_seed: u64,
-    count: usize,
-    all: Share,
-    /// By language; those that were asked in.
-    languages: BTreeMap<&'static str, Share>,
+#[derive(Debug, Default, Serialize)]
+pub struct DrawnAnswers {
+    /// The seed of the pictures.
+    pub synth_seed: u64,
+    /// How many pictures were drawn.
+    pub count: usize,
+    /// Of all answers.
+    pub all: Share,
+    /// By the code of the language; those that were asked in.
+    pub languages: BTreeMap<&'static str, Share>,
     /// By what must be seen to answer.
-    kinds: BTreeMap<QuestionKind, Share>,
+    pub kinds: BTreeMap<QuestionKind, Share>,
 }
 
-impl Report {
+impl DrawnAnswers {
+    fn new(drawn: &Drawn) -> Self {
+        Self { synth_seed: drawn.seed, count: drawn.count, ..Self::default() }
+    }
+
     fn add(&mut self, asked: &Asked, answer: &str) {
         let is_right = Some(judge_answer(&asked.question, answer));
         self.all.add(is_right);
-        self.languages.entry(code(asked.language)).or_default().add(is_right);
+        self.languages.entry(asked.language.code()).or_default().add(is_right);
         self.kinds.entry(asked.question.kind).or_default().add(is_right);
     }
 
-    fn write_text(&self, to: &mut Vec<u8>) -> io::Result<()> {
+    /// The text form: a table of shares in per cent.
+    ///
+    /// # Errors
+    /// Those of `to`.
+    pub fn write_text(&self, to: &mut dyn Write) -> io::Result<()> {
         writeln!(
             to,
             "{} questions about pictures of seed {}: per cent of answers that are right",
@@ -110,7 +132,7 @@ mod tests {
     #[test]
     fn right_answers_are_counted_by_language_and_kind() {
         let drawn = Drawn { seed: 2, count: 12, language: None };
-        let mut report = Report { synth_seed: 2, count: 12, ..Report::default() };
+        let mut report = DrawnAnswers::new(&drawn);
         for index in drawn.indices() {
             let (_, asked) = ask(&drawn, index).unwrap();
             // Right answers to Chinese questions alone.

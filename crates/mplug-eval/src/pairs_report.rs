@@ -1,5 +1,5 @@
 //! The report of a search among pictures and texts: as text for people, and as JSON whose form is fixed by a schema
-//! (`--print-schema`). Counts nothing.
+//! ([`schema`](crate::report::schema)). Counts nothing.
 
 use std::io::{self, Write};
 
@@ -11,8 +11,8 @@ use serde::Serialize;
 const VERSION: u32 = 1;
 
 /// How well pictures and texts find each other. Higher is better.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct PairsReport {
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct PairsReport {
     /// Version of this form.
     version: u32,
     /// Pictures that were searched among.
@@ -20,7 +20,7 @@ pub(crate) struct PairsReport {
     /// Texts likewise.
     texts: usize,
     /// Pictures that cannot be read; they and their texts are left out.
-    failed: usize,
+    pub failed: usize,
     /// The best so many by contrast were ordered by the matching head, for each query.
     rerank: usize,
     #[serde(flatten)]
@@ -31,8 +31,8 @@ pub(crate) struct PairsReport {
 }
 
 /// Recall both ways.
-#[derive(Clone, Copy, Serialize, JsonSchema)]
-pub(super) struct Recalls {
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+pub struct Recalls {
     /// Finding a text of a given picture.
     text_retrieval: Ranks,
     /// Finding the picture of a given text.
@@ -42,7 +42,7 @@ pub(super) struct Recalls {
 }
 
 /// Shares of queries, 0 to 1, whose best right answer is among the first 1, 5 and 10.
-#[derive(Clone, Copy, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 struct Ranks {
     /// First.
     r1: f64,
@@ -53,14 +53,14 @@ struct Ranks {
 }
 
 /// Drawn pictures are often alike, so that a text may be true of several.
-#[derive(Clone, Copy, Serialize, JsonSchema)]
-pub(super) struct DrawnPairs {
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+pub struct DrawnPairs {
     /// The seed they are drawn with.
-    pub(super) synth_seed: u64,
+    pub synth_seed: u64,
     /// Texts that are true of another picture as well.
-    pub(super) texts_of_others: usize,
+    pub texts_of_others: usize,
     /// Recall if every picture of which a text is true counts as its own.
-    pub(super) counting_others: Recalls,
+    pub counting_others: Recalls,
 }
 
 impl From<Recall> for Ranks {
@@ -70,7 +70,8 @@ impl From<Recall> for Ranks {
 }
 
 impl Recalls {
-    pub(super) fn of(report: RetrievalReport) -> Self {
+    /// Recall both ways, with its mean.
+    pub fn of(report: RetrievalReport) -> Self {
         let (texts, images) = (report.text_retrieval, report.image_retrieval);
         let r_mean =
             [texts.r1, texts.r5, texts.r10, images.r1, images.r5, images.r10].iter().sum::<f64>() / 6.0;
@@ -91,16 +92,22 @@ impl Recalls {
 }
 
 impl PairsReport {
-    pub(super) fn new([images, texts]: [usize; 2], failed: usize, rerank: usize, recalls: Recalls) -> Self {
+    /// The report of a search among so many pictures and texts, of which `failed` pictures could not be read.
+    pub fn new([images, texts]: [usize; 2], failed: usize, rerank: usize, recalls: Recalls) -> Self {
         Self { version: VERSION, images, texts, failed, rerank, recalls, drawn: None }
     }
 
-    pub(super) fn with_drawn(self, drawn: DrawnPairs) -> Self {
+    /// The same with what only drawn pictures have.
+    #[must_use]
+    pub fn with_drawn(self, drawn: DrawnPairs) -> Self {
         Self { drawn: Some(drawn), ..self }
     }
 
     /// The text form.
-    pub(super) fn write_text(&self, to: &mut dyn Write) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// Those of `to`.
+    pub fn write_text(&self, to: &mut dyn Write) -> io::Result<()> {
         let how = match self.rerank {
             0 => "by contrast alone".to_owned(),
             rerank => format!("the best {rerank} of each ordered by the matching head"),

@@ -1,5 +1,5 @@
 //! The report of a model's answers to a dataset's questions: as text for people, and as JSON whose form is fixed by a schema
-//! (`--print-schema`). Judges nothing.
+//! ([`schema`](crate::report::schema)). Judges nothing.
 
 use std::io::{self, Write};
 
@@ -11,14 +11,14 @@ use serde::Serialize;
 const VERSION: u32 = 1;
 
 /// How right answers are. Higher is better.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct AnswerReport {
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct AnswerReport {
     /// Version of this form.
     version: u32,
     /// Questions that were answered and scored.
     questions: usize,
     /// Questions whose picture cannot be read; they are not scored.
-    pub(super) failed: usize,
+    pub failed: usize,
     /// Questions that ten people answered: the official accuracy of VQA.
     vqa_accuracy: Option<MeanScore>,
     /// Other questions: the weight of the annotated answer that equals the model's.
@@ -26,7 +26,7 @@ pub(crate) struct AnswerReport {
 }
 
 /// A mean over some of the questions.
-#[derive(Clone, Copy, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 struct MeanScore {
     /// How many.
     questions: usize,
@@ -35,29 +35,29 @@ struct MeanScore {
 }
 
 /// A line of `--per-image` for answers: one question.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct AnswerLine<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct AnswerLine<'a> {
     /// The question's id as its file has it.
     #[schemars(with = "serde_json::Value")]
-    pub(super) question_id: &'a PictureId,
+    pub question_id: &'a PictureId,
     /// The picture's name in the file, if it has one.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) file_name: Option<&'a str>,
+    pub file_name: Option<&'a str>,
     /// What was asked.
-    pub(super) question: &'a str,
+    pub question: &'a str,
     /// What the model answered.
-    pub(super) answer: &'a str,
+    pub answer: String,
     /// What people answered.
-    pub(super) answers: Vec<WeightedAnswer<'a>>,
+    pub answers: Vec<WeightedAnswer<'a>>,
     /// Whether they are ten people's: then the score is the official accuracy.
-    pub(super) has_people: bool,
+    pub has_people: bool,
     /// How right the answer is, 0 to 1.
-    pub(super) score: f64,
+    pub score: f64,
 }
 
 /// An annotated answer.
-#[derive(Serialize, JsonSchema)]
-pub(crate) struct WeightedAnswer<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct WeightedAnswer<'a> {
     /// The answer.
     text: &'a str,
     /// How much it counts, 0 to 1.
@@ -72,7 +72,10 @@ impl<'a> From<&'a Answer> for WeightedAnswer<'a> {
 
 impl AnswerLine<'_> {
     /// JSON lines.
-    pub(super) fn write_all(lines: &[Self]) -> serde_json::Result<Vec<u8>> {
+    ///
+    /// # Errors
+    /// None: all of it can be written.
+    pub fn write_all(lines: &[Self]) -> serde_json::Result<Vec<u8>> {
         let mut bytes = Vec::new();
         for line in lines {
             serde_json::to_writer(&mut bytes, line)?;
@@ -84,7 +87,7 @@ impl AnswerLine<'_> {
 
 impl AnswerReport {
     /// The report of answers, and of so many questions without one.
-    pub(super) fn of(lines: &[AnswerLine<'_>], failed: usize) -> Self {
+    pub fn of(lines: &[AnswerLine<'_>], failed: usize) -> Self {
         let mean = |has_people: bool| {
             let scores = lines.iter().filter(|line| line.has_people == has_people).map(|line| line.score);
             let scores: Vec<f64> = scores.collect();
@@ -101,7 +104,10 @@ impl AnswerReport {
     }
 
     /// The text form.
-    pub(super) fn write_text(&self, to: &mut dyn Write) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// Those of `to`.
+    pub fn write_text(&self, to: &mut dyn Write) -> io::Result<()> {
         writeln!(to, "{} questions", self.questions)?;
         let whose = [
             ("VQA accuracy", self.vqa_accuracy, "ten people's answers"),
