@@ -33,6 +33,6 @@ pub enum Error {
     #[error("a corpus of more than {} different words", u32::MAX - 1)]
     Vocabulary,
     /// A tokeniser that was left out when this program was built.
-    #[error("this build has no jieba: build with `--features jieba`")]
+    #[error("this build has no jieba")]
     NoJieba,
 }

@@ -53,11 +53,57 @@ pub struct Evaluator {
     pub document_frequencies: Option<DocumentFrequencies>,
 }
 
+/// A figure that a report has. One metric may give several, or one of two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Figure {
+    /// BLEU-1.
+    Bleu1,
+    /// BLEU-2.
+    Bleu2,
+    /// BLEU-3.
+    Bleu3,
+    /// BLEU-4.
+    Bleu4,
+    /// METEOR 1.5 with its official data.
+    Meteor,
+    /// METEOR with its exact and stem modules alone.
+    MeteorExactStem,
+    /// ROUGE-L.
+    RougeL,
+    /// CIDEr-D.
+    Cider,
+    /// CIDEr without clipping and length penalty.
+    PlainCider,
+    /// SPICE.
+    Spice,
+    /// Exact match.
+    Accuracy,
+}
+
+impl Figure {
+    /// The key in reports: `bleu_1`, `cider`.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Bleu1 => "bleu_1",
+            Self::Bleu2 => "bleu_2",
+            Self::Bleu3 => "bleu_3",
+            Self::Bleu4 => "bleu_4",
+            Self::Meteor => "meteor",
+            Self::MeteorExactStem => "meteor_exact_stem",
+            Self::RougeL => "rouge_l",
+            Self::Cider => "cider",
+            Self::PlainCider => "plain_cider",
+            Self::Spice => "spice",
+            Self::Accuracy => "accuracy",
+        }
+    }
+}
+
 /// A figure for all and for each image.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Column {
-    /// The key in reports: `bleu_1`, `cider`.
-    pub key: &'static str,
+    /// Which figure.
+    pub figure: Figure,
     /// The name for people: `BLEU-1`, `CIDEr`.
     pub label: &'static str,
     /// The figures.
@@ -67,8 +113,8 @@ pub struct Column {
 /// A metric that was asked for and is not there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotComputed {
-    /// The key that the metric would have had.
-    pub metric: &'static str,
+    /// The figure that the metric would have given.
+    pub figure: Figure,
     /// Why, and what to do.
     pub reason: String,
 }
@@ -193,18 +239,20 @@ impl Prepared<'_> {
             match metric {
                 Metric::Bleu => evaluation.columns.extend(bleu_columns(&corpus)),
                 Metric::Meteor => evaluation.columns.push(self.meteor_column(tokens)?),
-                Metric::RougeL => evaluation.push("rouge_l", "ROUGE-L", rouge_l(&corpus)),
-                Metric::Cider => evaluation.push("cider", "CIDEr", self.cider(&corpus, tokens)?),
+                Metric::RougeL => evaluation.push(Figure::RougeL, "ROUGE-L", rouge_l(&corpus)),
+                Metric::Cider => evaluation.push(Figure::Cider, "CIDEr", self.cider(&corpus, tokens)?),
                 Metric::PlainCider => {
-                    evaluation.push("plain_cider", "CIDEr (plain)", self.plain_cider(tokens)?);
+                    evaluation.push(Figure::PlainCider, "CIDEr (plain)", self.plain_cider(tokens)?);
                 }
                 Metric::Spice => match self.spice(tokens) {
-                    Ok(scores) => evaluation.push("spice", "SPICE", scores),
-                    Err(reason) => evaluation.not_computed.push(NotComputed { metric: "spice", reason }),
+                    Ok(scores) => evaluation.push(Figure::Spice, "SPICE", scores),
+                    Err(reason) => {
+                        evaluation.not_computed.push(NotComputed { figure: Figure::Spice, reason });
+                    }
                 },
                 Metric::Accuracy => {
                     let scores = accuracy(&captions.candidates, &captions.references)?;
-                    evaluation.push("accuracy", "accuracy", scores);
+                    evaluation.push(Figure::Accuracy, "accuracy", scores);
                 }
             }
         }
@@ -214,8 +262,8 @@ impl Prepared<'_> {
     fn meteor_column(&self, tokens: &Captions<String>) -> Result<Column, Error> {
         let data = &self.evaluator.meteor;
         let scores = meteor(data, &tokens.candidates, &tokens.references)?;
-        let key = if data.is_complete() { "meteor" } else { "meteor_exact_stem" };
-        Ok(Column { key, label: data.label(), scores })
+        let figure = if data.is_complete() { Figure::Meteor } else { Figure::MeteorExactStem };
+        Ok(Column { figure, label: data.label(), scores })
     }
 
     fn cider(&self, corpus: &Corpus, tokens: &Captions<String>) -> Result<Scores, Error> {
@@ -274,23 +322,27 @@ impl Prepared<'_> {
 }
 
 impl Evaluation {
-    fn push(&mut self, key: &'static str, label: &'static str, scores: Scores) {
-        self.columns.push(Column { key, label, scores });
+    fn push(&mut self, figure: Figure, label: &'static str, scores: Scores) {
+        self.columns.push(Column { figure, label, scores });
     }
 
     /// The corpus figure of a column, if it was computed.
-    pub fn corpus(&self, key: &str) -> Option<f64> {
-        self.columns.iter().find(|column| column.key == key).map(|column| column.scores.corpus)
+    pub fn corpus(&self, figure: Figure) -> Option<f64> {
+        self.columns.iter().find(|column| column.figure == figure).map(|column| column.scores.corpus)
     }
 }
 
 fn bleu_columns(corpus: &Corpus) -> impl Iterator<Item = Column> {
-    const NAMES: [(&str, &str); 4] =
-        [("bleu_1", "BLEU-1"), ("bleu_2", "BLEU-2"), ("bleu_3", "BLEU-3"), ("bleu_4", "BLEU-4")];
+    const NAMES: [(Figure, &str); 4] = [
+        (Figure::Bleu1, "BLEU-1"),
+        (Figure::Bleu2, "BLEU-2"),
+        (Figure::Bleu3, "BLEU-3"),
+        (Figure::Bleu4, "BLEU-4"),
+    ];
     let bleu = bleu(corpus);
-    NAMES.into_iter().enumerate().map(move |(n, (key, label))| {
+    NAMES.into_iter().enumerate().map(move |(n, (figure, label))| {
         let images = bleu.images.iter().map(|scores| scores[n]).collect();
-        Column { key, label, scores: Scores { corpus: bleu.corpus[n], images } }
+        Column { figure, label, scores: Scores { corpus: bleu.corpus[n], images } }
     })
 }
 
@@ -323,14 +375,18 @@ mod tests {
         let prepared = evaluator.prepare(set).unwrap();
         assert_eq!((prepared.tokenization(), prepared.len()), (Tokenization::Ptb, 3));
         let evaluation = prepared.evaluate().unwrap();
-        let keys: Vec<&str> = evaluation.columns.iter().map(|column| column.key).collect();
+        let keys: Vec<&str> = evaluation.columns.iter().map(|column| column.figure.key()).collect();
         assert_eq!(keys, ["cider", "bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor_exact_stem", "accuracy"]);
-        let missing = NotComputed { metric: "spice", reason: "no program".to_owned() };
+        let missing = NotComputed { figure: Figure::Spice, reason: "no program".to_owned() };
         assert_eq!(evaluation.not_computed, [missing]);
         assert!(evaluation.columns.iter().all(|column| column.scores.images.len() == 3));
-        assert_eq!(evaluation.corpus("accuracy"), Some(1.0 / 3.0), "accuracy compares captions as they are");
+        assert_eq!(
+            evaluation.corpus(Figure::Accuracy),
+            Some(1.0 / 3.0),
+            "accuracy compares captions as they are"
+        );
         let subset = prepared.evaluate_subset(&[1]).unwrap();
-        assert_eq!((subset.corpus("accuracy"), subset.corpus("cider")), (Some(1.0), Some(0.0)));
+        assert_eq!((subset.corpus(Figure::Accuracy), subset.corpus(Figure::Cider)), (Some(1.0), Some(0.0)));
     }
 
     #[test]

@@ -11,14 +11,17 @@ use mplug::{
     preprocess::image::pixel_values,
     tasks::{Answerer, Caption},
 };
+use mplug_bulk::{Input, JsonPath, Record};
+use mplug_data::{
+    message::{about, one_line},
+    picture::PictureLoader,
+};
 use serde::Serialize;
 
 use crate::{
     args::{BatchArg, EngineArgs, LimitArgs, OptionalModelArg, SearchArgs},
-    inputs::{Input, JsonPath},
-    model,
-    output::{OutputArgs, Record, RecordWriter},
-    pictures::PictureLoader,
+    hint, model,
+    output::OutputArgs,
     pool, precision,
     progress::Progress,
     report,
@@ -73,8 +76,7 @@ pub(crate) fn run(mut args: AskArgs) -> anyhow::Result<Status> {
 }
 
 fn ask(args: &AskArgs, input: &Input) -> anyhow::Result<Status> {
-    let mut writer = RecordWriter::create(&args.output)?;
-    writer.refuse_inputs(std::iter::once(args.image.as_path()))?;
+    let mut writer = args.output.create(Some(&args.image))?;
     let folder = model::open_or_demo(&args.model, args.engine.image_size, Task::VisualQuestionAnswering)?;
     let answerer = Answerer::load_with(&folder, &precision::load_options(&folder, args.engine.precision))?;
     let options = args.search.options(answerer.default_options())?;
@@ -82,10 +84,10 @@ fn ask(args: &AskArgs, input: &Input) -> anyhow::Result<Status> {
         limits: args.limits.limits(),
         image_size: answerer.config().vision.image_size as u32,
     };
-    let image = match loader.load(input) {
+    let image = match input.load(&loader) {
         Ok(image) => image,
         Err(failure) => {
-            report::message(report::about(&args.image, &failure.reason));
+            report::message(hint::of_failure(&args.image, &failure));
             writer.write(&AnswerRecord::failed(args, None, &failure.reason))?;
             writer.finish()?;
             return Ok(Status::SomeFailed);
@@ -111,18 +113,16 @@ fn ask(args: &AskArgs, input: &Input) -> anyhow::Result<Status> {
         for (question, reason) in
             questions.iter().zip(&found).filter_map(|(q, found)| Some((q, found.as_ref().err()?)))
         {
-            progress.message(&report::about(&args.image, &format!("{question}: {reason}")));
+            report::message(about(&args.image, &format!("{question}: {reason}")));
             failed += 1;
         }
-        progress.aside(writer.is_terminal(), || {
-            for (question, found) in questions.iter().zip(&found) {
-                writer.write(&match found {
-                    Ok(answers) => AnswerRecord::new(args, Some(question), answers.first()),
-                    Err(reason) => AnswerRecord::failed(args, Some(question), reason),
-                })?;
-            }
-            writer.flush()
-        })?;
+        for (question, found) in questions.iter().zip(&found) {
+            writer.write(&match found {
+                Ok(answers) => AnswerRecord::new(args, Some(question), answers.first()),
+                Err(reason) => AnswerRecord::failed(args, Some(question), reason),
+            })?;
+        }
+        writer.flush()?;
         progress.advance(questions.len());
     }
     writer.finish()?;
@@ -168,7 +168,7 @@ impl AnswerRecord {
     }
 
     fn failed(args: &AskArgs, question: Option<&String>, reason: &str) -> Self {
-        Self { error: Some(report::one_line(reason)), ..Self::new(args, question, None) }
+        Self { error: Some(one_line(reason)), ..Self::new(args, question, None) }
     }
 }
 
@@ -176,7 +176,7 @@ impl Record for AnswerRecord {
     fn write_text(&self, to: &mut dyn Write) -> io::Result<()> {
         match (&self.answer, &self.question) {
             (Some(entry), Some(question)) if self.has_question => {
-                writeln!(to, "{}\t{}", report::one_line(question), entry.answer)
+                writeln!(to, "{}\t{}", one_line(question), entry.answer)
             }
             (Some(entry), _) => writeln!(to, "{}", entry.answer),
             (None, _) => Ok(()),

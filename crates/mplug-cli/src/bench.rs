@@ -17,15 +17,16 @@ use mplug::{
     preprocess::image::{ImageLimits, RgbImage, load_image, pixel_values, resize_bicubic},
     tasks::{Captioner, LoadOptions},
 };
+use mplug_bulk::Record;
+use mplug_data::message::about;
 use serde::Serialize;
 
 use crate::{
     args::{EngineArgs, SearchArgs, StrictArg, between},
     model,
-    output::{OutputArgs, Record, RecordWriter},
+    output::OutputArgs,
     pool,
     precision::PrecisionArg,
-    report,
     status::Status,
 };
 
@@ -77,14 +78,14 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<Status> {
 }
 
 fn bench(args: &BenchArgs) -> anyhow::Result<Status> {
-    let mut writer = RecordWriter::create(&args.output)?;
+    let mut writer = args.output.create(None)?;
     let folder = match &args.model {
         Some(path) => model::open(path, args.engine.image_size, Task::ImageCaptioning, args.strict)?,
         None => drawn_model(args.engine.image_size)?,
     };
     let picture = match &args.images {
         Some(path) => load_image(path, &ImageLimits::default())
-            .map_err(|error| anyhow::anyhow!(report::about(path, &error.fault.to_string())))?,
+            .map_err(|error| anyhow::anyhow!(about(path, &error.fault.to_string())))?,
         None => drawn_picture(1600, 1200),
     };
     let all = [PrecisionArg::F32, PrecisionArg::Bf16, PrecisionArg::Int8];

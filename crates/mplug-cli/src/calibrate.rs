@@ -13,13 +13,13 @@ use mplug::{
     quantize::{Observer, Smoothings},
     tasks::{Answerer, Captioner, LoadOptions, Matcher},
 };
-use mplug_data::synth::draw;
-
-use crate::{
-    inputs::Inputs,
-    pictures::{self, PictureLoader},
-    report,
+use mplug_bulk::{CollectOptions, Inputs};
+use mplug_data::{
+    picture::{PictureLoader, split},
+    synth::draw,
 };
+
+use crate::{hint, report};
 
 /// Drawn pictures to run on, and their seed.
 const DRAWN: u64 = 12;
@@ -77,14 +77,15 @@ impl fmt::Display for Calibration {
 }
 
 fn open_pictures(folder: &ModelFolder, paths: &[PathBuf]) -> anyhow::Result<Vec<RgbImage>> {
-    let mut inputs = Inputs::collect(paths, true)?.list;
-    inputs.truncate(MOST_PICTURES);
+    let options = CollectOptions { is_recursive: true, ..CollectOptions::default() };
+    let mut inputs = Inputs::collect(paths, &options, std::io::stdin()).map_err(hint::of_bulk)?;
+    inputs.list.truncate(MOST_PICTURES);
     let image_size = folder.config.vision.image_size as u32;
     let loader = PictureLoader { limits: ImageLimits::default(), image_size };
-    let (images, places) = pictures::split(loader.load_batch(&inputs));
-    for (input, place) in inputs.iter().zip(&places) {
-        if let Err(failure) = place {
-            report::message(report::about(&input.path, &failure.reason));
+    let (images, indices) = split(inputs.load(&loader));
+    for (input, index) in inputs.list.iter().zip(&indices) {
+        if let Err(failure) = index {
+            report::message(hint::of_failure(&input.path, failure));
         }
     }
     if images.is_empty() {

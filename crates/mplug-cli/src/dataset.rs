@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
-use clap::{Args, ValueEnum};
+use clap::{
+    Args,
+    builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
+};
 use mplug::preprocess::image::ImageLimits;
 use mplug_data::{
-    annotation::Annotations,
     dataset::{AnnotatedDataset, Language, OpenOptions, open},
     format::Format,
 };
@@ -29,26 +30,19 @@ pub(crate) struct DatasetArgs {
     rename_column: Vec<(String, String)>,
     /// The language of the captions, where a file has several, and of the texts about drawn pictures [default there: both in
     /// turn; for captions the model's first]; a model that writes several writes in it
-    #[arg(long, value_enum)]
-    language: Option<LanguageArg>,
+    #[arg(long, value_parser = languages())]
+    language: Option<Language>,
 }
 
-/// Languages that can be asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LanguageArg {
-    /// Chinese
-    Zh,
-    /// English
-    En,
-}
-
-impl From<LanguageArg> for Language {
-    fn from(language: LanguageArg) -> Self {
-        match language {
-            LanguageArg::Zh => Self::Chinese,
-            LanguageArg::En => Self::English,
-        }
-    }
+/// Languages as clap wants its values.
+pub(crate) fn languages() -> impl TypedValueParser<Value = Language> {
+    let names = Language::ALL.map(|language| {
+        PossibleValue::new(language.code()).help(match language {
+            Language::Chinese => "Chinese",
+            Language::English => "English",
+        })
+    });
+    PossibleValuesParser::new(names).try_map(|code| code.parse::<Language>())
 }
 
 fn format(name: &str) -> Result<Format, String> {
@@ -80,23 +74,7 @@ impl DatasetArgs {
 
     /// The language, if one was typed.
     pub(crate) fn language(&self) -> Option<Language> {
-        self.language.map(Language::from)
-    }
-
-    /// The code of the language, if one was typed, as models have it.
-    pub(crate) fn language_code(&self) -> Option<&'static str> {
-        self.language.map(|language| match language {
-            LanguageArg::Zh => "zh",
-            LanguageArg::En => "en",
-        })
-    }
-
-    /// The annotations of another file, whose format and splits are its own.
-    pub(crate) fn read_other(&self, path: &Path) -> anyhow::Result<Annotations> {
-        let options = OpenOptions { language: self.options().language, ..OpenOptions::default() };
-        open(path, &options)
-            .map(|dataset| dataset.annotations().clone())
-            .with_context(|| "`--document-frequencies`")
+        self.language
     }
 
     fn options(&self) -> OpenOptions {
@@ -105,7 +83,7 @@ impl DatasetArgs {
             split: self.split.clone(),
             images: self.images.clone(),
             columns: self.rename_column.clone(),
-            language: self.language(),
+            language: self.language,
             ..OpenOptions::default()
         }
     }

@@ -6,15 +6,11 @@ use std::{
 };
 
 use clap::{Args, CommandFactory};
+use mplug_bulk::Record;
+use mplug_data::message::one_line;
 use serde::Serialize;
 
-use crate::{
-    args::Cli,
-    demo,
-    output::{OutputArgs, Record, RecordWriter},
-    report,
-    status::Status,
-};
+use crate::{args::Cli, demo, output::OutputArgs, report, status::Status};
 
 /// Check that mplug works on this machine
 #[derive(Args, Debug)]
@@ -44,7 +40,7 @@ impl Check {
     fn new(name: &'static str, found: anyhow::Result<String>) -> Self {
         let ok = found.is_ok();
         let detail = found.unwrap_or_else(|error| report::chain(&error));
-        Self { name, ok, detail: report::one_line(&detail) }
+        Self { name, ok, detail: one_line(&detail) }
     }
 }
 
@@ -64,7 +60,7 @@ pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<Status> {
         ("environment", environment),
         ("demo model", demo::self_check),
     ];
-    let mut writer = RecordWriter::create(&args.output)?;
+    let mut writer = args.output.create(None)?;
     let mut failed = 0;
     for (name, check) in checks {
         let check = Check::new(name, check());

@@ -1,4 +1,4 @@
-//! How a download looks: a bar on a terminal, elsewhere a line at each tenth. Knows `mplug::hub`'s events, not what is downloaded.
+//! How a download looks: a bar on a terminal, elsewhere a line at each tenth. Knows `mplug_hub`'s events, not what is downloaded.
 
 use std::{
     collections::HashMap,
@@ -6,7 +6,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use mplug::hub;
+use mplug_hub as hub;
 
 use crate::{progress::Progress, report};
 
@@ -32,14 +32,14 @@ impl DownloadReport {
         let mut transfer = self.transfer.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
             hub::Progress::Waiting => {
-                transfer.message("another program downloads this model: waiting for it");
+                report::message("another program downloads this model: waiting for it");
             }
-            hub::Progress::Checking { path } => transfer.message(&format!("checking {path}")),
+            hub::Progress::Checking { path } => report::message(&format!("checking {path}")),
             hub::Progress::Planned { files, bytes } => transfer.begin(*files, *bytes),
             hub::Progress::File { path, have, .. } => transfer.advance(path, *have),
             hub::Progress::Retrying { path, reason, wait } => {
                 let seconds = wait.as_secs_f32();
-                transfer.message(&format!("{path}: {reason}; trying again in {seconds:.0} s"));
+                report::message(&format!("{path}: {reason}; trying again in {seconds:.0} s"));
             }
             _ => {}
         }
@@ -48,7 +48,7 @@ impl DownloadReport {
 
 impl Transfer {
     fn begin(&mut self, files: usize, bytes: u64) {
-        self.message(&format!("downloading {files} files, {}", megabytes(bytes)));
+        report::message(&format!("downloading {files} files, {}", megabytes(bytes)));
         self.size = bytes;
         if std::io::stderr().is_terminal() {
             self.bar = Some(Progress::of_bytes(bytes));
@@ -70,14 +70,7 @@ impl Transfer {
         let tenths = (have * 10).checked_div(self.size).unwrap_or(10);
         if tenths > self.tenths_told {
             self.tenths_told = tenths;
-            self.message(&format!("{} % of {}", tenths * 10, megabytes(self.size)));
-        }
-    }
-
-    fn message(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.message(text),
-            None => report::message(text),
+            report::message(&format!("{} % of {}", tenths * 10, megabytes(self.size)));
         }
     }
 }

@@ -11,14 +11,14 @@ use mplug::{
     checkpoint::{Checkpoint, ModelFolder, Summary, summarize},
     config::{ConfigOverrides, Language, ModelConfig, language},
 };
+use mplug_bulk::{JsonPath, Record};
+use mplug_data::message::one_line;
 use serde::Serialize;
 
 use crate::{
     args::StrictArg,
-    inputs::JsonPath,
     model::{self, command_of, open_folder, task_name},
-    output::{OutputArgs, Record, RecordWriter},
-    report,
+    output::OutputArgs,
     status::Status,
 };
 
@@ -42,7 +42,7 @@ pub(crate) struct InspectArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<Status> {
-    let mut writer = RecordWriter::create(&args.output)?;
+    let mut writer = args.output.create(None)?;
     let report = match open_folder(&args.model, &ConfigOverrides::default(), args.strict) {
         Ok(folder) => Inspection::of_folder(&args.model, &folder),
         Err(error) => match Checkpoint::open(&model::find(&args.model)?) {
@@ -218,7 +218,7 @@ impl Record for Inspection {
             model.write_text(to)?;
         }
         if let Some(reason) = &self.model_unknown {
-            line(to, "model", &format!("unknown: {}", report::one_line(reason)))?;
+            line(to, "model", &format!("unknown: {}", one_line(reason)))?;
         }
         self.weights.write_text(to)
     }

@@ -14,16 +14,14 @@ mod doctor;
 #[cfg(feature = "hub")]
 mod download;
 mod eval;
-mod inputs;
+mod hint;
 mod inspect;
 mod interrupt;
-mod journal_file;
 mod manual;
 mod match_texts;
 mod model;
 mod models;
 mod output;
-mod pictures;
 mod pool;
 mod precision;
 mod progress;

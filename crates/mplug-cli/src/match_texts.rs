@@ -7,14 +7,17 @@ use std::{
 
 use clap::Args;
 use mplug::{config::Task, generate::NotANumber, tasks::Matcher};
+use mplug_bulk::{Input, JsonPath, Record};
+use mplug_data::{
+    message::{about, one_line},
+    picture::PictureLoader,
+};
 use serde::Serialize;
 
 use crate::{
     args::{EngineArgs, LimitArgs, OptionalModelArg},
-    inputs::{Input, JsonPath},
-    model,
-    output::{OutputArgs, Record, RecordWriter},
-    pictures::PictureLoader,
+    hint, model,
+    output::OutputArgs,
     pool, precision, report,
     status::Status,
     web::WebArgs,
@@ -59,16 +62,15 @@ pub(crate) fn run(mut args: MatchArgs) -> anyhow::Result<Status> {
 }
 
 fn match_texts(args: &MatchArgs, input: &Input) -> anyhow::Result<Status> {
-    let mut writer = RecordWriter::create(&args.output)?;
-    writer.refuse_inputs(std::iter::once(args.image.as_path()))?;
+    let mut writer = args.output.create(Some(&args.image))?;
     let folder = model::open_or_demo(&args.model, args.engine.image_size, Task::ImageTextRetrieval)?;
     let matcher = Matcher::load_with(&folder, &precision::load_options(&folder, args.engine.precision))?;
     let loader =
         PictureLoader { limits: args.limits.limits(), image_size: matcher.config().vision.image_size as u32 };
-    let image = match loader.load(input) {
+    let image = match input.load(&loader) {
         Ok(image) => image,
         Err(failure) => {
-            report::message(report::about(&args.image, &failure.reason));
+            report::message(hint::of_failure(&args.image, &failure));
             writer.write(&MatchRecord::failed(args, None, &failure.reason))?;
             writer.finish()?;
             return Ok(Status::SomeFailed);
@@ -92,7 +94,7 @@ fn match_texts(args: &MatchArgs, input: &Input) -> anyhow::Result<Status> {
                 ..MatchRecord::new(args, Some(text))
             })?,
             Err(reason) => {
-                report::message(report::about(&args.image, &format!("{text}: {reason}")));
+                report::message(about(&args.image, &format!("{text}: {reason}")));
                 writer.write(&MatchRecord::failed(args, Some(text), &reason))?;
                 failed += 1;
             }
@@ -121,14 +123,14 @@ impl MatchRecord {
     }
 
     fn failed(args: &MatchArgs, text: Option<&String>, reason: &str) -> Self {
-        Self { error: Some(report::one_line(reason)), ..Self::new(args, text) }
+        Self { error: Some(one_line(reason)), ..Self::new(args, text) }
     }
 }
 
 impl Record for MatchRecord {
     fn write_text(&self, to: &mut dyn Write) -> io::Result<()> {
         match (self.probability, &self.text) {
-            (Some(probability), Some(text)) => writeln!(to, "{probability:.6}\t{}", report::one_line(text)),
+            (Some(probability), Some(text)) => writeln!(to, "{probability:.6}\t{}", one_line(text)),
             _ => Ok(()),
         }
     }

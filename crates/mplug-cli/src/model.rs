@@ -7,6 +7,7 @@ use mplug::{
     checkpoint::{CheckpointError, ModelFolder, bert_json_below},
     config::{self, ConfigOverrides, Task},
 };
+use mplug_data::message::about;
 
 use crate::{
     args::{OptionalModelArg, StrictArg},
@@ -51,8 +52,8 @@ pub(crate) fn open_folder(
         }
         Ok(folder)
     };
-    let folder = open()
-        .map_err(|error: CheckpointError| anyhow!(report::about(path, &report::chain(&error.into()))))?;
+    let folder =
+        open().map_err(|error: CheckpointError| anyhow!(about(path, &report::chain(&error.into()))))?;
     for note in folder.notes() {
         report::message(format!("note: {note}"));
     }
@@ -88,7 +89,7 @@ pub(crate) fn find(named: &Path) -> anyhow::Result<PathBuf> {
 
 #[cfg(feature = "hub")]
 fn find_by_name(named: &Path) -> anyhow::Result<PathBuf> {
-    use mplug::hub::{Cache, ModelId};
+    use mplug_hub::{Cache, ModelId};
 
     let Some(Ok(id)) = named.to_str().map(str::parse::<ModelId>) else { return Ok(named.to_owned()) };
     match Cache::from_env()?.find(&id, None) {
@@ -133,10 +134,7 @@ pub(crate) fn prompt(folder: &ModelFolder, language: Option<&str>) -> anyhow::Re
     if let Some(prompt) = prompts.get(language) {
         return Ok((!prompt.is_empty()).then(|| prompt.clone()));
     }
-    let first = match config::language(folder.vocabulary()) {
-        config::Language::Chinese => "zh",
-        config::Language::English => "en",
-    };
+    let first = config::language(folder.vocabulary()).code();
     if first == language {
         return Ok(None);
     }

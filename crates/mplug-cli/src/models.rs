@@ -1,5 +1,5 @@
 //! `mplug models`: the published models of the family, and which of them are on this machine. What is known of them is
-//! `mplug::hub`'s.
+//! `mplug_hub`'s.
 
 use clap::Args;
 
@@ -27,10 +27,10 @@ pub(crate) fn run(args: &ModelsArgs) -> anyhow::Result<Status> {
 /// Runs the command.
 #[cfg(feature = "hub")]
 pub(crate) fn run(args: &ModelsArgs) -> anyhow::Result<Status> {
-    use mplug::hub::{Cache, PUBLISHED};
+    use mplug_hub::{Cache, PUBLISHED};
 
     let cache = Cache::from_env()?;
-    let mut writer = crate::output::RecordWriter::create(&args.output)?;
+    let mut writer = args.output.create(None)?;
     for model in &PUBLISHED {
         writer.write(&listing::ListedModel::new(model, &cache))?;
     }
@@ -45,10 +45,10 @@ mod listing {
         path::PathBuf,
     };
 
-    use mplug::hub::{Cache, PublishedModel};
+    use mplug_hub::{Cache, PublishedModel};
     use serde::Serialize;
 
-    use crate::output::Record;
+    use mplug_bulk::Record;
 
     /// A published model, as it is listed.
     #[derive(Serialize)]

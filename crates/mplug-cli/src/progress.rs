@@ -5,6 +5,7 @@ use std::{
     cell::Cell,
     fmt::Write as _,
     io::IsTerminal,
+    sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -16,6 +17,24 @@ use crate::report;
 const FEWEST_ITEMS: usize = 2;
 /// Between two lines of a log.
 const LINE_EVERY: Duration = Duration::from_mins(1);
+
+/// The bar on this program's one terminal, if there is one now.
+static SHOWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
+
+/// Runs `write`, which writes to the terminal, with the bar out of the way.
+pub(crate) fn aside<T>(write: impl FnOnce() -> T) -> T {
+    let shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match shown {
+        Some(bar) => bar.suspend(write),
+        None => write(),
+    }
+}
+
+/// Shows a bar in the place of the one before.
+fn show(bar: ProgressBar) -> ProgressBar {
+    *SHOWN.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.clone());
+    bar
+}
 
 /// The progress of a run over a known number of items.
 pub(crate) struct Progress {
@@ -59,7 +78,7 @@ impl Progress {
             // A rate that cannot be written is a rate not shown.
             let _ = write!(to, "{:.1}/s", state.per_sec());
         });
-        Self { bar: ProgressBar::new(len as u64).with_style(style), log: None }
+        Self { bar: show(ProgressBar::new(len as u64).with_style(style)), log: None }
     }
 
     /// A bar over `len` bytes.
@@ -67,7 +86,7 @@ impl Progress {
     pub(crate) fn of_bytes(len: u64) -> Self {
         let template = "{bar:30} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        Self { bar: ProgressBar::new(len).with_style(style), log: None }
+        Self { bar: show(ProgressBar::new(len).with_style(style)), log: None }
     }
 
     /// So much is done.
@@ -107,16 +126,6 @@ impl Progress {
             self.bar.set_message(format!(", {items} failed"));
         }
     }
-
-    /// A message above the bar.
-    pub(crate) fn message(&self, text: &str) {
-        self.bar.suspend(|| report::message(text));
-    }
-
-    /// Runs `write` with the bar out of the way, where it writes to the same terminal.
-    pub(crate) fn aside<T>(&self, shares_terminal: bool, write: impl FnOnce() -> T) -> T {
-        if shares_terminal { self.bar.suspend(write) } else { write() }
-    }
 }
 
 impl Log {
@@ -138,6 +147,7 @@ impl Log {
 impl Drop for Progress {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
+        *SHOWN.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 

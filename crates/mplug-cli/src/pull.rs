@@ -1,4 +1,4 @@
-//! `mplug pull`: downloads a model of the hub and prints its folder. The work is `mplug::hub`'s; this is its door, and in a
+//! `mplug pull`: downloads a model of the hub and prints its folder. The work is `mplug_hub`'s; this is its door, and in a
 //! build without the feature `hub` it says how to get one.
 
 #[cfg(feature = "hub")]
@@ -49,7 +49,7 @@ pub(crate) fn run(args: &PullArgs) -> anyhow::Result<Status> {
 /// Runs the command.
 #[cfg(feature = "hub")]
 pub(crate) fn run(args: &PullArgs) -> anyhow::Result<Status> {
-    use mplug::hub::Hub;
+    use mplug_hub::Hub;
 
     use crate::{download::DownloadReport, output, report};
 
@@ -70,8 +70,8 @@ pub(crate) fn run(args: &PullArgs) -> anyhow::Result<Status> {
 #[cfg(feature = "hub")]
 impl PullArgs {
     /// What was typed over what the environment says.
-    fn options(&self) -> anyhow::Result<mplug::hub::HubOptions> {
-        use mplug::hub::{HubOptions, TOKEN_VARIABLE};
+    fn options(&self) -> anyhow::Result<mplug_hub::HubOptions> {
+        use mplug_hub::{HubOptions, TOKEN_VARIABLE};
 
         let variable = self.token_env.as_deref().unwrap_or(TOKEN_VARIABLE);
         let mut options = HubOptions::from_env_with_token_in(variable).context(variable.to_owned())?;

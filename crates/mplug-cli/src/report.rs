@@ -4,34 +4,29 @@
 use std::{
     fmt,
     io::{self, Write},
-    path::Path,
 };
+
+use mplug_data::message::one_line;
+
+use crate::progress;
 
 /// Writes `mplug: <text>` as one line, whatever line breaks and control characters `text` holds.
 pub(crate) fn message(text: impl fmt::Display) {
     // One write call per message, so that lines of two programs on one terminal do not mix.
     let line = format!("mplug: {}\n", one_line(&text.to_string()));
-    let _ = io::stderr().lock().write_all(line.as_bytes());
+    progress::aside(|| {
+        let _ = io::stderr().lock().write_all(line.as_bytes());
+    });
 }
 
 /// An error with its causes, `: ` between them. A cause that the error above it has already told is not repeated.
 pub(crate) fn chain(error: &anyhow::Error) -> String {
     error.chain().fold(String::new(), |told, cause| match cause.to_string() {
         text if told.is_empty() => text,
-        text if told.ends_with(&text) => told,
+        // What helps may stand behind it.
+        text if told.ends_with(&text) || told.starts_with(&text) => told,
         text => format!("{told}: {text}"),
     })
-}
-
-/// `<path>: <reason>`, for [`message`]. A reason that names the path itself (`<path> is damaged`, `cannot open <path>: …`) does
-/// not name it twice.
-pub(crate) fn about(path: &Path, reason: &str) -> String {
-    let name = path.display().to_string();
-    match reason.strip_prefix(&name) {
-        Some(rest) if rest.starts_with(':') => reason.to_owned(),
-        Some(rest) if rest.starts_with(' ') => format!("{name}:{rest}"),
-        _ => format!("{name}: {}", reason.replacen(&format!(" {name}:"), ":", 1)),
-    }
 }
 
 /// Names in a list before it says how many more there are.
@@ -48,31 +43,9 @@ pub(crate) fn names<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String
     first.join(", ") + &more
 }
 
-/// `text` on one line: line breaks and other control characters as the escapes of Rust and JSON (`\n`, `\t`, `\u{1b}`).
-/// A file name cannot forge a second message, or speak to the terminal.
-pub(crate) fn one_line(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for character in text.trim_end().chars() {
-        if character.is_control() {
-            line.extend(character.escape_default());
-        } else {
-            line.push(character);
-        }
-    }
-    line
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_message_stays_on_its_line() {
-        assert_eq!(
-            one_line("两只猫\n.jpg: no\u{1b}[31m such\tfile\n"),
-            "两只猫\\n.jpg: no\\u{1b}[31m such\\tfile"
-        );
-    }
 
     #[test]
     fn long_lists_are_cut() {
@@ -88,15 +61,5 @@ mod tests {
     fn causes_are_told_once() {
         let error = anyhow::anyhow!("no such file").context("cannot be read: no such file").context("a.jpg");
         assert_eq!(chain(&error), "a.jpg: cannot be read: no such file");
-    }
-
-    #[test]
-    fn the_path_is_named_once() {
-        let path = Path::new("a b.jpg");
-        assert_eq!(about(path, "empty file"), "a b.jpg: empty file");
-        assert_eq!(about(path, "a b.jpg: empty file"), "a b.jpg: empty file");
-        assert_eq!(about(path, "a b.jpg is empty"), "a b.jpg: is empty");
-        assert_eq!(about(path, "cannot open a b.jpg: no such file"), "a b.jpg: cannot open: no such file");
-        assert_eq!(about(path, "a b.jpgs are odd"), "a b.jpg: a b.jpgs are odd");
     }
 }

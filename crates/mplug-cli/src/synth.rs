@@ -4,9 +4,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use mplug::config::Language;
 use mplug_data::synth::{EVAL_SEED, FolderOptions, TRAIN_SEED, write_folder};
 
-use crate::{args::between, dataset::LanguageArg, progress::Progress, report, status::Status};
+use crate::{args::between, dataset::languages, progress::Progress, status::Status};
 
 /// Draw pictures with captions that are true of them
 #[derive(Args, Debug)]
@@ -38,8 +39,8 @@ pub(crate) struct SynthArgs {
     #[arg(long, value_name = "N", default_value = "25", value_parser = between::<0, 100>)]
     jpeg_percent: usize,
     /// Write questions about the pictures with their answers, in one language or both (`zh,en`)
-    #[arg(long, value_name = "LANGUAGE", value_enum, value_delimiter = ',')]
-    questions: Vec<LanguageArg>,
+    #[arg(long, value_name = "LANGUAGE", value_parser = languages(), value_delimiter = ',')]
+    questions: Vec<Language>,
 }
 
 /// Runs the command.
@@ -48,15 +49,15 @@ pub(crate) fn run(args: &SynthArgs) -> anyhow::Result<Status> {
     let options = FolderOptions {
         size: side.map(|side| (side, side)),
         jpeg_percent: args.jpeg_percent as u32,
-        questions: args.questions.iter().map(|language| (*language).into()).collect(),
+        questions: args.questions.clone(),
         ..FolderOptions::default()
     };
     let progress = Progress::new(args.count, "pictures");
     write_folder(&args.dest, args.seed, args.count as u64, &options, &mut |_| progress.advance(1))?;
     let questions = if args.questions.is_empty() { "" } else { ", questions" };
-    progress.message(&format!(
+    crate::report::message(format!(
         "{}: {} pictures{questions} and annotations.jsonl",
-        report::one_line(&args.dest.to_string_lossy()),
+        mplug_data::message::one_line(&args.dest.to_string_lossy()),
         args.count
     ));
     Ok(Status::Good)

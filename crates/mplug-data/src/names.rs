@@ -4,8 +4,11 @@
 //! AI Challenger's evaluator leave extensions out). Names are compared as text, part by part from the end: nothing here
 //! opens a file.
 
-/// Extensions that a name may lack.
-pub(crate) const EXTENSIONS: [&str; 9] = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff", "JPG"];
+use std::path::Path;
+
+/// File name extensions that mark a picture in a folder or an archive, in lower case. A name in an annotation file may lack
+/// them. A file that is named itself may have any.
+pub const PICTURE_EXTENSIONS: [&str; 9] = ["jpg", "jpeg", "jpe", "png", "webp", "gif", "bmp", "tif", "tiff"];
 
 /// Names, sorted from their ends: what ends as a name does stands together.
 #[derive(Debug)]
@@ -99,7 +102,12 @@ pub(crate) fn stem(file_name: &str) -> &str {
 }
 
 fn is_picture_extension(extension: &str) -> bool {
-    EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension))
+    PICTURE_EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension))
+}
+
+/// Whether a file name has the extension of a picture, in upper or lower case.
+pub fn has_picture_extension(name: &Path) -> bool {
+    name.extension().and_then(|extension| extension.to_str()).is_some_and(is_picture_extension)
 }
 
 /// Whether two names have one extension, or one of them has none.

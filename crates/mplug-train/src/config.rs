@@ -10,12 +10,11 @@ mod run;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+pub use mplug::config::Language;
 use mplug_nn::DropoutRates;
 use serde::{Deserialize, Serialize};
 
-pub use data::{
-    AnnotationsSection, AugmentSection, DataSection, DrawnLanguage, Language, OverflowKind, Unreadable,
-};
+pub use data::{AnnotationsSection, AugmentSection, DataSection, DrawnLanguage, OverflowKind, Unreadable};
 pub use model::{ModelSection, StartSection};
 pub use objective::{
     AnsweringSection, BaselineKind, CiderSection, ContrastSection, Frequencies, ObjectiveSection,

@@ -22,7 +22,6 @@ pub mod ranks;
 pub mod schedule;
 mod seed;
 pub mod start;
-mod tokens;
 pub mod trainer;
 pub mod training_data;
 

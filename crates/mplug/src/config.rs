@@ -7,11 +7,13 @@
 //! Names follow the field's words; the original's spellings (`stride_layer`, `image_res`, …) appear only here.
 
 mod files;
+mod language;
 mod resolve;
 
 use std::collections::BTreeMap;
 
 pub use files::ConfigTexts;
+pub use language::{Language, UnknownLanguage};
 pub use resolve::ConfigOverrides;
 
 /// What a model was fine-tuned for.
@@ -147,15 +149,6 @@ pub struct ModelConfig {
     pub generation: GenerationDefaults,
     /// Length to which questions are padded and cut (25).
     pub max_text_len: usize,
-}
-
-/// The language that a model writes, as far as its vocabulary tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Language {
-    /// Captions are joined without spaces.
-    Chinese,
-    /// Captions are words with spaces.
-    English,
 }
 
 /// The length to which the original pads and cuts questions.

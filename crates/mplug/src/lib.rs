@@ -20,8 +20,8 @@
 //! The modules stand in the order of the data's way: a model folder is opened ([`config`], [`checkpoint`]); files and
 //! strings become tensors ([`preprocess`]); the stages run ([`visual_encoder`], [`text_encoder`], [`fusion_encoder`],
 //! [`text_decoder`], [`contrastive_head`], all built of [`engine`]'s bricks and joined by [`model`]); [`generate`] writes a text with the
-//! decoder; [`tasks`] wraps it all up for its users. With the feature `hub` there is a step before the first: a model's name
-//! becomes a folder; with the feature `fetch`, a picture's web address becomes its bytes.
+//! decoder; [`tasks`] wraps it all up for its users. Nothing here opens a network connection: the crate `mplug-hub` finds and downloads
+//! models by name.
 //!
 //! Everything runs on rayon's current thread pool; results do not depend on its size, nor on the batch.
 
@@ -30,14 +30,10 @@ pub mod config;
 pub mod contrastive_head;
 pub mod engine;
 mod error;
-#[cfg(feature = "fetch")]
-pub mod fetch;
 pub mod fusion_encoder;
 pub mod generate;
-#[cfg(any(feature = "fetch", feature = "hub"))]
-mod http;
-#[cfg(feature = "hub")]
-pub mod hub;
+#[cfg(feature = "keywords")]
+pub mod keywords;
 pub mod model;
 mod passing;
 pub mod preprocess;

@@ -26,6 +26,17 @@ pub enum Tokenization {
 }
 
 impl Tokenization {
+    /// Its name in reports: `ptb`, `char`, `jieba`, `aic`, `none`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ptb => "ptb",
+            Self::Char => "char",
+            Self::Jieba => "jieba",
+            Self::Aic => "aic",
+            Self::None => "none",
+        }
+    }
+
     /// `char` where at least half of the captions have a Chinese character, else `ptb`.
     pub fn suited_to<'c>(captions: impl IntoIterator<Item = &'c str>) -> Self {
         let (mut chinese, mut all) = (0_usize, 0_usize);

@@ -1,32 +1,21 @@
-//! `mplug caption`: pictures in, sentences out. This file has what can be typed and joins the parts: `answers` opens and captions,
-//! `journal` keeps what was done, `record`, `output` and `sidecar` tell it; `parquet` is both an input and an output.
+//! `mplug caption`: what can be typed, as the plan of a run (`mplug_bulk`), and what is said while it runs.
 
-mod answers;
-mod journal;
 mod output;
-#[cfg(feature = "parquet")]
-mod parquet;
-#[cfg(not(feature = "parquet"))]
-#[path = "no_parquet.rs"]
-mod parquet;
-mod record;
-mod run;
-mod sidecar;
-#[cfg(feature = "jieba")]
-mod tags;
-#[cfg(not(feature = "jieba"))]
-#[path = "no_tags.rs"]
-mod tags;
 
-use std::{ops::Range, path::PathBuf};
+use std::{ops::ControlFlow, path::PathBuf};
 
 use clap::{Args, ValueEnum};
-use mplug::{checkpoint::ModelFolder, generate::GenerationOptions};
+use mplug::{checkpoint::ModelFolder, config::Task, generate::GenerationOptions, tasks::Captioner};
+use mplug_bulk::{BulkPlan, CollectOptions, Event, Inputs, Shard, StoppedBy, Style, Summary};
 
 use self::output::CaptionOutputArgs;
 use crate::{
     args::{BatchArg, EngineArgs, LimitArgs, OptionalModelArg, SamplingArgs, SearchArgs, between, share},
-    model, pool,
+    hint,
+    interrupt::Interrupt,
+    model, pool, precision,
+    progress::Progress,
+    report,
     status::Status,
     web::WebArgs,
 };
@@ -117,7 +106,7 @@ pub(crate) struct CaptionArgs {
     #[command(flatten)]
     sampling: SamplingArgs,
     /// Caption the I-th of N parts of the inputs, I from 0
-    #[arg(long, value_name = "I/N", value_parser = shard, help_heading = "Bulk")]
+    #[arg(long, value_name = "I/N", help_heading = "Bulk")]
     shard: Option<Shard>,
     /// What a picture that fails does to the run
     #[arg(long, value_enum, default_value = "skip", help_heading = "Bulk")]
@@ -155,31 +144,6 @@ impl CaptionArgs {
     }
 }
 
-/// A part of the inputs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Shard {
-    number: usize,
-    count: usize,
-}
-
-impl Shard {
-    /// The part of `len` inputs: neighbours, so that the parts' outputs behind each other are the whole output.
-    fn range(self, len: usize) -> Range<usize> {
-        let end = |number: usize| (len as u128 * number as u128 / self.count as u128) as usize;
-        end(self.number)..end(self.number + 1)
-    }
-}
-
-fn shard(text: &str) -> Result<Shard, String> {
-    let parsed = text.split_once('/').and_then(|(number, count)| {
-        Some(Shard { number: number.trim().parse().ok()?, count: count.trim().parse().ok()? })
-    });
-    match parsed {
-        Some(shard) if shard.number < shard.count => Ok(shard),
-        _ => Err("I/N is wanted, I from 0 to N - 1, such as 0/3".to_owned()),
-    }
-}
-
 /// What a picture that fails does to the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum OnError {
@@ -192,26 +156,139 @@ enum OnError {
 /// Runs the command.
 pub(crate) fn run(args: CaptionArgs) -> anyhow::Result<Status> {
     args.output.check()?;
-    args.tags.map_or(Ok(()), |_| tags::check())?;
-    pool::run(args.engine.threads, move || run::CaptionRun::prepare(&args)?.run())
+    pool::run(args.engine.threads, move || args.caption())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shards_are_neighbours_and_make_the_whole() {
-        for len in [0, 1, 7, 10_050] {
-            for count in [1, 3, 64] {
-                let ranges: Vec<_> = (0..count).map(|number| Shard { number, count }.range(len)).collect();
-                assert_eq!((ranges[0].start, ranges[count - 1].end), (0, len));
-                assert!(ranges.windows(2).all(|pair| pair[0].end == pair[1].start));
-                let (least, most) = (len / count, len.div_ceil(count));
-                assert!(ranges.iter().all(|range| (least..=most).contains(&range.len())));
-            }
-        }
-        assert_eq!(shard("2/3"), Ok(Shard { number: 2, count: 3 }));
-        assert!(["3/3", "-1/3", "1", "a/b", "0/0"].iter().all(|text| shard(text).is_err()));
+impl CaptionArgs {
+    fn caption(&self) -> anyhow::Result<Status> {
+        let plan = self.plan()?;
+        let mut view = View::default();
+        let run = plan.prepare(&mut |event| view.show(event)).map_err(hint::of_bulk)?;
+        let folder = model::open_or_demo(&self.model, self.engine.image_size, Task::ImageCaptioning)?;
+        let load = precision::load_options(&folder, self.engine.precision);
+        let captioner = Captioner::load_with(&folder, &load)?;
+        let options = self.options(&folder, captioner.default_options())?;
+        let model = self.model_in_words(&folder)?;
+        view.interrupt = Some(Interrupt::listen()?);
+        let summary = run.run(&captioner, &options, &model, &mut |event| view.show(event));
+        drop(view);
+        Ok(conclude(&summary.map_err(hint::of_bulk)?))
     }
+
+    /// What is to be captioned, and how.
+    fn plan(&self) -> anyhow::Result<BulkPlan> {
+        let inputs = match &self.dataset {
+            Some(dataset) => Inputs::of_dataset(dataset, self.images.as_deref()),
+            None => {
+                let (is_recursive, image_column) = (self.recursive, self.image_column.clone());
+                Inputs::collect(
+                    &self.inputs,
+                    &CollectOptions { is_recursive, image_column },
+                    std::io::stdin(),
+                )
+            }
+        };
+        let plan = inputs.and_then(|inputs| BulkPlan::new(inputs, self.shard, self.output.to_output()));
+        let mut plan = plan.map_err(hint::of_bulk)?;
+        plan.batch_size = self.batch.batch_size;
+        plan.limits = self.limits.limits();
+        plan.style = Style { is_raw: self.raw, captions: self.captions, keywords: self.tags, ..plan.style };
+        plan.on_unfinished = self.output.on_unfinished();
+        plan.stops_at_failure = self.errors == OnError::Fail;
+        self.web.open(plan.inputs_mut())?;
+        Ok(plan)
+    }
+
+    /// The model, in words that change with its files and with what they are read for.
+    fn model_in_words(&self, folder: &ModelFolder) -> anyhow::Result<String> {
+        let model = match &self.model.model {
+            Some(path) => format!("model {}", model::stamp(&model::find(path)?)?),
+            None => "the demo model".to_owned(),
+        };
+        let precision = self.engine.precision.map_or_else(|| folder.stored_precision(), Into::into);
+        let column = self.image_column.as_ref().map(|name| format!(", column {name:?}")).unwrap_or_default();
+        Ok(format!("{model} at {precision:?}{column}"))
+    }
+}
+
+/// What a person sees of a run, and how they end it.
+#[derive(Default)]
+struct View {
+    progress: Option<Progress>,
+    /// Listened to once the work begins: until then Ctrl-C ends the program at once.
+    interrupt: Option<Interrupt>,
+}
+
+impl View {
+    fn show(&mut self, event: Event<'_>) -> ControlFlow<()> {
+        match event {
+            Event::Skipped { pictures } => report::message(format!(
+                "{pictures} pictures have a text file already (`--on-existing skip`)"
+            )),
+            Event::Resumed { done, inputs } => {
+                report::message(format!("{done} of {inputs} inputs were done already"));
+            }
+            Event::Started { done, inputs } => {
+                let progress = Progress::new(inputs, "pictures");
+                progress.resume_at(done);
+                self.progress = Some(progress);
+            }
+            Event::Failed { path, failure } => {
+                let message = hint::of_failure(path, failure);
+                let not_tried = if failure.is_passing { format!(" ({NOT_TRIED})") } else { String::new() };
+                report::message(message + &not_tried);
+            }
+            Event::Advanced { by, failed } => {
+                if let Some(progress) = &self.progress {
+                    progress.failed(failed);
+                    progress.advance(by);
+                }
+            }
+            _ => {}
+        }
+        if self.interrupt.as_ref().is_some_and(Interrupt::came) {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    }
+}
+
+/// What is said of a failure that passes.
+const NOT_TRIED: &str = "not tried to the end";
+/// A run that takes so many seconds is reported with its speed.
+const LONG_RUN_SECONDS: f64 = 30.0;
+
+/// Says how a run ended.
+fn conclude(summary: &Summary) -> Status {
+    let Summary { inputs, done, failed, passing, is_resumable, .. } = *summary;
+    let seconds = summary.took.as_secs_f64();
+    if seconds >= LONG_RUN_SECONDS {
+        report::message(format!(
+            "{} pictures in {seconds:.0} s, {:.1}/s; the model had pictures {:.0} % of the time",
+            summary.advanced,
+            summary.advanced as f64 / seconds,
+            100.0 * summary.busy.as_secs_f64() / seconds
+        ));
+    }
+    if let Some(stopped_by) = summary.stopped_by {
+        let (why, status) = match stopped_by {
+            StoppedBy::Failure => ("stopped at the first failure (`--errors fail`)", Status::SomeFailed),
+            StoppedBy::Caller => ("stopped by a signal", Status::Interrupted),
+        };
+        let resume = if is_resumable { "; the same command with `--resume` goes on from there" } else { "" };
+        report::message(format!("{why}, {done} of {inputs} inputs done{resume}"));
+        return status;
+    }
+    if failed > 0 && inputs > 1 {
+        report::message(format!("{failed} of {inputs} inputs failed"));
+        for (reason, count) in summary.reasons.iter().filter(|(_, count)| *count > 1) {
+            report::message(format!("{count} x {reason}"));
+        }
+    }
+    if passing > 0 {
+        let how = if is_resumable { "run again with `--resume`" } else { "run again" };
+        report::message(format!("{passing} of {inputs} inputs {NOT_TRIED}; {how}"));
+    }
+    Status::of_failures(failed)
 }

@@ -1,26 +1,12 @@
-//! Which figures are computed, with which of the user's files.
+//! Which figures of captions are computed, as it is typed. What they are `mplug-eval` knows.
 
-use std::{
-    collections::HashMap,
-    fs,
-    io::Read,
-    path::{Path, PathBuf},
-};
+use std::path::PathBuf;
 
-use anyhow::{Context, anyhow, ensure};
-use caption_metrics::{
-    cider::DocumentFrequencies,
-    evaluation::{Evaluation, Evaluator, Metric, Prepared},
-    meteor::{CacheState, MeteorData},
-    spice::Spice,
-    tokenize::Tokenization,
-};
+use caption_metrics::{evaluation::Metric, tokenize::Tokenization};
 use clap::{Args, ValueEnum};
-use mplug_data::dataset::OpenOptions;
-use serde::Deserialize;
+use mplug_eval::figures::{FigurePlan, cache_folder};
 
-use super::{captions::CaptionSet, meaning::is_typed};
-use crate::{dataset::DatasetArgs, report};
+use super::meaning::is_typed;
 
 /// A figure that can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -82,12 +68,6 @@ impl From<TokenizeArg> for Tokenization {
     }
 }
 
-/// The name of a tokenisation, as it is typed.
-pub(super) fn name(tokenization: Tokenization) -> String {
-    let arg = TokenizeArg::value_variants().iter().find(|arg| Tokenization::from(**arg) == tokenization);
-    arg.and_then(ValueEnum::to_possible_value).map_or_else(String::new, |value| value.get_name().to_owned())
-}
-
 /// What is computed.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Figures")]
@@ -126,145 +106,30 @@ impl FigureArgs {
         ]
     }
 
-    /// The evaluator meant.
-    pub(super) fn evaluator(&self, set: &CaptionSet, reading: &DatasetArgs) -> anyhow::Result<Evaluator> {
-        let references = set.annotations().flat_map(|annotation| &annotation.references);
-        let suited = || Tokenization::suited_to(references.map(String::as_str));
-        let tokenization = self.tokenize.map_or_else(suited, Tokenization::from);
-        let metrics = self.metrics(tokenization);
-        // Loading METEOR's tables takes a while: only where it is asked for.
-        let meteor =
-            if metrics.contains(&Metric::Meteor) { self.meteor()? } else { MeteorData::without_resources() };
-        Ok(Evaluator {
-            metrics,
-            tokenization: Some(tokenization),
-            meteor,
-            spice: self.spice(),
-            document_frequencies: self.frequencies(tokenization, reading)?,
-        })
-    }
-
-    fn metrics(&self, tokenization: Tokenization) -> Vec<Metric> {
-        if let Some(typed) = &self.metrics {
-            let mut metrics: Vec<Metric> = Vec::new();
-            for metric in typed.iter().map(|&metric| metric.into()) {
-                if !metrics.contains(&metric) {
-                    metrics.push(metric);
-                }
-            }
-            return metrics;
+    /// The figures meant.
+    pub(super) fn plan(&self) -> FigurePlan {
+        let metrics = |metrics: &Vec<MetricArg>| metrics.iter().map(|&metric| metric.into()).collect();
+        let no_program = || "no official program: give it with --spice-jar".to_owned();
+        FigurePlan {
+            metrics: self.metrics.as_ref().map(metrics),
+            tokenization: self.tokenize.map(Tokenization::from),
+            meteor_jar: self.meteor_jar.clone(),
+            spice_jar: self.spice_jar.clone().ok_or_else(no_program),
+            document_frequencies: self.document_frequencies.clone(),
+            cache: cache_folder(),
         }
-        let mut metrics = vec![Metric::Bleu, Metric::Meteor, Metric::RougeL, Metric::Cider];
-        if self.spice_jar.is_some() {
-            metrics.push(Metric::Spice);
-        }
-        if matches!(tokenization, Tokenization::Char | Tokenization::Jieba | Tokenization::Aic) {
-            // METEOR has no Chinese resources, and nobody reports it.
-            metrics.retain(|metric| *metric != Metric::Meteor);
-        }
-        metrics
-    }
-
-    fn meteor(&self) -> anyhow::Result<MeteorData> {
-        let Some(jar) = &self.meteor_jar else { return Ok(MeteorData::without_resources()) };
-        let cache = cache_folder().map(|folder| folder.join("meteor-paraphrases-en.bin"));
-        if let Some(folder) = cache.as_deref().and_then(Path::parent) {
-            // Where it cannot be made, the cache cannot be written, which is told below.
-            let _ = fs::create_dir_all(folder);
-        }
-        let data = MeteorData::load(jar, None, cache.as_deref())?;
-        if let CacheState::NotWritten(error) = data.cache_state() {
-            report::message(format!("note: METEOR's table is compiled anew each time: {error}"));
-        }
-        Ok(data)
-    }
-
-    fn spice(&self) -> Result<Spice, String> {
-        let jar = self.spice_jar.as_ref().ok_or("no official program: give it with --spice-jar")?;
-        Spice::new(jar).map_err(|error| error.to_string())
-    }
-
-    fn frequencies(
-        &self,
-        tokenization: Tokenization,
-        reading: &DatasetArgs,
-    ) -> anyhow::Result<Option<DocumentFrequencies>> {
-        let Some(path) = &self.document_frequencies else { return Ok(None) };
-        if let Some(stored) = StoredFrequencies::read(path)? {
-            let counts = stored.document_frequency.iter().map(|(ngram, count)| (ngram.as_str(), *count));
-            return Ok(Some(DocumentFrequencies::from_counts(stored.ref_len, counts)?));
-        }
-        let annotations = reading.read_other(path)?;
-        let references: Vec<Vec<String>> = annotations
-            .records
-            .into_iter()
-            .map(|record| record.references)
-            .filter(|of| !of.is_empty())
-            .collect();
-        let frequencies = DocumentFrequencies::of_references(&tokenization.tokenize_images(&references)?);
-        frequencies.map(Some).with_context(|| path.display().to_string())
     }
 }
 
-/// Document frequencies as the CIDEr programs store them, but as JSON and with n-grams as words between spaces.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StoredFrequencies {
-    /// How many images were counted.
-    ref_len: f64,
-    /// In how many of them each n-gram occurs.
-    document_frequency: HashMap<String, f64>,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl StoredFrequencies {
-    /// The frequencies in `path`; `None` if it begins like something else, a file of references.
-    fn read(path: &Path) -> anyhow::Result<Option<Self>> {
-        let mut beginning = [0; 4096];
-        let named = || path.display().to_string();
-        let mut file = fs::File::open(path).with_context(named)?;
-        let len = file.read(&mut beginning).with_context(named)?;
-        let beginning = String::from_utf8_lossy(&beginning[..len]);
-        if !beginning.contains("\"ref_len\"") && !beginning.contains("\"document_frequency\"") {
-            return Ok(None);
+    #[test]
+    fn a_tokenization_is_typed_as_reports_name_it() {
+        for arg in TokenizeArg::value_variants() {
+            let typed = arg.to_possible_value().unwrap();
+            assert_eq!(typed.get_name(), Tokenization::from(*arg).name());
         }
-        let (bytes, limit) =
-            (file.metadata().with_context(named)?.len(), OpenOptions::default().max_annotation_bytes);
-        ensure!(bytes <= limit, "{}: has {bytes} bytes, more than the limit of {limit}", path.display());
-        let bytes = fs::read(path).with_context(named)?;
-        let stored: Self = serde_json::from_slice(&bytes).with_context(named)?;
-        ensure!(
-            stored.ref_len >= 1.0,
-            "{}: `ref_len` is {}: a number of images is wanted",
-            path.display(),
-            stored.ref_len
-        );
-        Ok(Some(stored))
     }
-}
-
-/// Where tables that take long to compile are kept between runs.
-fn cache_folder() -> Option<PathBuf> {
-    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let base = variable("XDG_CACHE_HOME").or_else(|| variable("HOME").map(|home| home.join(".cache")));
-    base.map(|base| base.join("mplug"))
-}
-
-/// The figures of each domain's pictures, by the domain's name.
-pub(super) fn of_domains(
-    set: &CaptionSet,
-    prepared: &Prepared<'_>,
-) -> anyhow::Result<Vec<(String, usize, Evaluation)>> {
-    let domain_of: Vec<Option<&str>> = set.annotations().map(|a| a.domain.as_deref()).collect();
-    let mut domains: Vec<&str> = domain_of.iter().copied().flatten().collect();
-    domains.sort_unstable();
-    domains.dedup();
-    domains
-        .into_iter()
-        .map(|domain| {
-            let is_in = |image: &usize| domain_of[*image] == Some(domain);
-            let images: Vec<usize> = (0..domain_of.len()).filter(is_in).collect();
-            let evaluation = prepared.evaluate_subset(&images).map_err(|error| anyhow!(error))?;
-            Ok((domain.to_owned(), images.len(), evaluation))
-        })
-        .collect()
 }

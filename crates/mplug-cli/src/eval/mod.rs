@@ -1,29 +1,13 @@
 //! `mplug eval`, in three forms: captions of a file against references, a model of any task on a dataset, and one on freshly
-//! drawn pictures. This file has what can be typed and joins the parts; `meaning` refuses what means nothing together.
-//!
-//! Captions: `figures` chooses and computes, `captions` has what is scored, from a file or by a model (`captioning`), `report`
-//! and `page` show it. Answers: `answers` and `answers_report`. Search: `pairs` has what is searched, `retrieval` ranks,
-//! `pairs_report` shows it. Drawn pictures: `drawn`, `drawn_captions`, `drawn_answers`, and `pairs` again.
+//! drawn pictures. This file and `figures` have what can be typed, `meaning` refuses what means nothing together, `run` hands it to
+//! `mplug-eval` and writes what that returns, `events` shows how far it is.
 
-mod answers;
-mod answers_report;
-mod batches;
-mod captioning;
-mod captions;
-mod drawn;
-mod drawn_answers;
-mod drawn_captions;
+mod events;
 mod figures;
-mod journal;
 mod meaning;
-mod page;
-mod pairs;
-mod pairs_report;
-mod report;
-mod retrieval;
-mod thumbnail;
+mod run;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, bail, ensure};
 use clap::{ArgGroup, Args, ValueEnum};
@@ -32,7 +16,7 @@ use mplug::{
     config::{ConfigOverrides, Task},
 };
 
-use self::{captions::CaptionSet, figures::FigureArgs, report::Scored};
+use self::figures::FigureArgs;
 use crate::{
     args::{BatchArg, EngineArgs, LimitArgs, OptionalModelArg, SearchArgs, between},
     dataset::DatasetArgs,
@@ -175,37 +159,14 @@ pub(crate) struct ReportArgs {
 /// Runs the command.
 pub(crate) fn run(args: EvalArgs) -> anyhow::Result<Status> {
     if args.output.print_schema {
-        let schema = serde_json::to_string_pretty(&report::schema())? + "\n";
+        let schema = serde_json::to_string_pretty(&mplug_eval::report::schema())? + "\n";
         output::write_whole(schema.as_bytes(), args.output.output.as_deref())?;
         return Ok(Status::Good);
     }
-    pool::run(args.engine.threads, move || args.evaluate())
+    pool::run(args.engine.threads, move || run::run(&args))
 }
 
 impl EvalArgs {
-    fn evaluate(&self) -> anyhow::Result<Status> {
-        if let (Some(references), Some(candidates)) = (&self.references, &self.candidates) {
-            meaning::refuse_model_options(self)?;
-            return self.score(&CaptionSet::read(
-                references,
-                candidates,
-                &self.reading,
-                &self.limits.limits(),
-            )?);
-        }
-        let folder = self.open_model()?;
-        let task = folder.config.task;
-        meaning::refuse_options_of_other_tasks(self, task)?;
-        match (task, &self.dataset) {
-            (Task::ImageCaptioning, Some(dataset)) => self.score(&self.caption(dataset, &folder)?),
-            (Task::ImageCaptioning, None) => drawn_captions::evaluate(self, &folder),
-            (Task::VisualQuestionAnswering, Some(dataset)) => answers::evaluate(self, &folder, dataset),
-            (Task::VisualQuestionAnswering, None) => drawn_answers::evaluate(self, &folder),
-            (Task::ImageTextRetrieval, Some(dataset)) => pairs::evaluate(self, &folder, dataset),
-            (Task::ImageTextRetrieval, None) => pairs::evaluate_drawn(self, &folder),
-        }
-    }
-
     /// The model of `--model`, or the demo model for `--task`.
     fn open_model(&self) -> anyhow::Result<ModelFolder> {
         let (image_size, wanted) = (self.engine.image_size, self.task.map(Task::from));
@@ -229,57 +190,11 @@ impl EvalArgs {
         }
         Ok(folder)
     }
-
-    fn caption(&self, dataset: &Path, folder: &ModelFolder) -> anyhow::Result<CaptionSet> {
-        captioning::Captioning {
-            dataset,
-            reading: &self.reading,
-            limits: self.limits.limits(),
-            model: self.model.model.as_deref(),
-            folder,
-            engine: &self.engine,
-            search: &self.search,
-            batch_size: self.batch.batch_size,
-            journal: self.resume.as_deref(),
-        }
-        .run()
-    }
-
-    /// Computes the figures and writes every report that was asked for; the page and the lines first, so that a report on
-    /// standard output means that all is there.
-    fn score(&self, set: &CaptionSet) -> anyhow::Result<Status> {
-        let evaluator = self.figures.evaluator(set, &self.reading)?;
-        let prepared = evaluator.prepare(set.captions())?;
-        let evaluation = prepared.evaluate()?;
-        let domains = figures::of_domains(set, &prepared)?;
-        let scored = Scored {
-            images: set.annotations().len(),
-            references: set.annotations().map(|annotation| annotation.references.len()).sum(),
-            failed: set.failed,
-            tokenization: figures::name(prepared.tokenization()),
-            evaluation: &evaluation,
-            domains: &domains,
-        };
-        if let Some(path) = &self.output.per_image {
-            let lines = set.per_image(&evaluation)?;
-            output::write_whole(&lines, Some(path))?;
-        }
-        if let Some(path) = &self.output.html {
-            let html = set.page(&scored, self.output.worst, self.output.worst_by.as_deref())?;
-            output::write_whole(html.as_bytes(), Some(path))?;
-        }
-        self.output.write(&scored)?;
-        Ok(Status::of_failures(set.failed))
-    }
 }
 
 impl ReportArgs {
-    fn write(&self, scored: &Scored<'_>) -> anyhow::Result<()> {
-        self.write_form(|to| scored.write_text(to), || serde_json::to_value(scored.report()))
-    }
-
     /// Writes a report in the format asked for, from its text form and its JSON form.
-    fn write_form(
+    fn write(
         &self,
         text: impl FnOnce(&mut Vec<u8>) -> std::io::Result<()>,
         json: impl FnOnce() -> serde_json::Result<serde_json::Value>,

@@ -6,12 +6,10 @@ use mplug::{
     checkpoint::{FileFormat, WriteOptions},
     config::Task,
 };
+use mplug_testing::hub_server::{Reply, Repository, Server};
 use serde_json::Value;
 
-use crate::{
-    hub_server::{Reply, Repository, Server},
-    support::{Desk, Outcome, mplug, outcome},
-};
+use crate::support::{Desk, Outcome, mplug, outcome};
 
 const ID: &str = "damo/mplug_image-captioning_coco_base_zh";
 

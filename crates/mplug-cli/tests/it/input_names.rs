@@ -28,16 +28,15 @@ fn a_line_break_in_a_name_makes_no_second_line() {
     assert_eq!(json.jsonl()[0]["path"], "two\nlines.png");
 }
 
-#[cfg(unix)]
+// Elsewhere file systems may take UTF-8 names only.
+#[cfg(target_os = "linux")]
 #[test]
 fn a_name_that_is_not_utf8_gives_valid_json_and_its_bytes() {
     use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
 
     let desk = Desk::new();
     let name = OsStr::from_bytes(b"\xff\xfe.png");
-    if std::fs::copy(desk.join("red.png"), desk.path().join(name)).is_err() {
-        return; // this file system takes UTF-8 names only
-    }
+    std::fs::copy(desk.join("red.png"), desk.path().join(name)).unwrap();
     for format in ["json", "jsonl", "text"] {
         let mut command = crate::support::mplug();
         command.current_dir(desk.path()).args(["caption", "--model", "model", "--format", format]).arg(name);

@@ -10,9 +10,6 @@ mod foreign;
 mod help;
 #[cfg(feature = "hub")]
 mod hub;
-#[cfg(feature = "hub")]
-#[path = "../../../mplug/tests/it/hub/server.rs"]
-mod hub_server;
 mod input_names;
 mod model_folders;
 mod models;
@@ -31,7 +28,4 @@ mod training;
 #[cfg(feature = "urls")]
 mod urls;
 mod usage;
-#[cfg(feature = "urls")]
-#[path = "../../../mplug/tests/it/fetch/server.rs"]
-mod web_server;
 mod words;

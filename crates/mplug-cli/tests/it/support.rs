@@ -4,13 +4,10 @@ use std::path::{Path, PathBuf};
 
 use assert_cmd::Command;
 use mplug::{
-    checkpoint::{
-        WriteOptions,
-        seeded::{Recipe, seeded_tensors},
-        write_model_folder_of,
-    },
-    config::{ModelConfig, Task},
+    checkpoint::{WriteOptions, seeded::Recipe},
+    config::Task,
 };
+use mplug_testing::model::write_tiny_model;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -152,19 +149,6 @@ impl Desk {
         options: WriteOptions,
         change: impl FnOnce(&mut Recipe),
     ) {
-        let vocabulary = vocabulary();
-        let mut config = ModelConfig::tiny(task);
-        config.text.vocab_size = vocabulary.lines().count();
-        let mut weights = seeded_tensors(&config, 7);
-        change(&mut weights);
-        write_model_folder_of(&self.join(name), &config, &vocabulary, &weights, &options).unwrap();
+        write_tiny_model(&self.join(name), task, &options, change);
     }
-}
-
-/// BERT's special tokens, Chinese characters and a few English words.
-fn vocabulary() -> String {
-    let special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"].map(str::to_owned);
-    let words = ["a", "cat", "dog", "red", "what", "is", "it", "?", "##s"].map(str::to_owned);
-    let characters = ('\u{4e00}'..='\u{4e80}').map(String::from);
-    special.into_iter().chain(words).chain(characters).map(|token| token + "\n").collect()
 }

@@ -5,14 +5,30 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Crates, each with those of ours that it may depend on.
-const ALLOWED: [(&str, &[&str]); 7] = [
+const ALLOWED: [(&str, &[&str]); 11] = [
     ("caption-metrics", &[]),
     ("mplug-kernels", &[]),
     ("mplug", &["mplug-kernels"]),
+    ("mplug-hub", &["mplug"]),
     ("mplug-data", &["mplug"]),
+    ("mplug-bulk", &["mplug", "mplug-data", "mplug-hub"]),
     ("mplug-nn", &["mplug"]),
-    ("mplug-train", &["caption-metrics", "mplug", "mplug-data", "mplug-nn"]),
-    ("mplug-cli", &["caption-metrics", "mplug", "mplug-data", "mplug-nn", "mplug-train"]),
+    ("mplug-eval", &["caption-metrics", "mplug", "mplug-data"]),
+    ("mplug-train", &["caption-metrics", "mplug", "mplug-data", "mplug-eval", "mplug-nn"]),
+    ("mplug-testing", &["mplug"]),
+    (
+        "mplug-cli",
+        &[
+            "caption-metrics",
+            "mplug",
+            "mplug-bulk",
+            "mplug-data",
+            "mplug-eval",
+            "mplug-hub",
+            "mplug-nn",
+            "mplug-train",
+        ],
+    ),
 ];
 
 fn crates() -> PathBuf {

@@ -3,12 +3,10 @@
 
 use std::{fs, time::Duration};
 
+use mplug_testing::web_server::{Send, Server, answer, ok, redirect};
 use serde_json::Value;
 
-use crate::{
-    support::{Desk, mplug, outcome},
-    web_server::{Send, Server, answer, ok, redirect},
-};
+use crate::support::{Desk, mplug, outcome};
 
 /// The pictures of a desk on the web; anything else is missing.
 fn serve(desk: &Desk) -> Server {

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use image::RgbImage;
+pub use mplug::config::Language;
 use mplug::preprocess::image::ImageLimits;
 
 use crate::annotation::{Annotation, Annotations, Answer};
@@ -49,22 +50,6 @@ pub trait Dataset: Send + Sync {
     /// # Errors
     /// [`DataError::OutOfRange`] beyond the end; whatever goes wrong in reading.
     fn example(&self, index: usize) -> Result<Example, DataError>;
-}
-
-/// The language of captions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Language {
-    /// Chinese, joined.
-    Chinese,
-    /// English, lower case.
-    English,
-}
-
-impl Language {
-    /// The language of drawn picture `number` where both are wanted: Chinese, English, Chinese, and so on.
-    pub fn in_turn(number: u64) -> Self {
-        if number.is_multiple_of(2) { Self::Chinese } else { Self::English }
-    }
 }
 
 /// Drawn pictures, made when asked for; no files.

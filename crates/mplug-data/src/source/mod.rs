@@ -25,9 +25,10 @@ use image::RgbImage;
 use mplug::preprocess::image::{ImageError, ImageFault, ImageLimits, decode_image, load_image};
 
 use crate::error::DataError;
-use crate::names::{EXTENSIONS, Match, NameIndex, stem};
+use crate::names::{Match, NameIndex, stem};
 use crate::text::open_file;
 
+pub use crate::names::{PICTURE_EXTENSIONS, has_picture_extension};
 pub use base64_table::Base64Field;
 #[cfg(feature = "parquet")]
 pub use parquet::{ParquetRow, rows_of_parquet};
@@ -205,7 +206,8 @@ fn find_in_folder(folder: &Path, name: &str) -> Option<PathBuf> {
         if path.is_file() {
             return Some(path);
         }
-        let mut longer = EXTENSIONS.iter().map(|extension| {
+        // The one that cameras write in capitals.
+        let mut longer = PICTURE_EXTENSIONS.iter().chain(&["JPG"]).map(|extension| {
             let mut path = path.clone().into_os_string();
             path.push(".");
             path.push(extension);
@@ -225,11 +227,7 @@ fn find_in_folder(folder: &Path, name: &str) -> Option<PathBuf> {
 /// As [`ImageRoot::open`].
 pub fn pictures_of_archive(path: &Path) -> Result<Vec<(String, PictureSource)>, DataError> {
     let mut members = members_of(path)?;
-    let is_picture = |name: &str| {
-        let extension = Path::new(name).extension().and_then(|extension| extension.to_str());
-        extension.is_some_and(|found| EXTENSIONS.iter().any(|known| found.eq_ignore_ascii_case(known)))
-    };
-    members.retain(|(name, _)| is_picture(name));
+    members.retain(|(name, _)| has_picture_extension(Path::new(name)));
     if members.iter().any(|(_, source)| matches!(source, PictureSource::ZipMember(_))) {
         members.sort_by(|(one, _), (other, _)| one.cmp(other));
     }

@@ -77,6 +77,27 @@ fn the_same_pictures_in_a_folder_and_in_archives() {
     assert!(root.find(absolute.to_str().expect("text")).is_err());
 }
 
+/// Every extension that makes a file of a folder a picture makes a member of an archive one.
+#[test]
+fn archives_have_the_pictures_that_folders_have() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let bytes = png(1);
+    let names: Vec<String> = PICTURE_EXTENSIONS.iter().map(|extension| format!("a.{extension}")).collect();
+    let mut members: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), &bytes[..])).collect();
+    members.extend([("B.JPE", &bytes[..]), ("notes.txt", b"no picture"), ("none", b"no picture")]);
+    write_zip(&dir.path().join("all.zip"), &members);
+    write_tar(&dir.path().join("all.tar"), &members);
+    for archive in ["all.zip", "all.tar"] {
+        let found = pictures_of_archive(&dir.path().join(archive)).expect(archive);
+        let mut found: Vec<String> = found.into_iter().map(|(name, _)| name).collect();
+        found.sort();
+        let mut expected: Vec<String> = names.iter().cloned().chain(["B.JPE".to_owned()]).collect();
+        expected.sort();
+        assert_eq!(found, expected, "{archive}");
+        assert!(found.iter().all(|name| has_picture_extension(Path::new(name))));
+    }
+}
+
 #[test]
 fn a_name_in_an_archive_must_fit_one_member() {
     let dir = tempfile::tempdir().expect("a temporary folder");

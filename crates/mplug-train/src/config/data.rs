@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use mplug::config::Language;
 use mplug_data::augment::{Augmentation, Overflow};
 use serde::{Deserialize, Serialize};
 
@@ -59,26 +60,6 @@ pub enum Unreadable {
     Fail,
     /// The next example takes its place; such pictures are counted. Held-out pictures must be readable all the same.
     Skip,
-}
-
-/// The language of captions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Language {
-    /// Chinese.
-    Zh,
-    /// English.
-    En,
-}
-
-impl Language {
-    /// Its code, as recipes and model folders have it.
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::Zh => "zh",
-            Self::En => "en",
-        }
-    }
 }
 
 /// The language of drawn pictures' texts.

@@ -6,6 +6,7 @@ use caption_metrics::reward::Baseline;
 use mplug::config::ModelConfig;
 use mplug::generate::GenerationOptions;
 use mplug::generate::sampling::SamplingOptions;
+use mplug_eval::agreement::SuitedTokenizations;
 use mplug_nn::{MomentumTwin, Mplug, Parts};
 
 use super::contrastive::{Contrast, FeatureQueue};
@@ -16,7 +17,6 @@ use crate::config::{
 };
 use crate::error::TrainError;
 use crate::start::Start;
-use crate::tokens::SuitedTokenizations;
 use crate::training_data::{Split, TrainingData};
 
 /// Pictures whose references tell how rare n-grams are, where there is no end of pictures.

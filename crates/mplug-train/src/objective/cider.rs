@@ -11,6 +11,7 @@ use caption_metrics::reward::{Baseline, cider_rewards};
 use mplug::config::ModelConfig;
 use mplug::generate::GenerationOptions;
 use mplug::generate::beam_search::Hypothesis;
+use mplug_eval::agreement::SuitedTokenizations;
 use mplug_nn::{Mplug, Parts};
 
 use super::writing::Writing;
@@ -18,7 +19,6 @@ use super::{Findings, Objective, Pass};
 use crate::batch::{Batch, MicroBatch, TargetRows};
 use crate::engine::Writer;
 use crate::error::TrainError;
-use crate::tokens::SuitedTokenizations;
 use crate::training_data::{EncodedExample, Split, Target, TrainingData};
 
 /// Self-critical training.

@@ -15,7 +15,7 @@ use rand_pcg::Pcg64;
 use super::{
     EncodedExample, Reading, SpecialIds, Split, Target, TrainingData, Views, encode_prompts, prompted,
 };
-use crate::config::{AnnotationsSection, Language, Unreadable};
+use crate::config::{AnnotationsSection, Unreadable};
 use crate::error::TrainError;
 
 /// Orders that are kept: data threads may be in two epochs at once.
@@ -62,10 +62,7 @@ impl AnnotatedPictures {
         let mut prompts = encode_prompts(&tokenizer, prompts)?;
         let prompt =
             section.language.and_then(|language| prompts.remove(language.code())).unwrap_or_default();
-        let language = section.language.map(|language| match language {
-            Language::Zh => dataset::Language::Chinese,
-            Language::En => dataset::Language::English,
-        });
+        let language = section.language;
         let open = |path: &Path, split: &Option<String>| -> Result<AnnotatedDataset, TrainError> {
             let images = section.images.clone();
             let options = OpenOptions { split: split.clone(), images, language, ..OpenOptions::default() };

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use mplug::preprocess::image::resize_bicubic;
 use mplug::preprocess::text::{Tokenizer, join_chinese};
-use mplug_data::dataset;
 use mplug_data::synth::{
     self, Question, Scene, SynthExample, check_caption, chosen_caption, chosen_question, judge_answer,
 };
@@ -75,22 +74,15 @@ impl DrawnPictures {
     /// The language of an example: where there are two they alternate.
     fn language_of(&self, index: u64) -> Language {
         match self.language {
-            DrawnLanguage::Zh => Language::Zh,
-            DrawnLanguage::En => Language::En,
-            DrawnLanguage::Both => match dataset::Language::in_turn(index) {
-                dataset::Language::Chinese => Language::Zh,
-                dataset::Language::English => Language::En,
-            },
+            DrawnLanguage::Zh => Language::Chinese,
+            DrawnLanguage::En => Language::English,
+            DrawnLanguage::Both => Language::in_turn(index),
         }
     }
 
     /// One of the questions about a picture.
     fn question(&self, scene: &Scene, index: u64) -> Option<Question> {
-        let language = match self.language_of(index) {
-            Language::Zh => dataset::Language::Chinese,
-            Language::En => dataset::Language::English,
-        };
-        chosen_question(scene, language, index)
+        chosen_question(scene, self.language_of(index), index)
     }
 
     fn ids(&self, text: &str) -> Vec<u32> {
@@ -100,8 +92,8 @@ impl DrawnPictures {
     /// One of the captions of a picture in a language.
     fn caption(drawn: &SynthExample, language: Language, index: u64) -> Result<&str, TrainError> {
         let captions = match language {
-            Language::Zh => &drawn.captions_zh,
-            Language::En => &drawn.captions_en,
+            Language::Chinese => &drawn.captions_zh,
+            Language::English => &drawn.captions_en,
         };
         chosen_caption(captions, index).ok_or_else(|| TrainError::Example {
             index,
@@ -112,7 +104,7 @@ impl DrawnPictures {
     /// A caption to be written in each of the languages, that of the number first.
     fn captions(&self, drawn: &SynthExample, index: u64) -> Result<Vec<Target>, TrainError> {
         let mut languages = match self.language {
-            DrawnLanguage::Both => vec![Language::Zh, Language::En],
+            DrawnLanguage::Both => vec![Language::Chinese, Language::English],
             DrawnLanguage::Zh | DrawnLanguage::En => vec![self.language_of(index)],
         };
         if languages[0] != self.language_of(index) {
@@ -185,8 +177,8 @@ impl TrainingData for DrawnPictures {
     fn references(&self, split: Split, picture: u64) -> Vec<String> {
         let scene = synth::compose(self.seeds[split as usize], picture);
         match self.language_of(picture) {
-            Language::Zh => synth::captions_zh(&scene),
-            Language::En => synth::captions_en(&scene),
+            Language::Chinese => synth::captions_zh(&scene),
+            Language::English => synth::captions_en(&scene),
         }
     }
 

@@ -182,15 +182,14 @@ fn locate(path: &Path) -> Result<(PathBuf, PathBuf), CheckpointError> {
     }
 }
 
-/// Whether a file is called as weights are.
-pub(crate) fn is_weight_file(path: &Path) -> bool {
+/// Whether a file is called as weights are: `.safetensors`, `.bin`, `.pth` or `.pt`.
+pub fn is_weight_file(path: &Path) -> bool {
     let extension = path.extension().and_then(|e| e.to_str()).unwrap_or("");
     ["safetensors", "bin", "pth", "pt"].contains(&extension)
 }
 
 /// Whether a folder has weights to open.
-#[cfg(feature = "hub")]
-pub(crate) fn has_weights(folder: &Path) -> bool {
+pub fn has_weights(folder: &Path) -> bool {
     locate(folder).is_ok()
 }
 

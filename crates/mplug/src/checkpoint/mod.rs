@@ -35,21 +35,17 @@ use std::path::{Path, PathBuf};
 
 pub use error::{CheckpointError, Mismatch};
 pub use folder::{
-    Keep, ModelFolder, ModelParts, WriteOptions, Written, write_int8_model_folder, write_model_folder,
-    write_model_folder_of, write_text,
+    Keep, ModelFolder, ModelParts, WriteOptions, Written, has_weights, is_weight_file,
+    write_int8_model_folder, write_model_folder, write_model_folder_of, write_text,
 };
-#[cfg(feature = "hub")]
-pub(crate) use folder::{has_weights, is_weight_file};
 use mplug_kernels::finite::are_finite;
 use mplug_kernels::gemm::QuantizedWeight;
 pub use position_embedding::resize_position_embedding;
 pub use pytorch_write::write_pytorch;
-#[cfg(feature = "hub")]
-pub(crate) use small_files::{
-    BERT_JSON, CONFIG_YAML, CONFIGURATION_JSON, PYTORCH, SAFETENSORS, has_configuration,
+pub use small_files::{
+    BERT_JSON, CONFIG_YAML, CONFIGURATION_JSON, FolderNote, PYTORCH, SAFETENSORS, TOKENIZER_CONFIG,
+    VOCABULARY, bert_json_below, has_configuration,
 };
-pub use small_files::{FolderNote, bert_json_below};
-pub(crate) use small_files::{TOKENIZER_CONFIG, VOCABULARY};
 use source::Source;
 pub use state_dict::StateDict;
 pub use summary::{Summary, UnusedGroup, summarize};

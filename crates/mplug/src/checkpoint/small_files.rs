@@ -12,13 +12,20 @@ const MAX_CONFIG_BYTES: u64 = 4 << 20;
 /// Largest vocabulary file.
 const MAX_VOCABULARY_BYTES: u64 = 64 << 20;
 
-pub(crate) const CONFIGURATION_JSON: &str = "configuration.json";
-pub(crate) const CONFIG_YAML: &str = "config.yaml";
-pub(crate) const BERT_JSON: &str = "config_bert.json";
-pub(crate) const VOCABULARY: &str = "vocab.txt";
-pub(crate) const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
-pub(crate) const SAFETENSORS: &str = "model.safetensors";
-pub(crate) const PYTORCH: &str = "pytorch_model.bin";
+/// The task, and the generation's settings.
+pub const CONFIGURATION_JSON: &str = "configuration.json";
+/// The network's configuration, and the name of the BERT json.
+pub const CONFIG_YAML: &str = "config.yaml";
+/// The text network's configuration, where [`CONFIG_YAML`] names no other file.
+pub const BERT_JSON: &str = "config_bert.json";
+/// The tokens, a line each.
+pub const VOCABULARY: &str = "vocab.txt";
+/// The tokenizer's settings; few folders have it.
+pub const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
+/// The weights as this project writes them.
+pub const SAFETENSORS: &str = "model.safetensors";
+/// The weights as the original writes them.
+pub const PYTORCH: &str = "pytorch_model.bin";
 
 /// The texts of a model folder's small files.
 #[derive(Clone, Debug)]
@@ -137,8 +144,7 @@ pub fn bert_json_below(folder: &Path) -> Option<PathBuf> {
 }
 
 /// Whether a folder has the BERT json that its `config.yaml` names, or without such a file a `configuration.json`.
-#[cfg(feature = "hub")]
-pub(crate) fn has_configuration(folder: &Path) -> bool {
+pub fn has_configuration(folder: &Path) -> bool {
     match read_text(&folder.join(CONFIG_YAML), MAX_CONFIG_BYTES) {
         Ok(Some(config_yaml)) => ConfigTexts::bert_json_name(Some(&config_yaml))
             .is_ok_and(|named| folder.join(named.as_deref().unwrap_or(BERT_JSON)).is_file()),

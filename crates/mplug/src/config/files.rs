@@ -144,7 +144,10 @@ pub(super) fn parse_bert_json(text: &str) -> Result<RawBert, serde_json::Error> 
 impl ConfigTexts {
     /// Where in the model folder the BERT json lies that a `config.yaml` names, `/` between the parts of the path. The
     /// original joins the folder and the name; a name that leads out of the folder is refused here.
-    pub(crate) fn bert_json_name(config_yaml: Option<&str>) -> Result<Option<String>, CheckpointError> {
+    ///
+    /// # Errors
+    /// If the YAML cannot be read, or the name leads out of the folder.
+    pub fn bert_json_name(config_yaml: Option<&str>) -> Result<Option<String>, CheckpointError> {
         let Some(text) = config_yaml else { return Ok(None) };
         let Some(named) = parse_yaml(text)?.bert_config else { return Ok(None) };
         let part = |component: Component<'_>| match component {

@@ -1,0 +1,406 @@
+//! The answers of a captioning run as they are made, in the order of the inputs, in a file beside the output: a run that was
+//! stopped goes on from there, and the output is made of it at the end. The first line says what the run is of: another model,
+//! option or list of inputs may not go on with it. A failure that passes has its place in the order, marked as what is to be
+//! tried again; the line of a later attempt stands at the end, with the input's number.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use mplug::tasks::Caption;
+use mplug_data::{
+    journal::{Journal, JournalError, Lines},
+    picture::Failure,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::BulkError,
+    inputs::Input,
+    pipeline::{Answer, Answered, Digest},
+};
+
+/// The kind of run.
+const KIND: &str = "caption";
+/// What a path's journal is called: the path with this behind it.
+const ENDING: &str = ".part";
+/// What to do with the journal of a run that was stopped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnUnfinished {
+    /// Go on with it.
+    Resume,
+    /// Begin anew.
+    Discard,
+    /// Neither: [`BulkError::Unfinished`].
+    #[default]
+    Refuse,
+}
+
+/// What the first line says of the run.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Head {
+    /// What made the captions, in words that change with it.
+    captions_of: String,
+    inputs: usize,
+}
+
+/// Any other line.
+#[derive(Debug, Serialize, Deserialize)]
+struct Line {
+    path: String,
+    /// The input's number, where it has a line before this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    number: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    captions: Option<Vec<Kept>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    /// Whether the error passes: it is no answer.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_passing: bool,
+    /// The whole text of a sidecar file, where that is more than the caption.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sidecar: Option<String>,
+}
+
+/// A caption.
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    text: String,
+    raw_text: String,
+    score: f32,
+    token_ids: Vec<u32>,
+}
+
+/// An answer read back.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) digest: Option<Digest>,
+    pub(crate) answer: Answer,
+    pub(crate) sidecar: Option<String>,
+}
+
+/// An open journal, locked against other runs.
+pub(crate) struct CaptionJournal {
+    file: Journal,
+    index: Index,
+}
+
+/// What a journal holds, and where.
+#[derive(Default)]
+struct Index {
+    /// Where the last line ends.
+    end: u64,
+    /// Inputs that it has a line of: the first ones.
+    len: usize,
+    /// Those of them whose failure passes: they are to be tried again.
+    passing: BTreeSet<usize>,
+    /// Where the last line of an input that was tried again begins.
+    later: BTreeMap<usize, u64>,
+}
+
+impl Index {
+    /// Takes in a line that begins at `begin`, of the next input or of one that is tried again.
+    fn note(&mut self, number: usize, is_passing: bool, begin: u64) {
+        if number == self.len {
+            self.len += 1;
+        } else {
+            self.later.insert(number, begin);
+        }
+        if is_passing {
+            self.passing.insert(number);
+        } else {
+            self.passing.remove(&number);
+        }
+    }
+}
+
+impl CaptionJournal {
+    /// Opens or begins the journal of `output`, for the run over `inputs` that `captions_of` describes; `read` gets every answer
+    /// that it has, failures that pass left out.
+    ///
+    /// # Errors
+    /// If the file cannot be used, is in use, is no journal, is of another run, or is there and nobody said what to do with it.
+    pub(crate) fn open(
+        output: &Path,
+        captions_of: &str,
+        inputs: &[Input],
+        on_unfinished: OnUnfinished,
+        mut read: impl FnMut(usize, Entry),
+    ) -> Result<Self, BulkError> {
+        let (file, found) = Journal::open(&journal_path(output), KIND)?;
+        let head = Head { captions_of: captions_of.to_owned(), inputs: inputs.len() };
+        let mut journal = Self { file, index: Index::default() };
+        match found.filter(|_| on_unfinished != OnUnfinished::Discard) {
+            None => journal.file.begin(&head)?,
+            Some(found) => {
+                journal.check_head(&found, &head)?;
+                journal.read_back(inputs, &mut read)?;
+                if journal.index.len > 0 && on_unfinished == OnUnfinished::Refuse {
+                    let (path, done) = (journal.file.path().to_owned(), journal.done());
+                    return Err(BulkError::Unfinished { path, done, inputs: inputs.len() });
+                }
+                journal.file.cut(journal.index.end)?;
+            }
+        }
+        Ok(journal)
+    }
+
+    /// How many inputs are done.
+    pub(crate) fn done(&self) -> usize {
+        self.index.len - self.index.passing.len()
+    }
+
+    /// The indices of those that are left of `inputs`: first what was not tried, then what may have passed.
+    pub(crate) fn left(&self, inputs: usize) -> Vec<usize> {
+        (self.index.len..inputs).chain(self.index.passing.iter().copied()).collect()
+    }
+
+    /// Whether some inputs have a failure that passes in place of an answer.
+    pub(crate) fn is_passing(&self) -> bool {
+        !self.index.passing.is_empty()
+    }
+
+    /// Adds the answer of input `number`, the next one or one that is tried again; `sidecar` is the text that its file will have.
+    pub(crate) fn add(
+        &mut self,
+        number: usize,
+        input: &Input,
+        answered: &Answered,
+        sidecar: Option<String>,
+    ) -> Result<(), BulkError> {
+        let (captions, failure) = match &answered.answer {
+            Ok(captions) => (Some(captions.iter().map(Kept::from).collect()), None),
+            Err(failure) => (None, Some(failure)),
+        };
+        let is_passing = failure.is_some_and(|failure| failure.is_passing);
+        let begin = self.file.push(&Line {
+            path: shown(input),
+            number: (number != self.index.len).then_some(number),
+            digest: answered.digest.map(|digest| hex(&digest)),
+            captions,
+            error: failure.map(|failure| failure.reason.clone()),
+            is_passing,
+            sidecar,
+        })?;
+        self.index.note(number, is_passing, begin);
+        Ok(())
+    }
+
+    /// Hands what was added to the system.
+    pub(crate) fn flush(&mut self) -> Result<(), BulkError> {
+        Ok(self.file.flush()?)
+    }
+
+    /// Hands the last answer of every input to `each`, in order, with its number.
+    pub(crate) fn replay(
+        &mut self,
+        mut each: impl FnMut(usize, Entry) -> Result<(), BulkError>,
+    ) -> Result<(), BulkError> {
+        self.flush()?;
+        let (path, what) = (self.file.path().to_owned(), "has fewer answers than before".to_owned());
+        let mut lines = self.file.lines()?;
+        for number in 0..self.index.len {
+            let Some(first) = next_in_order(&mut lines)? else {
+                return Err(JournalError::Damaged { path, what }.into());
+            };
+            let line = match self.index.later.get(&number) {
+                Some(&begin) => lines.at(begin)?,
+                None => first,
+            };
+            each(number, line.into())?;
+        }
+        Ok(())
+    }
+
+    /// Removes the file: the output is there.
+    pub(crate) fn remove(self) -> Result<(), BulkError> {
+        Ok(self.file.remove()?)
+    }
+
+    /// Reads whole lines, up to the last.
+    fn read_back(&mut self, inputs: &[Input], read: &mut dyn FnMut(usize, Entry)) -> Result<(), BulkError> {
+        let path = self.file.path().to_owned();
+        let other_run = |what: String| BulkError::OtherRun { path: path.clone(), what };
+        let index = &mut self.index;
+        let mut lines = self.file.lines()?;
+        while let Some(found) = lines.next::<Line>()? {
+            let number = found.number.unwrap_or(index.len);
+            if found.number.is_some() && !index.passing.contains(&number) {
+                return Err(other_run(format!("is damaged: input {number} is answered twice")));
+            }
+            let input = inputs.get(number).map(shown);
+            if input.as_deref() != Some(found.path.as_str()) {
+                let now = input.unwrap_or_else(|| "missing".to_owned());
+                let number = number + 1;
+                return Err(other_run(format!(
+                    "is of other inputs: number {number} was {}, and is {now} now",
+                    found.path
+                )));
+            }
+            index.note(number, found.is_passing, lines.begin());
+            if !found.is_passing {
+                read(number, found.into());
+            }
+        }
+        index.end = lines.end();
+        Ok(())
+    }
+
+    fn check_head(&self, found: &Head, expected: &Head) -> Result<(), BulkError> {
+        if found == expected {
+            return Ok(());
+        }
+        let what = format!(
+            "is of another run: expected {} of {} inputs, found {} of {}",
+            expected.captions_of, expected.inputs, found.captions_of, found.inputs
+        );
+        Err(BulkError::OtherRun { path: self.file.path().to_owned(), what })
+    }
+}
+
+/// The first line of the input that comes next.
+fn next_in_order(lines: &mut Lines<'_>) -> Result<Option<Line>, JournalError> {
+    loop {
+        match lines.next::<Line>()? {
+            Some(line) if line.number.is_some() => {}
+            line => return Ok(line),
+        }
+    }
+}
+
+/// Where the journal of an output is.
+pub(crate) fn journal_path(output: &Path) -> PathBuf {
+    let mut name = output.as_os_str().to_owned();
+    name.push(ENDING);
+    name.into()
+}
+
+impl From<&Caption> for Kept {
+    fn from(caption: &Caption) -> Self {
+        Self {
+            text: caption.text.clone(),
+            raw_text: caption.raw_text.clone(),
+            score: caption.score,
+            token_ids: caption.token_ids.clone(),
+        }
+    }
+}
+
+impl From<Kept> for Caption {
+    fn from(kept: Kept) -> Self {
+        let Kept { text, raw_text, score, token_ids } = kept;
+        Self { text, raw_text, score, token_ids }
+    }
+}
+
+impl From<Line> for Entry {
+    fn from(line: Line) -> Self {
+        let answer = match (line.captions, line.error) {
+            (Some(captions), _) => Ok(Arc::new(captions.into_iter().map(Caption::from).collect())),
+            (None, error) => Err(Failure::new(error.unwrap_or_default(), line.is_passing)),
+        };
+        Self { digest: line.digest.as_deref().and_then(unhex), answer, sidecar: line.sidecar }
+    }
+}
+
+fn shown(input: &Input) -> String {
+    input.path.to_string_lossy().into_owned()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
+        .collect()
+}
+
+fn unhex(text: &str) -> Option<Digest> {
+    u128::from_str_radix(text, 16).ok().map(u128::to_be_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn answered(text: &str, is_passing: bool) -> Answered {
+        let caption =
+            Caption { text: text.to_owned(), raw_text: text.to_owned(), score: -0.5, token_ids: vec![7] };
+        let answer =
+            if text.is_empty() { Err(Failure::new("no", is_passing)) } else { Ok(Arc::new(vec![caption])) };
+        Answered { digest: None, answer }
+    }
+
+    fn reported(entry: &Entry) -> String {
+        entry
+            .answer
+            .as_ref()
+            .map_or_else(|failure| format!("({failure})"), |captions| captions[0].text.clone())
+    }
+
+    /// Opens it as `--resume` does; with it the numbers that it has answers of.
+    fn resumed(output: &Path, inputs: &[Input]) -> (CaptionJournal, Vec<usize>) {
+        let mut numbers = Vec::new();
+        let journal =
+            CaptionJournal::open(output, "a", inputs, OnUnfinished::Resume, |number, _| numbers.push(number));
+        (journal.unwrap(), numbers)
+    }
+
+    #[test]
+    fn what_passes_is_tried_again_and_reported_in_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = folder.path().join("out");
+        let inputs: Vec<Input> = ["a", "b", "c", "d"].map(|name| Input::file(name.into())).into();
+        let (mut journal, _) = resumed(&output, &inputs);
+        assert_eq!(journal.left(4), [0, 1, 2, 3]);
+        for (number, (text, is_passing)) in [("A", false), ("", true), ("", false)].into_iter().enumerate() {
+            journal.add(number, &inputs[number], &answered(text, is_passing), None).unwrap();
+        }
+        journal.flush().unwrap();
+        drop(journal);
+        let (mut journal, numbers) = resumed(&output, &inputs);
+        assert_eq!((numbers, journal.done(), journal.left(4)), (vec![0, 2], 2, vec![3, 1]));
+        journal.add(3, &inputs[3], &answered("", true), None).unwrap();
+        journal.add(1, &inputs[1], &answered("", true), None).unwrap();
+        journal.flush().unwrap();
+        drop(journal);
+        let (mut journal, _) = resumed(&output, &inputs);
+        assert_eq!((journal.left(4), journal.is_passing()), (vec![1, 3], true));
+        journal.add(1, &inputs[1], &answered("B", false), None).unwrap();
+        let all = |journal: &mut CaptionJournal| {
+            let mut texts = Vec::new();
+            let each = |number, entry: Entry| {
+                texts.push(format!("{number} {}", reported(&entry)));
+                Ok(())
+            };
+            journal.replay(each).unwrap();
+            texts
+        };
+        assert_eq!(all(&mut journal), ["0 A", "1 B", "2 (no)", "3 (no)"]);
+        drop(journal);
+        let (mut journal, numbers) = resumed(&output, &inputs);
+        assert_eq!((numbers, journal.left(4)), (vec![0, 2, 1], vec![3]));
+        journal.add(3, &inputs[3], &answered("D", false), None).unwrap();
+        assert_eq!(all(&mut journal), ["0 A", "1 B", "2 (no)", "3 D"]);
+        assert!(!journal.is_passing() && journal.left(4).is_empty());
+        drop(journal);
+
+        // Torn anywhere it goes on with what was whole.
+        let path = journal_path(&output);
+        let whole = fs::read(&path).unwrap();
+        for cut in 0..=whole.len() {
+            fs::write(&path, &whole[..cut]).unwrap();
+            let (journal, numbers) = resumed(&output, &inputs);
+            let lines = whole[..cut].split(|byte| *byte == b'\n').count().saturating_sub(2);
+            assert_eq!(numbers.len(), journal.done());
+            assert_eq!(numbers, [0, 2, 1, 3][..[0, 1, 1, 2, 2, 2, 3, 4][lines]], "cut at {cut}");
+        }
+    }
+}

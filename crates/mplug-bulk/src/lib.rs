@@ -1,0 +1,68 @@
+//! Captions for many pictures: files, folders, archives, tables and web addresses in; text, JSON, CSV, Parquet, a tar or a text
+//! file beside each picture out. A run that was stopped goes on where it was, and its output is that of an unbroken run.
+//!
+//! ```no_run
+//! use std::ops::ControlFlow;
+//!
+//! use mplug::{checkpoint::ModelFolder, config::ConfigOverrides, tasks::Captioner};
+//! use mplug_bulk::{BulkPlan, CaptionFormat, CollectOptions, Inputs, Output};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let inputs = Inputs::collect(&["photos/".into()], &CollectOptions::default(), std::io::stdin())?;
+//! let output = Output::File { path: "captions.jsonl".into(), format: CaptionFormat::Jsonl };
+//! let run = BulkPlan::new(inputs, None, output)?.prepare(&mut |_| ControlFlow::Continue(()))?;
+//!
+//! let folder = ModelFolder::open("path/to/model".as_ref(), &ConfigOverrides::default())?;
+//! let captioner = Captioner::load(&folder)?;
+//! let summary = run.run(&captioner, &captioner.default_options(), "path/to/model", &mut |event| {
+//!     println!("{event:?}");
+//!     ControlFlow::Continue(())
+//! })?;
+//! println!("{} of {} pictures have captions", summary.done - summary.failed, summary.inputs);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The way of a picture through the modules: `inputs` lists it (`web` where it is a web address, `parquet` where it is a row of
+//! a table), `run` plans and drives, `pipeline` opens it and captions each different file once, `journal` keeps the answer,
+//! `record` says what is reported of it, and `document` or `sidecar` writes that. Nothing here prints, reads the command line or
+//! opens a network connection that was not handed in.
+
+mod document;
+mod error;
+mod failures;
+mod inputs;
+mod journal;
+#[cfg(not(feature = "keywords"))]
+#[path = "no_keywords.rs"]
+mod keywords;
+#[cfg(feature = "parquet")]
+mod parquet;
+#[cfg(not(feature = "parquet"))]
+#[path = "no_parquet.rs"]
+mod parquet;
+mod pipeline;
+mod record;
+mod records;
+mod run;
+mod shard;
+mod sidecar;
+mod sink;
+mod web;
+
+#[cfg(feature = "keywords")]
+use mplug::keywords;
+
+pub use document::CaptionFormat;
+pub use error::BulkError;
+pub use inputs::{CollectOptions, Input, Inputs, JsonPath};
+pub use journal::OnUnfinished;
+pub use record::{CaptionRecord, Style};
+pub use records::{Destination, Record, RecordFormat, RecordWriter, write_whole};
+pub use run::{BulkPlan, BulkRun, Event, OnEvent, StoppedBy, Summary};
+pub use shard::Shard;
+pub use sidecar::OnExisting;
+pub use sink::Output;
+#[cfg(feature = "urls")]
+pub use web::HubFetcher;
+pub use web::{is_address, open_addresses};

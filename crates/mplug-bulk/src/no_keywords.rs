@@ -1,0 +1,19 @@
+//! What stands for `mplug::keywords` in a build without the feature `keywords`, where no run asks for any.
+
+use mplug::tasks::Caption;
+use serde::Serialize;
+
+/// A word of a picture's captions.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Keyword {
+    /// The word.
+    #[serde(rename = "tag")]
+    pub word: String,
+    /// The share of the captions' probability that has it.
+    pub weight: f32,
+}
+
+/// None: a plan that asks for keywords is refused before it comes here.
+pub(crate) fn keywords(_captions: &[Caption], _most: usize) -> Vec<Keyword> {
+    Vec::new()
+}

@@ -1,0 +1,278 @@
+//! A Parquet file of captions: one schema, whatever was captioned, so that files of many runs are one table.
+//!
+//! The bytes depend on the answers alone: rows are gathered up to a fixed number and size, then written as a row group.
+//! `captions.list.element.…` are Arrow's and Spark's names for what lists hold.
+
+use std::{
+    io::{self, Write},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use parquet::{
+    basic::Compression,
+    data_type::{ByteArray, ByteArrayType, DataType, FloatType, Int32Type},
+    errors::ParquetError,
+    file::{
+        properties::{EnabledStatistics, WriterProperties},
+        writer::{SerializedFileWriter, SerializedRowGroupWriter},
+    },
+    schema::parser::parse_message_type,
+};
+
+use crate::{
+    error::BulkError,
+    keywords::Keyword,
+    record::{CaptionEntry, CaptionRecord},
+    records::Destination,
+};
+
+const SCHEMA: &str = "message captions {
+    required binary path (STRING);
+    optional binary path_bytes;
+    optional binary caption (STRING);
+    optional float score;
+    optional group token_ids (LIST) { repeated group list { required int32 element (INTEGER(32,false)); } }
+    optional group captions (LIST) { repeated group list { required group element {
+        required binary caption (STRING);
+        required float score;
+        required group token_ids (LIST) { repeated group list { required int32 element (INTEGER(32,false)); } }
+    } } }
+    optional group tags (LIST) { repeated group list { required group element {
+        required binary tag (STRING);
+        required float weight;
+    } } }
+    optional binary error (STRING);
+}";
+
+/// Most rows of a row group.
+const MOST_ROWS: usize = 1 << 14;
+/// A row group ends with the row that brings its values to so many bytes.
+const MOST_BYTES: usize = 8 << 20;
+
+/// A Parquet file in the making.
+pub(crate) struct ParquetDocument {
+    destination: Destination,
+    writer: SerializedFileWriter<Written>,
+    written: Written,
+    rows: Rows,
+}
+
+impl ParquetDocument {
+    /// Begins the file.
+    pub(crate) fn create(destination: Destination) -> Result<Self, BulkError> {
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::SNAPPY)
+            .set_statistics_enabled(EnabledStatistics::Chunk);
+        let schema = Arc::new(parse_message_type(SCHEMA)?);
+        let written = Written::default();
+        let writer = SerializedFileWriter::new(written.clone(), schema, Arc::new(properties.build()))?;
+        Ok(Self { destination, writer, written, rows: Rows::default() })
+    }
+
+    /// Where it goes.
+    pub(crate) fn destination(&self) -> &Destination {
+        &self.destination
+    }
+
+    /// Adds a picture's row.
+    pub(crate) fn add(&mut self, record: &CaptionRecord) -> Result<(), BulkError> {
+        self.rows.add(record);
+        if self.rows.count >= MOST_ROWS || self.rows.bytes >= MOST_BYTES { self.end_group() } else { Ok(()) }
+    }
+
+    /// Ends the file; it gets its name now.
+    pub(crate) fn finish(mut self) -> Result<(), BulkError> {
+        if self.rows.count > 0 {
+            self.end_group()?;
+        }
+        self.writer.finish()?;
+        self.hand_on()?;
+        self.destination.finish()
+    }
+
+    fn end_group(&mut self) -> Result<(), BulkError> {
+        let mut group = self.writer.next_row_group()?;
+        std::mem::take(&mut self.rows).write(&mut group)?;
+        group.close()?;
+        self.hand_on()
+    }
+
+    fn hand_on(&mut self) -> Result<(), BulkError> {
+        let bytes = self.written.take();
+        self.destination.write_with(|to| to.write_all(&bytes))
+    }
+}
+
+impl From<ParquetError> for BulkError {
+    fn from(error: ParquetError) -> Self {
+        Self::Parquet { what: error.to_string() }
+    }
+}
+
+/// What the crate `parquet` has written and the destination has not got yet: it wants a stream that can be sent to other threads,
+/// which standard output is not.
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl Written {
+    fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Rows that are no row group yet, column by column, in the order of the schema.
+#[derive(Default)]
+struct Rows {
+    count: usize,
+    bytes: usize,
+    path: Column<ByteArrayType>,
+    path_bytes: Column<ByteArrayType>,
+    caption: Column<ByteArrayType>,
+    score: Column<FloatType>,
+    token_ids: Column<Int32Type>,
+    captions_caption: Column<ByteArrayType>,
+    captions_score: Column<FloatType>,
+    captions_token_ids: Column<Int32Type>,
+    tags_tag: Column<ByteArrayType>,
+    tags_weight: Column<FloatType>,
+    error: Column<ByteArrayType>,
+}
+
+impl Rows {
+    fn add(&mut self, record: &CaptionRecord) {
+        let CaptionRecord { path, best, captions, keywords, error, .. } = record;
+        self.count += 1;
+        self.bytes += path.text().len() + error.as_ref().map_or(0, String::len);
+        let reported = captions.as_deref().or(best.as_ref().map(std::slice::from_ref));
+        for entry in reported.unwrap_or_default() {
+            self.bytes += entry.caption.len() + 4 * entry.token_ids.len();
+        }
+        self.path.push(Some(text(path.text())));
+        self.path_bytes.push(path.bytes().map(|bytes| bytes.to_vec().into()));
+        self.caption.push(best.as_ref().map(|best| text(&best.caption)));
+        self.score.push(best.as_ref().map(|best| best.score));
+        // Levels count what is there: 0 no list, 1 an empty list, 2 an element; then those within.
+        match best {
+            None => self.token_ids.nothing(0, 0),
+            Some(best) => self.token_ids.list(&best.token_ids, 0, 1),
+        }
+        self.add_captions(captions.as_deref());
+        self.add_keywords(keywords.as_deref());
+        self.error.push(error.as_ref().map(|reason| text(reason)));
+    }
+
+    fn add_captions(&mut self, captions: Option<&[CaptionEntry]>) {
+        let level = i16::from(captions.is_some());
+        let captions = captions.unwrap_or_default();
+        if captions.is_empty() {
+            self.captions_caption.nothing(level, 0);
+            self.captions_score.nothing(level, 0);
+            self.captions_token_ids.nothing(level, 0);
+        }
+        for (index, entry) in captions.iter().enumerate() {
+            let repetition = i16::from(index > 0);
+            self.captions_caption.element(text(&entry.caption), 2, repetition);
+            self.captions_score.element(entry.score, 2, repetition);
+            self.captions_token_ids.list(&entry.token_ids, repetition, 2);
+        }
+    }
+
+    fn add_keywords(&mut self, keywords: Option<&[Keyword]>) {
+        let level = i16::from(keywords.is_some());
+        let keywords = keywords.unwrap_or_default();
+        if keywords.is_empty() {
+            self.tags_tag.nothing(level, 0);
+            self.tags_weight.nothing(level, 0);
+        }
+        for (index, keyword) in keywords.iter().enumerate() {
+            let repetition = i16::from(index > 0);
+            self.bytes += keyword.word.len() + 4;
+            self.tags_tag.element(text(&keyword.word), 2, repetition);
+            self.tags_weight.element(keyword.weight, 2, repetition);
+        }
+    }
+
+    fn write(self, group: &mut SerializedRowGroupWriter<'_, Written>) -> Result<(), BulkError> {
+        self.path.write(group)?;
+        self.path_bytes.write(group)?;
+        self.caption.write(group)?;
+        self.score.write(group)?;
+        self.token_ids.write(group)?;
+        self.captions_caption.write(group)?;
+        self.captions_score.write(group)?;
+        self.captions_token_ids.write(group)?;
+        self.tags_tag.write(group)?;
+        self.tags_weight.write(group)?;
+        self.error.write(group)
+    }
+}
+
+fn text(text: &str) -> ByteArray {
+    text.as_bytes().to_vec().into()
+}
+
+/// A column's values, and for each place how much of the way to a value is there (definition) and which list goes on
+/// (repetition).
+struct Column<T: DataType> {
+    values: Vec<T::T>,
+    definitions: Vec<i16>,
+    repetitions: Vec<i16>,
+}
+
+impl<T: DataType> Default for Column<T> {
+    fn default() -> Self {
+        Self { values: Vec::new(), definitions: Vec::new(), repetitions: Vec::new() }
+    }
+}
+
+impl<T: DataType> Column<T> {
+    /// A row of a column without lists.
+    fn push(&mut self, value: Option<T::T>) {
+        match value {
+            Some(value) => self.element(value, 1, 0),
+            None => self.nothing(0, 0),
+        }
+    }
+
+    fn nothing(&mut self, definition: i16, repetition: i16) {
+        self.definitions.push(definition);
+        self.repetitions.push(repetition);
+    }
+
+    fn element(&mut self, value: T::T, definition: i16, repetition: i16) {
+        self.values.push(value);
+        self.nothing(definition, repetition);
+    }
+
+    fn write(self, group: &mut SerializedRowGroupWriter<'_, Written>) -> Result<(), BulkError> {
+        let missing = || BulkError::Parquet { what: "a column that the schema lacks".to_owned() };
+        let mut column = group.next_column()?.ok_or_else(missing)?;
+        // A column that is always there, or without lists, has no levels; the writer passes over them.
+        column.typed::<T>().write_batch(&self.values, Some(&self.definitions), Some(&self.repetitions))?;
+        Ok(column.close()?)
+    }
+}
+
+impl Column<Int32Type> {
+    /// A list whose first element goes on with `repetition`; an empty one is there up to the level `depth`.
+    fn list(&mut self, numbers: &[u32], repetition: i16, depth: i16) {
+        if numbers.is_empty() {
+            self.nothing(depth, repetition);
+        }
+        for (number, token_id) in numbers.iter().enumerate() {
+            let repetition = if number == 0 { repetition } else { depth };
+            self.element(token_id.cast_signed(), depth + 1, repetition);
+        }
+    }
+}

@@ -1,0 +1,320 @@
+//! A run over many pictures: everything is found and checked first; then pictures go through the pipeline and their answers to
+//! the output, in order, while events say how far it is.
+
+use std::{
+    ops::ControlFlow,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use mplug::{generate::GenerationOptions, preprocess::image::ImageLimits, tasks::Captioner};
+use mplug_data::picture::{Failure, PictureLoader};
+
+use crate::{
+    document::CaptionFormat,
+    error::BulkError,
+    failures::Failures,
+    inputs::{Input, Inputs},
+    journal::OnUnfinished,
+    parquet,
+    pipeline::{Answered, Memory, Pipeline},
+    record::Style,
+    shard::Shard,
+    sink::{Output, Prepared, Sink},
+};
+
+/// What is to be captioned, and where the captions go.
+pub struct BulkPlan {
+    inputs: Vec<Input>,
+    output: Output,
+    /// Pictures that pass through the model together. Changes speed and memory, never a result.
+    pub batch_size: usize,
+    /// What a picture may cost.
+    pub limits: ImageLimits,
+    /// What of a picture's captions is reported.
+    pub style: Style,
+    /// What happens to the journal of a run that was stopped.
+    pub on_unfinished: OnUnfinished,
+    /// Whether the run ends at the first picture that fails.
+    pub stops_at_failure: bool,
+}
+
+/// What happens in a run.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Event<'e> {
+    /// So many pictures are left out: they have a text file already.
+    Skipped {
+        /// How many.
+        pictures: usize,
+    },
+    /// An earlier run's answers are kept.
+    Resumed {
+        /// Inputs that it has done.
+        done: usize,
+        /// All inputs.
+        inputs: usize,
+    },
+    /// The work begins.
+    Started {
+        /// Inputs that are done.
+        done: usize,
+        /// All inputs.
+        inputs: usize,
+    },
+    /// An input failed.
+    Failed {
+        /// Its name.
+        path: &'e Path,
+        /// Why.
+        failure: &'e Failure,
+    },
+    /// A batch is written.
+    Advanced {
+        /// Inputs in it.
+        by: usize,
+        /// Inputs that have failed until now, those of an earlier run included.
+        failed: usize,
+    },
+}
+
+/// Gets the events of a run. A break ends the run after the batch at hand; what was done is kept where the output keeps it.
+pub type OnEvent<'a> = dyn FnMut(Event<'_>) -> ControlFlow<()> + 'a;
+
+/// How a run ended.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Summary {
+    /// All inputs.
+    pub inputs: usize,
+    /// Inputs that have an answer, or a failure that stays; those of an earlier run included.
+    pub done: usize,
+    /// Inputs that failed, those of an earlier run included.
+    pub failed: usize,
+    /// Those of them whose failure passes: they are tried again when the run is resumed.
+    pub passing: usize,
+    /// Why inputs failed, each reason with its number of inputs, the most frequent first.
+    pub reasons: Vec<(String, usize)>,
+    /// What ended the run before its end.
+    pub stopped_by: Option<StoppedBy>,
+    /// Whether what was done is kept for a run that goes on.
+    pub is_resumable: bool,
+    /// Inputs of this run alone.
+    pub advanced: usize,
+    /// How long this run took.
+    pub took: Duration,
+    /// For how much of that the model had pictures.
+    pub busy: Duration,
+}
+
+/// What ended a run before its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoppedBy {
+    /// A picture that failed, where that ends the run.
+    Failure,
+    /// The caller, by breaking at an event.
+    Caller,
+}
+
+impl BulkPlan {
+    /// Captions `inputs`, or their part `shard`, into `output`.
+    ///
+    /// # Errors
+    /// [`BulkError::NotWhole`] where an input cannot be listed now and the run needs the whole list, because it takes a part or
+    /// keeps answers; [`BulkError::NoParquet`] in a build without Parquet.
+    pub fn new(inputs: Inputs, shard: Option<Shard>, output: Output) -> Result<Self, BulkError> {
+        if shard.is_some() || output.keeps_answers() {
+            inputs.require_whole()?;
+        }
+        let format = match output {
+            Output::Stream { format, .. } | Output::File { format, .. } => Some(format),
+            Output::TextFiles { .. } => None,
+        };
+        if format == Some(CaptionFormat::Parquet) && !parquet::IS_KNOWN {
+            return Err(BulkError::NoParquet);
+        }
+        let style = Style { has_path: !inputs.is_single_file && format.is_some(), ..Style::default() };
+        Ok(Self {
+            inputs: inputs.take(shard),
+            output,
+            batch_size: 4,
+            limits: ImageLimits::default(),
+            style,
+            on_unfinished: OnUnfinished::default(),
+            stops_at_failure: false,
+        })
+    }
+
+    /// What is to be captioned; web addresses among it may be [opened](crate::open_addresses).
+    pub fn inputs_mut(&mut self) -> &mut [Input] {
+        &mut self.inputs
+    }
+
+    /// Checks that the output can be written, before a model is loaded.
+    ///
+    /// # Errors
+    /// Why it cannot be; [`BulkError::NoKeywords`] in a build without keywords where some are requested.
+    pub fn prepare(self, on_event: &mut OnEvent<'_>) -> Result<BulkRun, BulkError> {
+        if self.style.keywords.is_some() && cfg!(not(feature = "keywords")) {
+            return Err(BulkError::NoKeywords);
+        }
+        let Self { mut inputs, output, batch_size, limits, style, on_unfinished, stops_at_failure } = self;
+        let (output, skipped) = Prepared::of(output, &mut inputs, style)?;
+        if skipped > 0 {
+            // There is nothing to end yet: a break comes into effect after the first batch.
+            let _later = on_event(Event::Skipped { pictures: skipped });
+        }
+        Ok(BulkRun { inputs, output, batch_size, limits, style, on_unfinished, stops_at_failure })
+    }
+}
+
+/// A run whose output was found usable.
+pub struct BulkRun {
+    inputs: Vec<Input>,
+    output: Prepared,
+    batch_size: usize,
+    limits: ImageLimits,
+    style: Style,
+    on_unfinished: OnUnfinished,
+    stops_at_failure: bool,
+}
+
+impl BulkRun {
+    /// Captions the pictures. `model` says which model it is, in words that change with its files: only a run with the same
+    /// words, options and inputs goes on where this one was stopped. Runs on rayon's current thread pool.
+    ///
+    /// # Errors
+    /// What ends the run: the output, the journal or the model's options. A picture that fails harms no other; it is an
+    /// [`Event::Failed`] and a record with its reason.
+    pub fn run(
+        self,
+        captioner: &Captioner,
+        options: &GenerationOptions,
+        model: &str,
+        on_event: &mut OnEvent<'_>,
+    ) -> Result<Summary, BulkError> {
+        let captions_of = self.describe(captioner, options, model);
+        let Self { inputs, output, batch_size, limits, style, on_unfinished, stops_at_failure } = self;
+        let loader = PictureLoader { limits, image_size: captioner.config().vision.image_size as u32 };
+        let (memory, mut failures) = (Memory::default(), Failures::default());
+        let sink = {
+            let report = &mut |input: &Input, failure: &Failure| {
+                let _later = on_event(Event::Failed { path: &input.path, failure });
+            };
+            output.open(&captions_of, &inputs, on_unfinished, &memory, &mut failures, report)?
+        };
+        if sink.done() > 0 {
+            let _later = on_event(Event::Resumed { done: sink.done(), inputs: inputs.len() });
+        }
+        let indices = sink.left(inputs.len());
+        let earlier = inputs.len() - indices.len();
+        let pipeline = Pipeline { captioner, options, loader: &loader, memory: &memory };
+        let mut work = Work {
+            inputs: &inputs,
+            sink,
+            failures,
+            style,
+            stops_at_failure,
+            advanced: 0,
+            passing: 0,
+            stopped_by: None,
+        };
+        let (took, busy) = work.run(&pipeline, &indices, batch_size, on_event)?;
+        let Work { sink, failures, advanced, passing, stopped_by, .. } = work;
+        let is_resumable = sink.is_resumable();
+        if stopped_by.is_none() {
+            sink.finish(&inputs, style, &loader)?;
+        }
+        Ok(Summary {
+            inputs: inputs.len(),
+            done: earlier + advanced - passing,
+            failed: failures.count,
+            passing,
+            reasons: failures.reasons(),
+            stopped_by,
+            is_resumable,
+            advanced,
+            took,
+            busy,
+        })
+    }
+
+    /// What the captions depend on, in words.
+    fn describe(&self, captioner: &Captioner, options: &GenerationOptions, model: &str) -> String {
+        let Style { is_raw, captions, keywords, .. } = self.style;
+        format!(
+            "{model} in mplug {} at {} pixels, {options:?}, {:?}, raw {is_raw}, {captions:?} captions and {keywords:?} keywords reported",
+            env!("CARGO_PKG_VERSION"),
+            captioner.config().vision.image_size,
+            self.limits,
+        )
+    }
+}
+
+/// A run between its first batch and its last.
+struct Work<'r> {
+    inputs: &'r [Input],
+    sink: Sink,
+    failures: Failures,
+    style: Style,
+    stops_at_failure: bool,
+    /// Inputs of this run that have an answer or a failure.
+    advanced: usize,
+    /// Those of them whose failure passes.
+    passing: usize,
+    stopped_by: Option<StoppedBy>,
+}
+
+impl Work<'_> {
+    /// Captions the inputs `indices`. Returns how long it took, and for how much of that the model had pictures.
+    fn run(
+        &mut self,
+        pipeline: &Pipeline<'_>,
+        indices: &[usize],
+        batch_size: usize,
+        on_event: &mut OnEvent<'_>,
+    ) -> Result<(Duration, Duration), BulkError> {
+        let (inputs, loader) = (self.inputs, pipeline.loader);
+        let mut is_ended =
+            on_event(Event::Started { done: inputs.len() - indices.len(), inputs: inputs.len() }).is_break();
+        let started = Instant::now();
+        let busy = pipeline.run(inputs, indices, batch_size, |batch, mut answers| {
+            self.sink.refuse(batch, &mut answers);
+            is_ended |= self.report(batch, &mut answers, on_event).is_break();
+            self.sink.add(inputs, batch, &answers, self.style, loader)?;
+            self.advanced += answers.len();
+            let is_passing =
+                |answered: &&Answered| answered.answer.as_ref().is_err_and(|failure| failure.is_passing);
+            self.passing += answers.iter().filter(is_passing).count();
+            let advanced = Event::Advanced { by: answers.len(), failed: self.failures.count };
+            is_ended |= on_event(advanced).is_break();
+            if is_ended && self.stopped_by.is_none() && self.advanced < indices.len() {
+                self.stopped_by = Some(StoppedBy::Caller);
+            }
+            Ok(if self.stopped_by.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+        })?;
+        Ok((started.elapsed(), busy))
+    }
+
+    /// Reports and counts the failures of a batch. Where the first one ends the run, it and what follows it are left out of
+    /// `answers`: they are not done.
+    fn report(
+        &mut self,
+        batch: &[usize],
+        answers: &mut Vec<Answered>,
+        on_event: &mut OnEvent<'_>,
+    ) -> ControlFlow<()> {
+        let mut is_ended = false;
+        for (place, &index) in batch.iter().enumerate() {
+            let Err(failure) = &answers[place].answer else { continue };
+            is_ended |= on_event(Event::Failed { path: &self.inputs[index].path, failure }).is_break();
+            self.failures.count(&answers[place].answer);
+            if self.stops_at_failure {
+                self.stopped_by = Some(StoppedBy::Failure);
+                answers.truncate(place);
+                break;
+            }
+        }
+        if is_ended { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+}

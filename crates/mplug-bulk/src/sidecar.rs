@@ -1,0 +1,287 @@
+//! A text file for every picture: where it is, and what happens to one that is there already.
+//!
+//! Folders may come from strangers: a link is neither followed nor replaced, neither in a text file's place nor in that of a folder below
+//! what was typed. Its picture fails, and the others go on.
+
+use std::{
+    collections::{HashMap, HashSet},
+    ffi::OsString,
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use mplug_data::{picture::Failure, picture::Remedy, source::PictureSource};
+
+use crate::{error::BulkError, inputs::Input, records::write_whole};
+
+/// The ending of the text files.
+const ENDING: &str = "txt";
+/// What stands between an old text and a new one.
+const SEPARATOR: &str = ", ";
+/// Longest text file that is added to.
+const MAX_OLD_BYTES: u64 = 1 << 20;
+
+/// What happens to a text file that is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnExisting {
+    /// It stays, and its picture is not captioned.
+    #[default]
+    Skip,
+    /// The caption takes its place.
+    Overwrite,
+    /// The caption is added behind its text, after a comma.
+    Append,
+    /// The caption is added before its text.
+    Prepend,
+}
+
+/// The text files of a run.
+pub(crate) struct Sidecars {
+    /// One for each input.
+    places: Vec<Place>,
+    on_existing: OnExisting,
+}
+
+/// Where a text file is.
+struct Place {
+    path: PathBuf,
+    /// How many of its components were given. Those may be links: whoever gave them knows them.
+    given: usize,
+}
+
+impl Place {
+    /// Why nothing may be written there; nothing if the place is free or has a file.
+    fn problem(&self) -> Option<Failure> {
+        let count = self.path.components().count();
+        let mut place = PathBuf::new();
+        for (number, part) in (1..).zip(self.path.components()) {
+            place.push(part);
+            if number <= self.given && number < count {
+                continue;
+            }
+            // What is not there will be made; what cannot be looked at says so when it is opened.
+            let Ok(found) = fs::symlink_metadata(&place) else { return None };
+            let what = if found.is_symlink() {
+                "is a link, which is neither followed nor replaced"
+            } else if !found.is_file() && !found.is_dir() {
+                "is no regular file"
+            } else {
+                continue;
+            };
+            let whose = if number == count { "its text file" } else { "the folder of its text file" };
+            let reason = format!("{whose} {} {what}", place.display());
+            return Some(Failure::lasting(reason).with_remedy(Remedy::OtherFolder));
+        }
+        None
+    }
+}
+
+impl Sidecars {
+    /// The text files of `inputs`: beside them, or below `folder` where they are below what was given. `a.txt` for `a.jpg`; where
+    /// pictures share that name (`a.jpg` and `a.png`), `a.jpg.txt` and `a.png.txt`.
+    ///
+    /// # Errors
+    /// When two pictures would have one file, or a picture of an archive or the web has no folder to put its own in.
+    pub(crate) fn plan(
+        inputs: &[Input],
+        folder: Option<&Path>,
+        on_existing: OnExisting,
+    ) -> Result<Self, BulkError> {
+        let mut places = Vec::with_capacity(inputs.len());
+        for input in inputs {
+            places.push(match folder {
+                Some(folder) => folder.join(input.relative()),
+                None if has_no_folder(input) => {
+                    return Err(BulkError::NoFolder { path: input.path.clone() });
+                }
+                None => input.path.clone(),
+            });
+        }
+        let given = |input: &Input| folder.map_or(input.given, |folder| folder.components().count());
+        let mut short: HashMap<PathBuf, usize> = HashMap::with_capacity(places.len());
+        for place in &places {
+            *short.entry(place.with_extension(ENDING)).or_default() += 1;
+        }
+        let name = |place: &PathBuf| {
+            let plain = place.with_extension(ENDING);
+            if short[&plain] == 1 { plain } else { longer(place) }
+        };
+        let paths: Vec<PathBuf> = places.iter().map(name).collect();
+        let mut taken = HashSet::with_capacity(paths.len());
+        if let Some(place) = (0..paths.len()).find(|place| !taken.insert(&paths[*place])) {
+            let first = paths.iter().position(|path| *path == paths[place]).unwrap_or_default();
+            let [first, second] = [first, place].map(|place| inputs[place].path.clone());
+            return Err(BulkError::SameTextFile { first, second, text_file: paths[place].clone() });
+        }
+        let places = paths.into_iter().zip(inputs).map(|(path, input)| Place { path, given: given(input) });
+        Ok(Self { places: places.collect(), on_existing })
+    }
+
+    /// The inputs and text files that are left to do: with [`OnExisting::Skip`] those without a file; and how many have one.
+    pub(crate) fn left(self, inputs: Vec<Input>) -> (Self, Vec<Input>, usize) {
+        if self.on_existing != OnExisting::Skip {
+            return (self, inputs, 0);
+        }
+        let before = inputs.len();
+        let (places, inputs): (Vec<_>, Vec<_>) =
+            self.places.into_iter().zip(inputs).filter(|(place, _)| !place.path.exists()).unzip();
+        let skipped = before - inputs.len();
+        (Self { places, ..self }, inputs, skipped)
+    }
+
+    /// Why the text of input `number` may not be written, if it may not.
+    pub(crate) fn problem(&self, number: usize) -> Option<Failure> {
+        self.places[number].problem()
+    }
+
+    /// Where the journal of the run belongs, if it needs one: what is skipped when it is there needs none.
+    pub(crate) fn journal(&self, folder: Option<&Path>) -> Option<PathBuf> {
+        if self.on_existing == OnExisting::Skip {
+            return None;
+        }
+        let folder = folder.or_else(|| self.places.first()?.path.parent())?;
+        Some(folder.join(".mplug-captions"))
+    }
+
+    /// The text that the file of input `number` will have.
+    ///
+    /// # Errors
+    /// If an old text cannot be read.
+    pub(crate) fn text(&self, number: usize, caption: &str) -> Result<String, BulkError> {
+        let path = &self.places[number].path;
+        let old = match self.on_existing {
+            OnExisting::Append | OnExisting::Prepend => old_text(path)?,
+            OnExisting::Skip | OnExisting::Overwrite => None,
+        };
+        Ok(match (self.on_existing, old) {
+            (OnExisting::Append, Some(old)) => format!("{old}{SEPARATOR}{caption}\n"),
+            (OnExisting::Prepend, Some(old)) => format!("{caption}{SEPARATOR}{old}\n"),
+            _ => format!("{caption}\n"),
+        })
+    }
+
+    /// Writes the file of input `number`, whole or not at all.
+    pub(crate) fn write(&self, number: usize, text: &str) -> Result<(), BulkError> {
+        let Place { path, .. } = &self.places[number];
+        // It was looked at before: this is what appeared meanwhile.
+        if let Some(problem) = self.problem(number) {
+            return Err(BulkError::TextFile { problem: problem.reason });
+        }
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(BulkError::io(folder, "cannot be made"))?;
+        }
+        write_whole(text.as_bytes(), path)
+    }
+}
+
+/// Whether there is no place beside a picture: it is in an archive, or on the web.
+fn has_no_folder(input: &Input) -> bool {
+    !matches!(input.source, Ok(PictureSource::File(_)) | Err(_))
+}
+
+/// `a.jpg.txt`.
+fn longer(place: &Path) -> PathBuf {
+    let mut name: OsString = place.as_os_str().to_owned();
+    name.push(".");
+    name.push(ENDING);
+    name.into()
+}
+
+/// The text of a file without its end; none if there is no file, or nothing in it.
+fn old_text(path: &Path) -> Result<Option<String>, BulkError> {
+    let file = match fs::File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(BulkError::io(path, "")(error)),
+    };
+    let mut text = String::new();
+    file.take(MAX_OLD_BYTES + 1).read_to_string(&mut text).map_err(BulkError::io(path, ""))?;
+    if text.len() as u64 > MAX_OLD_BYTES {
+        let problem = "is longer than 1 MiB, too long for a caption to be added to";
+        return Err(BulkError::Unwritable { path: path.to_owned(), problem });
+    }
+    let text = text.trim_end();
+    Ok((!text.is_empty()).then(|| text.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(sidecars: &Sidecars) -> Vec<String> {
+        sidecars.places.iter().map(|place| place.path.display().to_string().replace('\\', "/")).collect()
+    }
+
+    fn inputs(names: &[&str]) -> Vec<Input> {
+        names.iter().map(|name| Input::file(PathBuf::from(name))).collect()
+    }
+
+    #[test]
+    fn pictures_that_share_a_name_keep_their_endings() {
+        let list = inputs(&["d/a.jpg", "d/a.png", "d/b.jpg", "e/a.jpg", "d/c.tar.gif"]);
+        let plan = |folder| Sidecars::plan(&list, folder, OnExisting::Skip);
+        let beside = plan(None).unwrap();
+        assert_eq!(names(&beside), ["d/a.jpg.txt", "d/a.png.txt", "d/b.txt", "e/a.txt", "d/c.tar.txt"]);
+        // Typed one by one they have no common folder: e/a.jpg and d/a.jpg meet.
+        let error = plan(Some(Path::new("out"))).err().unwrap().to_string();
+        assert!(error.contains("d/a.jpg and e/a.jpg would both have"), "{error}");
+        let few = Sidecars::plan(&list[..3], Some(Path::new("out")), OnExisting::Skip).unwrap();
+        assert_eq!(names(&few), ["out/a.jpg.txt", "out/a.png.txt", "out/b.txt"]);
+    }
+
+    #[test]
+    fn old_texts_are_kept_as_requested() {
+        let folder = tempfile::tempdir().unwrap();
+        let list = vec![Input::file(folder.path().join("a.jpg")), Input::file(folder.path().join("b.jpg"))];
+        fs::write(folder.path().join("a.txt"), "old\n").unwrap();
+        for (on_existing, expected) in [
+            (OnExisting::Overwrite, ["new\n", "new\n"]),
+            (OnExisting::Append, ["old, new\n", "new\n"]),
+            (OnExisting::Prepend, ["new, old\n", "new\n"]),
+        ] {
+            let plan = Sidecars::plan(&list, None, on_existing).unwrap();
+            assert_eq!([0, 1].map(|number| plan.text(number, "new").unwrap()), expected);
+        }
+        let plan = Sidecars::plan(&list, None, OnExisting::Skip).unwrap();
+        let (plan, left, skipped) = plan.left(list);
+        assert_eq!((left.len(), skipped), (1, 1));
+        plan.write(0, "b\n").unwrap();
+        assert_eq!(fs::read_to_string(folder.path().join("b.txt")).unwrap(), "b\n");
+    }
+    /// What stands there that no run made, also where it appears after the run began.
+    #[cfg(unix)]
+    #[test]
+    fn links_are_neither_followed_nor_replaced() {
+        use std::os::unix::fs::symlink;
+
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir_all(at("p/sub")).unwrap();
+        fs::create_dir(at("elsewhere")).unwrap();
+        fs::write(at("victim"), "precious").unwrap();
+        let list = vec![Input::file(at("p/a.jpg")), Input::file(at("p/b.jpg"))];
+        let plan = Sidecars::plan(&list, None, OnExisting::Append).unwrap();
+        assert_eq!((plan.problem(0), plan.problem(1)), (None, None));
+        symlink("../victim", at("p/a.txt")).unwrap();
+        symlink("nothing", at("p/b.txt")).unwrap();
+        for number in [0, 1] {
+            assert!(plan.problem(number).unwrap().reason.contains(".txt is a link"));
+            assert!(plan.write(number, "x").unwrap_err().to_string().contains("is a link"));
+        }
+        assert_eq!(fs::read_to_string(at("victim")).unwrap(), "precious");
+        assert!(at("p/a.txt").is_symlink() && at("p/b.txt").is_symlink() && !at("p/nothing").exists());
+
+        // A folder that was given may be a link, one below it may not.
+        symlink("p", at("typed")).unwrap();
+        let typed = vec![Input::file(at("typed/c.jpg"))];
+        Sidecars::plan(&typed, None, OnExisting::Overwrite).unwrap().write(0, "c\n").unwrap();
+        assert_eq!(fs::read_to_string(at("p/c.txt")).unwrap(), "c\n");
+        fs::create_dir(at("out")).unwrap();
+        symlink("../elsewhere", at("out/sub")).unwrap();
+        let below = vec![Input { given: at("p").components().count(), ..Input::file(at("p/sub/d.jpg")) }];
+        let plan = Sidecars::plan(&below, Some(&at("out")), OnExisting::Overwrite).unwrap();
+        assert!(plan.write(0, "x").unwrap_err().to_string().contains("out/sub is a link"));
+        assert_eq!(fs::read_dir(at("elsewhere")).unwrap().count(), 0);
+    }
+}

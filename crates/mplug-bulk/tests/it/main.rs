@@ -1,0 +1,165 @@
+//! A run as a program of one's own sees it: events, a stop, and a run that goes on.
+
+use std::{
+    fs,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+};
+
+use mplug::{
+    checkpoint::{ModelFolder, WriteOptions},
+    config::{ConfigOverrides, Task},
+    tasks::Captioner,
+};
+use mplug_bulk::{
+    BulkError, BulkPlan, CaptionFormat, CollectOptions, Event, Inputs, OnExisting, OnUnfinished, Output,
+    Shard, StoppedBy, Summary,
+};
+use mplug_testing::model::write_tiny_model;
+
+/// A model, and a folder of pictures of which the third is broken.
+struct Desk {
+    folder: tempfile::TempDir,
+    captioner: Captioner,
+}
+
+impl Desk {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (model, pictures) = (folder.path().join("model"), folder.path().join("pictures"));
+        write_tiny_model(&model, Task::ImageCaptioning, &WriteOptions::default(), |_| ());
+        fs::create_dir(&pictures).unwrap();
+        for index in 0..7_u8 {
+            let picture = image::RgbImage::from_fn(24, 24, |x, y| image::Rgb([30 * index, x as u8, y as u8]));
+            picture.save(pictures.join(format!("{index}.png"))).unwrap();
+        }
+        fs::write(pictures.join("2.png"), "no picture").unwrap();
+        let model = ModelFolder::open(&model, &ConfigOverrides::default()).unwrap();
+        Self { folder, captioner: Captioner::load(&model).unwrap() }
+    }
+
+    fn at(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn inputs(&self) -> Inputs {
+        Inputs::collect(&[self.at("pictures")], &CollectOptions::default(), std::io::empty()).unwrap()
+    }
+
+    fn plan(&self, output: &str) -> BulkPlan {
+        let output = Output::File { path: self.at(output), format: CaptionFormat::Jsonl };
+        let mut plan = BulkPlan::new(self.inputs(), None, output).unwrap();
+        plan.batch_size = 2;
+        plan
+    }
+
+    /// Runs until `is_end` says so; with the summary come the events in words.
+    fn run_until(
+        &self,
+        plan: BulkPlan,
+        mut is_end: impl FnMut(&Event<'_>) -> bool,
+    ) -> Result<(Summary, Vec<String>), BulkError> {
+        let mut events = Vec::new();
+        let mut on_event = |event: Event<'_>| {
+            events.push(in_words(&event));
+            if is_end(&event) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let run = plan.prepare(&mut on_event)?;
+        let options = self.captioner.default_options();
+        let summary = run.run(&self.captioner, &options, "the tiny model", &mut on_event)?;
+        Ok((summary, events))
+    }
+
+    fn run(&self, plan: BulkPlan) -> Result<(Summary, Vec<String>), BulkError> {
+        self.run_until(plan, |_| false)
+    }
+}
+
+fn in_words(event: &Event<'_>) -> String {
+    let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
+    match event {
+        Event::Skipped { pictures } => format!("skipped {pictures}"),
+        Event::Resumed { done, inputs } => format!("resumed {done}/{inputs}"),
+        Event::Started { done, inputs } => format!("started {done}/{inputs}"),
+        Event::Failed { path, .. } => format!("failed {}", name(path)),
+        Event::Advanced { by, failed } => format!("advanced {by}, {failed} failed"),
+        _ => "another event".to_owned(),
+    }
+}
+
+#[test]
+fn a_run_that_was_stopped_goes_on_to_the_same_bytes() {
+    let desk = Desk::new();
+    let (summary, events) = desk.run(desk.plan("whole.jsonl")).unwrap();
+    let expected = [
+        "started 0/7",
+        "advanced 2, 0 failed",
+        "failed 2.png",
+        "advanced 2, 1 failed",
+        "advanced 2, 1 failed",
+        "advanced 1, 1 failed",
+    ];
+    assert_eq!(events, expected);
+    assert_eq!((summary.inputs, summary.done, summary.failed, summary.passing), (7, 7, 1, 0));
+    assert_eq!((summary.stopped_by, summary.is_resumable), (None, true));
+    assert_eq!(summary.reasons.len(), 1);
+
+    let at_second_batch = |event: &Event<'_>| matches!(event, Event::Advanced { failed: 1, .. });
+    let (summary, _) = desk.run_until(desk.plan("parts.jsonl"), at_second_batch).unwrap();
+    assert_eq!((summary.stopped_by, summary.done), (Some(StoppedBy::Caller), 4));
+    assert!(!desk.at("parts.jsonl").exists() && desk.at("parts.jsonl.part").exists());
+    let error = desk.run(desk.plan("parts.jsonl")).unwrap_err();
+    assert!(matches!(error, BulkError::Unfinished { done: 4, inputs: 7, .. }), "{error}");
+
+    let mut plan = desk.plan("parts.jsonl");
+    plan.on_unfinished = OnUnfinished::Resume;
+    let (summary, events) = desk.run(plan).unwrap();
+    assert_eq!(events[..2], ["resumed 4/7", "started 4/7"]);
+    assert_eq!((summary.done, summary.failed, summary.advanced), (7, 1, 3));
+    let read = |name: &str| fs::read(desk.at(name)).unwrap();
+    assert_eq!(read("parts.jsonl"), read("whole.jsonl"));
+    assert!(!desk.at("parts.jsonl.part").exists());
+}
+
+#[test]
+fn a_failure_ends_a_run_that_was_asked_to_stop_there_and_it_is_tried_again() {
+    let desk = Desk::new();
+    let mut plan = desk.plan("out.jsonl");
+    plan.stops_at_failure = true;
+    let (summary, events) = desk.run(plan).unwrap();
+    assert_eq!((summary.stopped_by, summary.done), (Some(StoppedBy::Failure), 2));
+    assert_eq!(events.last().unwrap(), "advanced 0, 1 failed");
+    fs::copy(desk.at("pictures/1.png"), desk.at("pictures/2.png")).unwrap();
+    let mut plan = desk.plan("out.jsonl");
+    plan.on_unfinished = OnUnfinished::Resume;
+    let (summary, _) = desk.run(plan).unwrap();
+    assert_eq!((summary.done, summary.failed), (7, 0));
+}
+
+#[test]
+fn parts_behind_each_other_are_the_whole() {
+    let desk = Desk::new();
+    desk.run(desk.plan("whole.jsonl")).unwrap();
+    let mut parts = Vec::new();
+    for index in 0..3 {
+        let path = desk.at(&format!("{index}.jsonl"));
+        let output = Output::File { path: path.clone(), format: CaptionFormat::Jsonl };
+        desk.run(BulkPlan::new(desk.inputs(), Shard::new(index, 3), output).unwrap()).unwrap();
+        parts.extend(fs::read(path).unwrap());
+    }
+    assert_eq!(parts, fs::read(desk.at("whole.jsonl")).unwrap());
+}
+
+#[test]
+fn text_files_are_written_once() {
+    let desk = Desk::new();
+    let plan = || {
+        let output = Output::TextFiles { folder: None, on_existing: OnExisting::Skip };
+        BulkPlan::new(desk.inputs(), None, output).unwrap()
+    };
+    let (summary, _) = desk.run(plan()).unwrap();
+    assert_eq!((summary.inputs, summary.failed, summary.is_resumable), (7, 1, false));
+    assert!(desk.at("pictures/0.txt").exists() && !desk.at("pictures/2.txt").exists());
+    let (summary, events) = desk.run(plan()).unwrap();
+    assert_eq!((events[0].as_str(), summary.inputs), ("skipped 6", 1));
+}

@@ -1,0 +1,82 @@
+//! What to type where a library only says what is wrong: the options of this program that help.
+
+use std::path::Path;
+
+use mplug_bulk::BulkError;
+use mplug_data::{
+    journal::JournalError,
+    message::about,
+    picture::{Failure, Remedy},
+};
+
+/// What to do about a build that knows no Parquet.
+const PARQUET: &str = "build one that does: `cargo build --release -p mplug-cli --features parquet`";
+
+/// The option that helps against a failure.
+fn remedy(remedy: Remedy) -> &'static str {
+    match remedy {
+        Remedy::Subfolders => "`--recursive` looks into its subfolders",
+        Remedy::WebAddresses => "`--allow-urls` opens it",
+        Remedy::Parquet => PARQUET,
+        Remedy::PictureColumn => "`--image-column NAME` says which has the pictures",
+        Remedy::OtherFolder => "remove it, or give another `--output DIR`",
+        Remedy::WiderSearch => "more `--beams` or `--max-new-tokens` may help",
+        _ => "",
+    }
+}
+
+/// `<path>: <reason>; <what helps>`.
+pub(crate) fn of_failure(path: &Path, failure: &Failure) -> String {
+    let message = about(path, &failure.reason);
+    match failure.remedy.map(remedy) {
+        Some(hint) if !hint.is_empty() => format!("{message}; {hint}"),
+        _ => message,
+    }
+}
+
+/// The error with the options that help.
+pub(crate) fn of_bulk(error: BulkError) -> anyhow::Error {
+    let hint = match &error {
+        BulkError::Unfinished { .. } => "`--resume` goes on with it, `--force` begins anew",
+        BulkError::OtherRun { .. } => "`--force` begins anew",
+        BulkError::NoFolder { .. } => "`--output DIR` takes its text file",
+        BulkError::GoneForTar { .. } => "the same command with `--resume` goes on",
+        BulkError::TextFile { .. } => remedy(Remedy::OtherFolder),
+        BulkError::NoParquet => PARQUET,
+        BulkError::NoKeywords => "`--tags` wants a build with the feature `jieba`, which is on by default",
+        _ => {
+            return match error {
+                BulkError::Journal(error) => of_journal(error),
+                error => error.into(),
+            };
+        }
+    };
+    let message = format!("{error}; {hint}");
+    anyhow::Error::from(error).context(message)
+}
+
+/// The same of a journal, with the command whose journal it is not.
+pub(crate) fn of_journal(error: JournalError) -> anyhow::Error {
+    match error {
+        JournalError::Foreign { path, kind } => anyhow::anyhow!(
+            "{}: is not a journal of `mplug {kind}`, and stays as it is: move it away, or give another name",
+            path.display()
+        ),
+        error => error.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_helps_stands_behind_what_is_wrong() {
+        let failure = Failure::lasting("no pictures in this folder").with_remedy(Remedy::Subfolders);
+        let message = of_failure(Path::new("d"), &failure);
+        assert_eq!(message, "d: no pictures in this folder; `--recursive` looks into its subfolders");
+        assert_eq!(of_failure(Path::new("a"), &Failure::lasting("empty file")), "a: empty file");
+        let error = of_bulk(BulkError::NoParquet);
+        assert!(crate::report::chain(&error).ends_with("--features parquet`"), "{error:#}");
+    }
+}

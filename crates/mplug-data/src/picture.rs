@@ -1,0 +1,154 @@
+//! One picture of many on its way into a model: opened and resized, or the reason why it is not. A picture that fails harms
+//! no other.
+
+use std::fmt;
+
+use image::RgbImage;
+use mplug::preprocess::image::{ImageError, ImageLimits, decode_image, resize_bicubic};
+
+use crate::dataset::AnnotatedDataset;
+use crate::error::DataError;
+use crate::source::PictureSource;
+
+/// Why there is no picture, or no answer to one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Failure {
+    /// What is wrong, without the picture's name.
+    pub reason: String,
+    /// Whether it says nothing of the picture, so that it is to be tried again: a server that is down, too many open files.
+    pub is_passing: bool,
+    /// What the caller can do about it, if anything.
+    pub remedy: Option<Remedy>,
+}
+
+/// What a caller can do about a failure. Each program has its own words for it: an option, an argument, a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Remedy {
+    /// Look into the folder's subfolders too.
+    Subfolders,
+    /// Allow web addresses.
+    WebAddresses,
+    /// Use a build that reads Parquet.
+    Parquet,
+    /// Name the column that holds the pictures.
+    PictureColumn,
+    /// Write to another folder.
+    OtherFolder,
+    /// Search more: more beams, or longer texts.
+    WiderSearch,
+}
+
+impl Failure {
+    /// One that stays, however often it is tried.
+    pub fn lasting(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), is_passing: false, remedy: None }
+    }
+
+    /// One that may be gone when it is tried again, if `is_passing`.
+    pub fn new(reason: impl Into<String>, is_passing: bool) -> Self {
+        Self { is_passing, ..Self::lasting(reason) }
+    }
+
+    /// The same with what the caller can do about it.
+    #[must_use]
+    pub fn with_remedy(self, remedy: Remedy) -> Self {
+        Self { remedy: Some(remedy), ..self }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+/// What an error of a dataset or an archive means for the picture. The reason names the file.
+impl From<&DataError> for Failure {
+    fn from(error: &DataError) -> Self {
+        Self::new(error.to_string(), error.is_passing())
+    }
+}
+
+/// The fault alone: whoever reports it names the picture.
+impl From<&ImageError> for Failure {
+    fn from(error: &ImageError) -> Self {
+        Self::new(error.fault.to_string(), error.is_passing())
+    }
+}
+
+/// How pictures are opened.
+#[derive(Clone, Copy, Debug)]
+pub struct PictureLoader {
+    /// What a file may cost.
+    pub limits: ImageLimits,
+    /// Side in pixels of the square that the model reads.
+    pub image_size: u32,
+}
+
+impl PictureLoader {
+    /// A picture, resized. Only a picture that is being decoded is held at full size; resizing it again to the same size
+    /// changes nothing, so that the model's own resizing finds these pixels.
+    ///
+    /// # Errors
+    /// Why it cannot be read or decoded.
+    pub fn load(&self, source: &PictureSource) -> Result<RgbImage, Failure> {
+        self.decode(&self.read(source)?)
+    }
+
+    /// The bytes of a picture.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub fn read(&self, source: &PictureSource) -> Result<Vec<u8>, Failure> {
+        source.read(&self.limits).map_err(|error| Failure::from(&error))
+    }
+
+    /// The picture of those bytes, resized.
+    ///
+    /// # Errors
+    /// Why it cannot be decoded.
+    pub fn decode(&self, bytes: &[u8]) -> Result<RgbImage, Failure> {
+        let image = decode_image(bytes, &self.limits).map_err(|error| Failure::from(&error))?;
+        Ok(resize_bicubic(&image, self.image_size, self.image_size))
+    }
+}
+
+/// The picture of example `index` of `dataset`, resized to a square of side `image_size`.
+///
+/// # Errors
+/// What is wrong with it; the reason names the picture.
+pub fn open_example(dataset: &AnnotatedDataset, index: usize, image_size: u32) -> Result<RgbImage, Failure> {
+    let picture = dataset.picture(index).map_err(|error| Failure::from(&error))?;
+    let image = picture.decode(dataset.limits()).map_err(|error| Failure::from(&DataError::from(error)))?;
+    Ok(resize_bicubic(&image, image_size, image_size))
+}
+
+/// Splits a batch into the pictures that opened, and the whole batch with each good picture's index among them.
+pub fn split<E>(batch: Vec<Result<RgbImage, E>>) -> (Vec<RgbImage>, Vec<Result<usize, E>>) {
+    let mut images = Vec::new();
+    let indices = batch
+        .into_iter()
+        .map(|picture| {
+            picture.map(|image| {
+                images.push(image);
+                images.len() - 1
+            })
+        })
+        .collect();
+    (images, indices)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_batch_keeps_its_order() {
+        let picture = |side| RgbImage::new(side, side);
+        let (images, indices) = split(vec![Ok(picture(1)), Err("broken"), Ok(picture(2))]);
+        assert_eq!(images.iter().map(RgbImage::width).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(indices, [Ok(0), Err("broken"), Ok(1)]);
+    }
+}

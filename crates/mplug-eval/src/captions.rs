@@ -1,0 +1,232 @@
+//! What is scored: captions beside their references, from a file or from a model.
+
+use std::path::Path;
+
+use caption_metrics::evaluation::{Captions, Evaluator, Prepared};
+use mplug_data::annotation::{Annotation, PictureId};
+use mplug_data::candidates::Candidates;
+use mplug_data::dataset::{AnnotatedDataset, Dataset, OpenOptions};
+use mplug_data::message::one_line;
+use rayon::prelude::*;
+
+use crate::error::{DatasetProblem, EvalError};
+use crate::event::{Event, OnEvent, emit};
+use crate::page::{Card, Page};
+use crate::report::{Domain, Figures, ImageReport, Scored};
+use crate::thumbnail;
+
+/// Images that an error names before it says how many more there are.
+const NAMED: usize = 5;
+
+/// Captions beside their references.
+#[derive(Debug)]
+pub struct CaptionSet {
+    dataset: AnnotatedDataset,
+    /// The indices in the data set of the pictures that are scored, ascending.
+    indices: Vec<usize>,
+    /// Their captions.
+    candidates: Vec<String>,
+    /// Pictures without a caption.
+    failed: usize,
+    /// What was scored, in words.
+    title: String,
+}
+
+impl CaptionSet {
+    /// The candidates of a file against the references of `dataset`; both must be of the same images. `title` says in words what
+    /// is scored. A candidate that is a failure is not scored, and is an [`Event::Failed`].
+    ///
+    /// # Errors
+    /// [`EvalError::Data`] if `candidates` cannot be read, [`EvalError::Dataset`] if an image has no candidate or no references.
+    pub fn read(
+        dataset: AnnotatedDataset,
+        candidates: &Path,
+        title: String,
+        on_event: OnEvent<'_>,
+    ) -> Result<Self, EvalError> {
+        let max_bytes = OpenOptions::default().max_annotation_bytes;
+        let found = Candidates::read(candidates, dataset.annotations(), None, max_bytes)?;
+        let missing = found.missing(dataset.annotations());
+        if !missing.is_empty() {
+            let problem = DatasetProblem::NoCandidates {
+                references: dataset.annotations().path.clone(),
+                missing: missing.len(),
+                images: dataset.len(),
+                first: list(&missing),
+            };
+            return Err(EvalError::dataset(candidates, problem));
+        }
+        for failure in &found.failures {
+            let message =
+                format!("{}: {} is not scored: {}", candidates.display(), failure.id, failure.error);
+            emit(on_event, Event::Failed { message: &message })?;
+        }
+        let mut captions = vec![None; dataset.len()];
+        for candidate in found.captions {
+            captions[candidate.index] = Some(candidate.caption);
+        }
+        Self::new(dataset, captions, title)
+    }
+
+    /// The captions of the pictures of `dataset`, by index; pictures without one are not scored. `title` says in words what is
+    /// scored.
+    ///
+    /// # Errors
+    /// [`EvalError::Dataset`] if a picture has no references, or none has a caption.
+    pub fn new(
+        dataset: AnnotatedDataset,
+        captions: Vec<Option<String>>,
+        title: String,
+    ) -> Result<Self, EvalError> {
+        let annotations = dataset.annotations();
+        let without = annotations.records.iter().filter(|record| record.references.is_empty());
+        let without: Vec<&PictureId> = without.map(|record| &record.id).collect();
+        if !without.is_empty() {
+            let problem = DatasetProblem::NoReferences { images: without.len(), first: list(&without) };
+            return Err(EvalError::dataset(&annotations.path, problem));
+        }
+        let count = captions.len();
+        let scored = captions.into_iter().enumerate().filter_map(|(index, caption)| Some((index, caption?)));
+        let (indices, candidates): (Vec<_>, Vec<_>) = scored.unzip();
+        if candidates.is_empty() {
+            return Err(EvalError::dataset(&annotations.path, DatasetProblem::NothingToScore));
+        }
+        Ok(Self { failed: count - candidates.len(), dataset, indices, candidates, title })
+    }
+
+    /// How many pictures have no caption, and are not scored.
+    pub fn failed(&self) -> usize {
+        self.failed
+    }
+
+    /// What the data set says of the pictures that are scored.
+    pub fn annotations(&self) -> impl ExactSizeIterator<Item = &Annotation> {
+        self.indices.iter().map(|&index| &self.dataset.annotations().records[index])
+    }
+
+    /// Candidates and references as the evaluator takes them.
+    pub fn captions(&self) -> Captions<&str> {
+        Captions {
+            candidates: self.candidates.iter().map(String::as_str).collect(),
+            references: self
+                .annotations()
+                .map(|annotation| annotation.references.iter().map(String::as_str).collect())
+                .collect(),
+        }
+    }
+
+    /// The figures of all pictures, and of each domain's.
+    ///
+    /// # Errors
+    /// [`EvalError::Metrics`] if something is too long to be a caption, or this build lacks the tokenisation.
+    pub fn score(&self, evaluator: &Evaluator) -> Result<Scored, EvalError> {
+        let prepared = evaluator.prepare(self.captions())?;
+        Ok(Scored {
+            images: self.indices.len(),
+            references: self.annotations().map(|annotation| annotation.references.len()).sum(),
+            failed: self.failed,
+            tokenization: prepared.tokenization(),
+            evaluation: prepared.evaluate()?,
+            domains: self.domains(&prepared)?,
+        })
+    }
+
+    /// The figures of each domain's pictures, in the order of the domains' names.
+    fn domains(&self, prepared: &Prepared<'_>) -> Result<Vec<Domain>, EvalError> {
+        let domain_of: Vec<Option<&str>> = self.annotations().map(|a| a.domain.as_deref()).collect();
+        let mut names: Vec<&str> = domain_of.iter().copied().flatten().collect();
+        names.sort_unstable();
+        names.dedup();
+        let domain = |name: &str| {
+            let is_in = |image: &usize| domain_of[*image] == Some(name);
+            let images: Vec<usize> = (0..domain_of.len()).filter(is_in).collect();
+            let evaluation = prepared.evaluate_subset(&images)?;
+            Ok(Domain { name: name.to_owned(), images: images.len(), evaluation })
+        };
+        names.into_iter().map(domain).collect()
+    }
+
+    /// Each picture's caption, references and figures: JSON lines of [`ImageReport`], in the order of the data set.
+    ///
+    /// # Errors
+    /// None: all of it can be written.
+    pub fn per_image(&self, scored: &Scored) -> Result<Vec<u8>, EvalError> {
+        let mut lines = Vec::new();
+        for (image, (annotation, candidate)) in self.annotations().zip(&self.candidates).enumerate() {
+            let line = ImageReport {
+                image_id: &annotation.id,
+                file_name: annotation.file_name.as_deref(),
+                candidate,
+                references: &annotation.references,
+                scores: Figures::of(&scored.evaluation.columns, |column| column.scores.images[image]),
+            };
+            serde_json::to_writer(&mut lines, &line)?;
+            lines.push(b'\n');
+        }
+        Ok(lines)
+    }
+
+    /// A page, one HTML document, with the `worst` pictures by the figure of that key; by `cider` or else the first figure where
+    /// none is given.
+    ///
+    /// # Errors
+    /// [`EvalError::UnknownFigure`] if that figure was not computed.
+    pub fn page(&self, scored: &Scored, worst: usize, key: Option<&str>) -> Result<String, EvalError> {
+        let columns = &scored.evaluation.columns;
+        let requested = key.unwrap_or("cider");
+        let worst_by = match columns.iter().position(|column| column.figure.key() == requested) {
+            Some(column) => column,
+            None if key.is_none() && !columns.is_empty() => 0,
+            None => {
+                let known: Vec<&str> = columns.iter().map(|column| column.figure.key()).collect();
+                return Err(EvalError::UnknownFigure { key: requested.to_owned(), known: known.join(", ") });
+            }
+        };
+        let scores = &columns[worst_by].scores.images;
+        let mut images: Vec<usize> = (0..scores.len()).collect();
+        images.sort_by(|&a, &b| scores[a].total_cmp(&scores[b]));
+        images.truncate(worst);
+        let cards = images.into_par_iter().map(|image| self.card(image)).collect();
+        let facts = vec![
+            ("images", scores.len().to_string()),
+            ("references", scored.references.to_string()),
+            ("tokens", scored.tokenization.name().to_owned()),
+            ("not scored", scored.failed.to_string()),
+        ];
+        let page = Page {
+            title: self.title.clone(),
+            facts,
+            evaluation: &scored.evaluation,
+            domains: &scored.domains,
+            cards,
+            worst_by,
+        };
+        Ok(page.render())
+    }
+
+    /// Picture `index` of the data set as a small `data:` address, or why there is none.
+    fn thumbnail(&self, index: usize) -> Result<String, String> {
+        let example = self.dataset.example(index).map_err(|error| error.to_string())?;
+        thumbnail::data_address(&example.image).map_err(|error| error.to_string())
+    }
+
+    fn card(&self, image: usize) -> Card<'_> {
+        let index = self.indices[image];
+        let annotation = &self.dataset.annotations().records[index];
+        Card {
+            index: image,
+            name: annotation.picture_name(),
+            picture: self.thumbnail(index),
+            candidate: &self.candidates[image],
+            references: &annotation.references,
+        }
+    }
+}
+
+/// The first few ids, and how many more there are.
+fn list(ids: &[&PictureId]) -> String {
+    let named: Vec<String> = ids.iter().take(NAMED).map(|id| one_line(id.as_str())).collect();
+    let more = ids.len().saturating_sub(NAMED);
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    named.join(", ") + &rest
+}

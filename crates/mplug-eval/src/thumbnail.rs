@@ -1,0 +1,47 @@
+//! Pictures small enough to stand in a page.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use image::codecs::jpeg::JpegEncoder;
+use image::{ImageError, RgbImage, imageops};
+
+/// The longest side, in pixels: twice what the page shows, for dense screens.
+const LONGEST_SIDE: u32 = 360;
+const JPEG_QUALITY: u8 = 80;
+
+/// A picture as a `data:` address of a JPEG, made smaller where its longest side has more than 360 pixels.
+///
+/// # Errors
+/// If it has no pixels, or sides that no JPEG can have.
+pub fn data_address(image: &RgbImage) -> Result<String, ImageError> {
+    let (width, height) = image.dimensions();
+    let longest = width.max(height);
+    let small = if longest > LONGEST_SIDE {
+        let scaled =
+            |side: u32| (u64::from(side) * u64::from(LONGEST_SIDE) / u64::from(longest)).max(1) as u32;
+        &imageops::thumbnail(image, scaled(width), scaled(height))
+    } else {
+        image
+    };
+    let mut jpeg = Vec::new();
+    JpegEncoder::new_with_quality(&mut jpeg, JPEG_QUALITY).encode_image(small)?;
+    Ok(format!("data:image/jpeg;base64,{}", STANDARD.encode(jpeg)))
+}
+
+#[cfg(test)]
+mod tests {
+    use mplug::preprocess::image::{ImageLimits, decode_image};
+
+    use super::*;
+
+    #[test]
+    fn pictures_are_made_smaller_never_larger() {
+        for (width, height, expected) in [(1000, 500, (360, 180)), (20, 10, (20, 10)), (4000, 1, (360, 1))] {
+            let address = data_address(&RgbImage::new(width, height)).unwrap();
+            let base64 = address.strip_prefix("data:image/jpeg;base64,").unwrap();
+            let jpeg = STANDARD.decode(base64).unwrap();
+            let small = decode_image(&jpeg, &ImageLimits::default()).unwrap();
+            assert_eq!((small.width(), small.height()), expected);
+        }
+    }
+}

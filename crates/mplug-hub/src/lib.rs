@@ -1,0 +1,26 @@
+//! Everything of mPLUG that opens a network connection: models of ModelScope's hub, found on this machine or downloaded
+//! ([`Hub`], feature `hub`), and pictures of web addresses ([`fetch`], feature `fetch`).
+//!
+//! ```no_run
+//! use mplug_hub::{Hub, HubOptions};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let hub = Hub::new(HubOptions::from_env()?)?;
+//! let pulled = hub.pull(&"caption-base-zh".parse()?, None, &|_| {})?;
+//! println!("{}", pulled.folder.display());
+//! # Ok(())
+//! # }
+//! ```
+
+#[cfg(feature = "fetch")]
+pub mod fetch;
+#[cfg(any(feature = "fetch", feature = "hub"))]
+mod http;
+#[cfg(feature = "hub")]
+mod hub;
+
+#[cfg(feature = "hub")]
+pub use hub::{
+    Cache, CacheLayout, CachedModel, DEFAULT_ENDPOINT, DEFAULT_REVISION, Hub, HubError, HubOptions, ModelId,
+    PUBLISHED, Progress, PublishedModel, Pulled, TOKEN_VARIABLE, Token,
+};

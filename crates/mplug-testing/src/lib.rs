@@ -1,0 +1,6 @@
+//! What the tests of several crates share: tiny models of drawn weights, and servers on this machine that answer as well or as
+//! badly as a test wants. Only ever a development dependency.
+
+pub mod hub_server;
+pub mod model;
+pub mod web_server;
