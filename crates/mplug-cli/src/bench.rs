@@ -196,7 +196,7 @@ impl Benchmark {
         let precision = load_options.precision.unwrap_or(folder.stored_precision());
         let size = captioner.config().vision.image_size;
         let pixels = pixel_values(&resize_bicubic(picture, size as u32, size as u32));
-        let embeds = captioner.visual_encoder().forward(&pixels).concat(); // (image_len, hidden_size)
+        let embeds = captioner.visual_encoder().forward(&pixels); // (image_len, hidden_size)
         let encoder_s = Seconds::of(args.rounds, || {
             captioner.visual_encoder().forward(&pixels);
             Ok(())

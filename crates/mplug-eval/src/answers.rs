@@ -151,11 +151,8 @@ impl Asking<'_> {
 
     /// The embeddings of each picture, `(image_len, hidden_size)`, one after the other.
     fn encode(&self, images: &[RgbImage]) -> Vec<Vec<f32>> {
-        if images.is_empty() {
-            return Vec::new();
-        }
-        let pixels: Vec<Vec<f32>> = images.par_iter().map(pixel_values).collect();
-        self.answerer.visual_encoder().forward(&pixels.concat())
+        let encoder = self.answerer.visual_encoder();
+        images.par_iter().map(|image| encoder.forward(&pixel_values(image))).collect()
     }
 
     fn answer(&self, batch: &[usize], opened: Opened) -> Result<BatchAnswers, EvalError> {
@@ -174,9 +171,9 @@ impl Asking<'_> {
         if asked.is_empty() {
             return Ok((answers, messages));
         }
-        let image_embeds = asked.iter().map(|(_, picture)| embeds[*picture].clone()).collect();
+        let image_embeds = asked.iter().map(|(_, picture)| embeds[*picture].as_slice()).collect::<Vec<_>>();
         let questions: Vec<&str> = asked.iter().map(|(row, _)| self.question(batch[*row])).collect();
-        let found = self.answerer.answer_each(image_embeds, &questions, self.options)?;
+        let found = self.answerer.answer_each(&image_embeds, &questions, self.options)?;
         for ((row, _), found) in asked.iter().zip(found) {
             match found {
                 Ok(found) => {

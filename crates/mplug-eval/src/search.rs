@@ -128,7 +128,7 @@ impl Search<'_> {
                     .flat_map(|row| pairs[batch[row]].iter().map(move |&text| (row, text)))
                     .collect();
                 let matched = |&(row, text): &(usize, usize)| {
-                    Ok((row, text, matcher.log_odds(embeds[row].clone(), texts[text])?))
+                    Ok((row, text, matcher.log_odds(&embeds[row], texts[text])?))
                 };
                 pairs.par_iter().map(matched).collect::<Result<Vec<_>, EvalError>>()
             },

@@ -47,18 +47,22 @@ impl Writer {
 
     /// What the decoder looks at, for each example.
     fn memories(&self, examples: &[EncodedExample]) -> Vec<CrossAttentionCache> {
-        let pixels: Vec<f32> =
-            examples.iter().flat_map(|example| example.pixel_values.iter().copied()).collect();
-        let embeds = self.visual_encoder.forward(&pixels); // (image_len, hidden) each
-        let memory = |(image, example): (Vec<f32>, &EncodedExample)| match &self.multimodal {
+        let memory = |example: &EncodedExample| {
+            let image = self.visual_encoder.forward(&example.pixel_values); // (image_len, hidden)
+            self.memory_of(&image, example)
+        };
+        examples.par_iter().map(memory).collect()
+    }
+
+    fn memory_of(&self, image: &[f32], example: &EncodedExample) -> CrossAttentionCache {
+        match &self.multimodal {
             Some(multimodal) if !example.text.is_empty() => {
                 let fused = multimodal.fuse(image, &example.text, example.text.len());
                 let joined = [fused.image, fused.text].concat(); // (image_len + text_len, hidden)
                 self.decoder.attend_to(&joined, joined.len() / self.width)
             }
-            _ => self.decoder.attend_to(&image, self.image_len),
-        };
-        embeds.into_par_iter().zip(examples).map(memory).collect()
+            _ => self.decoder.attend_to(image, self.image_len),
+        }
     }
 
     /// Writes about every example: its hypotheses, best first, as `options` say. Before the text about example `i` the

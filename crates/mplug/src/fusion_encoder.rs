@@ -58,8 +58,8 @@ impl FusionEncoder {
 
     /// Fuses one picture, `image_embeds` `(image_len, hidden_size)`, with one text, `text_embeds`
     /// `(text_len, hidden_size)` of which rows from `valid_len` on are padding.
-    pub fn forward(&self, image_embeds: Vec<f32>, text_embeds: Vec<f32>, valid_len: usize) -> Fused {
-        let mut fused = Fused { image: image_embeds, text: text_embeds };
+    pub fn forward(&self, image_embeds: &[f32], text_embeds: Vec<f32>, valid_len: usize) -> Fused {
+        let mut fused = Fused { image: image_embeds.to_vec(), text: text_embeds };
         let mut workspace = Workspace::default();
         for layer in &self.layers {
             match layer {

@@ -37,7 +37,7 @@ impl Multimodal {
     }
 
     /// `image_embeds` `(image_len, hidden_size)` and the ids of a text, of which those from `valid_len` on are padding.
-    pub fn fuse(&self, image_embeds: Vec<f32>, input_ids: &[u32], valid_len: usize) -> Fused {
+    pub fn fuse(&self, image_embeds: &[f32], input_ids: &[u32], valid_len: usize) -> Fused {
         let text_embeds = self.text_encoder.forward(input_ids, valid_len);
         self.fusion_encoder.forward(image_embeds, text_embeds, valid_len)
     }
@@ -57,7 +57,7 @@ pub enum Head {
 pub struct RetrievalHeads {
     /// Two classes, `[no match, match]`, from the first fused text token.
     pub matching: Linear,
-    /// Points of pictures and of texts; a model may lack them and still match.
+    /// Features of pictures and of texts; a model may lack them and still match.
     pub contrastive: Option<ContrastiveHead>,
 }
 

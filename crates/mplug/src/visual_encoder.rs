@@ -161,25 +161,17 @@ impl VisualEncoder {
         self.config.image_size
     }
 
-    /// `pixel_values` `(batch, 3, image_size, image_size)`, normalised; returns `image_embeds`, one
-    /// `(image_len, hidden_size)` for each picture.
+    /// `pixel_values` `(3, image_size, image_size)` of a picture, normalised; returns its `image_embeds`
+    /// `(image_len, hidden_size)`.
     ///
-    /// Pictures are encoded side by side, one a thread: a product over four pictures is no faster a row than over one.
+    /// Several pictures are encoded side by side, one a thread: a product over four pictures is no faster a row than over one.
     ///
     /// # Panics
-    /// If the values are not whole pictures.
-    pub fn forward(&self, pixel_values: &[f32]) -> Vec<Vec<f32>> {
-        let picture = 3 * self.config.image_size * self.config.image_size;
-        assert_eq!(
-            pixel_values.len() % picture,
-            0,
-            "pixel values are not whole pictures of {picture} values"
-        );
-        pixel_values.par_chunks_exact(picture).map(|pixels| self.encode(pixels)).collect()
-    }
-
-    fn encode(&self, pixels: &[f32]) -> Vec<f32> {
-        let mut hidden_states = self.embed(pixels); // (image_len, width)
+    /// If the values are not those of a picture.
+    pub fn forward(&self, pixel_values: &[f32]) -> Vec<f32> {
+        let expected = 3 * self.config.image_size * self.config.image_size;
+        assert_eq!(pixel_values.len(), expected, "the values of a picture are expected");
+        let mut hidden_states = self.embed(pixel_values); // (image_len, width)
         self.ln_pre.forward(&mut hidden_states);
         let free = || self.workspaces.lock().unwrap_or_else(PoisonError::into_inner);
         let mut workspace = free().pop().unwrap_or_default();

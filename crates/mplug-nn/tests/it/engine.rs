@@ -128,7 +128,8 @@ fn check(task: Task, seed: u64) {
     let valid: Vec<usize> = (0..BATCH).map(|_| 1 + draw.below(TEXT_LEN)).collect();
 
     let engine = mplug::model::Mplug::load(&Weights::new(&checkpoint), &config).expect("loads");
-    let embeds = engine.visual_encoder.forward(&pixels);
+    let embeds: Vec<Vec<f32>> =
+        pixels.chunks(3 * size * size).map(|picture| engine.visual_encoder.forward(picture)).collect();
     let model =
         Mplug::new(&config, Parts::of(task), &mut Weights::new(&checkpoint), &device).expect("builds");
     let pixels = Tensor::<4>::from_data(TensorData::new(pixels, [BATCH, 3, size, size]), &device);
@@ -139,7 +140,7 @@ fn check(task: Task, seed: u64) {
     let texts_written = texts(&written, LEN, &[LEN; BATCH], &device);
     let fuse = |multimodal: &Multimodal, row: usize| {
         let ids = &question[row * TEXT_LEN..][..valid[row]];
-        multimodal.fuse(embeds[row].clone(), ids, ids.len())
+        multimodal.fuse(&embeds[row], ids, ids.len())
     };
     match &engine.head {
         Head::Captioning(decoder) => {

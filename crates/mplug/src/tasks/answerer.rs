@@ -73,10 +73,13 @@ impl Answerer {
         questions: &[&str],
         options: &GenerationOptions,
     ) -> Result<Vec<Vec<Caption>>, Error> {
-        self.answer_embeds(self.reader.encode_images(images), questions, options)
+        let embeds = self.reader.encode_images(images);
+        let embeds: Vec<&[f32]> = embeds.iter().map(Vec::as_slice).collect();
+        self.answer_embeds(&embeds, questions, options)
     }
 
-    /// The same for pictures that are encoded already: `image_embeds` holds `(image_len, hidden_size)` of each.
+    /// The same for pictures that are encoded already: `image_embeds` holds `(image_len, hidden_size)` of each. Several
+    /// questions may share a picture's.
     ///
     /// # Errors
     /// As [`answer_batch`](Self::answer_batch).
@@ -85,7 +88,7 @@ impl Answerer {
     /// If pictures and questions differ in number.
     pub fn answer_embeds(
         &self,
-        image_embeds: Vec<Vec<f32>>,
+        image_embeds: &[&[f32]],
         questions: &[&str],
         options: &GenerationOptions,
     ) -> Result<Vec<Vec<Caption>>, Error> {
@@ -101,13 +104,13 @@ impl Answerer {
     /// If pictures and questions differ in number.
     pub fn answer_each(
         &self,
-        image_embeds: Vec<Vec<f32>>,
+        image_embeds: &[&[f32]],
         questions: &[&str],
         options: &GenerationOptions,
     ) -> Result<Vec<Captions>, Error> {
         assert_eq!(image_embeds.len(), questions.len(), "one question for each picture");
         let memories: Result<Vec<CrossAttentionCache>, Error> = image_embeds
-            .into_par_iter()
+            .par_iter()
             .zip(questions)
             .map(|(image_embeds, question)| self.read(image_embeds, question))
             .collect();
@@ -116,7 +119,7 @@ impl Answerer {
     }
 
     /// What the decoder sees of a picture and a question: fused image and text, one after the other.
-    fn read(&self, image_embeds: Vec<f32>, question: &str) -> Result<CrossAttentionCache, Error> {
+    fn read(&self, image_embeds: &[f32], question: &str) -> Result<CrossAttentionCache, Error> {
         let fused = self.reader.fuse(image_embeds, question)?;
         let joined = [fused.image, fused.text].concat(); // (image_len + text_len, hidden_size)
         let len = joined.len() / self.config().text.hidden_size;

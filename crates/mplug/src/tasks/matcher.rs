@@ -1,5 +1,5 @@
-//! Image-text matching: the probability that a text describes a picture (the original's `itm_head`), and points of pictures
-//! and texts whose nearness is a first guess of it (`vision_proj`, `text_proj`): cheap, since each is made alone.
+//! Image-text matching: the probability that a text describes a picture (the original's `itm_head`), and features of
+//! pictures and texts whose similarity is a first guess of it (`vision_proj`, `text_proj`): cheap, since each is made alone.
 //!
 //! The original can run this for large models alone: its base models crash on a missing `visn_fc`. Here both work.
 
@@ -61,7 +61,7 @@ impl Matcher {
     pub fn match_batch(&self, images: &[RgbImage], texts: &[&str]) -> Result<Vec<f32>, Error> {
         assert_eq!(images.len(), texts.len(), "one text for each picture");
         let image_embeds = self.reader.encode_images(images);
-        image_embeds.into_par_iter().zip(texts).map(|(embeds, text)| self.score(embeds, text)).collect()
+        image_embeds.par_iter().zip(texts).map(|(embeds, text)| self.score(embeds, text)).collect()
     }
 
     /// The probabilities that each of `texts` describes the one picture, which is encoded once; NaN as [`score`](Self::score)
@@ -71,7 +71,7 @@ impl Matcher {
     /// As [`match_batch`](Self::match_batch).
     pub fn match_texts(&self, image: &RgbImage, texts: &[&str]) -> Result<Vec<f32>, Error> {
         let image_embeds = self.reader.encode_images(std::slice::from_ref(image)).concat();
-        texts.par_iter().map(|text| self.score(image_embeds.clone(), text)).collect()
+        texts.par_iter().map(|text| self.score(&image_embeds, text)).collect()
     }
 
     /// The probability that `text` describes the picture of `image_embeds` `(image_len, hidden_size)`; NaN where the model
@@ -79,7 +79,7 @@ impl Matcher {
     ///
     /// # Errors
     /// As [`match_batch`](Self::match_batch).
-    pub fn score(&self, image_embeds: Vec<f32>, text: &str) -> Result<f32, Error> {
+    pub fn score(&self, image_embeds: &[f32], text: &str) -> Result<f32, Error> {
         let mut classes = self.classes(image_embeds, text)?;
         if !are_finite(&classes) {
             return Ok(f32::NAN);
@@ -93,7 +93,7 @@ impl Matcher {
     ///
     /// # Errors
     /// As [`match_batch`](Self::match_batch).
-    pub fn log_odds(&self, image_embeds: Vec<f32>, text: &str) -> Result<f32, Error> {
+    pub fn log_odds(&self, image_embeds: &[f32], text: &str) -> Result<f32, Error> {
         let classes = self.classes(image_embeds, text)?;
         Ok(classes[1] - classes[0])
     }
@@ -107,7 +107,7 @@ impl Matcher {
     }
 
     /// The logits `[no match, match]`.
-    fn classes(&self, image_embeds: Vec<f32>, text: &str) -> Result<Vec<f32>, Error> {
+    fn classes(&self, image_embeds: &[f32], text: &str) -> Result<Vec<f32>, Error> {
         let fused = self.reader.fuse(image_embeds, text)?;
         Ok(self.heads.matching.forward(&fused.text[..self.config().text.hidden_size]))
     }
@@ -126,8 +126,8 @@ impl Matcher {
         self.heads.contrastive.as_ref().ok_or(Error::NoFeatures)
     }
 
-    /// The points of pictures, `(projection_size)` each, of length one: the product of a picture's and a text's is their
-    /// likeness, -1 to 1.
+    /// The features of pictures, `(projection_size)` each, of length one: the product of a picture's and a text's is their
+    /// similarity, -1 to 1.
     ///
     /// # Errors
     /// [`Error::NoFeatures`] if the checkpoint had no projections.
@@ -136,7 +136,7 @@ impl Matcher {
         Ok(self.encode_images(images).iter().map(|embeds| head.image_features(embeds)).collect())
     }
 
-    /// The points of texts likewise.
+    /// The features of texts likewise.
     ///
     /// # Errors
     /// As [`image_features`](Self::image_features) and [`match_batch`](Self::match_batch).
@@ -197,7 +197,7 @@ mod tests {
             let matcher = of_recipe(&config, &recipe);
             let embeds = matcher.encode_images(std::slice::from_ref(&picture)).remove(0);
             assert!(matcher.match_texts(&picture, &["a"]).unwrap()[0].is_nan(), "{signs:?}");
-            assert!(!matcher.log_odds(embeds, "a").unwrap().is_finite(), "{signs:?}");
+            assert!(!matcher.log_odds(&embeds, "a").unwrap().is_finite(), "{signs:?}");
         }
     }
 

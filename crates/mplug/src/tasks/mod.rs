@@ -86,9 +86,8 @@ pub fn tokenizer(folder: &ModelFolder) -> Result<Tokenizer, TokenizerError> {
 /// Encodes pictures of any size: resized as the original does, then through the visual encoder.
 fn encode_images(encoder: &VisualEncoder, images: &[RgbImage]) -> Vec<Vec<f32>> {
     let size = encoder.image_size() as u32;
-    let pixels: Vec<Vec<f32>> =
-        images.par_iter().map(|image| pixel_values(&resize_bicubic(image, size, size))).collect();
-    encoder.forward(&pixels.concat()) // (batch, 3, size, size)
+    let encode = |image| encoder.forward(&pixel_values(&resize_bicubic(image, size, size)));
+    images.par_iter().map(encode).collect() // (image_len, hidden_size) each
 }
 
 /// The model folder's own settings as options.

@@ -26,7 +26,7 @@ impl Reader {
 
     /// The picture of `image_embeds` `(image_len, hidden_size)` fused with `text`, which is lower-cased and cut to the
     /// model's text length, as the original does, but not padded: padding changes nothing.
-    pub(super) fn fuse(&self, image_embeds: Vec<f32>, text: &str) -> Result<Fused, Error> {
+    pub(super) fn fuse(&self, image_embeds: &[f32], text: &str) -> Result<Fused, Error> {
         let input_ids = self.input_ids(text)?;
         Ok(self.multimodal.fuse(image_embeds, &input_ids, input_ids.len()))
     }

@@ -72,6 +72,11 @@ impl Golden {
     }
 
     /// Normalised pixels of the four pictures.
+    /// The embeddings of all pictures, `(image_len, hidden_size)` each.
+    pub(crate) fn encode(&self, encoder: &VisualEncoder) -> Vec<Vec<f32>> {
+        self.pixels().iter().map(|pixels| encoder.forward(pixels)).collect()
+    }
+
     pub(crate) fn pixels(&self) -> Vec<Vec<f32>> {
         let size = self.folder.config.vision.image_size;
         if size == 64 {
@@ -117,8 +122,7 @@ fn assert_stage(stage: &str, actual: &[f32], expected: &[f32]) {
 fn check_encoders(golden: &Golden) {
     let config = &golden.folder.config;
     let root = Weights::new(golden.checkpoint());
-    let pixels = golden.pixels();
-    let image_embeds = VisualEncoder::load(&root, config).unwrap().forward(&pixels[2..].concat());
+    let image_embeds = golden.encode(&VisualEncoder::load(&root, config).unwrap()).split_off(2);
     let stage = if config.has_visual_projection { "image_embeds" } else { "visual_out" };
     assert_stage(stage, &image_embeds.concat(), &golden.floats(stage));
 
@@ -129,7 +133,7 @@ fn check_encoders(golden: &Golden) {
         let (ids, valid) = golden.question(2 + i);
         let text = text_encoder.forward(&ids, valid);
         texts.push(text.clone());
-        let fused = fusion_encoder.forward(image_embeds, text, valid);
+        let fused = fusion_encoder.forward(&image_embeds, text, valid);
         fused_images.push(fused.image);
         fused_texts.push(fused.text);
     }
@@ -209,7 +213,7 @@ fn check_captioning(model: &str) {
     assert_eq!(golden.folder.config.task, Task::ImageCaptioning);
     check_encoders(&golden);
     let captioner = Captioner::load(&golden.folder).unwrap();
-    let embeds = captioner.visual_encoder().forward(&golden.pixels().concat());
+    let embeds = golden.encode(captioner.visual_encoder());
     check_logits(&golden, captioner.decoder(), &embeds);
     check_beam_searches(&golden, captioner.tokenizer().bos_token_id(), |batch, beams, min, max| {
         let embeds: Vec<_> = batch.iter().map(|&i| embeds[i].clone()).collect();
@@ -335,7 +339,7 @@ fn check_answering(model: &str) {
     assert_eq!(golden.folder.config.task, Task::VisualQuestionAnswering);
     check_encoders(&golden);
     let answerer = Answerer::load(&golden.folder).unwrap();
-    let embeds = answerer.visual_encoder().forward(&golden.pixels().concat());
+    let embeds = golden.encode(answerer.visual_encoder());
     let memories: Vec<Vec<f32>> =
         (0..4).map(|i| fused_memory(&golden, answerer.multimodal(), &embeds, i)).collect();
     check_logits(&golden, answerer.decoder(), &memories);
@@ -343,10 +347,10 @@ fn check_answering(model: &str) {
         golden.json["questions"].as_array().unwrap().iter().map(|q| q.as_str().unwrap()).collect();
     let bos = tokenizer(&golden.folder).unwrap().bos_token_id();
     check_beam_searches(&golden, bos, |batch, beams, min, max| {
-        let embeds = batch.iter().map(|&i| embeds[i].clone()).collect();
+        let embeds: Vec<&[f32]> = batch.iter().map(|&i| embeds[i].as_slice()).collect();
         let questions: Vec<&str> = batch.iter().map(|&i| questions[i]).collect();
         answerer
-            .answer_embeds(embeds, &questions, &options(answerer.default_options(), beams, min, max))
+            .answer_embeds(&embeds, &questions, &options(answerer.default_options(), beams, min, max))
             .unwrap()
     });
 }
@@ -354,7 +358,7 @@ fn check_answering(model: &str) {
 /// What the decoder reads of picture and question `i`, without the question's padding.
 fn fused_memory(golden: &Golden, multimodal: &Multimodal, embeds: &[Vec<f32>], i: usize) -> Vec<f32> {
     let (ids, valid) = golden.question(i);
-    let fused = multimodal.fuse(embeds[i].clone(), &ids[..valid], valid);
+    let fused = multimodal.fuse(&embeds[i], &ids[..valid], valid);
     [fused.image, fused.text].concat()
 }
 
@@ -368,10 +372,10 @@ fn tiny_large_answering_model() {
     check_answering("tiny_large_vqa");
 }
 
-/// The points of all four pictures and texts.
+/// The features of all four pictures and texts.
 fn check_features(golden: &Golden, matcher: &Matcher) {
     let head = matcher.contrastive_head().unwrap();
-    let embeds = matcher.visual_encoder().forward(&golden.pixels().concat());
+    let embeds = golden.encode(matcher.visual_encoder());
     let images: Vec<f32> = embeds.iter().flat_map(|embeds| head.image_features(embeds)).collect();
     assert_stage("image_feat", &images, &golden.floats("image_feat"));
     let questions = golden.json["questions"].as_array().unwrap();
@@ -389,13 +393,13 @@ fn retrieval_models() {
     check_encoders(&golden);
     let matcher = Matcher::load(&golden.folder).unwrap();
     check_features(&golden, &matcher);
-    let embeds = matcher.visual_encoder().forward(&golden.pixels().concat());
+    let embeds = golden.encode(matcher.visual_encoder());
     let expected = golden.floats("itm"); // (4 pictures, 4 texts, [no match, match])
     for (i, question) in golden.json["questions"].as_array().unwrap().iter().enumerate() {
         for (j, embeds) in embeds.iter().enumerate() {
-            let score = matcher.score(embeds.clone(), question.as_str().unwrap()).unwrap();
+            let score = matcher.score(embeds, question.as_str().unwrap()).unwrap();
             let expected = expected[(j * 4 + i) * 2 + 1];
-            let odds = matcher.log_odds(embeds.clone(), question.as_str().unwrap()).unwrap();
+            let odds = matcher.log_odds(embeds, question.as_str().unwrap()).unwrap();
             assert!((score - 1.0 / (1.0 + (-odds).exp())).abs() <= 1e-6, "{odds} for {score}");
             assert!((score - expected).abs() <= 1e-5, "picture {j}, text {i}: {score} instead of {expected}");
         }

@@ -31,10 +31,10 @@ fn stages_move_no_further_than_their_bits_allow() {
     for model in ["tiny", "tiny_large"] {
         let golden = Golden::new(model);
         let exact = Captioner::load(&golden.folder).unwrap();
-        let expected = exact.visual_encoder().forward(&golden.pixels().concat()).concat();
+        let expected = golden.encode(exact.visual_encoder()).concat();
         for precision in Precision::ALL {
             let captioner = Captioner::load_with(&golden.folder, &at(precision)).unwrap();
-            let found = captioner.visual_encoder().forward(&golden.pixels().concat()).concat();
+            let found = golden.encode(captioner.visual_encoder()).concat();
             let moved = deviation(&found, &expected);
             assert!(moved <= allowed(precision), "{model} at {precision} moves by {moved}");
             assert_eq!(moved > 0.0, precision != Precision::F32, "{model} at {precision} moves by {moved}");
