@@ -4,9 +4,9 @@
 //! cargo run --release -p mplug-bulk --example caption_folder -- MODEL_FOLDER PICTURES captions.jsonl
 //! ```
 
-use std::{error::Error, io, ops::ControlFlow, path::Path};
+use std::{error::Error, io, ops::ControlFlow};
 
-use mplug::{checkpoint::ModelFolder, config::ConfigOverrides, tasks::Captioner};
+use mplug::Captioner;
 use mplug_bulk::{BulkPlan, CaptionFormat, CollectOptions, Event, Inputs, OnUnfinished, Output};
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -26,8 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ControlFlow::Continue(())
     };
     let run = plan.prepare(&mut on_event)?;
-    let folder = ModelFolder::open(Path::new(model), &ConfigOverrides::default())?;
-    let captioner = Captioner::load(&folder)?;
+    let captioner = Captioner::open(model)?;
     let summary = run.run(&captioner, &captioner.default_options(), model, &mut on_event)?;
     if summary.passing > 0 {
         return Err(format!("{} pictures are to be tried again", summary.passing).into());

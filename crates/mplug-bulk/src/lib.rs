@@ -4,7 +4,7 @@
 //! ```no_run
 //! use std::ops::ControlFlow;
 //!
-//! use mplug::{checkpoint::ModelFolder, config::ConfigOverrides, tasks::Captioner};
+//! use mplug::Captioner;
 //! use mplug_bulk::{BulkPlan, CaptionFormat, CollectOptions, Inputs, Output};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -12,8 +12,7 @@
 //! let output = Output::File { path: "captions.jsonl".into(), format: CaptionFormat::Jsonl };
 //! let run = BulkPlan::new(inputs, None, output)?.prepare(&mut |_| ControlFlow::Continue(()))?;
 //!
-//! let folder = ModelFolder::open("path/to/model".as_ref(), &ConfigOverrides::default())?;
-//! let captioner = Captioner::load(&folder)?;
+//! let captioner = Captioner::open("path/to/model")?;
 //! let summary = run.run(&captioner, &captioner.default_options(), "path/to/model", &mut |event| {
 //!     println!("{event:?}");
 //!     ControlFlow::Continue(())

@@ -7,10 +7,11 @@ use clap::{Args, Parser, Subcommand, builder::FalseyValueParser};
 use mplug::{
     generate::{GenerationOptions, sampling::SamplingOptions},
     preprocess::image::ImageLimits,
+    tasks::SearchRequest,
 };
 
 use crate::{
-    ask, bench, caption, convert, doctor, eval, inspect, manual, match_texts, models,
+    ask, bench, caption, convert, doctor, eval, hint, inspect, manual, match_texts, models,
     precision::PrecisionArg, pull, status::Status, synth, train,
 };
 
@@ -147,25 +148,18 @@ pub(crate) struct SearchArgs {
 }
 
 impl SearchArgs {
+    /// What was typed.
+    pub(crate) fn request(&self) -> SearchRequest {
+        let Self { beams, max_new_tokens, min_new_tokens } = *self;
+        SearchRequest { beams, max_new_tokens, min_new_tokens }
+    }
+
     /// The model's own options with what was typed in their place.
     ///
     /// # Errors
     /// When the shortest length is above the longest.
-    pub(crate) fn options(&self, mut options: GenerationOptions) -> anyhow::Result<GenerationOptions> {
-        options.num_beams = self.beams.unwrap_or(options.num_beams);
-        options.max_new_tokens = self.max_new_tokens.unwrap_or(options.max_new_tokens);
-        options.min_new_tokens = match self.min_new_tokens {
-            Some(min) => min,
-            // A short `--max-new-tokens` is meant, even where the model's own minimum is longer.
-            None => options.min_new_tokens.min(options.max_new_tokens),
-        };
-        anyhow::ensure!(
-            options.min_new_tokens <= options.max_new_tokens,
-            "`--min-new-tokens` {} is above `--max-new-tokens` {}",
-            options.min_new_tokens,
-            options.max_new_tokens
-        );
-        Ok(options)
+    pub(crate) fn options(&self, options: GenerationOptions) -> anyhow::Result<GenerationOptions> {
+        self.request().resolve(options).map_err(hint::of_request)
     }
 }
 

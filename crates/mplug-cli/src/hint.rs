@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use mplug::tasks::RequestError;
 use mplug_bulk::BulkError;
 use mplug_data::{
     journal::JournalError,
@@ -53,6 +54,19 @@ pub(crate) fn of_bulk(error: BulkError) -> anyhow::Error {
     };
     let message = format!("{error}; {hint}");
     anyhow::Error::from(error).context(message)
+}
+
+/// An error of a request, with the option that its field is.
+pub(crate) fn of_request(error: RequestError) -> anyhow::Error {
+    let option = match error.field {
+        "min_difference" => "diverse",
+        "forbidden_words" => "forbid",
+        "required_words" => "include",
+        "keywords" => "tags",
+        field => field,
+    };
+    let RequestError { expected, found, .. } = error;
+    anyhow::anyhow!("`--{}`: expected {expected}, found {found}", option.replace('_', "-"))
 }
 
 /// The same of a journal, with the command whose journal it is not.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{anyhow, bail};
 use mplug::{
     checkpoint::{CheckpointError, ModelFolder, bert_json_below},
-    config::{self, ConfigOverrides, Task},
+    config::{ConfigOverrides, Task},
 };
 use mplug_data::message::about;
 
@@ -122,31 +122,6 @@ pub(crate) fn open_or_demo(
     let folder = demo::open(wanted, image_size)?;
     demo::tell(wanted);
     Ok(folder)
-}
-
-/// What a captioning model is given before it writes in `language`; nothing in the language that it writes unasked.
-///
-/// # Errors
-/// When it does not write in that language.
-pub(crate) fn prompt(folder: &ModelFolder, language: Option<&str>) -> anyhow::Result<Option<String>> {
-    let Some(language) = language else { return Ok(None) };
-    let prompts = &folder.config.generation.prompts;
-    if let Some(prompt) = prompts.get(language) {
-        return Ok((!prompt.is_empty()).then(|| prompt.clone()));
-    }
-    let first = config::language(folder.vocabulary()).code();
-    if first == language {
-        return Ok(None);
-    }
-    let known = std::iter::once(first).chain(prompts.keys().map(String::as_str));
-    let known: Vec<&str> = known.collect();
-    bail!("`--language {language}`: this model writes {}", known.join(" and "))
-}
-
-/// The same where the language is that of the references, whatever the model writes.
-pub(crate) fn prompt_if_any(folder: &ModelFolder, language: Option<&str>) -> Option<String> {
-    let prompts = &folder.config.generation.prompts;
-    prompts.get(language?).filter(|prompt| !prompt.is_empty()).cloned()
 }
 
 /// A file's path, size and time of change; a folder's are those of its files together, and of the BERT json of a model that

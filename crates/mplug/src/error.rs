@@ -22,14 +22,12 @@ pub enum Error {
     #[error(transparent)]
     NotANumber(#[from] NotANumber),
     /// The model was fine-tuned for something else.
-    #[error("this is a model for {found}, not for {expected}: use `{command}` with it")]
+    #[error("expected a model for {expected}, found one for {found}")]
     WrongTask {
         /// What was asked of it.
         expected: Task,
         /// What it can do.
         found: Task,
-        /// The command that fits.
-        command: &'static str,
     },
     /// A retrieval model whose checkpoint has no `vision_proj` and `text_proj`.
     #[error(

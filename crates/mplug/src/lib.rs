@@ -2,17 +2,12 @@
 //! checkpoints published on ModelScope, with the original's tokens.
 //!
 //! ```no_run
-//! use mplug::checkpoint::ModelFolder;
-//! use mplug::config::ConfigOverrides;
-//! use mplug::preprocess::image::{ImageLimits, load_image};
-//! use mplug::tasks::Captioner;
+//! use mplug::{Captioner, load_image};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let folder = ModelFolder::open("path/to/model".as_ref(), &ConfigOverrides::default())?;
-//! let captioner = Captioner::load(&folder)?;
-//! let picture = load_image("photo.jpg".as_ref(), &ImageLimits::default())?;
-//! let captions = captioner.caption_batch(&[picture], &captioner.default_options())?;
-//! println!("{}", captions[0][0].text); // 一群人在海滩上
+//! let captioner = Captioner::open("path/to/model")?;
+//! let picture = load_image("photo.jpg", &Default::default())?;
+//! println!("{}", captioner.caption(&picture)?.text); // 一群人在海滩上
 //! # Ok(())
 //! # }
 //! ```
@@ -47,6 +42,8 @@ pub use error::Error;
 pub use mplug_kernels::gemm::Precision;
 pub use mplug_kernels::{InstructionSet, limits};
 pub use passing::io_error_is_passing;
+pub use preprocess::image::{RgbImage, decode_image, load_image};
+pub use tasks::{Answerer, Caption, CaptionRequest, Captioner, Matcher};
 
 /// The vector instructions that this program found and uses.
 pub fn instruction_set() -> InstructionSet {

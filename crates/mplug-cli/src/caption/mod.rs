@@ -5,7 +5,11 @@ mod output;
 use std::{ops::ControlFlow, path::PathBuf};
 
 use clap::{Args, ValueEnum};
-use mplug::{checkpoint::ModelFolder, config::Task, generate::GenerationOptions, tasks::Captioner};
+use mplug::{
+    checkpoint::ModelFolder,
+    config::{Language, Task},
+    tasks::{CaptionRequest, Captioner},
+};
 use mplug_bulk::{BulkPlan, CollectOptions, Event, Inputs, Shard, StoppedBy, Style, Summary};
 
 use self::output::CaptionOutputArgs;
@@ -85,7 +89,7 @@ pub(crate) struct CaptionArgs {
     captions: Option<usize>,
     /// Language of the captions, for a model that writes several: `zh`, `en` [default: the model's first]
     #[arg(long, value_name = "CODE", help_heading = "Generation")]
-    language: Option<String>,
+    language: Option<Language>,
     /// Begin every caption with TEXT
     #[arg(long, value_name = "TEXT", help_heading = "Generation")]
     prefix: Option<String>,
@@ -118,29 +122,19 @@ pub(crate) struct CaptionArgs {
 }
 
 impl CaptionArgs {
-    /// What was typed, over the model's own settings.
-    fn options(
-        &self,
-        folder: &ModelFolder,
-        defaults: GenerationOptions,
-    ) -> anyhow::Result<GenerationOptions> {
-        let mut options = self.search.options(defaults)?;
-        options.prompt = model::prompt(folder, self.language.as_deref())?;
-        options.sampling = self.sampling.options();
-        // Keywords are those of every caption that the search found.
-        let found = if self.tags.is_some() && options.sampling.is_none() { options.num_beams } else { 1 };
-        options.num_return_sequences = self.captions.unwrap_or(1).max(found);
-        options.prefix.clone_from(&self.prefix);
-        options.forbidden_words.clone_from(&self.forbid);
-        options.required_words.clone_from(&self.include);
-        options.min_difference = self.diverse.unwrap_or(0.0);
-        anyhow::ensure!(
-            options.sampling.is_some() || options.num_return_sequences <= options.num_beams,
-            "`--captions {}` needs `--beams {0}` or more; this run has {}",
-            options.num_return_sequences,
-            options.num_beams
-        );
-        Ok(options)
+    /// How captions are to be written.
+    fn request(&self) -> CaptionRequest {
+        CaptionRequest {
+            search: self.search.request(),
+            language: self.language,
+            prefix: self.prefix.clone(),
+            forbidden_words: self.forbid.clone(),
+            required_words: self.include.clone(),
+            captions: self.captions,
+            min_difference: self.diverse,
+            keywords: self.tags,
+            sampling: self.sampling.options(),
+        }
     }
 }
 
@@ -167,7 +161,7 @@ impl CaptionArgs {
         let folder = model::open_or_demo(&self.model, self.engine.image_size, Task::ImageCaptioning)?;
         let load = precision::load_options(&folder, self.engine.precision);
         let captioner = Captioner::load_with(&folder, &load)?;
-        let options = self.options(&folder, captioner.default_options())?;
+        let options = self.request().resolve(&folder).map_err(hint::of_request)?;
         let model = self.model_in_words(&folder)?;
         view.interrupt = Some(Interrupt::listen()?);
         let summary = run.run(&captioner, &options, &model, &mut |event| view.show(event));

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use mplug::{
     checkpoint::ModelFolder,
-    config::{Language, Task},
+    config::Task,
     generate::GenerationOptions,
-    tasks::{Answerer, Captioner, Matcher},
+    tasks::{Answerer, Captioner, Matcher, prompt_for},
 };
 use mplug_data::dataset::AnnotatedDataset;
 use mplug_eval::{
@@ -21,7 +21,7 @@ use mplug_eval::{
 };
 
 use super::{EvalArgs, events::Show, meaning};
-use crate::{model, output, precision, report, status::Status};
+use crate::{hint, model, output, precision, report, status::Status};
 
 /// Evaluates in the form that was typed.
 pub(super) fn run(args: &EvalArgs) -> anyhow::Result<Status> {
@@ -70,7 +70,9 @@ fn caption(args: &EvalArgs, folder: &ModelFolder, path: &Path) -> anyhow::Result
     let dataset = open(args, path)?;
     let captioner = Captioner::load_with(folder, &precision::load_options(folder, args.engine.precision))?;
     let mut options = args.search.options(captioner.default_options())?;
-    options.prompt = model::prompt_if_any(folder, args.reading.language().map(Language::code));
+    // The language is that of the references, whatever the model writes.
+    let prompt = args.reading.language().map(|language| prompt_for(folder, language));
+    options.prompt = prompt.and_then(Result::ok).flatten();
     let captions_of = match args.resume {
         Some(_) => describe(args, folder, &options, path)?,
         None => String::new(),
@@ -128,7 +130,7 @@ fn caption_drawn(args: &EvalArgs, folder: &ModelFolder) -> anyhow::Result<Status
     let drawn = drawn(args);
     let language = drawn.language.unwrap_or_else(|| mplug::config::language(folder.vocabulary()));
     let mut options = args.search.options(captioner.default_options())?;
-    options.prompt = model::prompt(folder, Some(language.code()))?;
+    options.prompt = prompt_for(folder, language).map_err(hint::of_request)?;
     let found = Show::events(|on_event| {
         drawn_captions::evaluate(&drawn, language, &captioner, &options, args.batch.batch_size, on_event)
     })?;

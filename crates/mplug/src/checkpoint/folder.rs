@@ -54,8 +54,8 @@ pub struct ModelParts {
 
 impl ModelFolder {
     /// Opens a model folder, or a weight file with `vocab.txt` (and, where present, the other small files) beside it.
-    pub fn open(path: &Path, overrides: &ConfigOverrides) -> Result<Self, CheckpointError> {
-        let (folder, weights) = locate(path)?;
+    pub fn open(path: impl AsRef<Path>, overrides: &ConfigOverrides) -> Result<Self, CheckpointError> {
+        let (folder, weights) = locate(path.as_ref())?;
         let checkpoint = Checkpoint::open(&weights)?;
         let files = SmallFiles::read(&folder, &weights)?;
         Self::checked(folder, checkpoint, files, overrides)

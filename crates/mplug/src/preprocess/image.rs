@@ -213,7 +213,8 @@ impl ImageFault {
 }
 
 /// Reads a picture from a file: upright (EXIF), RGB, alpha dropped, its format told by its bytes and not by its name.
-pub fn load_image(path: &Path, limits: &ImageLimits) -> Result<RgbImage, ImageError> {
+pub fn load_image(path: impl AsRef<Path>, limits: &ImageLimits) -> Result<RgbImage, ImageError> {
+    let path = path.as_ref();
     read_file(path, limits)
         .and_then(|bytes| decode::decode(&bytes, limits))
         .map_err(|fault| ImageError { origin: path.display().to_string(), fault })

@@ -1,11 +1,13 @@
 //! Captioning: the decoder looks at the picture alone, as in the original, whatever question is asked.
 
+use std::path::Path;
+
 use image::RgbImage;
 use rayon::prelude::*;
 
 use super::{Caption, Captions, LoadOptions, all, default_options, encode_images, load, write};
 use crate::checkpoint::ModelFolder;
-use crate::config::{ModelConfig, Task};
+use crate::config::{ConfigOverrides, ModelConfig, Task};
 use crate::error::Error;
 use crate::generate::GenerationOptions;
 use crate::model::Head;
@@ -22,6 +24,23 @@ pub struct Captioner {
 }
 
 impl Captioner {
+    /// Opens the model folder, or the weight file in one, at `path` and loads it as it says itself.
+    ///
+    /// # Errors
+    /// If it is no model folder, is damaged, or is of another task.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::load(&ModelFolder::open(path.as_ref(), &ConfigOverrides::default())?)
+    }
+
+    /// The best caption of a picture of any size, with the model's own settings.
+    ///
+    /// # Errors
+    /// [`Error::NotANumber`] where the model computes no numbers for it.
+    pub fn caption(&self, image: &RgbImage) -> Result<Caption, Error> {
+        let captions = self.caption_batch(std::slice::from_ref(image), &self.default_options())?;
+        Ok(captions.into_iter().flatten().next().unwrap_or_default())
+    }
+
     /// Loads a captioning model; text encoder and fusion encoder stay on the disk.
     pub fn load(folder: &ModelFolder) -> Result<Self, Error> {
         Self::load_with(folder, &LoadOptions::default())

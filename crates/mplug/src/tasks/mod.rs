@@ -4,6 +4,7 @@ mod answerer;
 mod captioner;
 mod matcher;
 mod reader;
+mod request;
 mod words;
 
 use image::RgbImage;
@@ -13,6 +14,7 @@ use rayon::prelude::*;
 pub use answerer::Answerer;
 pub use captioner::Captioner;
 pub use matcher::Matcher;
+pub use request::{CaptionRequest, RequestError, SearchRequest, prompt_for};
 
 use crate::checkpoint::{ModelFolder, TOKENIZER_CONFIG, VOCABULARY, Weights};
 use crate::config::{ModelConfig, Task};
@@ -27,7 +29,7 @@ use crate::text_decoder::{CrossAttentionCache, TextDecoder};
 use crate::visual_encoder::VisualEncoder;
 
 /// A text that a model wrote.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Caption {
     /// For people: Chinese without spaces between its characters.
     pub text: String,
@@ -42,15 +44,6 @@ pub struct Caption {
 /// The texts of a picture, best first, or that the model computed no numbers for it.
 pub type Captions = Result<Vec<Caption>, NotANumber>;
 
-/// The command that uses a model of each task, for messages.
-fn command_for(task: Task) -> &'static str {
-    match task {
-        Task::ImageCaptioning => "mplug caption",
-        Task::VisualQuestionAnswering => "mplug ask",
-        Task::ImageTextRetrieval => "mplug match",
-    }
-}
-
 /// How a model is loaded.
 #[derive(Clone, Copy, Default)]
 pub struct LoadOptions<'a> {
@@ -64,7 +57,7 @@ pub struct LoadOptions<'a> {
 fn load(folder: &ModelFolder, task: Task, options: &LoadOptions) -> Result<(Mplug, Tokenizer), Error> {
     let found = folder.config.task;
     if found != task {
-        return Err(Error::WrongTask { expected: task, found, command: command_for(found) });
+        return Err(Error::WrongTask { expected: task, found });
     }
     // The folder was checked when it was opened: every tensor is there.
     let precision = options.precision.unwrap_or(folder.stored_precision());

@@ -1,0 +1,203 @@
+//! What a user asks of a captioner, with the product's rules: what goes with what, what is the model's own where nothing is
+//! said, and errors that name the field.
+
+use serde::{Deserialize, Serialize};
+
+use super::default_options;
+use crate::checkpoint::ModelFolder;
+use crate::config::{self, Language};
+use crate::generate::GenerationOptions;
+use crate::generate::sampling::SamplingOptions;
+
+/// How a text is searched for; what is absent is the model's own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SearchRequest {
+    /// Beam width.
+    pub beams: Option<usize>,
+    /// Most tokens generated, the end token included.
+    pub max_new_tokens: Option<usize>,
+    /// Tokens before the end token may appear.
+    pub min_new_tokens: Option<usize>,
+}
+
+/// How captions are written; what is absent is the model's own.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CaptionRequest {
+    /// Beams and lengths.
+    #[serde(flatten)]
+    pub search: SearchRequest,
+    /// The language, of a model that writes several; the model's first if absent.
+    pub language: Option<Language>,
+    /// Every caption begins with this text.
+    pub prefix: Option<String>,
+    /// Words, or several in a row, that no caption has.
+    pub forbidden_words: Vec<String>,
+    /// Words, or several in a row, that every caption has; not where captions are sampled.
+    pub required_words: Vec<String>,
+    /// Captions of each picture, best first; at most as many as beams. The best alone if absent.
+    pub captions: Option<usize>,
+    /// Of several captions, leave out those that differ from a better one in less than this share of their tokens, 0 to 1.
+    pub min_difference: Option<f32>,
+    /// Keywords, at most so many, of every caption that the search finds.
+    pub keywords: Option<usize>,
+    /// Draw words at random in place of the search.
+    pub sampling: Option<SamplingOptions>,
+}
+
+/// A field of a request that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: expected {expected}, found {found}")]
+pub struct RequestError {
+    /// The field's name.
+    pub field: &'static str,
+    /// What would do.
+    pub expected: String,
+    /// What was given.
+    pub found: String,
+}
+
+impl RequestError {
+    fn new(field: &'static str, expected: impl Into<String>, found: impl ToString) -> Self {
+        Self { field, expected: expected.into(), found: found.to_string() }
+    }
+}
+
+impl SearchRequest {
+    /// The options of a model with what was requested in their place.
+    ///
+    /// # Errors
+    /// If the shortest length is above the longest.
+    pub fn resolve(&self, mut options: GenerationOptions) -> Result<GenerationOptions, RequestError> {
+        options.num_beams = self.beams.unwrap_or(options.num_beams);
+        options.max_new_tokens = self.max_new_tokens.unwrap_or(options.max_new_tokens);
+        options.min_new_tokens = match self.min_new_tokens {
+            Some(min) => min,
+            // A short longest length is meant, even where the model's own shortest is longer.
+            None => options.min_new_tokens.min(options.max_new_tokens),
+        };
+        if options.min_new_tokens > options.max_new_tokens {
+            let expected = format!("at most {}, the longest length", options.max_new_tokens);
+            return Err(RequestError::new("min_new_tokens", expected, options.min_new_tokens));
+        }
+        Ok(options)
+    }
+}
+
+impl CaptionRequest {
+    /// The options of the captioning model in `folder` with what was requested in their place.
+    ///
+    /// # Errors
+    /// The first field that cannot be.
+    pub fn resolve(&self, folder: &ModelFolder) -> Result<GenerationOptions, RequestError> {
+        let mut options = self.search.resolve(default_options(&folder.config))?;
+        options.prompt = match self.language {
+            Some(language) => prompt_for(folder, language)?,
+            None => None,
+        };
+        options.sampling.clone_from(&self.sampling);
+        // Keywords are those of every caption that the search found.
+        let is_searched_for_all = self.keywords.is_some() && self.sampling.is_none();
+        let found = if is_searched_for_all { options.num_beams } else { 1 };
+        options.num_return_sequences = self.captions.unwrap_or(1).max(found);
+        options.prefix.clone_from(&self.prefix);
+        options.forbidden_words.clone_from(&self.forbidden_words);
+        options.required_words.clone_from(&self.required_words);
+        options.min_difference = self.min_difference.unwrap_or(0.0);
+        if self.sampling.is_none() && options.num_return_sequences > options.num_beams {
+            let expected = format!("at most {}, the number of beams", options.num_beams);
+            return Err(RequestError::new("captions", expected, options.num_return_sequences));
+        }
+        if self.sampling.is_some() && !self.required_words.is_empty() {
+            let expected = "none where captions are sampled: only the search can require words";
+            return Err(RequestError::new("required_words", expected, self.required_words.join(", ")));
+        }
+        if self.min_difference.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
+            return Err(RequestError::new("min_difference", "0 to 1", options.min_difference));
+        }
+        Ok(options)
+    }
+}
+
+/// What a captioning model is given before it writes in `language`; nothing in the language that it writes unasked.
+///
+/// # Errors
+/// If it does not write in that language.
+pub fn prompt_for(folder: &ModelFolder, language: Language) -> Result<Option<String>, RequestError> {
+    let prompts = &folder.config.generation.prompts;
+    if let Some(prompt) = prompts.get(language.code()) {
+        return Ok((!prompt.is_empty()).then(|| prompt.clone()));
+    }
+    let first = config::language(folder.vocabulary());
+    if first == language {
+        return Ok(None);
+    }
+    let known: Vec<&str> = std::iter::once(first.code()).chain(prompts.keys().map(String::as_str)).collect();
+    Err(RequestError::new("language", format!("{}, which this model writes", known.join(" or ")), language))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checkpoint::Dtype;
+    use crate::checkpoint::seeded::{seeded_tensors, synthetic_vocabulary};
+    use crate::config::{ModelConfig, Task};
+
+    fn folder() -> ModelFolder {
+        let mut config = ModelConfig::tiny(Task::ImageCaptioning);
+        config.generation.prompts.insert("en".to_owned(), "a picture of".to_owned());
+        let checkpoint = seeded_tensors(&config, 1).to_checkpoint(Dtype::F32).unwrap();
+        let vocabulary = synthetic_vocabulary(config.text.vocab_size);
+        ModelFolder::from_checkpoint(&config, checkpoint, vocabulary).unwrap()
+    }
+
+    #[test]
+    fn nothing_requested_is_the_models_own() {
+        let folder = folder();
+        let options = CaptionRequest::default().resolve(&folder).unwrap();
+        assert_eq!(format!("{options:?}"), format!("{:?}", default_options(&folder.config)));
+    }
+
+    #[test]
+    fn a_short_longest_length_shortens_the_shortest() {
+        let search = SearchRequest { max_new_tokens: Some(3), ..SearchRequest::default() };
+        let options = search.resolve(GenerationOptions::default()).unwrap();
+        assert_eq!((options.min_new_tokens, options.max_new_tokens), (3, 3));
+    }
+
+    #[test]
+    fn errors_name_the_field() {
+        let folder = folder();
+        let search =
+            |min, max| SearchRequest { min_new_tokens: Some(min), max_new_tokens: Some(max), beams: Some(2) };
+        let good = CaptionRequest { search: search(1, 4), ..CaptionRequest::default() };
+        let sampling = Some(SamplingOptions::default());
+        for (request, field) in [
+            (CaptionRequest { search: search(5, 4), ..good.clone() }, "min_new_tokens"),
+            (CaptionRequest { captions: Some(3), ..good.clone() }, "captions"),
+            (CaptionRequest { language: Some(Language::Chinese), ..good.clone() }, "language"),
+            (
+                CaptionRequest { required_words: vec!["a".to_owned()], sampling, ..good.clone() },
+                "required_words",
+            ),
+            (CaptionRequest { min_difference: Some(1.5), ..good.clone() }, "min_difference"),
+        ] {
+            assert_eq!(request.resolve(&folder).unwrap_err().field, field);
+        }
+        let options = CaptionRequest { language: Some(Language::English), keywords: Some(3), ..good.clone() }
+            .resolve(&folder)
+            .unwrap();
+        assert_eq!(options.prompt.as_deref(), Some("a picture of"));
+        assert_eq!(options.num_return_sequences, 2, "keywords are of all captions found");
+    }
+
+    #[test]
+    fn requests_are_read_from_json() {
+        let json = r#"{"beams": 3, "language": "en", "sampling": {"top_k": 5}, "forbidden_words": ["猫"]}"#;
+        let request: CaptionRequest = serde_json::from_str(json).unwrap();
+        assert_eq!((request.search.beams, request.language), (Some(3), Some(Language::English)));
+        let sampling = request.sampling.unwrap();
+        assert_eq!((sampling.top_k, sampling.seed), (5, 0));
+    }
+}
