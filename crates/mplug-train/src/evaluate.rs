@@ -221,7 +221,7 @@ impl Evaluator<'_> {
         let texts = self.texts(texts);
         let text = self.model.encode_text(&texts, &off);
         let fused = self.model.fuse(image, text, texts.attention_mask, &off);
-        log_odds(self.model.matching(fused.text))
+        log_odds(&self.model.matching(fused.text))
     }
 
     fn image_embeds(&self, example: &EncodedExample) -> Tensor<3> {
@@ -254,7 +254,7 @@ fn thumbnail(pixel_values: &[f32]) -> String {
 
 /// The logarithm of the odds of a match, from `logits` `(texts, [no match, match])`. In the order of the probability, but never
 /// rounded to an end, so that pairs beyond doubt keep their order.
-fn log_odds(logits: Tensor<2>) -> Vec<f32> {
+fn log_odds(logits: &Tensor<2>) -> Vec<f32> {
     let rows = logits.dims()[0];
     let [no_match, is_match] = [0, 1].map(|class| logits.clone().narrow(1, class, 1).reshape([rows]));
     host(is_match - no_match)
@@ -273,11 +273,12 @@ mod tests {
     fn pairs_beyond_doubt_keep_their_order() {
         let logits = [[-15.0_f32, 15.0], [-15.0, 15.5], [-16.0, 15.0]];
         let data = TensorData::new(logits.concat(), [3, 2]);
-        let odds = log_odds(Tensor::from_data(data, &Device::flex()));
+        let odds = log_odds(&Tensor::from_data(data, &Device::flex()));
         assert_eq!(odds, [30.0, 30.5, 31.0]);
         let features = Features { pictures: vec![vec![1.0]], texts: vec![vec![0.9], vec![0.8], vec![0.7]] };
         let candidates = Candidates::of(&features, 3);
         let ranking = Ranking::new(features, candidates, vec![(0..).zip(odds).collect()]);
-        assert_eq!(ranking.recalls(|_, text| text == 2).text_retrieval.r1, 1.0);
+        let recall = ranking.recalls(|_, text| text == 2).text_retrieval;
+        assert!(recall.r1 > 0.99, "{recall:?}");
     }
 }

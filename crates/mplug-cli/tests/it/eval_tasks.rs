@@ -75,7 +75,11 @@ fn captions_of_drawn_pictures_have_figures_in_one_language() {
     assert_eq!(report(&drawn(&desk, "model", &["--format", "json", "--language", "zh"])), zh);
     assert!(drawn(&desk, "model", &[]).stdout.contains("\nCIDEr "));
     let refused = drawn(&desk, "model", &["--language", "en"]);
-    assert!(refused.code == 2 && refused.stderr.contains("this model writes zh"), "{refused:?}");
+    assert!(
+        refused.code == 2
+            && refused.stderr.contains("`--language`: expected zh, which this model writes, found en"),
+        "{refused:?}"
+    );
 }
 
 #[test]

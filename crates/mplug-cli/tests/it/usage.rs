@@ -19,10 +19,13 @@ fn usage_errors_are_exit_code_2() {
         (&["caption", "--sample", "--temperature", "-1", "red.png"], "above 0"),
         (&["caption", "--sample", "--top-p", "1.5", "red.png"], "at most 1"),
         (&["caption", "--sample", "--beams", "3", "red.png"], "cannot be used with"),
-        (&["caption", "--model", "model", "--captions", "5", "--beams", "2", "red.png"], "needs `--beams 5`"),
+        (
+            &["caption", "--model", "model", "--captions", "5", "--beams", "2", "red.png"],
+            "`--captions`: expected at most 2, the number of beams, found 5",
+        ),
         (
             &["caption", "--model", "model", "--min-new-tokens", "9", "--max-new-tokens", "3", "red.png"],
-            "is above",
+            "`--min-new-tokens`: expected at most 3, the longest length, found 9",
         ),
         (&["caption", "--model", "model", "-", "-"], "once"),
         (&["caption", "--model", "model", "--output", ".", "red.png"], "is a folder"),
