@@ -1,89 +1,15 @@
-//! What can be typed: the commands, and the groups of options that several commands share. Nothing is looked up here; each
-//! command turns its `…Args` into a checked struct of its own.
+//! The groups of options that several commands share. Nothing is looked up here.
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, builder::FalseyValueParser};
+use clap::{Args, builder::FalseyValueParser};
 use mplug::{
     generate::{GenerationOptions, sampling::SamplingOptions},
     preprocess::image::ImageLimits,
     tasks::SearchRequest,
 };
 
-use crate::{
-    ask, bench, caption, convert, doctor, eval, hint, inspect, manual, match_texts, models,
-    precision::PrecisionArg, pull, status::Status, synth, train,
-};
-
-/// Describe pictures in Chinese and English, answer questions about them, and score texts against them, with the mPLUG models.
-#[derive(Parser, Debug)]
-#[command(
-    name = "mplug",
-    version,
-    propagate_version = true,
-    subcommand_required = true,
-    arg_required_else_help = true
-)]
-#[command(after_help = "\
-Examples:
-  mplug caption photo.jpg
-  mplug pull caption-base-zh
-  mplug caption --model caption-base-zh photos/ --format jsonl --output captions.jsonl
-  mplug ask --model ./mplug_vqa photo.jpg '图里有几只猫?'
-  mplug inspect ./mplug_base_zh
-
-Results go to standard output, messages and progress to standard error. Without --model, a small
-demo model of each kind answers, which knows drawn pictures only.
-Exit code: 0 all good; 1 some inputs failed, the others are unharmed; 2 usage, or a model or an
-output that cannot be used; 130 stopped by Ctrl-C.")]
-pub(crate) struct Cli {
-    #[command(subcommand)]
-    pub(crate) command: Command,
-}
-
-/// One command each; the order is that of the help.
-#[derive(Subcommand, Debug)]
-pub(crate) enum Command {
-    Caption(Box<caption::CaptionArgs>),
-    Ask(ask::AskArgs),
-    Match(match_texts::MatchArgs),
-    Pull(pull::PullArgs),
-    Models(models::ModelsArgs),
-    Inspect(inspect::InspectArgs),
-    Convert(convert::ConvertArgs),
-    Synth(synth::SynthArgs),
-    Train(train::TrainArgs),
-    Eval(Box<eval::EvalArgs>),
-    Bench(bench::BenchArgs),
-    Doctor(doctor::DoctorArgs),
-    Completions(manual::CompletionsArgs),
-    Man(manual::ManArgs),
-}
-
-impl Command {
-    /// Runs the command to its end.
-    ///
-    /// # Errors
-    /// When it cannot run at all; inputs that fail on their own are in the status.
-    pub(crate) fn run(self) -> anyhow::Result<Status> {
-        match self {
-            Self::Caption(args) => caption::run(*args),
-            Self::Ask(args) => ask::run(args),
-            Self::Match(args) => match_texts::run(args),
-            Self::Pull(args) => pull::run(&args),
-            Self::Models(args) => models::run(&args),
-            Self::Inspect(args) => inspect::run(&args),
-            Self::Convert(args) => convert::run(&args),
-            Self::Synth(args) => synth::run(&args),
-            Self::Train(args) => train::run(&args),
-            Self::Eval(args) => eval::run(*args),
-            Self::Bench(args) => bench::run(args),
-            Self::Doctor(args) => doctor::run(&args),
-            Self::Completions(args) => manual::run_completions(&args),
-            Self::Man(args) => manual::run_man(&args),
-        }
-    }
-}
+use crate::{hint, precision::PrecisionArg};
 
 /// How the engine runs.
 #[derive(Args, Debug)]
@@ -238,14 +164,7 @@ pub(crate) fn share(text: &str) -> Result<f32, String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
-
-    #[test]
-    fn the_definition_is_sound() {
-        Cli::command().debug_assert();
-    }
 
     #[test]
     fn numbers_are_checked_where_they_are_typed() {

@@ -10,7 +10,7 @@ use mplug_bulk::Record;
 use mplug_data::message::one_line;
 use serde::Serialize;
 
-use crate::{args::Cli, demo, output::OutputArgs, report, status::Status};
+use crate::{commands::Cli, demo, output::OutputArgs, report, status::Status};
 
 /// Check that mplug works on this machine
 #[derive(Args, Debug)]

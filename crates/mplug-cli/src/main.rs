@@ -1,12 +1,12 @@
-//! The command line `mplug`: what was typed (`args` and each command's `…Args`) becomes what was meant (each command's checked
-//! struct), which runs. This crate alone prints: results on standard output, messages on standard error.
+//! The command line `mplug`: what was typed (`commands`, and the options that commands share in `args`) becomes the plan of a
+//! library, which runs; its events become messages, and its errors get the names of options (`hint`). This crate alone prints: results on standard output, messages on standard error.
 //! Exit codes: 0 all good, 1 some inputs failed, 2 usage, an unusable model or an output that cannot be written, 130 stopped by Ctrl-C.
 
 mod args;
 mod ask;
 mod bench;
-mod calibrate;
 mod caption;
+mod commands;
 mod convert;
 mod dataset;
 mod demo;
@@ -37,7 +37,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    match args::Cli::parse().command.run() {
+    match commands::Cli::parse().command.run() {
         Ok(status) => status.into(),
         // `mplug caption photos | head -3`: the reader has what it wanted.
         Err(error) if status::is_closed_pipe(&error) => ExitCode::SUCCESS,

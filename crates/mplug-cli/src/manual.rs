@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
-use crate::{args::Cli, output, status::Status};
+use crate::{commands::Cli, output, status::Status};
 
 /// Write the completions of a shell
 #[derive(Args, Debug)]

@@ -1,132 +1,35 @@
-//! `mplug bench`: how fast captioning is on this machine, stage by stage, at each precision.
+//! The measurements, stage by stage: each is the median of the rounds, after one that warms up.
 
-use std::{
-    io::{self, Write},
-    path::PathBuf,
-    time::Instant,
-};
+use std::time::Instant;
 
 use anyhow::Context;
-use clap::Args;
 use mplug::{
-    checkpoint::{Dtype, ModelFolder, seeded},
-    config::{ModelConfig, Task},
+    checkpoint::ModelFolder,
+    config::ModelConfig,
     generate::{GenerationOptions, StepDecoder},
     instruction_set,
     model::DecoderState,
     preprocess::image::{ImageLimits, RgbImage, load_image, pixel_values, resize_bicubic},
     tasks::{Captioner, LoadOptions},
 };
-use mplug_bulk::Record;
-use mplug_data::message::about;
 use serde::Serialize;
 
-use crate::{
-    args::{EngineArgs, SearchArgs, StrictArg, between},
-    model,
-    output::OutputArgs,
-    pool,
-    precision::PrecisionArg,
-    status::Status,
+use super::{
+    BenchArgs,
+    report::{Benchmark, Throughput},
 };
 
-/// Seed of the weights when no model is given.
-const SEED: u64 = 0;
 /// Rows of the decoder step that is timed: the beams of one picture, and of two.
 const STEP_ROWS: [usize; 2] = [5, 10];
 /// Steps timed together, from the middle of a caption: one alone is short.
 const STEPS: usize = 8;
 
-/// Measure speed on this machine: encoder, decoder step, whole captions
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Without --model, weights of the base captioning model's size are drawn from a seed: their captions
-are nonsense, their speed is that of a real model. Each figure is the median of the rounds, with the
-fastest and the slowest. `share` sets the encoder against the multiplications that this machine can do
-at most, and the decoder's step against its memory, both measured in the same run.
-
-Examples:
-  mplug bench
-  mplug bench --model ./mplug_base_zh --precision int8 --images photo.jpg
-  mplug bench --threads 1 --batch-sizes 1,4,16 --format json")]
-pub(crate) struct BenchArgs {
-    /// Captioning model: a folder, the weight file in one, or a pulled model's name [default: drawn weights of base size]
-    #[arg(long, short, value_name = "DIR|FILE|NAME", env = "MPLUG_MODEL")]
-    model: Option<PathBuf>,
-    #[command(flatten)]
-    strict: StrictArg,
-    /// Picture to caption [default: a drawn one of 1600 x 1200 pixels]
-    #[arg(long, value_name = "FILE")]
-    images: Option<PathBuf>,
-    /// Times that each stage is measured
-    #[arg(long, value_name = "N", default_value = "5", value_parser = between::<1, 1000>)]
-    rounds: usize,
-    /// Numbers of pictures that are captioned together
-    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1,8", value_parser = between::<1, 256>)]
-    batch_sizes: Vec<usize>,
-    #[command(flatten)]
-    engine: EngineArgs,
-    #[command(flatten)]
-    search: SearchArgs,
-    #[command(flatten)]
-    output: OutputArgs,
-}
-
-/// Runs the command.
-pub(crate) fn run(args: BenchArgs) -> anyhow::Result<Status> {
-    pool::run(args.engine.threads, move || bench(&args))
-}
-
-fn bench(args: &BenchArgs) -> anyhow::Result<Status> {
-    let mut writer = args.output.create(None)?;
-    let folder = match &args.model {
-        Some(path) => model::open(path, args.engine.image_size, Task::ImageCaptioning, args.strict)?,
-        None => drawn_model(args.engine.image_size)?,
-    };
-    let picture = match &args.images {
-        Some(path) => load_image(path, &ImageLimits::default())
-            .map_err(|error| anyhow::anyhow!(about(path, &error.fault.to_string())))?,
-        None => drawn_picture(1600, 1200),
-    };
-    let all = [PrecisionArg::F32, PrecisionArg::Bf16, PrecisionArg::Int8];
-    let precisions = args.engine.precision.map_or(all.to_vec(), |precision| vec![precision]);
-    for precision in precisions {
-        let options = crate::precision::load_options(&folder, Some(precision));
-        writer.write(&Benchmark::measure(args, &folder, &options, &picture)?)?;
-        writer.flush()?;
-    }
-    writer.finish()?;
-    Ok(Status::Good)
-}
-
-/// A base-size model whose weights are drawn.
-fn drawn_model(image_size: Option<usize>) -> anyhow::Result<ModelFolder> {
-    let mut config = ModelConfig::base_captioning_zh();
-    if let Some(size) = image_size {
-        let patch = config.vision.patch_size;
-        anyhow::ensure!(
-            size % patch == 0,
-            "`--image-size` {size} is not a multiple of the patch size, {patch}"
-        );
-        config.vision.image_size = size;
-    }
-    let checkpoint = seeded::seeded_tensors(&config, SEED).to_checkpoint(Dtype::Bf16)?;
-    let vocabulary = seeded::synthetic_vocabulary(config.text.vocab_size);
-    Ok(ModelFolder::from_checkpoint(&config, checkpoint, vocabulary)?)
-}
-
-fn drawn_picture(width: u32, height: u32) -> RgbImage {
-    RgbImage::from_fn(width, height, |x, y| {
-        [x * 255 / width, y * 255 / height, (x ^ y) & 255].map(|value| value as u8).into()
-    })
-}
-
 /// Seconds that a stage took, over the rounds.
 #[derive(Clone, Copy, Debug, Serialize)]
-struct Seconds {
-    median: f64,
-    min: f64,
-    max: f64,
+pub(super) struct Seconds {
+    pub(super) median: f64,
+    pub(super) min: f64,
+    pub(super) max: f64,
 }
 
 impl Seconds {
@@ -148,42 +51,9 @@ impl Seconds {
     }
 }
 
-/// Pictures a second at one batch size.
-#[derive(Serialize)]
-struct Throughput {
-    batch_size: usize,
-    value: f64,
-}
-
-/// Everything measured at one precision.
-#[derive(Serialize)]
-struct Benchmark {
-    precision: String,
-    instruction_set: &'static str,
-    threads: usize,
-    image_size: usize,
-    num_beams: usize,
-    load_s: f64,
-    encoder_s: Seconds,
-    /// Share of the machine's product rate, attention and everything else included.
-    encoder_share: f64,
-    cross_key_values_s: Seconds,
-    decode_step_s: Seconds,
-    /// Share of the machine's memory bandwidth that the step's weights take.
-    decode_step_share: f64,
-    decode_step_10_rows_s: Seconds,
-    end_to_end_s: Seconds,
-    tokens: usize,
-    token_ids: Vec<u32>,
-    pictures_per_s: Vec<Throughput>,
-    product_rate: f64,
-    read_bandwidth: f64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    peak_memory_bytes: Option<u64>,
-}
-
 impl Benchmark {
-    fn measure(
+    /// Measures captioning at the precision of `load_options`.
+    pub(super) fn measure(
         args: &BenchArgs,
         folder: &ModelFolder,
         load_options: &LoadOptions,
@@ -325,40 +195,4 @@ fn peak_memory() -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     let kibibytes: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)
-}
-
-impl Record for Benchmark {
-    fn write_text(&self, to: &mut dyn Write) -> io::Result<()> {
-        writeln!(
-            to,
-            "{} on {}, {} threads, {} px, {} beams, {} tokens",
-            self.precision, self.instruction_set, self.threads, self.image_size, self.num_beams, self.tokens
-        )?;
-        let mut line = |name: &str, seconds: Seconds, note: String| {
-            writeln!(
-                to,
-                "  {name:<26}{:>9.1} ms  ({:.1} to {:.1}){note}",
-                1e3 * seconds.median,
-                1e3 * seconds.min,
-                1e3 * seconds.max
-            )
-        };
-        let encoder =
-            format!("  {:.0} % of {:.0} Gop/s", 100.0 * self.encoder_share, self.product_rate / 1e9);
-        line("encoder", self.encoder_s, encoder)?;
-        line("cross-attention keys", self.cross_key_values_s, String::new())?;
-        let step =
-            format!("  {:.0} % of {:.1} GB/s", 100.0 * self.decode_step_share, self.read_bandwidth / 1e9);
-        line("decoder step, 5 rows", self.decode_step_s, step)?;
-        line("decoder step, 10 rows", self.decode_step_10_rows_s, String::new())?;
-        line("one picture, end to end", self.end_to_end_s, String::new())?;
-        for throughput in &self.pictures_per_s {
-            writeln!(to, "  batch of {:<16}{:>9.2} pictures/s", throughput.batch_size, throughput.value)?;
-        }
-        writeln!(to, "  loading the model {:>16.0} ms", 1e3 * self.load_s)?;
-        if let Some(bytes) = self.peak_memory_bytes {
-            writeln!(to, "  peak memory so far{:>16} MB", bytes / 1_000_000)?;
-        }
-        Ok(())
-    }
 }

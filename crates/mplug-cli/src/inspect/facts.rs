@@ -1,76 +1,21 @@
-//! `mplug inspect`: what a model folder or a weight file holds, without running it. The counting is `mplug::checkpoint`'s.
+//! The facts of a model and of a weight file, as JSON has them and as lines for people.
 
 use std::{
     collections::BTreeMap,
     io::{self, Write},
-    path::{Path, PathBuf},
 };
 
-use clap::Args;
 use mplug::{
-    checkpoint::{Checkpoint, ModelFolder, Summary, summarize},
-    config::{ConfigOverrides, Language, ModelConfig, language},
+    checkpoint::Summary,
+    config::{Language, ModelConfig, language},
 };
-use mplug_bulk::{JsonPath, Record};
-use mplug_data::message::one_line;
 use serde::Serialize;
 
-use crate::{
-    args::StrictArg,
-    model::{self, command_of, open_folder, task_name},
-    output::OutputArgs,
-    status::Status,
-};
-
-/// Tell what a model or a weight file holds
-#[derive(Args, Debug)]
-#[command(after_help = "\
-A weight file with no model folder around it is counted too, and the reason why its model is unknown is told.
-
-Examples:
-  mplug inspect ./mplug_base_zh
-  mplug inspect ./mplug_base_zh/pytorch_model.bin --format json")]
-pub(crate) struct InspectArgs {
-    /// Model folder, weight file, or the name of a pulled model
-    #[arg(value_name = "MODEL")]
-    model: PathBuf,
-    #[command(flatten)]
-    strict: StrictArg,
-    #[command(flatten)]
-    output: OutputArgs,
-}
-
-/// Runs the command.
-pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<Status> {
-    let mut writer = args.output.create(None)?;
-    let report = match open_folder(&args.model, &ConfigOverrides::default(), args.strict) {
-        Ok(folder) => Inspection::of_folder(&args.model, &folder),
-        Err(error) => match Checkpoint::open(&model::find(&args.model)?) {
-            Ok(checkpoint) => Inspection::of_checkpoint(&args.model, &checkpoint, error.to_string()),
-            Err(_) => return Err(error),
-        },
-    };
-    writer.write(&report)?;
-    writer.finish()?;
-    Ok(Status::Good)
-}
-
-/// What was found.
-#[derive(Serialize)]
-struct Inspection {
-    #[serde(flatten)]
-    path: JsonPath,
-    #[serde(flatten)]
-    model: Option<ModelFacts>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    model_unknown: Option<String>,
-    #[serde(flatten)]
-    weights: WeightFacts,
-}
+use crate::model::{command_of, task_name};
 
 /// What the model is.
 #[derive(Serialize)]
-struct ModelFacts {
+pub(super) struct ModelFacts {
     task: &'static str,
     command: &'static str,
     language: &'static str,
@@ -116,7 +61,7 @@ struct GenerationFacts {
 
 /// What the weight file holds.
 #[derive(Serialize)]
-struct WeightFacts {
+pub(super) struct WeightFacts {
     format: String,
     file_bytes: u64,
     tensors: usize,
@@ -136,21 +81,9 @@ struct UnusedFacts {
     parameters: usize,
 }
 
-impl Inspection {
-    fn of_folder(path: &Path, folder: &ModelFolder) -> Self {
-        let summary = summarize(folder.checkpoint(), Some(&folder.config));
-        let model = ModelFacts::new(&folder.config, folder.vocabulary());
-        Self { path: path.into(), model: Some(model), model_unknown: None, weights: summary.into() }
-    }
-
-    fn of_checkpoint(path: &Path, checkpoint: &Checkpoint, reason: String) -> Self {
-        let weights = summarize(checkpoint, None).into();
-        Self { path: path.into(), model: None, model_unknown: Some(reason), weights }
-    }
-}
-
 impl ModelFacts {
-    fn new(config: &ModelConfig, vocabulary: &str) -> Self {
+    /// The facts of a model with this vocabulary.
+    pub(super) fn new(config: &ModelConfig, vocabulary: &str) -> Self {
         let (vision, text, generation) = (&config.vision, &config.text, &config.generation);
         Self {
             task: config.task.name(),
@@ -212,20 +145,9 @@ impl From<Summary> for WeightFacts {
     }
 }
 
-impl Record for Inspection {
-    fn write_text(&self, to: &mut dyn Write) -> io::Result<()> {
-        if let Some(model) = &self.model {
-            model.write_text(to)?;
-        }
-        if let Some(reason) = &self.model_unknown {
-            line(to, "model", &format!("unknown: {}", one_line(reason)))?;
-        }
-        self.weights.write_text(to)
-    }
-}
-
 impl ModelFacts {
-    fn write_text(&self, to: &mut dyn Write) -> io::Result<()> {
+    /// A line a fact.
+    pub(super) fn write_text(&self, to: &mut dyn Write) -> io::Result<()> {
         let (vision, text, generation) = (&self.vision, &self.text, &self.generation);
         line(to, "task", &format!("{}: `mplug {}`", self.task_in_words, self.command))?;
         line(to, "language", &format!("{}, {} tokens", self.language, text.vocab_size))?;
@@ -267,7 +189,8 @@ impl ModelFacts {
 }
 
 impl WeightFacts {
-    fn write_text(&self, to: &mut dyn Write) -> io::Result<()> {
+    /// A line a fact.
+    pub(super) fn write_text(&self, to: &mut dyn Write) -> io::Result<()> {
         line(to, "file", &format!("{}, {} bytes", self.format, grouped(self.file_bytes as usize)))?;
         let used = self.parameters_used.map_or_else(String::new, |used| format!(", {} used", grouped(used)));
         line(to, "parameters", &format!("{} in {} tensors{used}", grouped(self.parameters), self.tensors))?;
@@ -286,7 +209,8 @@ impl WeightFacts {
     }
 }
 
-fn line(to: &mut dyn Write, name: &str, value: &str) -> io::Result<()> {
+/// A fact with its name.
+pub(super) fn line(to: &mut dyn Write, name: &str, value: &str) -> io::Result<()> {
     writeln!(to, "{name:<15} {value}")
 }
 

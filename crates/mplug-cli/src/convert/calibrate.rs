@@ -30,8 +30,8 @@ const MOST_PICTURES: usize = 64;
 const TEXTS: [&str; 4] = ["what is in the picture?", "图里有什么?", "a dog on the grass", "一群人在海滩上"];
 
 /// The smoothing of each layer, and the pictures by which it was chosen.
-pub(crate) struct Calibration {
-    pub(crate) smoothings: Smoothings,
+pub(super) struct Calibration {
+    pub(super) smoothings: Smoothings,
     num_pictures: usize,
     /// Where the pictures are; none for drawn ones.
     paths: Vec<PathBuf>,
@@ -39,7 +39,7 @@ pub(crate) struct Calibration {
 
 impl Calibration {
     /// Runs the model of `folder` on the pictures of `paths` (files and folders), or on drawn ones.
-    pub(crate) fn new(folder: &ModelFolder, paths: &[PathBuf]) -> anyhow::Result<Self> {
+    pub(super) fn new(folder: &ModelFolder, paths: &[PathBuf]) -> anyhow::Result<Self> {
         let pictures = if paths.is_empty() {
             (0..DRAWN).map(|index| draw(DRAWN_SEED, index).image).collect()
         } else {

@@ -1,0 +1,96 @@
+//! `mplug inspect`: what a model folder or a weight file holds, without running it. The counting is `mplug::checkpoint`'s.
+
+mod facts;
+
+use std::{
+    io::{self, Write},
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use mplug::{
+    checkpoint::{Checkpoint, ModelFolder, summarize},
+    config::ConfigOverrides,
+};
+use mplug_bulk::{JsonPath, Record};
+use mplug_data::message::one_line;
+use serde::Serialize;
+
+use self::facts::{ModelFacts, WeightFacts, line};
+use crate::{
+    args::StrictArg,
+    model::{self, open_folder},
+    output::OutputArgs,
+    status::Status,
+};
+
+/// Tell what a model or a weight file holds
+#[derive(Args, Debug)]
+#[command(after_help = "\
+A weight file with no model folder around it is counted too, and the reason why its model is unknown is told.
+
+Examples:
+  mplug inspect ./mplug_base_zh
+  mplug inspect ./mplug_base_zh/pytorch_model.bin --format json")]
+pub(crate) struct InspectArgs {
+    /// Model folder, weight file, or the name of a pulled model
+    #[arg(value_name = "MODEL")]
+    model: PathBuf,
+    #[command(flatten)]
+    strict: StrictArg,
+    #[command(flatten)]
+    output: OutputArgs,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<Status> {
+    let mut writer = args.output.create(None)?;
+    let report = match open_folder(&args.model, &ConfigOverrides::default(), args.strict) {
+        Ok(folder) => Inspection::of_folder(&args.model, &folder),
+        Err(error) => match Checkpoint::open(&model::find(&args.model)?) {
+            Ok(checkpoint) => Inspection::of_checkpoint(&args.model, &checkpoint, error.to_string()),
+            Err(_) => return Err(error),
+        },
+    };
+    writer.write(&report)?;
+    writer.finish()?;
+    Ok(Status::Good)
+}
+
+/// What was found.
+#[derive(Serialize)]
+struct Inspection {
+    #[serde(flatten)]
+    path: JsonPath,
+    #[serde(flatten)]
+    model: Option<ModelFacts>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model_unknown: Option<String>,
+    #[serde(flatten)]
+    weights: WeightFacts,
+}
+
+impl Inspection {
+    fn of_folder(path: &Path, folder: &ModelFolder) -> Self {
+        let summary = summarize(folder.checkpoint(), Some(&folder.config));
+        let model = ModelFacts::new(&folder.config, folder.vocabulary());
+        Self { path: path.into(), model: Some(model), model_unknown: None, weights: summary.into() }
+    }
+
+    fn of_checkpoint(path: &Path, checkpoint: &Checkpoint, reason: String) -> Self {
+        let weights = summarize(checkpoint, None).into();
+        Self { path: path.into(), model: None, model_unknown: Some(reason), weights }
+    }
+}
+
+impl Record for Inspection {
+    fn write_text(&self, to: &mut dyn Write) -> io::Result<()> {
+        if let Some(model) = &self.model {
+            model.write_text(to)?;
+        }
+        if let Some(reason) = &self.model_unknown {
+            line(to, "model", &format!("unknown: {}", one_line(reason)))?;
+        }
+        self.weights.write_text(to)
+    }
+}
