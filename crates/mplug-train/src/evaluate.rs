@@ -1,16 +1,13 @@
 //! Evaluation while training: the loss on held-out examples, and the figures of the task: texts that the engine writes,
 //! judged by the data and against what people wrote; or how well pictures and texts find each other. Knows no optimizer.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
-use burn::tensor::{Device, Int, Tensor, TensorData, activation::softmax};
-use caption_metrics::bleu::bleu;
-use caption_metrics::retrieval::recalls;
-use caption_metrics::{cider::cider, corpus::Corpus};
-use image::codecs::jpeg::JpegEncoder;
+use burn::tensor::{Device, Int, Tensor, TensorData};
 use mplug::config::ModelConfig;
 use mplug::generate::GenerationOptions;
 use mplug::preprocess::image::{RgbImage, bytes_of};
-use mplug_eval::agreement::SuitedTokenizations;
+use mplug_eval::agreement::Agreement;
+use mplug_eval::retrieval::{Candidates, Features, Ranking};
+use mplug_eval::thumbnail;
 use mplug_nn::{Dropout, Mplug, Texts};
 
 use crate::batch::{MicroBatch, TextRows};
@@ -25,7 +22,6 @@ use crate::training_data::{EncodedExample, Reading, Split, TrainingData};
 const PORTION: usize = 16;
 /// Texts kept as samples.
 const SAMPLES: usize = 8;
-const JPEG_QUALITY: u8 = 85;
 
 /// What an evaluation found.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -54,7 +50,7 @@ pub struct Plan {
     pub num_beams: usize,
     /// Most tokens written.
     pub max_new_tokens: usize,
-    /// Candidates of each picture and text that the matching head orders anew; 0 leaves the contrast's order.
+    /// Candidates of each picture and text that the matching head orders; 0 for the contrast's order.
     pub rerank: usize,
 }
 
@@ -156,12 +152,8 @@ impl Evaluator<'_> {
         if references.iter().any(Vec::is_empty) {
             return Ok(Vec::new());
         }
-        let suited = SuitedTokenizations::to(&references);
-        let candidates: Vec<Vec<String>> = captions.iter().map(|caption| vec![caption.clone()]).collect();
-        let (candidates, references) =
-            (suited.tokenize(&candidates)?.concat(), suited.tokenize(&references)?);
-        let corpus = Corpus::new(&candidates, &references)?;
-        Ok(vec![("cider", cider(&corpus).corpus), ("bleu_4", bleu(&corpus).corpus[3])])
+        let Agreement { cider, bleu_4 } = Agreement::of(captions, &references)?;
+        Ok(vec![("cider", cider), ("bleu_4", bleu_4)])
     }
 
     /// Recall of pictures by texts and of texts by pictures.
@@ -178,15 +170,17 @@ impl Evaluator<'_> {
         }
         let images: Vec<Tensor<3>> = pictures.iter().map(|picture| self.image_embeds(picture)).collect();
         let head = self.model.contrastive_head();
-        let image_points =
-            Tensor::cat(images.iter().map(|image| head.image_features(image.clone())).collect(), 0);
-        let text_points = Tensor::cat(
-            examples.iter().map(|example| head.text_features(self.text_embeds(example).0)).collect(),
-            0,
-        );
-        let alike: Vec<f32> = host(image_points.matmul(text_points.transpose())); // (pictures, texts)
-        let scores = self.reranked(&alike, &images, examples);
-        let report = recalls(&scores, &picture_of_text);
+        let features = Features {
+            pictures: images.iter().map(|image| host(head.image_features(image.clone()))).collect(),
+            texts: examples
+                .iter()
+                .map(|example| host(head.text_features(self.text_embeds(example).0)))
+                .collect(),
+        };
+        let candidates = Candidates::of(&features, self.plan.rerank);
+        let log_odds = self.match_pairs(&candidates.texts_by_picture(), &images, examples);
+        let ranking = Ranking::new(features, candidates, log_odds);
+        let report = ranking.recalls(|picture, text| picture_of_text[text] == picture);
         let mut metrics = Vec::with_capacity(7);
         for (names, recall) in [
             (["text_r1", "text_r5", "text_r10"], report.text_retrieval),
@@ -199,51 +193,35 @@ impl Evaluator<'_> {
         Evaluation { metrics, samples: Vec::new() }
     }
 
-    /// The likenesses `(pictures, texts)`, the best of each row and column ordered anew, above all others, by the matching
-    /// head.
-    fn reranked(&self, alike: &[f32], images: &[Tensor<3>], examples: &[EncodedExample]) -> Vec<f32> {
-        let (rows, columns) = (images.len(), examples.len());
-        let mut scores = alike.to_vec();
-        let best = |values: Vec<f32>| -> Vec<usize> {
-            let mut order: Vec<usize> = (0..values.len()).collect();
-            order.sort_by(|a, b| values[*b].total_cmp(&values[*a]));
-            order.truncate(self.plan.rerank);
-            order
+    /// The logarithm of the odds of `pairs`, which are texts by picture.
+    fn match_pairs(
+        &self,
+        pairs: &[Vec<usize>],
+        images: &[Tensor<3>],
+        examples: &[EncodedExample],
+    ) -> Vec<Vec<(usize, f32)>> {
+        let mut log_odds: Vec<Vec<(usize, f32)>> = vec![Vec::new(); pairs.len()];
+        let of_picture = |(picture, texts): (usize, &Vec<usize>)| -> Vec<(usize, usize)> {
+            texts.iter().map(|&text| (picture, text)).collect()
         };
-        let mut chosen = vec![false; alike.len()];
-        for row in 0..rows {
-            for column in best(alike[row * columns..][..columns].to_vec()) {
-                chosen[row * columns + column] = true;
+        let pairs: Vec<(usize, usize)> = pairs.iter().enumerate().flat_map(of_picture).collect();
+        for portion in pairs.chunks(PORTION) {
+            let image = Tensor::cat(portion.iter().map(|(picture, _)| images[*picture].clone()).collect(), 0);
+            let texts: Vec<&[u32]> = portion.iter().map(|(_, text)| &examples[*text].text[..]).collect();
+            for (&(picture, text), value) in portion.iter().zip(self.match_texts(image, &texts)) {
+                log_odds[picture].push((text, value));
             }
         }
-        for column in 0..columns {
-            for row in best((0..rows).map(|row| alike[row * columns + column]).collect()) {
-                chosen[row * columns + column] = true;
-            }
-        }
-        let places: Vec<usize> = (0..alike.len()).filter(|place| chosen[*place]).collect();
-        for portion in places.chunks(PORTION) {
-            let pairs: Vec<(usize, usize)> =
-                portion.iter().map(|place| (place / columns, place % columns)).collect();
-            let image = Tensor::cat(pairs.iter().map(|(row, _)| images[*row].clone()).collect(), 0);
-            let texts: Vec<&[u32]> = pairs.iter().map(|(_, column)| &examples[*column].text[..]).collect();
-            for (place, probability) in portion.iter().zip(self.matched(image, &texts)) {
-                // Above every likeness, which is at most 1.
-                scores[*place] = 2.0 + probability;
-            }
-        }
-        scores
+        log_odds
     }
 
-    /// The probabilities that texts describe their pictures `(texts, image_len, hidden)`.
-    fn matched(&self, image: Tensor<3>, texts: &[&[u32]]) -> Vec<f32> {
+    /// The logarithm of the odds that texts describe their pictures `(texts, image_len, hidden_size)`.
+    fn match_texts(&self, image: Tensor<3>, texts: &[&[u32]]) -> Vec<f32> {
         let off = Dropout::off();
         let texts = self.texts(texts);
         let text = self.model.encode_text(&texts, &off);
         let fused = self.model.fuse(image, text, texts.attention_mask, &off);
-        let classes = softmax(self.model.matching(fused.text), 1); // (texts, [no match, match])
-        let rows = classes.dims()[0];
-        host(classes.narrow(1, 1, 1).reshape([rows]))
+        log_odds(&self.model.matching(fused.text))
     }
 
     fn image_embeds(&self, example: &EncodedExample) -> Tensor<3> {
@@ -270,14 +248,37 @@ impl Evaluator<'_> {
 /// Normalised pixels `(3, size, size)` as a picture in a `data:` address; empty where they are none.
 fn thumbnail(pixel_values: &[f32]) -> String {
     let size = (pixel_values.len() / 3).isqrt() as u32;
-    let Some(image) = RgbImage::from_raw(size, size, bytes_of(pixel_values)) else { return String::new() };
-    let mut jpeg = Vec::new();
-    match JpegEncoder::new_with_quality(&mut jpeg, JPEG_QUALITY).encode_image(&image) {
-        Ok(()) => format!("data:image/jpeg;base64,{}", STANDARD.encode(jpeg)),
-        Err(_) => String::new(),
-    }
+    let image = RgbImage::from_raw(size, size, bytes_of(pixel_values));
+    image.and_then(|image| thumbnail::data_address(&image).ok()).unwrap_or_default()
+}
+
+/// The logarithm of the odds of a match, from `logits` `(texts, [no match, match])`. In the order of the probability, but never
+/// rounded to an end, so that pairs beyond doubt keep their order.
+fn log_odds(logits: &Tensor<2>) -> Vec<f32> {
+    let rows = logits.dims()[0];
+    let [no_match, is_match] = [0, 1].map(|class| logits.clone().narrow(1, class, 1).reshape([rows]));
+    host(is_match - no_match)
 }
 
 fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.try_into_vec_as().expect("values are f32 and readable")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Their probabilities all round to 1: ranked by those, the pairs would be equal.
+    #[test]
+    fn pairs_beyond_doubt_keep_their_order() {
+        let logits = [[-15.0_f32, 15.0], [-15.0, 15.5], [-16.0, 15.0]];
+        let data = TensorData::new(logits.concat(), [3, 2]);
+        let odds = log_odds(&Tensor::from_data(data, &Device::flex()));
+        assert_eq!(odds, [30.0, 30.5, 31.0]);
+        let features = Features { pictures: vec![vec![1.0]], texts: vec![vec![0.9], vec![0.8], vec![0.7]] };
+        let candidates = Candidates::of(&features, 3);
+        let ranking = Ranking::new(features, candidates, vec![(0..).zip(odds).collect()]);
+        let recall = ranking.recalls(|_, text| text == 2).text_retrieval;
+        assert!(recall.r1 > 0.99, "{recall:?}");
+    }
 }
