@@ -1,7 +1,7 @@
 //! The file that a long run keeps its answers in, one JSON object a line, so that a run that was stopped goes on. Knows which
 //! files are such a journal and which are somebody else's, not what the answers are.
 //!
-//! The first line begins with [`MAGIC`] and the kind of run. Nothing else is taken for a journal, so that nothing else is cut,
+//! The first line begins with `{"mplug_journal":` and the kind of run. Nothing else is taken for a journal, so that nothing else is cut,
 //! written to or removed: not a file with another first line, a link (it could lead anywhere), a folder, a pipe or a device. An
 //! empty file is taken: there is nothing in it that could be lost. So is a beginning of such a first line, which a killed run
 //! leaves. A last line without its end is one that was being written when the run was stopped: it is dropped.
