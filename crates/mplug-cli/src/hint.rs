@@ -48,6 +48,9 @@ pub(crate) fn of_bulk(error: BulkError) -> anyhow::Error {
         _ => {
             return match error {
                 BulkError::Journal(error) => of_journal(error),
+                BulkError::List(_) | BulkError::ListContent { .. } => {
+                    anyhow::Error::from(error).context("standard input")
+                }
                 error => error.into(),
             };
         }
