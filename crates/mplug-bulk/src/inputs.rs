@@ -26,7 +26,7 @@ use rayon::prelude::*;
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use walkdir::{DirEntry, WalkDir};
 
-use crate::{error::BulkError, parquet, shard::Shard, web};
+use crate::{error::BulkError, hex::hex, parquet, shard::Shard, web};
 
 /// Longest list of inputs: ten million long names, and no end to a stream that has none.
 const MAX_LIST_BYTES: u64 = 1 << 30;
@@ -388,8 +388,7 @@ impl Serialize for JsonPath {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("path", &self.text)?;
         if let Some(bytes) = &self.bytes {
-            let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            map.serialize_entry("path_bytes", &hex)?;
+            map.serialize_entry("path_bytes", &hex(bytes))?;
         }
         map.end()
     }

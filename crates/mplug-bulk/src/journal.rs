@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::BulkError,
+    hex::hex,
     inputs::Input,
     pipeline::{Answer, Answered, Digest},
 };
@@ -310,14 +311,6 @@ impl From<Line> for Entry {
 
 fn shown(input: &Input) -> String {
     input.path.to_string_lossy().into_owned()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .filter_map(|digit| char::from_digit(digit.into(), 16))
-        .collect()
 }
 
 fn unhex(text: &str) -> Option<Digest> {

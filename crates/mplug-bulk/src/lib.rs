@@ -30,6 +30,7 @@
 mod document;
 mod error;
 mod failures;
+mod hex;
 mod inputs;
 mod journal;
 #[cfg(not(feature = "keywords"))]

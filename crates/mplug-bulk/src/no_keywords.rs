@@ -5,12 +5,12 @@ use serde::Serialize;
 
 /// A word of a picture's captions.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Keyword {
+pub(crate) struct Keyword {
     /// The word.
     #[serde(rename = "tag")]
-    pub word: String,
+    pub(crate) word: String,
     /// The share of the captions' probability that has it.
-    pub weight: f32,
+    pub(crate) weight: f32,
 }
 
 /// None: a plan that asks for keywords is refused before it comes here.

@@ -85,19 +85,13 @@ impl Pipeline<'_> {
         inputs: &[Input],
         indices: &[usize],
         batch_size: usize,
-        mut done: impl FnMut(&[usize], Vec<Answered>) -> Result<ControlFlow<()>, BulkError>,
+        done: impl FnMut(&[usize], Vec<Answered>) -> Result<ControlFlow<()>, BulkError>,
     ) -> Result<Duration, BulkError> {
         let open = |batch: &[usize]| -> Vec<Opened> {
             let opened = batch.par_iter().map(|&index| self.open(&inputs[index]));
             opened.map(|opened| opened.unwrap_or_else(Opened::Failed)).collect()
         };
-        each_batch(
-            indices,
-            batch_size,
-            open,
-            |_, opened| self.answer(opened),
-            |batch, answers| done(batch, answers),
-        )
+        each_batch(indices, batch_size, open, |_, opened| self.answer(opened), done)
     }
 
     fn open(&self, input: &Input) -> Result<Opened, Failure> {

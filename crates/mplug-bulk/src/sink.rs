@@ -1,6 +1,10 @@
 //! Where the answers of a run go, batch by batch, and what of them is kept for a run that goes on.
 
-use std::{fs, io::Write, path::PathBuf};
+use std::{
+    fs,
+    io::Write,
+    path::{Path, PathBuf},
+};
 
 use mplug_data::{
     picture::{Failure, PictureLoader},
@@ -77,7 +81,7 @@ impl Prepared {
     ) -> Result<(Self, usize), BulkError> {
         let (document, path, format) = match output {
             Output::TextFiles { folder, on_existing } => {
-                return Self::text_files(folder, on_existing, inputs);
+                return Self::text_files(folder.as_deref(), on_existing, inputs);
             }
             Output::Stream { name, writer, format } => {
                 refuse_addresses(format, inputs)?;
@@ -99,14 +103,14 @@ impl Prepared {
     }
 
     fn text_files(
-        folder: Option<PathBuf>,
+        folder: Option<&Path>,
         on_existing: OnExisting,
         inputs: &mut Vec<Input>,
     ) -> Result<(Self, usize), BulkError> {
-        let sidecars = Sidecars::plan(inputs, folder.as_deref(), on_existing)?;
+        let sidecars = Sidecars::plan(inputs, folder, on_existing)?;
         let (sidecars, left, skipped) = sidecars.left(std::mem::take(inputs));
         *inputs = left;
-        if let Some(folder) = &folder {
+        if let Some(folder) = folder {
             fs::create_dir_all(folder).map_err(BulkError::io(folder, "cannot be made"))?;
         }
         for (index, input) in inputs.iter_mut().enumerate() {
@@ -114,7 +118,7 @@ impl Prepared {
                 input.source = Err(problem);
             }
         }
-        let journal = sidecars.journal(folder.as_deref());
+        let journal = sidecars.journal(folder);
         Ok((Self::TextFiles { sidecars, journal }, skipped))
     }
 

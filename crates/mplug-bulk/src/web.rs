@@ -2,7 +2,6 @@
 //! read. What may be asked, and how, whoever fetches decides; nothing here opens a connection.
 
 use std::{
-    fmt::Write,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -13,7 +12,7 @@ use mplug_data::{
 };
 use sha2::{Digest as _, Sha256};
 
-use crate::inputs::Input;
+use crate::{hex::hex, inputs::Input};
 
 /// Longest part of a file name that is taken from an address.
 const MAX_STEM: usize = 60;
@@ -88,11 +87,7 @@ pub(crate) fn place(url: &str) -> PathBuf {
     };
     // A host keeps its full stops; as names are plain, none is `..`.
     let folder = host.split('.').filter(|label| !label.is_empty()).map(plain).collect::<Vec<_>>().join(".");
-    let hash = Sha256::digest(url.as_bytes()).iter().take(6).fold(String::new(), |mut hex, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    });
+    let hash = hex(&Sha256::digest(url.as_bytes())[..6]);
     let (stem, ending) = (plain(stem), plain(ending));
     let name = if ending.is_empty() { format!("{stem}-{hash}") } else { format!("{stem}-{hash}.{ending}") };
     if folder.is_empty() { name.into() } else { Path::new(&folder).join(name) }

@@ -34,12 +34,12 @@ impl DownloadReport {
             hub::Progress::Waiting => {
                 report::message("another program downloads this model: waiting for it");
             }
-            hub::Progress::Checking { path } => report::message(&format!("checking {path}")),
+            hub::Progress::Checking { path } => report::message(format!("checking {path}")),
             hub::Progress::Planned { files, bytes } => transfer.begin(*files, *bytes),
             hub::Progress::File { path, have, .. } => transfer.advance(path, *have),
             hub::Progress::Retrying { path, reason, wait } => {
                 let seconds = wait.as_secs_f32();
-                report::message(&format!("{path}: {reason}; trying again in {seconds:.0} s"));
+                report::message(format!("{path}: {reason}; trying again in {seconds:.0} s"));
             }
             _ => {}
         }
@@ -48,7 +48,7 @@ impl DownloadReport {
 
 impl Transfer {
     fn begin(&mut self, files: usize, bytes: u64) {
-        report::message(&format!("downloading {files} files, {}", megabytes(bytes)));
+        report::message(format!("downloading {files} files, {}", megabytes(bytes)));
         self.size = bytes;
         if std::io::stderr().is_terminal() {
             self.bar = Some(Progress::of_bytes(bytes));
@@ -70,7 +70,7 @@ impl Transfer {
         let tenths = (have * 10).checked_div(self.size).unwrap_or(10);
         if tenths > self.tenths_told {
             self.tenths_told = tenths;
-            report::message(&format!("{} % of {}", tenths * 10, megabytes(self.size)));
+            report::message(format!("{} % of {}", tenths * 10, megabytes(self.size)));
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::{hint, progress};
 
 /// How results are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub(crate) enum Format {
     /// Lines for people and pipes
     Text,
     /// One JSON array
@@ -26,7 +26,7 @@ enum Format {
 pub(crate) struct OutputArgs {
     /// How results are written
     #[arg(long, value_enum, default_value = "text")]
-    format: Format,
+    pub(crate) format: Format,
     /// Write the results to FILE, which appears whole at the end or not at all [default: standard output]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,

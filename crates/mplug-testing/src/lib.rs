@@ -1,6 +1,8 @@
 //! What the tests of several crates share: tiny models of drawn weights, and servers on this machine that answer as well or as
 //! badly as a test wants. Only ever a development dependency.
 
+#![allow(clippy::missing_panics_doc, reason = "what a test cannot set up ends the test")]
+
 pub mod hub_server;
 pub mod model;
 pub mod web_server;

@@ -171,16 +171,12 @@ impl CaptionArgs {
 
     /// What is to be captioned, and how.
     fn plan(&self) -> anyhow::Result<BulkPlan> {
-        let inputs = match &self.dataset {
-            Some(dataset) => Inputs::of_dataset(dataset, self.images.as_deref()),
-            None => {
-                let (is_recursive, image_column) = (self.recursive, self.image_column.clone());
-                Inputs::collect(
-                    &self.inputs,
-                    &CollectOptions { is_recursive, image_column },
-                    std::io::stdin(),
-                )
-            }
+        let inputs = if let Some(dataset) = &self.dataset {
+            Inputs::of_dataset(dataset, self.images.as_deref())
+        } else {
+            let options =
+                CollectOptions { is_recursive: self.recursive, image_column: self.image_column.clone() };
+            Inputs::collect(&self.inputs, &options, std::io::stdin())
         };
         let plan = inputs.and_then(|inputs| BulkPlan::new(inputs, self.shard, self.output.to_output()));
         let mut plan = plan.map_err(hint::of_bulk)?;

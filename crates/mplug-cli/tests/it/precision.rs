@@ -49,7 +49,7 @@ fn an_int8_folder_is_written_inspected_and_used_without_asking() {
 #[test]
 fn the_last_line_of_an_int8_conversion_says_what_it_was_calibrated_on() {
     let desk = Desk::new();
-    let config = ModelFolder::open(&desk.join("model"), &ConfigOverrides::default()).unwrap().config;
+    let config = ModelFolder::open(desk.join("model"), &ConfigOverrides::default()).unwrap().config;
     let vocabulary = std::fs::read_to_string(desk.join("model/vocab.txt")).unwrap();
     let recipe = seeded_tensors(&config, 7);
     let tensors = WithOutliers::new(&recipe);

@@ -84,8 +84,8 @@ fn a_model_goes_on_from_where_it_was() {
     assert!(metrics["loss"] < 1.0, "{metrics:?}");
     assert!(metrics["cider"] > 3.0, "{metrics:?}");
     assert_eq!((metrics.get("truth"), samples), (None, 8));
-    let model = ModelFolder::open(&folder.path().join("run/best"), &ConfigOverrides::default());
-    let before = ModelFolder::open(&demo_model(), &ConfigOverrides::default()).expect("the demo model");
+    let model = ModelFolder::open(folder.path().join("run/best"), &ConfigOverrides::default());
+    let before = ModelFolder::open(demo_model(), &ConfigOverrides::default()).expect("the demo model");
     let model = model.expect("the engine's loader reads what training wrote");
     assert_eq!(model.config.vision, before.config.vision);
     assert_eq!(model.vocabulary(), before.vocabulary());

@@ -113,7 +113,7 @@ fn a_small_model_learns_to_name_colours() {
     assert_eq!(truths.last(), Some(&1.0), "{truths:?}");
     let lines = std::fs::read_to_string(folder.path().join("log.jsonl")).expect("a log");
     assert_eq!(lines.lines().count(), events.len());
-    let model = ModelFolder::open(&folder.path().join("best"), &ConfigOverrides::default());
+    let model = ModelFolder::open(folder.path().join("best"), &ConfigOverrides::default());
     let model = model.expect("the engine's loader reads what training wrote");
     assert_eq!(model.config.vision.patch_size, 16);
     assert_eq!(model.config.text.num_attention_heads, 2);
@@ -299,7 +299,7 @@ fn a_prompt_chooses_the_language() {
     .expect("the run ends well");
     assert_eq!(truth, Some(1.0));
 
-    let best = ModelFolder::open(&folder.path().join("best"), &ConfigOverrides::default()).expect("a model");
+    let best = ModelFolder::open(folder.path().join("best"), &ConfigOverrides::default()).expect("a model");
     assert_eq!(best.config.generation.prompts["en"], ">");
     let captioner = Captioner::load(&best).expect("a captioner");
     let black = RgbImage::new(32, 32);

@@ -59,7 +59,7 @@ pub struct RequestError {
 }
 
 impl RequestError {
-    fn new(field: &'static str, expected: impl Into<String>, found: impl ToString) -> Self {
+    fn new(field: &'static str, expected: impl Into<String>, found: &dyn ToString) -> Self {
         Self { field, expected: expected.into(), found: found.to_string() }
     }
 }
@@ -79,7 +79,7 @@ impl SearchRequest {
         };
         if options.min_new_tokens > options.max_new_tokens {
             let expected = format!("at most {}, the longest length", options.max_new_tokens);
-            return Err(RequestError::new("min_new_tokens", expected, options.min_new_tokens));
+            return Err(RequestError::new("min_new_tokens", expected, &options.min_new_tokens));
         }
         Ok(options)
     }
@@ -107,14 +107,14 @@ impl CaptionRequest {
         options.min_difference = self.min_difference.unwrap_or(0.0);
         if self.sampling.is_none() && options.num_return_sequences > options.num_beams {
             let expected = format!("at most {}, the number of beams", options.num_beams);
-            return Err(RequestError::new("captions", expected, options.num_return_sequences));
+            return Err(RequestError::new("captions", expected, &options.num_return_sequences));
         }
         if self.sampling.is_some() && !self.required_words.is_empty() {
             let expected = "none where captions are sampled: only the search can require words";
-            return Err(RequestError::new("required_words", expected, self.required_words.join(", ")));
+            return Err(RequestError::new("required_words", expected, &self.required_words.join(", ")));
         }
         if self.min_difference.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
-            return Err(RequestError::new("min_difference", "0 to 1", options.min_difference));
+            return Err(RequestError::new("min_difference", "0 to 1", &options.min_difference));
         }
         Ok(options)
     }
@@ -134,7 +134,7 @@ pub fn prompt_for(folder: &ModelFolder, language: Language) -> Result<Option<Str
         return Ok(None);
     }
     let known: Vec<&str> = std::iter::once(first.code()).chain(prompts.keys().map(String::as_str)).collect();
-    Err(RequestError::new("language", format!("{}, which this model writes", known.join(" or ")), language))
+    Err(RequestError::new("language", format!("{}, which this model writes", known.join(" or ")), &language))
 }
 
 #[cfg(test)]

@@ -119,7 +119,7 @@ fn open(folder: &Path) -> Result<ModelFolder, String> {
 }
 
 fn picture(name: &Value) -> RgbImage {
-    load_image(&fixture("images").join(name.as_str().unwrap()), &ImageLimits::default()).unwrap()
+    load_image(fixture("images").join(name.as_str().unwrap()), &ImageLimits::default()).unwrap()
 }
 
 /// What the model writes for the inputs of a case, one by one.

@@ -99,7 +99,7 @@ fn resizing_noise_is_pillows_in_every_order_of_its_passes() {
 #[test]
 fn sixteen_bit_gray_shows_its_high_byte() {
     // `shapes_gray16.png` holds the levels of `shapes_gray.png` times 257 (asserted: the two differ by nothing).
-    let load = |name: &str| load_image(&fixtures("images").join(name), &LIMITS).expect(name);
+    let load = |name: &str| load_image(fixtures("images").join(name), &LIMITS).expect(name);
     let (mean, max) = difference(load("shapes_gray16.png").as_raw(), load("shapes_gray.png").as_raw());
     assert_eq!((mean, max), (0.0, 0));
 }
@@ -107,7 +107,7 @@ fn sixteen_bit_gray_shows_its_high_byte() {
 #[test]
 fn exif_orientations_turn_the_picture_upright() {
     let load =
-        |n: u32| load_image(&fixtures("images").join(format!("exif{n}.jpg")), &LIMITS).expect("a picture");
+        |n: u32| load_image(fixtures("images").join(format!("exif{n}.jpg")), &LIMITS).expect("a picture");
     for orientation in 2..=8 {
         let expected = if orientation < 5 { (200, 120) } else { (120, 200) };
         assert_eq!(load(orientation).dimensions(), expected, "orientation {orientation}");
