@@ -1,5 +1,6 @@
 //! Pictures in a zip archive, found by its directory and inflated one by one. The format is the crate `zip`'s affair.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -40,9 +41,15 @@ impl ZipMember {
 
 impl fmt::Display for ZipMember {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = self.archive.zip.name_for_index(self.number).unwrap_or("(a member without a name)");
+        let name = name_of(&self.archive.zip, self.number);
+        let name = name.as_deref().unwrap_or("(a member without a name)");
         write!(f, "{}: {name}", self.archive.file.path.display())
     }
+}
+
+/// The name of a member, if it has one that can be read.
+fn name_of(zip: &ZipArchive<FileCursor>, number: usize) -> Option<Cow<'_, str>> {
+    zip.name_for_index(number)?.ok()
 }
 
 /// The members of an archive that are files.
@@ -52,7 +59,7 @@ pub(super) fn members(path: &Path) -> io::Result<Vec<(String, PictureSource)>> {
     let archive = Arc::new(Archive { file, zip });
     let mut members = Members::default();
     for number in 0..archive.zip.len() {
-        let name = archive.zip.name_for_index(number).unwrap_or_default();
+        let name = name_of(&archive.zip, number).unwrap_or_default();
         if !name.is_empty() && !name.ends_with(['/', '\\']) {
             let member = ZipMember { archive: Arc::clone(&archive), number };
             members.push(name.to_string(), PictureSource::ZipMember(member))?;
