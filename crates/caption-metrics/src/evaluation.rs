@@ -19,7 +19,7 @@ use crate::{
 /// The longest caption that is scored: 8 KiB.
 pub const MAX_CAPTION_BYTES: usize = 8 << 10;
 
-/// A figure that can be asked for.
+/// A figure that can be requested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Metric {
     /// BLEU-1 to BLEU-4: four columns.
@@ -110,7 +110,7 @@ pub struct Column {
     pub scores: Scores,
 }
 
-/// A metric that was asked for and is not there.
+/// A metric that was requested and is not there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotComputed {
     /// The figure that the metric would have given.
@@ -122,7 +122,7 @@ pub struct NotComputed {
 /// The figures of a set of images.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Evaluation {
-    /// One for each metric, four for BLEU, in the order asked for.
+    /// One for each metric, four for BLEU, in the order requested.
     pub columns: Vec<Column>,
     /// Metrics without figures.
     pub not_computed: Vec<NotComputed>,

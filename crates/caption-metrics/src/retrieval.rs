@@ -28,7 +28,7 @@ pub struct RetrievalReport {
     pub image_retrieval: Recall,
 }
 
-/// Scores of images and texts, made when asked for: those of a large set would not fit in memory together.
+/// Scores of images and texts, made when requested: those of a large set would not fit in memory together.
 pub trait PairScores: Sync {
     /// How well each text fits `image`; higher is better.
     fn of_texts(&self, image: usize) -> Vec<f64>;
@@ -58,7 +58,7 @@ pub fn recalls(scores: &[f32], image_of_text: &[usize]) -> RetrievalReport {
     })
 }
 
-/// The same from scores that are made when asked for, of so many images and texts, where `is_right(image, text)` says which
+/// The same from scores that are made when requested, of so many images and texts, where `is_right(image, text)` says which
 /// belong together: a text may belong to several images.
 ///
 /// # Panics

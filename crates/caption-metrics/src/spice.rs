@@ -169,7 +169,7 @@ fn read_answer(json: &[u8], num_images: usize) -> Result<Scores, SpiceError> {
     let images: Option<Vec<f64>> = images.into_iter().collect();
     images
         .map(Scores::of_mean)
-        .ok_or_else(|| SpiceError::Answer { what: format!("fewer images than the {num_images} asked for") })
+        .ok_or_else(|| SpiceError::Answer { what: format!("fewer images than the {num_images} requested") })
 }
 
 #[cfg(all(test, unix))]

@@ -93,7 +93,7 @@ impl Input {
     }
 }
 
-/// The inputs of a run, and whether one file alone was asked for (its answer then needs no name beside it).
+/// The inputs of a run, and whether one file alone was requested (its answer then needs no name beside it).
 #[derive(Debug)]
 pub struct Inputs {
     /// In the order of the answers.
@@ -139,7 +139,7 @@ impl Inputs {
     /// Lists what was given. `list` is read where `-` is given: names, one a line, or separated by NUL bytes.
     ///
     /// # Errors
-    /// When `list` cannot be read, holds no name, or was asked for twice.
+    /// When `list` cannot be read, holds no name, or was requested twice.
     pub fn collect(
         names: &[PathBuf],
         options: &CollectOptions,

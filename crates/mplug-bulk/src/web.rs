@@ -19,7 +19,7 @@ const MAX_STEM: usize = 60;
 /// Longest ending of a file name that is taken from an address.
 const MAX_ENDING: usize = 5;
 
-/// Makes the web addresses of a list readable: `fetcher` is asked for each when it is read.
+/// Makes the web addresses of a list readable: `fetcher` gets each when it is read.
 pub fn open_addresses(inputs: &mut [Input], fetcher: &Arc<dyn FetchPicture>) {
     for input in inputs.iter_mut().filter(|input| input.source.is_err() && is_address(&input.path)) {
         input.source = match input.path.to_str() {
@@ -37,10 +37,16 @@ pub struct HubFetcher(pub mplug_hub::fetch::PictureFetcher);
 #[cfg(feature = "urls")]
 impl FetchPicture for HubFetcher {
     fn fetch(&self, url: &str, max_bytes: u64) -> Result<Vec<u8>, mplug_data::source::NotFetched> {
+        use mplug_data::source::HostNotAllowed;
+        use mplug_hub::fetch::FetchFault;
+
         self.0.get(url, max_bytes).map_err(|error| mplug_data::source::NotFetched {
             is_passing: error.is_passing(),
             // The fault alone: the message names the address as it was given.
-            source: error.fault.into(),
+            source: match error.fault {
+                fault @ FetchFault::NotPublic { .. } => Box::new(HostNotAllowed(fault.into())),
+                fault => fault.into(),
+            },
         })
     }
 }

@@ -18,6 +18,7 @@ fn remedy(remedy: Remedy) -> &'static str {
     match remedy {
         Remedy::Subfolders => "`--recursive` looks into its subfolders",
         Remedy::WebAddresses => "`--allow-urls` opens it",
+        Remedy::AllowedHost => "`--allow-url-host` allows one of yours",
         Remedy::Parquet => PARQUET,
         Remedy::PictureColumn => "`--image-column NAME` says which has the pictures",
         Remedy::OtherFolder => "remove it, or give another `--output DIR`",
@@ -70,6 +71,24 @@ pub(crate) fn of_request(error: RequestError) -> anyhow::Error {
     };
     let RequestError { expected, found, .. } = error;
     anyhow::anyhow!("`--{}`: expected {expected}, found {found}", option.replace('_', "-"))
+}
+
+/// The same of the hub.
+#[cfg(feature = "hub")]
+pub(crate) fn of_hub(error: mplug_hub::HubError) -> anyhow::Error {
+    use mplug_hub::HubError;
+
+    let hint = match &error {
+        HubError::Name { .. } => "`mplug models` lists the short names".to_owned(),
+        HubError::NoSuchModel { .. } => "`mplug models` lists those known".to_owned(),
+        HubError::Unreachable { id, .. } | HubError::Offline { id, .. } => {
+            format!("`mplug pull {id}` there downloads it and prints its folder")
+        }
+        HubError::Denied { had_token: false, .. } => "`--token-env` names another variable".to_owned(),
+        _ => return error.into(),
+    };
+    let message = format!("{error}; {hint}");
+    anyhow::Error::from(error).context(message)
 }
 
 /// The same of a journal, with the command whose journal it is not.

@@ -38,7 +38,7 @@ pub(crate) fn open(
     Ok(folder)
 }
 
-/// Opens a model of any task; an error names `path` first. Weights that it does not know are told, or refused.
+/// Opens a model of any task; an error names `path` first. Weights that it does not know are reported, or refused.
 pub(crate) fn open_folder(
     path: &Path,
     overrides: &ConfigOverrides,
@@ -79,7 +79,7 @@ pub(crate) const NO_HUB: &str = "this build knows no models by name; build one t
     `cargo build --release -p mplug-cli` (its feature `hub` is on by default)";
 
 /// Where the model is that was named: a path that is there, or else a model by its name in the folders of ModelScope's
-/// clients. Nothing is downloaded: gigabytes come only where they were asked for. What is neither is left to the loader.
+/// clients. Nothing is downloaded: gigabytes come only where they were requested. What is neither is left to the loader.
 ///
 /// # Errors
 /// When the name is that of a model which is not here.

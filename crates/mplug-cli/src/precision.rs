@@ -5,7 +5,7 @@ use mplug::{Precision, checkpoint::ModelFolder, instruction_set, tasks::LoadOpti
 
 use crate::report;
 
-/// The precisions that can be asked for.
+/// The precisions that can be requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PrecisionArg {
     /// The original's tokens
@@ -26,7 +26,7 @@ impl From<PrecisionArg> for Precision {
     }
 }
 
-/// How to load `folder` when `typed` was asked for, or nothing: then the weights' own precision. Says on standard error
+/// How to load `folder` when `typed` was requested, or nothing: then the weights' own precision. Says on standard error
 /// what this CPU does in another way.
 pub(crate) fn load_options(folder: &ModelFolder, typed: Option<PrecisionArg>) -> LoadOptions<'static> {
     let precision = typed.map(Precision::from);

@@ -51,12 +51,12 @@ pub(crate) fn run(args: &PullArgs) -> anyhow::Result<Status> {
 pub(crate) fn run(args: &PullArgs) -> anyhow::Result<Status> {
     use mplug_hub::Hub;
 
-    use crate::{download::DownloadReport, output, report};
+    use crate::{download::DownloadReport, hint, output, report};
 
-    let id = args.model.parse()?;
-    let hub = Hub::new(args.options()?)?;
+    let id = args.model.parse().map_err(hint::of_hub)?;
+    let hub = Hub::new(args.options()?).map_err(hint::of_hub)?;
     let shown = DownloadReport::default();
-    let pulled = hub.pull(&id, args.revision.as_deref(), &|event| shown.tell(event))?;
+    let pulled = hub.pull(&id, args.revision.as_deref(), &|event| shown.tell(event)).map_err(hint::of_hub)?;
     drop(shown);
     if pulled.downloaded == 0 {
         report::message(format!("{} is on this machine already", pulled.id));

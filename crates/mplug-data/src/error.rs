@@ -37,7 +37,7 @@ pub enum DataError {
     /// An index beyond the end.
     #[error("example {index} does not exist: the dataset has {len}, counted from 0")]
     OutOfRange {
-        /// The index asked for.
+        /// The index requested.
         index: usize,
         /// The dataset's length.
         len: usize,
@@ -109,7 +109,7 @@ pub enum DataError {
     UnknownSplit {
         /// The annotation file.
         path: PathBuf,
-        /// The split asked for.
+        /// The split requested.
         wanted: String,
         /// The splits there are.
         known: Vec<String>,
@@ -122,7 +122,7 @@ pub enum DataError {
     NoPicture {
         /// The folder or file searched.
         root: PathBuf,
-        /// The name asked for.
+        /// The name requested.
         name: String,
         /// What might help.
         hint: &'static str,
@@ -132,7 +132,7 @@ pub enum DataError {
     Ambiguous {
         /// The folder or file searched.
         root: PathBuf,
-        /// The name asked for.
+        /// The name requested.
         name: String,
         /// A picture of that name.
         first: String,

@@ -4,11 +4,11 @@
 use std::fmt;
 
 use image::RgbImage;
-use mplug::preprocess::image::{ImageError, ImageLimits, decode_image, resize_bicubic};
+use mplug::preprocess::image::{ImageError, ImageFault, ImageLimits, decode_image, resize_bicubic};
 
 use crate::dataset::AnnotatedDataset;
 use crate::error::DataError;
-use crate::source::PictureSource;
+use crate::source::{HostNotAllowed, PictureSource};
 
 /// Why there is no picture, or no answer to one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub enum Remedy {
     Subfolders,
     /// Allow web addresses.
     WebAddresses,
+    /// Allow the host of a web address by name, as one of one's own.
+    AllowedHost,
     /// Use a build that reads Parquet.
     Parquet,
     /// Name the column that holds the pictures.
@@ -74,7 +76,13 @@ impl From<&DataError> for Failure {
 /// The fault alone: whoever reports it names the picture.
 impl From<&ImageError> for Failure {
     fn from(error: &ImageError) -> Self {
-        Self::new(error.fault.to_string(), error.is_passing())
+        let failure = Self::new(error.fault.to_string(), error.is_passing());
+        match &error.fault {
+            ImageFault::Fetch { source, .. } if source.is::<HostNotAllowed>() => {
+                failure.with_remedy(Remedy::AllowedHost)
+            }
+            _ => failure,
+        }
     }
 }
 

@@ -31,7 +31,7 @@ pub struct Report {
     scores: Figures,
     /// Figures of each domain's pictures as if they were all (NoCaps); empty without domains.
     domains: Vec<DomainReport>,
-    /// Metrics that were asked for and could not be computed.
+    /// Metrics that were requested and could not be computed.
     not_computed: Vec<Missing>,
     /// What a reader of the figures should know.
     notes: Vec<String>,
@@ -57,7 +57,7 @@ struct Missing {
     reason: String,
 }
 
-/// Figures by metric; those that were not asked for are left out.
+/// Figures by metric; those that were not requested are left out.
 #[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct Figures {
     /// BLEU-1, 0 to 1.

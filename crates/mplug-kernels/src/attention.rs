@@ -227,7 +227,7 @@ unsafe fn attend_block<T: PanelType>(
     target: Target,
 ) {
     let (rows, keys) = (queries.rows(), key_panels.columns);
-    // Rows do not lie a multiple of 4096 bytes apart, which would share places in the first cache.
+    // Rows do not lie a multiple of 4096 bytes apart, which would share places in the L1 cache.
     let stride = keys.next_multiple_of(PANEL) + PANEL;
     scores.resize(rows * stride, 0.0); // (rows, stride)
     // The last panel is computed whole, so that no product ends inside one: nobody reads the scores beyond the keys.
@@ -278,7 +278,7 @@ impl HeadType for u16 {
     }
 }
 
-/// Keys and values of one sequence, packed per head for products with few queries: at bf16 unless f32 is asked for.
+/// Keys and values of one sequence, packed per head for products with few queries: at bf16 unless f32 is requested.
 pub struct PackedKeyValues {
     shape: HeadShape,
     keys: usize,
@@ -489,7 +489,7 @@ mod tests {
     use crate::softmax::naive_softmax;
     use proptest::prelude::*;
 
-    /// The naive twin: one query row, keys and values as rows, head by head.
+    /// The reference implementation: one query row, keys and values as rows, head by head.
     fn naive(query: &[f32], keys: &[&[f32]], values: &[&[f32]], shape: HeadShape) -> Vec<f32> {
         (0..shape.heads)
             .flat_map(|head| {

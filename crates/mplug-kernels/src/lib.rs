@@ -4,7 +4,7 @@
 //! number of rows nor on the number of threads: that is what makes a caption independent of its batch neighbours.
 //!
 //! Modules, from the largest share of the time to the smallest: [`gemm`] (matrix products over packed weights),
-//! [`attention`], [`layer_norm`], [`activation`], [`softmax`]. Each fast form stands beside its naive twin, which is
+//! [`attention`], [`layer_norm`], [`activation`], [`softmax`]. Each fast form stands beside its reference implementation, which is
 //! kept as the oracle of its property tests.
 
 pub mod activation;

@@ -52,7 +52,7 @@ pub fn softmax_rows(data: &mut [f32], width: usize) {
     data.chunks_exact_mut(width).for_each(softmax_row);
 }
 
-/// The naive twin, in f64.
+/// The reference implementation, in f64.
 #[cfg(test)]
 pub(crate) fn naive_softmax(row: &[f32]) -> Vec<f32> {
     let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);

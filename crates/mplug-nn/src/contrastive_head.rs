@@ -1,5 +1,5 @@
-//! Picture and text as points of one space: a projection of token 0 of each, of length one, and the temperature of their
-//! likeness (the original's `vision_proj`, `text_proj` and `temp`). Knows no loss.
+//! Picture and text as features of one projection space: a projection of token 0 of each, of length one, and the temperature of their
+//! similarity (the original's `vision_proj`, `text_proj` and `temp`). Knows no loss.
 
 use burn::tensor::{Tensor, TensorData};
 use mplug::config::ModelConfig;
@@ -40,17 +40,17 @@ impl ContrastiveHead {
         })
     }
 
-    /// The pictures' points: `image_embeds` `(batch, image_len, width)` -> `(batch, space)`.
+    /// The pictures' features: `image_embeds` `(batch, image_len, width)` -> `(batch, space)`.
     pub fn image_features(&self, image_embeds: Tensor<3>) -> Tensor<2> {
         normalized(self.vision_proj.forward(first_token(image_embeds)))
     }
 
-    /// The texts' points: `text_embeds` `(batch, text_len, width)` -> `(batch, space)`.
+    /// The texts' features: `text_embeds` `(batch, text_len, width)` -> `(batch, space)`.
     pub fn text_features(&self, text_embeds: Tensor<3>) -> Tensor<2> {
         normalized(self.text_proj.forward(first_token(text_embeds)))
     }
 
-    /// What likenesses are divided by: `(1)`.
+    /// What similarities are divided by: `(1)`.
     pub fn temperature(&self) -> Tensor<1> {
         self.temperature.vector()
     }

@@ -8,7 +8,7 @@
 //! input_ids, attention_mask (batch, len)
 //!   --text_encoder--> text_embeds (batch, len, hidden)
 //! both
-//!   --contrastive_head--> points (batch, space) of a shared space
+//!   --contrastive_head--> features (batch, space) of a projection space
 //!   --fusion_encoder--> fused image (batch, 1 + patches, hidden), fused text (batch, len, hidden)
 //! input_ids (rows, len), image_embeds or fused image + text
 //!   --text_decoder--> logits (rows, len, vocab)
@@ -46,13 +46,13 @@ pub mod text_decoder;
 
 pub mod model;
 
-pub mod momentum_twin;
+pub mod momentum_model;
 
 pub use dropout::{Dropout, DropoutRates};
 pub use error::NnError;
 pub use fusion_encoder::Fused;
 pub use model::{Mplug, Parts, Texts};
-pub use momentum_twin::MomentumTwin;
+pub use momentum_model::MomentumModel;
 pub use parameter::{Initial, ParameterSource, RandomParameters};
 pub use product::Precision;
 pub use text_decoder::Memory;

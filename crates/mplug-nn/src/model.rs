@@ -2,9 +2,9 @@
 //! and no optimizer.
 //!
 //! ```text
-//! picture --visual_encoder--> image_embeds ─┬──────────────── contrastive_head ─> a point of the shared space
+//! picture --visual_encoder--> image_embeds ─┬──────────────── contrastive_head ─> a point of the projection space
 //!                                           ├─ fusion_encoder ─> fused image + text
-//! text    --text_encoder----> text_embeds ──┴──────────────── contrastive_head ─> a point of the shared space
+//! text    --text_encoder----> text_embeds ──┴──────────────── contrastive_head ─> a point of the projection space
 //!
 //! captioning: decoder over image_embeds         answering, writing on: decoder over fused image + text
 //! matching: matching_head on fused text[0]      filling gaps: masked_language_head on fused text
@@ -39,7 +39,7 @@ pub struct Parts {
     pub fusion_encoder: bool,
     /// The decoder.
     pub text_decoder: bool,
-    /// The projections into the shared space and the temperature.
+    /// The projections into the projection space and the temperature.
     pub contrastive_head: bool,
     /// The two classes of image-text matching.
     pub matching_head: bool,
@@ -221,7 +221,7 @@ impl Mplug {
         decoder.forward(texts.input_ids.clone(), texts.attention_mask.clone(), memory, dropout)
     }
 
-    /// The shared space of pictures and texts.
+    /// The projection space of pictures and texts.
     ///
     /// # Panics
     /// If the model was built without it.

@@ -26,12 +26,12 @@ pub struct Request {
 }
 
 impl Request {
-    /// The file that is asked for, if one is.
+    /// The file that is requested, if one is.
     pub fn file(&self) -> Option<&str> {
         self.path.ends_with("/repo").then(|| self.query["FilePath"].as_str())
     }
 
-    /// Where the range that is asked for starts.
+    /// Where the range that is requested starts.
     pub fn range_start(&self) -> Option<usize> {
         self.headers.get("range")?.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok()
     }

@@ -1,4 +1,4 @@
-//! Batches: examples put side by side, made by threads ahead of the network. Which examples a step gets, in which portions,
+//! Batches: examples put side by side, made by threads ahead of the network. Which examples a step gets, in which micro-batches,
 //! and what is drawn at random for them depends on the step's number alone. Knows no tensors.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -110,7 +110,7 @@ pub struct MicroBatch {
     pub texts: TextRows,
     /// What is to be written about each.
     pub targets: TargetRows,
-    /// Seed of what is drawn at random for this portion.
+    /// Seed of what is drawn at random for this micro-batch.
     pub seed: u64,
 }
 
@@ -144,10 +144,10 @@ impl MicroBatch {
     }
 }
 
-/// The examples of one step, in portions.
+/// The examples of one step, in micro-batches.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
-    /// The portions; texts of like length share one, so that little is padded.
+    /// The micro-batches; texts of like length share one, so that little is padded.
     pub micro_batches: Vec<MicroBatch>,
 }
 
@@ -171,10 +171,10 @@ impl Batch {
             .collect::<Result<Vec<_>, _>>()?;
         examples.sort_by_key(EncodedExample::longest);
         let pad = data.special_ids().pad;
-        let portions = examples.chunks(shape.micro_size).enumerate();
-        let micro_batches = portions
-            .map(|(portion, examples)| {
-                MicroBatch::collate(examples, pad, seed_of(&[shape.seed, step, portion as u64]))
+        let micro_batches = examples.chunks(shape.micro_size).enumerate();
+        let micro_batches = micro_batches
+            .map(|(micro_batch, examples)| {
+                MicroBatch::collate(examples, pad, seed_of(&[shape.seed, step, micro_batch as u64]))
             })
             .collect();
         Ok(Self { micro_batches })
@@ -182,7 +182,7 @@ impl Batch {
 
     /// Labels that count.
     pub fn tokens(&self) -> usize {
-        self.micro_batches.iter().map(|portion| portion.targets.tokens()).sum()
+        self.micro_batches.iter().map(|micro_batch| micro_batch.targets.tokens()).sum()
     }
 
     /// Pictures.

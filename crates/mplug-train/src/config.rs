@@ -54,7 +54,7 @@ pub struct TrainConfig {
     pub data: DataSection,
     /// How its pictures are varied; not at all if absent.
     pub augment: Option<AugmentSection>,
-    /// How long, and in what portions.
+    /// How long, and in what micro-batches.
     pub run: RunSection,
     /// AdamW.
     pub optimizer: OptimizerSection,

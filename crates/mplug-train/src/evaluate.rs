@@ -11,15 +11,15 @@ use mplug_eval::thumbnail;
 use mplug_nn::{Dropout, Mplug, Texts};
 
 use crate::batch::{MicroBatch, TextRows};
-use crate::engine::Writer;
 use crate::error::TrainError;
+use crate::generation::Writer;
 use crate::gradients::plain_loss;
 use crate::log::Sample;
 use crate::objective::{Objective, Totals};
 use crate::training_data::{EncodedExample, Reading, Split, TrainingData};
 
 /// Examples that go through the network at once.
-const PORTION: usize = 16;
+const MICRO_BATCH: usize = 16;
 /// Texts kept as samples.
 const SAMPLES: usize = 8;
 
@@ -92,15 +92,17 @@ impl Evaluator<'_> {
     /// The mean loss.
     fn loss(&self, examples: &[EncodedExample]) -> f64 {
         let pad = self.data.special_ids().pad;
-        let portions: Vec<MicroBatch> =
-            examples.chunks(PORTION).map(|portion| MicroBatch::collate(portion, pad, 0)).collect();
+        let micro_batches: Vec<MicroBatch> = examples
+            .chunks(MICRO_BATCH)
+            .map(|micro_batch| MicroBatch::collate(micro_batch, pad, 0))
+            .collect();
         let totals = Totals {
-            tokens: portions.iter().map(|portion| portion.targets.tokens()).sum(),
+            tokens: micro_batches.iter().map(|micro_batch| micro_batch.targets.tokens()).sum(),
             pictures: examples.len(),
         };
-        portions
+        micro_batches
             .iter()
-            .map(|portion| plain_loss(self.model, self.objective, portion, totals, self.device))
+            .map(|micro_batch| plain_loss(self.model, self.objective, micro_batch, totals, self.device))
             .sum()
     }
 
@@ -116,9 +118,9 @@ impl Evaluator<'_> {
         };
         let special = self.data.special_ids();
         let mut texts = Vec::with_capacity(examples.len());
-        for portion in examples.chunks(PORTION) {
-            let prompts: Vec<&[u32]> = portion.iter().map(|e| self.data.prompt(e.picture)).collect();
-            for found in writer.write(portion, &prompts, &options, special)? {
+        for micro_batch in examples.chunks(MICRO_BATCH) {
+            let prompts: Vec<&[u32]> = micro_batch.iter().map(|e| self.data.prompt(e.picture)).collect();
+            for found in writer.write(micro_batch, &prompts, &options, special)? {
                 texts.push(found.first().map(|best| self.data.decode(&best.token_ids)).unwrap_or_default());
             }
         }
@@ -205,10 +207,11 @@ impl Evaluator<'_> {
             texts.iter().map(|&text| (picture, text)).collect()
         };
         let pairs: Vec<(usize, usize)> = pairs.iter().enumerate().flat_map(of_picture).collect();
-        for portion in pairs.chunks(PORTION) {
-            let image = Tensor::cat(portion.iter().map(|(picture, _)| images[*picture].clone()).collect(), 0);
-            let texts: Vec<&[u32]> = portion.iter().map(|(_, text)| &examples[*text].text[..]).collect();
-            for (&(picture, text), value) in portion.iter().zip(self.match_texts(image, &texts)) {
+        for micro_batch in pairs.chunks(MICRO_BATCH) {
+            let image =
+                Tensor::cat(micro_batch.iter().map(|(picture, _)| images[*picture].clone()).collect(), 0);
+            let texts: Vec<&[u32]> = micro_batch.iter().map(|(_, text)| &examples[*text].text[..]).collect();
+            for (&(picture, text), value) in micro_batch.iter().zip(self.match_texts(image, &texts)) {
                 log_odds[picture].push((text, value));
             }
         }

@@ -1,5 +1,5 @@
-//! The gradient of a batch, portion by portion, on several threads. Each thread has a replica of the parameters, so that
-//! the threads' graphs share nothing, and always the same portions, so that the sum does not depend on who is faster.
+//! The gradient of a batch, micro-batch by micro-batch, on several threads. Each thread has a replica of the parameters, so that
+//! the threads' graphs share nothing, and always the same micro-batches, so that the sum does not depend on who is faster.
 
 use burn::tensor::{Device, Tensor};
 use mplug_nn::{Dropout, DropoutRates, Mplug};
@@ -19,7 +19,7 @@ pub struct Outcome {
     pub loss: f32,
     /// Its gradients.
     pub gradients: Gradients,
-    /// What the portions brought along, in their order.
+    /// What the micro-batches brought along, in their order.
     pub findings: Vec<Findings>,
 }
 
@@ -48,7 +48,7 @@ impl Workers {
         self.pools[0].install(work)
     }
 
-    /// The loss under `objective` of the batch's portions that are `mine` by their number, as shares of the whole batch's,
+    /// The loss under `objective` of the batch's micro-batches that are `mine` by their number, as shares of the whole batch's,
     /// and their gradients; on the way these are `scale` (at least 1) times as large.
     ///
     /// # Panics
@@ -62,8 +62,8 @@ impl Workers {
         scale: f32,
     ) -> Outcome {
         let totals = Totals::of(batch);
-        let portions = batch.micro_batches.iter().enumerate().filter(|(number, _)| mine(*number));
-        let portions: Vec<&MicroBatch> = portions.map(|(_, portion)| portion).collect();
+        let micro_batches = batch.micro_batches.iter().enumerate().filter(|(number, _)| mine(*number));
+        let micro_batches: Vec<&MicroBatch> = micro_batches.map(|(_, micro_batch)| micro_batch).collect();
         let workers = self.pools.len();
         let results: Vec<Outcome> = std::thread::scope(|scope| {
             let handles: Vec<_> = self
@@ -71,23 +71,23 @@ impl Workers {
                 .iter()
                 .enumerate()
                 .map(|(worker, pool)| {
-                    let portions = portions.iter().copied().skip(worker).step_by(workers);
+                    let micro_batches = micro_batches.iter().copied().skip(worker).step_by(workers);
                     scope.spawn(move || {
-                        pool.install(|| self.accumulate(model, objective, portions, totals, scale))
+                        pool.install(|| self.accumulate(model, objective, micro_batches, totals, scale))
                     })
                 })
                 .collect();
             handles.into_iter().map(|handle| handle.join().expect("a worker panicked")).collect()
         });
-        combine(results, portions.len())
+        combine(results, micro_batches.len())
     }
 
-    /// The summed losses and gradients of some portions.
+    /// The summed losses and gradients of some micro-batches.
     fn accumulate<'a>(
         &self,
         model: &Mplug,
         objective: &dyn Objective,
-        portions: impl Iterator<Item = &'a MicroBatch>,
+        micro_batches: impl Iterator<Item = &'a MicroBatch>,
         totals: Totals,
         scale: f32,
     ) -> Outcome {
@@ -97,11 +97,11 @@ impl Workers {
         }
         let parameters = replica.parameters();
         let mut whole = Outcome::default();
-        // On the device, so that they travel once, however many the portions.
+        // On the device, so that they travel once, however many the micro-batches.
         let mut sums: Vec<Option<Tensor<1>>> = vec![None; parameters.len()];
-        for portion in portions {
-            let dropout = Dropout::new(self.dropout, portion.seed);
-            let pass = Pass { model: &replica, portion, totals, device: &self.device, dropout: &dropout };
+        for micro_batch in micro_batches {
+            let dropout = Dropout::new(self.dropout, micro_batch.seed);
+            let pass = Pass { model: &replica, micro_batch, totals, device: &self.device, dropout: &dropout };
             let (loss, findings) = objective.loss(&pass);
             whole.loss += loss.clone().into_scalar::<f32>();
             whole.findings.push(findings);
@@ -129,10 +129,10 @@ fn to_host(gradient: Tensor<1>, scale: f32) -> Vec<f32> {
     values
 }
 
-/// The workers' sums together, findings in the portions' order.
-fn combine(results: Vec<Outcome>, portions: usize) -> Outcome {
+/// The workers' sums together, findings in the micro-batches' order.
+fn combine(results: Vec<Outcome>, micro_batches: usize) -> Outcome {
     let workers = results.len();
-    let mut whole = Outcome { findings: vec![Findings::default(); portions], ..Outcome::default() };
+    let mut whole = Outcome { findings: vec![Findings::default(); micro_batches], ..Outcome::default() };
     for (worker, result) in results.into_iter().enumerate() {
         whole.loss += result.loss;
         whole.gradients = add(std::mem::take(&mut whole.gradients), result.gradients);
@@ -143,15 +143,15 @@ fn combine(results: Vec<Outcome>, portions: usize) -> Outcome {
     whole
 }
 
-/// The loss of a portion without gradients: its share of the mean over `totals`.
+/// The loss of a micro-batch without gradients: its share of the mean over `totals`.
 pub fn plain_loss(
     model: &Mplug,
     objective: &dyn Objective,
-    portion: &MicroBatch,
+    micro_batch: &MicroBatch,
     totals: Totals,
     device: &Device,
 ) -> f64 {
-    let pass = Pass { model, portion, totals, device, dropout: &Dropout::off() };
+    let pass = Pass { model, micro_batch, totals, device, dropout: &Dropout::off() };
     f64::from(objective.loss(&pass).0.into_scalar::<f32>())
 }
 

@@ -1,5 +1,5 @@
-//! Several processes that train one model: each computes the gradients of its portions of every batch, and all take the same
-//! step. Portions are dealt out in turn, so that N processes do what one does with the same batch, to rounding. With the
+//! Several processes that train one model: each computes the gradients of its micro-batches of every batch, and all take the same
+//! step. Micro-batches are dealt out in turn, so that N processes do what one does with the same batch, to rounding. With the
 //! feature `mpi` they are those that `mpirun` started (MPI over the `mpi` crate); else there is one.
 
 use crate::error::TrainError;
@@ -28,9 +28,9 @@ pub trait Ranks {
         self.rank() == 0
     }
 
-    /// Whether the portion number `portion` of a batch is this process's.
-    fn has_portion(&self, portion: usize) -> bool {
-        portion % self.size() == self.rank()
+    /// Whether the micro-batch number `micro_batch` of a batch is this process's.
+    fn has_micro_batch(&self, micro_batch: usize) -> bool {
+        micro_batch % self.size() == self.rank()
     }
 }
 
@@ -134,8 +134,8 @@ mod over_mpi {
 }
 
 /// Makes of every process's part of a batch's outcome the whole one: losses and gradients summed, findings in the order of
-/// the batch's `portions`. `lens` are the parameters' numbers of values.
-pub fn share(ranks: &dyn Ranks, own: Outcome, lens: &[usize], portions: usize) -> Outcome {
+/// the batch's `micro_batches`. `lens` are the parameters' numbers of values.
+pub fn share(ranks: &dyn Ranks, own: Outcome, lens: &[usize], micro_batches: usize) -> Outcome {
     if ranks.size() == 1 {
         return own;
     }
@@ -146,7 +146,7 @@ pub fn share(ranks: &dyn Ranks, own: Outcome, lens: &[usize], portions: usize) -
     let mut holders: Vec<f32> = gradients.iter().map(|g| f32::from(u8::from(g.is_some()))).collect();
     ranks.sum(&mut holders);
     for ((gradient, len), holders) in gradients.iter_mut().zip(lens).zip(holders) {
-        // A portion may have no gradient of a parameter that another portion has one of.
+        // A micro-batch may have no gradient of a parameter that another micro-batch has one of.
         if holders > 0.0 {
             ranks.sum(gradient.get_or_insert_with(|| vec![0.0; *len]));
         }
@@ -157,17 +157,17 @@ pub fn share(ranks: &dyn Ranks, own: Outcome, lens: &[usize], portions: usize) -
         .map(|found| found.parts.iter().map(|(name, _)| *name).collect())
         .unwrap_or_default();
     let numbers: Vec<f64> = own.findings.iter().flat_map(to_numbers).collect();
-    let mut findings = vec![Findings::default(); portions];
+    let mut findings = vec![Findings::default(); micro_batches];
     for (rank, numbers) in ranks.gather(&numbers).into_iter().enumerate() {
         let mut numbers = numbers.into_iter();
-        for portion in (rank..portions).step_by(ranks.size()) {
-            findings[portion] = from_numbers(&mut numbers, &names);
+        for micro_batch in (rank..micro_batches).step_by(ranks.size()) {
+            findings[micro_batch] = from_numbers(&mut numbers, &names);
         }
     }
     Outcome { loss: loss[0], gradients, findings }
 }
 
-/// What a portion brought along as numbers: the parts, the pictures, their points, each list behind its length.
+/// What a micro-batch brought along as numbers: the parts, the pictures, their features, each list behind its length.
 fn to_numbers(found: &Findings) -> Vec<f64> {
     let mut numbers = vec![found.parts.len() as f64];
     numbers.extend(found.parts.iter().map(|(_, value)| value));
@@ -180,7 +180,7 @@ fn to_numbers(found: &Findings) -> Vec<f64> {
     numbers
 }
 
-/// And back; a process without portions of its own does not know the parts' names and leaves them out.
+/// And back; a process without micro-batches of its own does not know the parts' names and leaves them out.
 fn from_numbers(numbers: &mut impl Iterator<Item = f64>, names: &[&'static str]) -> Findings {
     let mut list = || -> Vec<f64> {
         let len = numbers.next().unwrap_or_default() as usize;
@@ -214,8 +214,8 @@ mod tests {
     }
 
     #[test]
-    fn one_process_has_every_portion() {
-        assert!((0..5).all(|portion| Alone.has_portion(portion)) && Alone.leads());
+    fn one_process_has_every_micro_batch() {
+        assert!((0..5).all(|micro_batch| Alone.has_micro_batch(micro_batch)) && Alone.leads());
         assert_eq!(Alone.gather(&[1.0]), [[1.0]]);
     }
 }

@@ -1,6 +1,6 @@
 //! Seeds of what is drawn at random: each place in a run has its own, so that nothing depends on what was drawn before.
 
-/// The seed of a place that has several numbers, such as run, step and portion.
+/// The seed of a place that has several numbers, such as run, step and micro-batch.
 pub(crate) fn seed_of(numbers: &[u64]) -> u64 {
     numbers.iter().fold(0, |state, number| mixed(state ^ mixed(*number)))
 }
@@ -18,7 +18,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seeds_differ_by_run_step_and_portion() {
+    fn seeds_differ_by_run_step_and_micro_batch() {
         let mut seeds: Vec<u64> = (0..3)
             .flat_map(|run| (0..20).flat_map(move |step| (0..4).map(move |p| seed_of(&[run, step, p]))))
             .collect();

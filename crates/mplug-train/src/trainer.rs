@@ -21,12 +21,12 @@ use crate::device;
 use crate::error::TrainError;
 use crate::evaluate::{Evaluator, Plan};
 use crate::gradients::{Outcome, Workers};
+use crate::initial_weights::InitialWeights;
 use crate::log::{Progress, RunLog, StepReport, peak_memory};
 use crate::objective::{Ingredients, Objective};
 use crate::optimizer::{AdamW, norm};
 use crate::ranks::{self, Ranks};
 use crate::schedule::learning_rate;
-use crate::start::Start;
 use crate::training_data::{AnnotatedPictures, DrawnPictures, TrainingData, Views};
 
 /// How a run ended.
@@ -55,7 +55,7 @@ pub fn train(
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Summary, TrainError> {
     config.check()?;
-    let start = Start::open(config)?;
+    let start = InitialWeights::open(config)?;
     let (max_len, reading) = (start.max_len, config.objective.reading());
     let prompts = start.prompts(config);
     let augmentation = config.augment.as_ref().map(AugmentSection::augmentation);
@@ -89,12 +89,12 @@ pub fn train_on(
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Summary, TrainError> {
     config.check()?;
-    run(config, &Start::open(config)?, data, resume, progress)
+    run(config, &InitialWeights::open(config)?, data, resume, progress)
 }
 
 fn run(
     config: &TrainConfig,
-    start: &Start,
+    start: &InitialWeights,
     data: &dyn TrainingData,
     resume: bool,
     progress: &mut dyn FnMut(&Progress),
@@ -153,7 +153,7 @@ enum Stepped {
 impl<'a> Trainer<'a> {
     fn new(
         config: &'a TrainConfig,
-        start: &Start,
+        start: &InitialWeights,
         data: &'a dyn TrainingData,
         resume: bool,
     ) -> Result<(Self, Option<Progress>), TrainError> {
@@ -329,7 +329,7 @@ impl<'a> Trainer<'a> {
     }
 
     /// One step: the batch through the objective and the network, the gradients into the weights. Where the loss or the
-    /// gradient is not finite, nothing changes but a twin, which follows the weights before every step, as in the original.
+    /// gradient is not finite, nothing changes but a momentum model, which follows the weights before every step, as in the original.
     fn step(&mut self, step: u64, mut batch: Batch) -> Result<Stepped, TrainError> {
         self.objective.begin_step(&mut self.model);
         let scale = self.progress.loss_scale;
@@ -362,7 +362,7 @@ impl<'a> Trainer<'a> {
         self.progress.loss_scale.stepped();
         self.objective.end_step(&findings);
         let mut parts = BTreeMap::new();
-        for (name, value) in findings.iter().flat_map(|portion| &portion.parts) {
+        for (name, value) in findings.iter().flat_map(|micro_batch| &micro_batch.parts) {
             *parts.entry(*name).or_default() += value;
         }
         Ok(Stepped::Applied(Found { loss: f64::from(loss), parts, reward, gradient_norm: taken.norm }))
@@ -373,7 +373,7 @@ impl<'a> Trainer<'a> {
         let lens: Vec<usize> =
             self.model.parameters().iter().map(|parameter| parameter.shape().iter().product()).collect();
         loop {
-            let mine = |portion| self.ranks.has_portion(portion);
+            let mine = |micro_batch| self.ranks.has_micro_batch(micro_batch);
             let scale = self.progress.loss_scale.factor();
             let own = self.workers.gradients(&self.model, &*self.objective, batch, mine, scale);
             let whole = ranks::share(&*self.ranks, own, &lens, batch.micro_batches.len());
@@ -530,7 +530,7 @@ impl<'a> Trainer<'a> {
             return Ok(());
         }
         let problem = format!(
-            "expected the model of step {step}, which was removed or changed; `--resume` writes it anew"
+            "expected the model of step {step}, which was removed or changed; resuming the run writes it anew"
         );
         Err(TrainError::content(self.folder.path().join(LAST), problem))
     }

@@ -71,7 +71,7 @@ impl EncodedExample {
 
 /// A source of examples.
 pub trait TrainingData: Sync {
-    /// The example `index` of `split`; the same whenever it is asked for.
+    /// The example `index` of `split`; the same whenever it is requested.
     fn example(&self, split: Split, index: u64) -> Result<EncodedExample, TrainError>;
 
     /// The vocabulary file's text, one token a line.

@@ -1,4 +1,4 @@
-//! Picture and text as points of one space, the nearer the more alike (the original's `vision_proj` and `text_proj`): a
+//! Picture and text as features of one projection space, the more similar the nearer (the original's `vision_proj` and `text_proj`): a
 //! projection of token 0 of each, of length one. Knows no temperature: only losses divide by it.
 
 use crate::checkpoint::{CheckpointError, Weights};
@@ -28,19 +28,19 @@ impl ContrastiveHead {
         Ok(Self { vision_proj: projection("vision_proj")?, text_proj: projection("text_proj")? })
     }
 
-    /// The point of a picture: `image_embeds` `(image_len, hidden_size)` -> `(projection_size)`.
+    /// The feature of a picture: `image_embeds` `(image_len, hidden_size)` -> `(projection_size)`.
     pub fn image_features(&self, image_embeds: &[f32]) -> Vec<f32> {
-        point(&self.vision_proj, image_embeds)
+        feature(&self.vision_proj, image_embeds)
     }
 
-    /// The point of a text: `text_embeds` `(text_len, hidden_size)`, before fusion -> `(projection_size)`.
+    /// The feature of a text: `text_embeds` `(text_len, hidden_size)`, before fusion -> `(projection_size)`.
     pub fn text_features(&self, text_embeds: &[f32]) -> Vec<f32> {
-        point(&self.text_proj, text_embeds)
+        feature(&self.text_proj, text_embeds)
     }
 }
 
 /// Token 0, projected, at length one.
-fn point(projection: &Linear, embeds: &[f32]) -> Vec<f32> {
+fn feature(projection: &Linear, embeds: &[f32]) -> Vec<f32> {
     let mut features = projection.forward(&embeds[..projection.in_features()]);
     let length = features.iter().map(|x| x * x).sum::<f32>().sqrt().max(SHORTEST);
     for x in &mut features {

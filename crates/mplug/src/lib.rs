@@ -32,7 +32,7 @@ pub mod keywords;
 pub mod model;
 mod passing;
 pub mod preprocess;
-pub mod quantize;
+pub mod smoothing;
 pub mod tasks;
 pub mod text_decoder;
 pub mod text_encoder;

@@ -74,7 +74,7 @@ impl Block {
     /// `hidden_states` `(image_len, width)` of one picture, in place.
     ///
     /// All but the attention itself is each row's own affair: so a part of the rows goes through norms and products in one
-    /// go, its intermediate values in the second cache, and a block hands work to the threads three times.
+    /// go, its intermediate values in the L2 cache, and a block hands work to the threads three times.
     fn forward(&self, hidden_states: &mut [f32], workspace: &mut Workspace) {
         let width = self.shape.width();
         let image_len = hidden_states.len() / width;

@@ -24,7 +24,7 @@ const MAX_ENTRY_BYTES: u64 = 64 << 20;
 /// What became of the cache of the compiled paraphrase table.
 #[derive(Debug)]
 pub enum CacheState {
-    /// No cache was asked for.
+    /// No cache was requested.
     Unused,
     /// The table was read from the cache.
     Read,

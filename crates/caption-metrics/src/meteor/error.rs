@@ -26,7 +26,7 @@ pub enum MeteorError {
     Jar {
         /// The jar.
         path: PathBuf,
-        /// The entry asked for, or "the archive's directory".
+        /// The entry requested, or "the archive's directory".
         entry: &'static str,
         /// What the zip reader says.
         source: zip::result::ZipError,

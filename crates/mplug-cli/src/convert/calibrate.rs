@@ -10,7 +10,7 @@ use mplug::{
     config::Task,
     generate::NotANumber,
     preprocess::image::{ImageLimits, RgbImage},
-    quantize::{Observer, Smoothings},
+    smoothing::{Observer, Smoothings},
     tasks::{Answerer, Captioner, LoadOptions, Matcher},
 };
 use mplug_bulk::{CollectOptions, Inputs};

@@ -14,7 +14,7 @@ use mplug::{
         write_int8_model_folder, write_model_folder,
     },
     config::{ConfigOverrides, ModelConfig},
-    quantize::Smoothings,
+    smoothing::Smoothings,
 };
 
 use self::{calibrate::Calibration, replaceable::check_replaceable};
@@ -28,7 +28,7 @@ not at all.
 
 With --format pytorch the weights are pytorch_model.bin, as PyTorch and the original mPLUG load them:
 tied weights have both their names, position_ids are there. What MODEL does not hold (CLIP's text tower,
-momentum twins, with --task-only also what the task never runs) is absent: the original loads such a file
+momentum models, with --task-only also what the task never runs) is absent: the original loads such a file
 and keeps the random start of those parts.
 
 Tensors that MODEL does not know are copied with the others; --task-only and int8 leave them out. NaN or
@@ -164,7 +164,7 @@ fn is_built_by_original(config: &ModelConfig) -> bool {
     matches!((config.vision.hidden_size, config.vision.patch_size), (768, 16) | (1024, 14))
 }
 
-/// The form asked for; int8 is calibrated.
+/// The form requested; int8 is calibrated.
 fn form(args: &ConvertArgs, source: &ModelFolder) -> anyhow::Result<Form> {
     Ok(Form::Floats(match args.precision {
         Some(PrecisionArg::Int8) if args.format != FormatArg::Safetensors => {

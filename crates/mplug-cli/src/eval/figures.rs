@@ -8,7 +8,7 @@ use mplug_eval::figures::{FigurePlan, cache_folder};
 
 use super::meaning::is_typed;
 
-/// A figure that can be asked for.
+/// A figure that can be requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum MetricArg {
     /// BLEU-1 to BLEU-4

@@ -193,7 +193,7 @@ impl EvalArgs {
 }
 
 impl ReportArgs {
-    /// Writes a report in the format asked for, from its text form and its JSON form.
+    /// Writes a report in the format requested, from its text form and its JSON form.
     fn write(
         &self,
         text: impl FnOnce(&mut Vec<u8>) -> std::io::Result<()>,

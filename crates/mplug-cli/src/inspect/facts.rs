@@ -70,7 +70,7 @@ pub(super) struct WeightFacts {
     parameters_used: Option<usize>,
     /// Values by stored type.
     dtypes: BTreeMap<String, usize>,
-    has_momentum_twins: bool,
+    has_momentum_models: bool,
     unused: Vec<UnusedFacts>,
 }
 
@@ -131,7 +131,7 @@ impl From<Summary> for WeightFacts {
             parameters: summary.num_parameters,
             parameters_used: summary.num_parameters_used,
             dtypes: summary.dtypes.into_iter().map(|(dtype, values)| (dtype.to_string(), values)).collect(),
-            has_momentum_twins: summary.has_momentum_twins,
+            has_momentum_models: summary.has_momentum_models,
             unused: summary
                 .unused
                 .into_iter()
@@ -197,8 +197,8 @@ impl WeightFacts {
         let dtypes: Vec<_> =
             self.dtypes.iter().map(|(dtype, values)| format!("{} {dtype}", grouped(*values))).collect();
         line(to, "stored as", &dtypes.join(", "))?;
-        if self.has_momentum_twins {
-            line(to, "momentum twins", "stored, never used here")?;
+        if self.has_momentum_models {
+            line(to, "momentum models", "stored, never used here")?;
         }
         for group in &self.unused {
             let size =

@@ -129,7 +129,7 @@ fn what_goes_wrong_is_told_in_a_line() {
     let closed_url = closed.url();
     let gone = Server::start(|_, _| Reply::new(200, "")).url();
     let cases: [(&[&str], &str); 10] = [
-        (&["pull", "caption"], "(`mplug models` lists them)"),
+        (&["pull", "caption"], "`mplug models` lists the short names"),
         (&["pull", "someone/else"], "has no model someone/else"),
         (&["pull", ID, "--revision", "v9"], "no revision `v9`; it has master, v1.0.1"),
         (&["pull", ID, "--revision", "../x"], "is no revision"),

@@ -173,7 +173,7 @@ mod web {
     fn an_overloaded_server_is_asked_again_and_what_is_gone_is_not() {
         let desk = Desk::new();
         let red = fs::read(desk.join("red.png")).unwrap();
-        // Three attempts of the first run for each of four pictures; "gone" is asked for once.
+        // Three attempts of the first run for each of four pictures; "gone" is requested once.
         let server = Server::start(move |target, before| match target {
             "/gone" => answer(410, "", b""),
             "/busy" if before < 13 => answer(429, "Retry-After: 0\r\n", b""),

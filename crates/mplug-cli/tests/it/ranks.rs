@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path, process::Command};
 
 use crate::support::Desk;
 
-/// Pre-training with every objective, dropout, twins and a queue that goes round.
+/// Pre-training with every objective, dropout, momentum models and a queue that goes round.
 const RECIPE: &str = r#"
 output = "run"
 seed = 3
@@ -87,7 +87,7 @@ fn two_processes_make_the_weights_of_one_with_two_threads() {
     assert_eq!(stderr.matches("step 20/20: state saved").count(), 1, "one process reports: {stderr}");
     let (one, two) = (weights(&desk.join("one")), weights(&desk.join("two")));
     assert!(one.len() > 50 && one.keys().eq(two.keys()));
-    // Portions are dealt out to processes as to threads, and summed in the same order.
+    // Micro-batches are dealt out to processes as to threads, and summed in the same order.
     for (name, values) in &one {
         assert!(*values == two[name], "{name} differs");
     }

@@ -1,6 +1,7 @@
-//! What ARCHITECTURE.md promises of the whole source tree: which crate may depend on which, who prints, and that every
-//! file says what it is.
+//! What ARCHITECTURE.md promises of the whole source tree: which crate may depend on which, who prints, what the command line
+//! may hold, which words are used, and that every file says what it is.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -47,6 +48,30 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
+/// Libraries of terminals and arguments, which only the command line knows.
+const OF_THE_SHELL: [&str; 6] =
+    ["anyhow", "clap", "clap_complete", "clap_mangen", "indicatif", "signal-hook"];
+/// Most lines of a file of the command line, and of all of them, that are code and no test.
+const MOST_LINES: usize = 200;
+const MOST_LINES_IN_ALL: usize = 4000;
+/// Most files of the command line that may import each other in a circle.
+const LONGEST_CIRCLE: usize = 5;
+
+/// The names of the dependencies in every table of a manifest, with their table.
+fn dependencies(manifest: &str) -> Vec<(String, String)> {
+    let mut table = String::new();
+    let mut found = Vec::new();
+    for line in manifest.lines() {
+        if let Some(name) = line.strip_prefix('[') {
+            table = name.trim_end_matches(']').to_owned();
+        } else if table.ends_with("dependencies") && !line.starts_with('#') && !line.trim().is_empty() {
+            let name = line.split(['.', ' ', '=']).next().unwrap_or_default();
+            found.push((table.clone(), name.to_owned()));
+        }
+    }
+    found
+}
+
 #[test]
 fn dependencies_go_one_way() {
     let mut found: Vec<String> =
@@ -56,16 +81,152 @@ fn dependencies_go_one_way() {
     known.sort_unstable();
     assert_eq!(found, known, "a crate is not in the table of allowed dependencies");
 
+    let mut count = 0;
     for (name, allowed) in ALLOWED {
         let manifest = fs::read_to_string(crates().join(name).join("Cargo.toml")).unwrap();
-        let (_, dependencies) = manifest.split_once("[dependencies]").expect("every crate has dependencies");
-        let dependencies = dependencies.split("\n[").next().unwrap_or_default();
-        for line in dependencies.lines() {
-            let dependency = line.split(['.', ' ', '=']).next().unwrap_or_default();
+        for (table, dependency) in dependencies(&manifest) {
+            let is_test = table.contains("dev-dependencies");
             let is_ours = ALLOWED.iter().any(|(ours, _)| *ours == dependency);
-            assert!(!is_ours || allowed.contains(&dependency), "{name} must not depend on {dependency}");
+            let is_shared = is_test && dependency == "mplug-testing";
+            assert!(
+                !is_ours || is_shared || allowed.contains(&dependency.as_str()),
+                "{name} must not depend on {dependency} ({table})"
+            );
             let knows_burn = ["mplug-nn", "mplug-train"].contains(&name);
             assert!(!dependency.starts_with("burn") || knows_burn, "{name} must not know burn");
+            let is_shell = OF_THE_SHELL.contains(&dependency.as_str());
+            assert!(
+                !is_shell || is_test || name == "mplug-cli",
+                "{name} must not know {dependency} ({table})"
+            );
+            count += 1;
+        }
+    }
+    assert!(count > 100, "only {count} dependencies looked at");
+}
+
+/// Rust source without its unit tests.
+fn without_tests(text: &str) -> &str {
+    text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default()
+}
+
+#[test]
+fn the_command_line_is_thin() {
+    let mut in_all = 0;
+    for path in rust_files(&crates().join("mplug-cli/src")) {
+        let text = fs::read_to_string(&path).unwrap();
+        let code = |line: &&str| !line.trim().is_empty() && !line.trim_start().starts_with("//");
+        let lines = without_tests(&text).lines().filter(code).count();
+        assert!(lines <= MOST_LINES, "{} has {lines} lines of code: it does too much", path.display());
+        in_all += lines;
+    }
+    assert!((1000..MOST_LINES_IN_ALL).contains(&in_all), "the command line has {in_all} lines of code");
+}
+
+/// The modules of the command line that each of them imports, by `crate::`.
+fn imports() -> BTreeMap<String, BTreeSet<String>> {
+    let source = crates().join("mplug-cli/src");
+    let mut imports: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for path in rust_files(&source) {
+        let below = path.strip_prefix(&source).unwrap().with_extension("");
+        let module = below.iter().next().unwrap().to_str().unwrap().to_owned();
+        let text = fs::read_to_string(&path).unwrap();
+        let imported = imports.entry(module).or_default();
+        for after in without_tests(&text).split("crate::").skip(1) {
+            // `crate::{a, b::{c, d}, e}` imports a, b and e.
+            let group = after.strip_prefix('{').map(|group| group.split("};").next().unwrap_or_default());
+            let mut depth = 0;
+            let mut parts = vec![String::new()];
+            for character in group.unwrap_or(after).chars() {
+                match character {
+                    '{' => depth += 1,
+                    '}' => depth -= 1,
+                    ',' if depth == 0 && group.is_some() => parts.push(String::new()),
+                    _ if group.is_none() && !is_of_a_name(character) => break,
+                    other => parts.last_mut().unwrap().push(other),
+                }
+            }
+            let name =
+                |part: &String| part.trim().chars().take_while(|c| is_of_a_name(*c)).collect::<String>();
+            imported.extend(parts.iter().map(name).filter(|name| !name.is_empty()));
+        }
+    }
+    imports
+}
+
+fn is_of_a_name(character: char) -> bool {
+    character.is_alphanumeric() || character == '_'
+}
+
+#[test]
+fn few_files_import_each_other_in_a_circle() {
+    let imports = imports();
+    let reached_from = |start: &String| {
+        let mut reached = BTreeSet::new();
+        let mut next: Vec<&String> = imports[start].iter().collect();
+        while let Some(module) = next.pop() {
+            if imports.contains_key(module) && reached.insert(module.clone()) {
+                next.extend(&imports[module]);
+            }
+        }
+        reached
+    };
+    let reached: BTreeMap<&str, BTreeSet<String>> =
+        imports.keys().map(|module| (module.as_str(), reached_from(module))).collect();
+    assert!(reached["commands"].len() > 15, "imports are found: {:?}", reached["commands"]);
+    for (module, others) in &reached {
+        let circle: Vec<&String> =
+            others.iter().filter(|other| reached[other.as_str()].contains(*module)).collect();
+        assert!(circle.len() <= LONGEST_CIRCLE, "{module} is in a circle of {circle:?}");
+    }
+}
+
+/// What libraries do not name, for they do not know how they are called: the command line adds such hints.
+#[test]
+fn libraries_name_no_option() {
+    for (name, _) in ALLOWED.iter().filter(|(name, _)| !["mplug-cli", "mplug-testing"].contains(name)) {
+        for path in rust_files(&crates().join(name).join("src")) {
+            let text = fs::read_to_string(&path).unwrap();
+            for line in without_tests(&text).lines().filter(|line| !line.trim_start().starts_with("//")) {
+                for option in ["`--", "`mplug caption", "`mplug pull", "`mplug models", "--features"] {
+                    assert!(!line.contains(option), "{}: {line}", path.display());
+                }
+            }
+        }
+    }
+}
+
+/// Words of our own where the field has one.
+const PRIVATE_WORDS: [(&str, &str); 9] = [
+    ("likeness", "similarity"),
+    ("likenesses", "similarities"),
+    ("shared space", "projection space"),
+    ("portion", "micro-batch"),
+    ("portions", "micro-batches"),
+    ("momentum twin", "momentum model"),
+    ("naive twin", "reference implementation"),
+    ("asked for", "requested"),
+    ("second cache", "L2 cache"),
+];
+
+#[test]
+fn the_fields_words_are_used() {
+    let root = crates().join("..");
+    let mut files: Vec<PathBuf> =
+        ALLOWED.iter().flat_map(|(name, _)| rust_files(&crates().join(name))).collect();
+    let markdown =
+        walkdir::WalkDir::new(root.join("docs")).into_iter().map(|entry| entry.unwrap().into_path());
+    files.extend(markdown.filter(|path| path.is_file()));
+    files.extend(["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"].map(|name| root.join(name)));
+    for path in files.iter().filter(|path| !path.ends_with("tidy.rs")) {
+        let text = fs::read_to_string(path).unwrap().to_lowercase();
+        for (word, instead) in PRIVATE_WORDS {
+            let is_there = text.match_indices(word).any(|(at, _)| {
+                let is_letter = |c: Option<char>| c.is_some_and(char::is_alphabetic);
+                !is_letter(text[..at].chars().next_back())
+                    && !is_letter(text[at + word.len()..].chars().next())
+            });
+            assert!(!is_there, "{}: `{word}`: the field says `{instead}`", path.display());
         }
     }
 }

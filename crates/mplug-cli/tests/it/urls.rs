@@ -200,7 +200,7 @@ fn a_stopped_run_goes_on_and_asks_for_the_rest_alone() {
     let before = server.requests().len();
     let resumed = run(&["out.jsonl", "--resume"]);
     assert_eq!(resumed.code, 0, "{resumed:?}");
-    assert_eq!(server.requests().len() - before, 2, "what was done is not asked for again");
+    assert_eq!(server.requests().len() - before, 2, "what was done is not requested again");
     let lines = fs::read_to_string(desk.join("out.jsonl")).unwrap();
     let whole = fs::read_to_string(desk.join("whole.jsonl")).unwrap();
     let ends = |text: &str| [0, 2].map(|place| text.lines().nth(place).unwrap().to_owned());

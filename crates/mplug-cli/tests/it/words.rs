@@ -93,7 +93,7 @@ fn keywords_come_from_all_captions() {
     let weights: Vec<f64> = tags.iter().map(|tag| tag["weight"].as_f64().unwrap()).collect();
     assert!(weights.is_sorted_by(|one, other| one >= other), "{tags:?}");
     assert!(weights.iter().all(|weight| (0.0..=1.000_001).contains(weight)), "{tags:?}");
-    assert_eq!(outcome.get("captions"), None, "one caption was asked for");
+    assert_eq!(outcome.get("captions"), None, "one caption was requested");
 }
 
 #[cfg(feature = "jieba")]

@@ -84,7 +84,7 @@ pub(super) fn sharpness(image: &RgbImage, factor: f32, overflow: Overflow) -> Rg
     sharpened
 }
 
-/// A table from what each value becomes, asked for in ascending order.
+/// A table from what each value becomes, requested in ascending order.
 fn table(mut to: impl FnMut(usize) -> u8) -> Table {
     let mut table = [0; 256];
     for (value, entry) in table.iter_mut().enumerate() {

@@ -52,7 +52,7 @@ pub trait Dataset: Send + Sync {
     fn example(&self, index: usize) -> Result<Example, DataError>;
 }
 
-/// Drawn pictures, made when asked for; no files.
+/// Drawn pictures, made when requested; no files.
 #[derive(Debug, Clone)]
 pub struct SynthDataset {
     /// The generator's seed: [`crate::synth::TRAIN_SEED`] for training, [`crate::synth::EVAL_SEED`] for evaluation.
@@ -86,7 +86,7 @@ impl Dataset for SynthDataset {
     }
 }
 
-/// The pictures of an annotation file, read when asked for.
+/// The pictures of an annotation file, read when requested.
 #[derive(Debug, Clone)]
 pub struct AnnotatedDataset {
     annotations: Annotations,

@@ -56,7 +56,7 @@ impl Default for OpenOptions {
 }
 
 /// Opens an annotation file, or a folder that holds `annotations.jsonl` or one other annotation file. Pictures are read
-/// when asked for.
+/// when requested.
 ///
 /// # Errors
 /// [`DataError::Io`] if a file cannot be read, [`DataError::UnknownFormat`] if no reader knows it (or a folder holds no

@@ -5,7 +5,7 @@
 //! list, or `captions_zh` and `captions_en` (what `mplug synth` writes), of which the language chooses; `split` if there
 //! are any. Lines of one id are about one picture.
 //!
-//! Refuses to guess: two keys for one thing are an error, and so are two languages when none is asked for.
+//! Refuses to guess: two keys for one thing are an error, and so are two languages when none is requested.
 
 use std::path::Path;
 

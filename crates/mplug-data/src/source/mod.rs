@@ -32,7 +32,7 @@ pub use crate::names::{PICTURE_EXTENSIONS, has_picture_extension};
 pub use base64_table::Base64Field;
 #[cfg(feature = "parquet")]
 pub use parquet::{ParquetRow, rows_of_parquet};
-pub use remote::{FetchPicture, NotFetched, RemotePicture};
+pub use remote::{FetchPicture, HostNotAllowed, NotFetched, RemotePicture};
 pub use tar_archive::TarMember;
 pub use zip_archive::ZipMember;
 

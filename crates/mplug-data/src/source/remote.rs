@@ -27,6 +27,22 @@ pub struct NotFetched {
     pub is_passing: bool,
 }
 
+/// A reason that its host would have to be allowed by name.
+#[derive(Debug)]
+pub struct HostNotAllowed(pub Box<dyn Error + Send + Sync>);
+
+impl fmt::Display for HostNotAllowed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl Error for HostNotAllowed {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
+}
+
 /// A picture at a web address.
 #[derive(Debug, Clone)]
 pub struct RemotePicture {
@@ -35,7 +51,7 @@ pub struct RemotePicture {
 }
 
 impl RemotePicture {
-    /// The picture at `url`, which `fetcher` is asked for each time that it is read.
+    /// The picture at `url`, which `fetcher` gets each time that it is read.
     pub fn new(url: String, fetcher: Arc<dyn FetchPicture>) -> Self {
         Self { url, fetcher }
     }

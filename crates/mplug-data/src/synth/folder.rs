@@ -1,4 +1,4 @@
-//! Writes drawn pictures to a folder: `images/000000.png` (some as JPEG) and `annotations.jsonl`; if asked for, also
+//! Writes drawn pictures to a folder: `images/000000.png` (some as JPEG) and `annotations.jsonl`; if requested, also
 //! questions, `questions_zh.json` and `questions_en.json`.
 //!
 //! Annotations are one JSON object a line: `{"path", "captions_zh", "captions_en", "scene"}`, the path relative to the

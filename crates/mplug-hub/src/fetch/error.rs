@@ -39,7 +39,7 @@ pub enum FetchFault {
     },
     /// The host, or one of its addresses, is not of the public internet, and it is not among the allowed ones.
     #[error(
-        "the host {host} has {address}, {what}: only public ones are asked (`--allow-url-host` for one of yours)"
+        "the host {host} has {address}, {what}: expected a public one, or a host that is allowed by name"
     )]
     NotPublic {
         /// The host.
@@ -84,8 +84,8 @@ pub enum FetchFault {
         /// The limit.
         limit: u64,
     },
-    /// The answer is compressed, which was not asked for; it is not unpacked.
-    #[error("{host} sends its answer encoded as `{encoding}`, which was not asked for")]
+    /// The answer is compressed, which was not requested; it is not unpacked.
+    #[error("{host} sends its answer encoded as `{encoding}`, which was not requested")]
     Encoded {
         /// Who answers.
         host: String,

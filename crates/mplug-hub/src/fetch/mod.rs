@@ -155,7 +155,7 @@ impl PictureFetcher {
         request.call().map_err(|error| self.failure(url, error))
     }
 
-    /// The body of an answer that is what was asked for.
+    /// The body of an answer that is what was requested.
     fn read(&self, url: &Url, answer: Response<ureq::Body>, limit: u64) -> Result<Vec<u8>, Failure> {
         let (head, body) = answer.into_parts();
         let host = || url.host.clone();

@@ -71,7 +71,7 @@ impl Cache {
         Ok(Self::new(home.ok_or(HubError::NoCache)?.join(".cache").join("modelscope")))
     }
 
-    /// The model on this machine, under either name of a renamed owner. Of several revisions, where none is asked for, it is
+    /// The model on this machine, under either name of a renamed owner. Of several revisions, where none is requested, it is
     /// `master`, or else the one that changed last; the older client's folder comes after these.
     pub fn find(&self, id: &ModelId, revision: Option<&str>) -> Option<CachedModel> {
         self.folders(id, revision).into_iter().find(|found| is_whole(&found.folder))

@@ -153,7 +153,7 @@ impl Fetch<'_> {
     /// Asks for what is missing, once.
     fn attempt(&self, partial: &mut Partial) -> Result<(), Failure> {
         if partial.len == self.file.size {
-            return Ok(()); // Also the empty file, which is never asked for.
+            return Ok(()); // Also the empty file, which is never requested.
         }
         let range = format!("bytes={}-", partial.len);
         let mut headers = vec![("snapshot-identifier", self.snapshot)];
@@ -170,10 +170,10 @@ impl Fetch<'_> {
             StatusCode::PARTIAL_CONTENT => {
                 let start = content_range_start(answer.header(header::CONTENT_RANGE));
                 if start != Some(partial.len) || partial.len == 0 {
-                    return Err(Failure::Restart("the server sends another range than was asked for".into()));
+                    return Err(Failure::Restart("the server sends another range than was requested".into()));
                 }
             }
-            // The whole file, whatever was asked for.
+            // The whole file, whatever was requested.
             StatusCode::OK => partial.restart().map_err(|source| self.cannot_write(source))?,
             StatusCode::RANGE_NOT_SATISFIABLE => {
                 return Err(Failure::Restart("the server has no such range (status 416)".into()));

@@ -12,9 +12,7 @@ pub(super) type Cause = Box<dyn std::error::Error + Send + Sync>;
 #[non_exhaustive]
 pub enum HubError {
     /// Neither an id nor a short name.
-    #[error(
-        "`{text}` is no model's name: `owner/name` or a short name (`mplug models` lists them) is wanted"
-    )]
+    #[error("`{text}` is no model's name: expected `owner/name` or a short name")]
     Name {
         /// What was given.
         text: String,
@@ -33,7 +31,7 @@ pub enum HubError {
         /// What is wrong with it.
         problem: &'static str,
     },
-    /// The token cannot be used. It is not told.
+    /// The token cannot be used. It is not shown.
     #[error("the access token {problem}")]
     Token {
         /// What is wrong with it.
@@ -44,8 +42,7 @@ pub enum HubError {
     NoCache,
     /// Nothing answers at the address.
     #[error(
-        "cannot reach {endpoint}: run `mplug pull {id}` on a machine that can, and copy the folder that it prints to `{}` on \
-         this one", .folder.display()
+        "cannot reach {endpoint}: download {id} on a machine that can, and copy its folder to `{}` on this one", .folder.display()
     )]
     Unreachable {
         /// The hub.
@@ -59,8 +56,8 @@ pub enum HubError {
     },
     /// Downloading is forbidden, and the model is not here.
     #[error(
-        "{id} is not on this machine, and offline nothing is downloaded: run `mplug pull {id}` on a machine with a network, \
-         and copy the folder that it prints to `{}` on this one", .folder.display()
+        "{id} is not on this machine, and offline nothing is downloaded: download it on a machine with a network, and copy its \
+         folder to `{}` on this one", .folder.display()
     )]
     Offline {
         /// The model.
@@ -69,9 +66,7 @@ pub enum HubError {
         folder: PathBuf,
     },
     /// The hub does not know the model.
-    #[error(
-        "{endpoint} has no model {id} (`mplug models` lists those known; a private one needs an access token)"
-    )]
+    #[error("{endpoint} has no model {id} (a private one needs an access token)")]
     NoSuchModel {
         /// The hub.
         endpoint: String,
@@ -83,7 +78,7 @@ pub enum HubError {
     NoSuchRevision {
         /// The model.
         id: ModelId,
-        /// What was asked for.
+        /// What was requested.
         revision: String,
         /// Its branches and tags.
         known: Vec<String>,
@@ -92,7 +87,7 @@ pub enum HubError {
     #[error("{endpoint} refuses {id} (status {status}): {}", if *.had_token {
         "the access token is not valid, or its account may not read this model"
     } else {
-        "it needs an access token; put yours into MODELSCOPE_API_TOKEN, or name another variable with `--token-env`"
+        "it needs an access token; put yours into MODELSCOPE_API_TOKEN"
     })]
     Denied {
         /// The hub.

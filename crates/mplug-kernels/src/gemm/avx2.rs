@@ -35,7 +35,7 @@ const LINE: usize = 64;
 /// a whole panel ahead is twice as far, and up to a tenth slower.)
 const STREAM_AHEAD: usize = 24 << 10;
 
-/// A panel, and where in the next one a tile begins to fetch it into the second cache: the tiles fetch a share each, so
+/// A panel, and where in the next one a tile begins to fetch it into the L2 cache: the tiles fetch a share each, so
 /// that memory delivers evenly (the first tile alone would ask for three times what a core gets, and wait).
 #[derive(Clone, Copy)]
 struct Panel<T> {

@@ -45,7 +45,7 @@ macro_rules! kernel {
                     unsafe {
                         let (start, finish) = (lhs.start.add(first * lhs.stride), finish.at_row(first));
                         let (stride, groups) = (lhs.stride, depth.div_ceil($group));
-                        // The first tile fetches the next panels into the second cache; the others have them already.
+                        // The first tile fetches the next panels into the L2 cache; the others have them already.
                         let ahead = if first == 0 { rhs.wrapping_add(PANELS * panel_stride) } else { rhs };
                         macro_rules! tile {
                             ($rows:literal) => { Self::tile::<$rows, PANELS>(start, stride, groups, [rhs, ahead], panel_stride, finish) };

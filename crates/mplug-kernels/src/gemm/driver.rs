@@ -23,11 +23,11 @@ use crate::memory::Number;
 use crate::scratch::{Slot, lend};
 
 /// Rows that one part takes when work is divided by rows. Every part reads the whole weight, so few and large parts spare
-/// the outer caches; much larger ones no longer find their own rows in the second cache. (48 rows: 10 % slower at f32 on one thread; 150: no faster.)
+/// the outer caches; much larger ones no longer find their own rows in the L2 cache. (48 rows: 10 % slower at f32 on one thread; 150: no faster.)
 const ROW_BLOCK: usize = 96;
 /// Fewest rows for each thread with which work is divided by rows.
 const FEWEST_ROWS: usize = 16;
-/// Panels after which an activation is applied, while their output is in the first cache.
+/// Panels after which an activation is applied, while their output is in the L1 cache.
 const PANEL_BLOCK: usize = 8;
 /// Parts in which even a product of this thread alone is offered to threads that have nothing else to do: row blocks are
 /// large, and on a busy machine threads do not finish together.
@@ -291,7 +291,7 @@ thread_local! {
 }
 
 /// Values from one converted row to the next: whole groups, and a cache line more, because rows that are a multiple of
-/// 4096 bytes apart would share their places in the first cache.
+/// 4096 bytes apart would share their places in the L1 cache.
 fn converted_stride<T>(depth: usize) -> usize {
     depth.next_multiple_of(4) + 64 / size_of::<T>()
 }

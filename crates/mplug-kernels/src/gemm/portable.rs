@@ -1,4 +1,4 @@
-//! Product kernels in plain Rust, for CPUs without instructions of ours, and the naive twins of those that have them. One row
+//! Product kernels in plain Rust, for CPUs without instructions of ours, and the reference implementations of those that have them. One row
 //! at a time against 16 columns, an order that the compiler can vectorise. (f32 weights on such CPUs are the library's.)
 #![expect(
     unsafe_code,

@@ -1,4 +1,4 @@
-//! Every kernel that this CPU can run against its naive twin, over odd sizes; and the invariant that a row's result has the
+//! Every kernel that this CPU can run against its reference implementation, over odd sizes; and the invariant that a row's result has the
 //! same bits in any company.
 
 use proptest::prelude::*;
@@ -23,7 +23,7 @@ pub(crate) fn assert_close(actual: &[f32], expected: &[f32], tolerance: f32) {
     }
 }
 
-/// The naive twin: `scale · a · bᵀ + bias` with `b` as `(n, k)`, summed in f64.
+/// The reference implementation: `scale · a · bᵀ + bias` with `b` as `(n, k)`, summed in f64.
 pub(crate) fn naive_transposed(a: MatrixView, b: MatrixView, scale: f32, bias: Option<&[f32]>) -> Vec<f32> {
     let mut output = Vec::with_capacity(a.rows * b.rows);
     for i in 0..a.rows {
@@ -68,7 +68,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(48) })]
 
     #[test]
-    fn every_kernel_equals_its_naive_twin(m in 1usize..60, n in 1usize..90, k in 1usize..900, salt in 0u32..1000, threads in 1usize..4) {
+    fn every_kernel_equals_its_reference(m in 1usize..60, n in 1usize..90, k in 1usize..900, salt in 0u32..1000, threads in 1usize..4) {
         let (x, w, bias, old) = (values(m * k, salt), values(n * k, salt + 1), values(n, salt + 2), values(m * n, salt + 3));
         for set in InstructionSet::available() {
             for precision in Precision::ALL {

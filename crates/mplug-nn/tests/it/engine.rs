@@ -182,9 +182,9 @@ fn check(task: Task, seed: u64) {
                 })
                 .collect();
             let text = model.encode_text(&texts_read, &off);
-            let points = model.contrastive_head();
-            assert_same("image features", &image_features, points.image_features(image.clone()), &config);
-            assert_same("text features", &text_features, points.text_features(text.clone()), &config);
+            let features = model.contrastive_head();
+            assert_same("image features", &image_features, features.image_features(image.clone()), &config);
+            assert_same("text features", &text_features, features.text_features(text.clone()), &config);
             let fused = model.fuse(image, text, texts_read.attention_mask, &off);
             assert_same("matching", &scores, softmax(model.matching(fused.text), 1), &config);
         }

@@ -43,15 +43,16 @@ impl Case {
         }
         let text = model.encode_text(&self.read, &off);
         let head = model.contrastive_head();
-        let points = head.image_features(image.clone()).matmul(head.text_features(text.clone()).transpose());
-        let alike = (points / head.temperature().reshape([1, 1]) * self.corner()).sum();
+        let features =
+            head.image_features(image.clone()).matmul(head.text_features(text.clone()).transpose());
+        let similarity = (features / head.temperature().reshape([1, 1]) * self.corner()).sum();
         let fused = model.fuse(image, text, self.read.attention_mask.clone(), &off).text;
         let matching = (model.matching(fused.clone()) * self.corner()).sum();
         let [batch, len, width] = fused.dims();
         let tokens = model.masked_tokens(fused.reshape([batch * len, width]));
         let [rows, vocab] = tokens.dims();
         let tokens = (tokens * self.weights.clone().reshape([rows, vocab])).mean();
-        written + alike + matching + tokens
+        written + similarity + matching + tokens
     }
 
     /// Four of the weights.
@@ -91,7 +92,7 @@ fn check(config: &ModelConfig, parts: Parts, counts: impl Fn(&str) -> bool) {
             f64::from(case.scalar(&model).into_scalar::<f32>())
         };
         let difference = (moved(1.0) - moved(-1.0)) / (2.0 * step);
-        // Biases of keys shift all scores of a query alike: their gradient is zero but for rounding.
+        // Biases of keys shift all scores of a query similarity: their gradient is zero but for rounding.
         let tolerance = 0.03 * norm + 1e-3;
         assert!((difference - norm).abs() < tolerance, "{}: {difference} against {norm}", parameter.name());
     }

@@ -156,7 +156,7 @@ impl RunFolder {
         if resume || !self.has_state()? {
             return Ok(());
         }
-        let problem = "holds a run already; go on with it (`--resume`) or choose another output folder";
+        let problem = "holds a run already: resume it, or choose another output folder";
         Err(TrainError::content(&self.path, problem))
     }
 

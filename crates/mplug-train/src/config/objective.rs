@@ -93,9 +93,9 @@ pub enum Frequencies {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AnsweringSection {
-    /// The share of a slow twin's soft labels in the loss; 0, as in the original's effect, needs no twin.
+    /// The share of a momentum model's soft labels in the loss; 0, as in the original's effect, needs no momentum model.
     pub distillation: f64,
-    /// How slowly the twin follows.
+    /// How slowly the momentum model follows.
     pub momentum: f64,
 }
 
@@ -111,9 +111,9 @@ impl Default for AnsweringSection {
 pub struct ContrastSection {
     /// Places of the queue.
     pub queue_size: usize,
-    /// How slowly the twin follows.
+    /// How slowly the momentum model follows.
     pub momentum: f64,
-    /// The share of the twin's likenesses in the targets (the original's `alpha`).
+    /// The share of the momentum model's similarities in the targets (the original's `alpha`).
     pub distillation: f64,
 }
 
@@ -129,9 +129,9 @@ impl Default for ContrastSection {
 pub struct PretrainingSection {
     /// Places of the queue.
     pub queue_size: usize,
-    /// How slowly the twin follows.
+    /// How slowly the momentum model follows.
     pub momentum: f64,
-    /// The share of the twin's likenesses in the targets (the original's `alpha`).
+    /// The share of the momentum model's similarities in the targets (the original's `alpha`).
     pub distillation: f64,
     /// The share of masked tokens (the original's `mlm_probability`).
     pub mask_share: f32,
@@ -227,7 +227,10 @@ impl ObjectiveSection {
                     ("at least 1".to_owned(), queue_size.to_string())
                 })?;
                 ensure(micro_batch_size > 1, "run.micro_batch_size", || {
-                    ("at least 2: negatives come from the portion".to_owned(), micro_batch_size.to_string())
+                    (
+                        "at least 2: negatives come from the micro-batch".to_owned(),
+                        micro_batch_size.to_string(),
+                    )
                 })
             }
         }

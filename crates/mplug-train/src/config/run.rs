@@ -1,11 +1,11 @@
-//! How a run goes: portions, optimizer, schedule, evaluations.
+//! How a run goes: micro-batches, optimizer, schedule, evaluations.
 
 use mplug_nn::Precision;
 use serde::{Deserialize, Serialize};
 
 use crate::loss_scale::LossScale;
 
-/// How long, and in what portions.
+/// How long, and in what micro-batches.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunSection {
@@ -13,7 +13,7 @@ pub struct RunSection {
     pub steps: u64,
     /// Examples per optimizer step.
     pub batch_size: usize,
-    /// Examples that go through the network at once; their gradients are summed to the batch's. Small portions stay in
+    /// Examples that go through the network at once; their gradients are summed to the batch's. Small micro-batches stay in
     /// the processor's caches.
     pub micro_batch_size: usize,
     /// Threads that compute gradients side by side.

@@ -7,7 +7,7 @@ use mplug::config::ModelConfig;
 use mplug::generate::GenerationOptions;
 use mplug::generate::sampling::SamplingOptions;
 use mplug_eval::agreement::SuitedTokenizations;
-use mplug_nn::{MomentumTwin, Mplug, Parts};
+use mplug_nn::{MomentumModel, Mplug, Parts};
 
 use super::contrastive::{Contrast, FeatureQueue};
 use super::{CiderOptimisation, Distillation, Objective, PreTraining, Retrieval, Writing};
@@ -16,7 +16,7 @@ use crate::config::{
     PretrainingSection, TrainConfig, WrittenBy,
 };
 use crate::error::TrainError;
-use crate::start::Start;
+use crate::initial_weights::InitialWeights;
 use crate::training_data::{Split, TrainingData};
 
 /// Pictures whose references tell how rare n-grams are, where there is no end of pictures.
@@ -27,7 +27,7 @@ pub struct Ingredients<'a> {
     /// The recipe.
     pub config: &'a TrainConfig,
     /// What the run starts from.
-    pub start: &'a Start,
+    pub start: &'a InitialWeights,
     /// The model.
     pub model: &'a Mplug,
     /// Its shape.
@@ -50,26 +50,26 @@ impl Ingredients<'_> {
         })
     }
 
-    fn twin(&self, parts: Parts, momentum: f64) -> Result<MomentumTwin, TrainError> {
+    fn momentum_model(&self, parts: Parts, momentum: f64) -> Result<MomentumModel, TrainError> {
         let mut weights = self.start.weights(self.data.vocabulary());
-        Ok(MomentumTwin::new(self.model, self.shape, parts, momentum, &mut *weights, self.device)?)
+        Ok(MomentumModel::new(self.model, self.shape, parts, momentum, &mut *weights, self.device)?)
     }
 
     fn distillation(&self, section: &AnsweringSection) -> Result<Option<Distillation>, TrainError> {
         if section.distillation == 0.0 {
             return Ok(None);
         }
-        let twin = self.twin(self.model.parts(), section.momentum)?;
-        Ok(Some(Distillation { twin, alpha: section.distillation }))
+        let momentum_model = self.momentum_model(self.model.parts(), section.momentum)?;
+        Ok(Some(Distillation { momentum_model, alpha: section.distillation }))
     }
 
     fn contrast(&self, section: &ContrastSection) -> Result<Contrast, TrainError> {
-        let twin = self.twin(Contrast::twin_parts(), section.momentum)?;
+        let momentum_model = self.momentum_model(Contrast::momentum_parts(), section.momentum)?;
         let queue = self.stored_queue(section.queue_size)?;
         let queue = queue.unwrap_or_else(|| {
             FeatureQueue::random(self.shape.projection_size, section.queue_size, self.config.seed)
         });
-        Ok(Contrast { twin, queue, alpha: section.distillation })
+        Ok(Contrast { momentum_model, queue, alpha: section.distillation })
     }
 
     /// The queue of the model to start from, if it has one of that size.

@@ -17,8 +17,8 @@ use mplug_nn::{Mplug, Parts};
 use super::writing::Writing;
 use super::{Findings, Objective, Pass};
 use crate::batch::{Batch, MicroBatch, TargetRows};
-use crate::engine::Writer;
 use crate::error::TrainError;
+use crate::generation::Writer;
 use crate::training_data::{EncodedExample, Split, Target, TrainingData};
 
 /// Self-critical training.
@@ -45,24 +45,25 @@ impl CiderOptimisation {
         Self { writing: Writing::weighted_captions(), config, options, baseline, frequencies }
     }
 
-    /// What the model writes about a portion's pictures.
+    /// What the model writes about a micro-batch's pictures.
     fn write(
         &self,
         writer: &Writer,
-        portion: &MicroBatch,
+        micro_batch: &MicroBatch,
         data: &dyn TrainingData,
     ) -> Result<Vec<Vec<Hypothesis>>, TrainError> {
-        let pixels = portion.pixel_values.len() / portion.pictures().max(1);
-        let examples: Vec<EncodedExample> = portion
+        let pixels = micro_batch.pixel_values.len() / micro_batch.pictures().max(1);
+        let examples: Vec<EncodedExample> = micro_batch
             .pixel_values
             .chunks_exact(pixels)
             .map(|pixels| EncodedExample { pixel_values: pixels.to_vec(), ..EncodedExample::default() })
             .collect();
-        let prompts: Vec<&[u32]> = portion.picture_ids.iter().map(|picture| data.prompt(*picture)).collect();
+        let prompts: Vec<&[u32]> =
+            micro_batch.picture_ids.iter().map(|picture| data.prompt(*picture)).collect();
         if self.options.sampling.is_none() {
             return writer.write(&examples, &prompts, &self.options, data.special_ids());
         }
-        let seeds: Vec<u64> = (0..examples.len() as u64).map(|i| portion.seed.wrapping_add(i)).collect();
+        let seeds: Vec<u64> = (0..examples.len() as u64).map(|i| micro_batch.seed.wrapping_add(i)).collect();
         writer.sample(&examples, &prompts, &self.options, data.special_ids(), &seeds)
     }
 
@@ -109,14 +110,14 @@ impl Objective for CiderOptimisation {
         let writer = Writer::new(model, &self.config)?;
         let special = data.special_ids();
         let mut written = Vec::with_capacity(batch.micro_batches.len());
-        for portion in &batch.micro_batches {
-            written.push(self.write(&writer, portion, data)?);
+        for micro_batch in &batch.micro_batches {
+            written.push(self.write(&writer, micro_batch, data)?);
         }
         let of_pictures = || written.iter().flatten();
         let text = |found: &Hypothesis| data.decode(&found.token_ids);
         let captions: Vec<Vec<String>> =
             of_pictures().map(|found| found.iter().map(text).collect()).collect();
-        let numbers = batch.micro_batches.iter().flat_map(|portion| &portion.picture_ids);
+        let numbers = batch.micro_batches.iter().flat_map(|micro_batch| &micro_batch.picture_ids);
         let references: Vec<Vec<String>> =
             numbers.map(|picture| data.references(Split::Train, *picture)).collect();
         let (advantages, mean) = self.advantages(&captions, &references)?;
@@ -125,10 +126,10 @@ impl Objective for CiderOptimisation {
             of_pictures().flatten().map(|found| found.token_ids.len()).sum(),
         ];
         let mut advantages = advantages.into_iter();
-        for (portion, written) in batch.micro_batches.iter_mut().zip(&written) {
+        for (micro_batch, written) in batch.micro_batches.iter_mut().zip(&written) {
             let targets: Vec<Vec<Target>> = written
                 .iter()
-                .zip(&portion.picture_ids)
+                .zip(&micro_batch.picture_ids)
                 .zip(advantages.by_ref())
                 .map(|((found, picture), advantages)| {
                     let given = [&[special.start], data.prompt(*picture)].concat();
@@ -137,7 +138,7 @@ impl Objective for CiderOptimisation {
                 })
                 .collect();
             let targets: Vec<&[Target]> = targets.iter().map(|targets| &targets[..]).collect();
-            portion.targets = TargetRows::collate(&targets, special.pad);
+            micro_batch.targets = TargetRows::collate(&targets, special.pad);
         }
         Ok(Some(mean))
     }

@@ -1,10 +1,10 @@
-//! Image-text contrast with a queue of the twin's points and soft targets (Li et al. 2021, section 3.2; the original's
+//! Image-text contrast with a queue of the momentum model's features and soft targets (Li et al. 2021, section 3.2; the original's
 //! `MPlugForImageTextRetrieval`). Knows no fusion.
 
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Tensor, TensorData};
-use mplug_nn::momentum_twin::twin_name;
-use mplug_nn::{Dropout, MomentumTwin, Mplug, Parts};
+use mplug_nn::momentum_model::momentum_name;
+use mplug_nn::{Dropout, MomentumModel, Mplug, Parts};
 
 use super::tensors::{constant, host, matrix, texts, vector};
 use super::{Findings, NamedTensor, Pass, StateReader};
@@ -19,7 +19,7 @@ const NOBODY: i64 = -100;
 pub struct FeatureQueue {
     space: usize,
     /// Pictures and texts, `(len, space)` each: the original's `image_queue` and `text_queue`, transposed.
-    points: [Vec<f32>; 2],
+    features: [Vec<f32>; 2],
     /// Which picture each place belongs to, `(len)`.
     picture_ids: Vec<i64>,
     next: usize,
@@ -31,7 +31,7 @@ impl FeatureQueue {
         let len = ids.len();
         Self {
             space,
-            points: [image, text].map(|q| transposed(q, space, len)),
+            features: [image, text].map(|q| transposed(q, space, len)),
             picture_ids: ids.iter().map(|id| *id as i64).collect(),
             next,
         }
@@ -40,7 +40,7 @@ impl FeatureQueue {
     /// The original's four buffers: names, shapes, values.
     pub fn to_original(&self) -> Vec<NamedTensor> {
         let (space, len) = (self.space, self.len());
-        let [image, text] = [0, 1].map(|side| transposed(&self.points[side], len, space));
+        let [image, text] = [0, 1].map(|side| transposed(&self.features[side], len, space));
         vec![
             ("image_queue".to_owned(), vec![space, len], image),
             ("text_queue".to_owned(), vec![space, len], text),
@@ -49,7 +49,7 @@ impl FeatureQueue {
         ]
     }
 
-    /// A queue of random points of length one, as the original starts.
+    /// A queue of random features of length one, as the original starts.
     ///
     /// # Panics
     /// Never: drawing does not fail.
@@ -59,16 +59,16 @@ impl FeatureQueue {
             let mut values = RandomParameters { seed }
                 .read(name, &[len, space], Initial::Normal(1.0))
                 .expect("drawing does not fail");
-            for point in values.chunks_exact_mut(space) {
-                let length = point.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-12);
-                for x in point.iter_mut() {
+            for feature in values.chunks_exact_mut(space) {
+                let length = feature.iter().map(|x| x * x).sum::<f32>().sqrt().max(1e-12);
+                for x in feature.iter_mut() {
                     *x /= length;
                 }
             }
             values
         };
-        let points = [draw("image_queue"), draw("text_queue")];
-        Self { space, points, picture_ids: vec![NOBODY; len], next: 0 }
+        let features = [draw("image_queue"), draw("text_queue")];
+        Self { space, features, picture_ids: vec![NOBODY; len], next: 0 }
     }
 
     /// Places.
@@ -81,12 +81,12 @@ impl FeatureQueue {
         self.picture_ids.is_empty()
     }
 
-    /// Puts points in, the oldest go; a batch that reaches the end goes on at the start.
+    /// Puts features in, the oldest go; a batch that reaches the end goes on at the start.
     pub fn push(&mut self, findings: &Findings) {
         for (place, id) in findings.picture_ids.iter().enumerate() {
             for (side, features) in findings.features.iter().enumerate() {
-                let point = &features[place * self.space..][..self.space];
-                self.points[side][self.next * self.space..][..self.space].copy_from_slice(point);
+                let feature = &features[place * self.space..][..self.space];
+                self.features[side][self.next * self.space..][..self.space].copy_from_slice(feature);
             }
             self.picture_ids[self.next] = short_id(*id);
             self.next = (self.next + 1) % self.len();
@@ -107,88 +107,88 @@ fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
 
 /// The contrast's own settings and memory.
 pub struct Contrast {
-    /// The slow twin of encoders and projections.
-    pub twin: MomentumTwin,
-    /// Its points of past steps.
+    /// The momentum model of encoders and projections.
+    pub momentum_model: MomentumModel,
+    /// Its features of past steps.
     pub queue: FeatureQueue,
-    /// The share of the twin's likenesses in the targets.
+    /// The share of the momentum model's similarities in the targets.
     pub alpha: f64,
 }
 
-/// What the contrast finds in a portion.
+/// What the contrast finds in a micro-batch.
 pub(super) struct Contrasted {
-    /// The mean of both directions, over the portion's pictures.
+    /// The mean of both directions, over the micro-batch's pictures.
     pub(super) loss: Tensor<1>,
-    /// How likely each picture `(pictures, pictures)` takes each text of the portion, and each text each picture, in
+    /// How likely each picture `(pictures, pictures)` takes each text of the micro-batch, and each text each picture, in
     /// per cent of nothing: softmax rows on the host.
-    pub(super) likeness: [Vec<f32>; 2],
-    /// The twin's points.
+    pub(super) similarity: [Vec<f32>; 2],
+    /// The momentum model's features.
     pub(super) features: [Vec<f32>; 2],
 }
 
 impl Contrast {
-    /// What its twin must have.
-    pub fn twin_parts() -> Parts {
+    /// What its momentum model must have.
+    pub fn momentum_parts() -> Parts {
         Parts { text_encoder: true, contrastive_head: true, ..Parts::default() }
     }
 
     /// Called before a step.
     pub(super) fn begin_step(&mut self, model: &mut Mplug) {
         model.contrastive_head_mut().clamp_temperature();
-        self.twin.follow(model);
+        self.momentum_model.follow(model);
     }
 
     /// Called after a step.
     pub(super) fn end_step(&mut self, findings: &[Findings]) {
-        for portion in findings {
-            self.queue.push(portion);
+        for micro_batch in findings {
+            self.queue.push(micro_batch);
         }
     }
 
-    /// The contrast of a portion's pictures `(pictures, image_len, hidden)` and texts `(pictures, text_len, hidden)`.
+    /// The contrast of a micro-batch's pictures `(pictures, image_len, hidden)` and texts `(pictures, text_len, hidden)`.
     pub(super) fn contrast(&self, pass: &Pass<'_>, image: Tensor<3>, text: Tensor<3>) -> Contrasted {
         let head = pass.model.contrastive_head();
-        let points = [head.image_features(image), head.text_features(text)]; // (pictures, space)
+        let features = [head.image_features(image), head.text_features(text)]; // (pictures, space)
         let temperature = head.temperature().reshape([1, 1]);
-        let theirs = self.twin_points(pass);
+        let theirs = self.momentum_features(pass);
         let plain = theirs[0].device();
         let warmth = temperature.clone().without_autodiff();
-        let labels = self.same_picture(&pass.portion.picture_ids, &plain);
-        let pictures = pass.portion.pictures();
+        let labels = self.same_picture(&pass.micro_batch.picture_ids, &plain);
+        let pictures = pass.micro_batch.pictures();
         let even = vector(vec![0.5 / pictures as f32; pictures], pass.device);
         let mut losses = Vec::with_capacity(2);
-        let mut likeness = Vec::with_capacity(2);
+        let mut similarity = Vec::with_capacity(2);
         for (own, other) in [(0, 1), (1, 0)] {
-            // (pictures + queue, space): the portion's points by the twin, then the queue's.
+            // (pictures + queue, space): the micro-batch's features by the momentum model, then the queue's.
             let all = Tensor::cat(vec![theirs[other].clone(), self.queued(other, &plain)], 0).transpose();
             let soft = softmax(theirs[own].clone().matmul(all.clone()) / warmth.clone(), 1);
             let targets = soft.mul_scalar(self.alpha) + labels.clone().mul_scalar(1.0 - self.alpha);
             let all = constant(all, pass.device);
-            let logits = points[own].clone().matmul(all) / temperature.clone(); // (pictures, pictures + queue)
+            let logits = features[own].clone().matmul(all) / temperature.clone(); // (pictures, pictures + queue)
             let inside = logits.clone().without_autodiff().narrow(1, 0, pictures);
-            likeness.push(host(softmax(inside, 1)));
+            similarity.push(host(softmax(inside, 1)));
             losses.push(soft_cross_entropy(logits, constant(targets, pass.device), even.clone()));
         }
         let [image_loss, text_loss]: [Tensor<1>; 2] = losses.try_into().expect("two directions");
         Contrasted {
             loss: image_loss + text_loss,
-            likeness: likeness.try_into().expect("two directions"),
+            similarity: similarity.try_into().expect("two directions"),
             features: theirs.map(host),
         }
     }
 
-    /// The twin's points of the portion, `(pictures, space)` each, off the gradient graph.
-    fn twin_points(&self, pass: &Pass<'_>) -> [Tensor<2>; 2] {
+    /// The momentum model's features of the micro-batch, `(pictures, space)` each, off the gradient graph.
+    fn momentum_features(&self, pass: &Pass<'_>) -> [Tensor<2>; 2] {
         let (device, dropout) = (pass.device.clone().inner(), Dropout::off());
-        let pass = Pass { model: self.twin.model(), device: &device, dropout: &dropout, ..*pass };
+        let pass = Pass { model: self.momentum_model.model(), device: &device, dropout: &dropout, ..*pass };
         let head = pass.model.contrastive_head();
-        let text = pass.model.encode_text(&texts(&pass.portion.texts, &device), &dropout);
+        let text = pass.model.encode_text(&texts(&pass.micro_batch.texts, &device), &dropout);
         [head.image_features(pass.image_embeds()), head.text_features(text)]
     }
 
-    /// The queue's points of one side, `(len, space)`.
+    /// The queue's features of one side, `(len, space)`.
     fn queued(&self, side: usize, device: &Device) -> Tensor<2> {
-        matrix(self.queue.points[side].clone(), [self.queue.len(), self.queue.space], device)
+        matrix(self.queue.features[side].clone(), [self.queue.len(), self.queue.space], device)
     }
 
     /// `(pictures, pictures + queue)`: each row evenly spread over the places of the same picture.
@@ -203,14 +203,14 @@ impl Contrast {
         matrix(rows.collect(), [ids.len(), everybody.len()], device)
     }
 
-    /// Twin and queue by the original's names.
+    /// Momentum model and queue by the original's names.
     pub(super) fn state(&self) -> Vec<NamedTensor> {
-        [self.twin.export(), self.queue.to_original()].concat()
+        [self.momentum_model.export(), self.queue.to_original()].concat()
     }
 
     /// Takes them back.
     pub(super) fn restore(&mut self, read: &mut StateReader<'_>) -> Result<(), TrainError> {
-        restore_twin(&mut self.twin, read)?;
+        restore_momentum_model(&mut self.momentum_model, read)?;
         let (space, len) = (self.queue.space, self.queue.len());
         let (image, text) = (read("image_queue", space * len)?, read("text_queue", space * len)?);
         let (ids, next) = (read("idx_queue", len)?, read("queue_ptr", 1)?[0] as usize);
@@ -219,11 +219,14 @@ impl Contrast {
     }
 }
 
-/// Reads a twin's weights back.
-pub(super) fn restore_twin(twin: &mut MomentumTwin, read: &mut StateReader<'_>) -> Result<(), TrainError> {
-    for parameter in twin.parameters_mut() {
+/// Reads a momentum model's weights back.
+pub(super) fn restore_momentum_model(
+    momentum_model: &mut MomentumModel,
+    read: &mut StateReader<'_>,
+) -> Result<(), TrainError> {
+    for parameter in momentum_model.parameters_mut() {
         let len = parameter.shape().iter().product();
-        let values = TensorData::new(read(&twin_name(parameter.name()), len)?, [len]);
+        let values = TensorData::new(read(&momentum_name(parameter.name()), len)?, [len]);
         parameter.update(|value| Tensor::from_data(values, &value.device()));
     }
     Ok(())
@@ -236,8 +239,8 @@ mod tests {
     #[test]
     fn the_queue_goes_round_and_keeps_the_originals_layout() {
         let mut queue = FeatureQueue::random(2, 3, 5);
-        for point in queue.points[0].chunks_exact(2) {
-            assert!((point[0].hypot(point[1]) - 1.0).abs() < 1e-5);
+        for feature in queue.features[0].chunks_exact(2) {
+            assert!((feature[0].hypot(feature[1]) - 1.0).abs() < 1e-5);
         }
         let findings = Findings {
             features: [vec![1.0, 2.0, 3.0, 4.0], vec![5.0, 6.0, 7.0, 8.0]],
@@ -247,7 +250,7 @@ mod tests {
         queue.push(&findings);
         queue.push(&findings);
         assert_eq!((queue.next, &queue.picture_ids[..]), (1, &[11, 11, 10][..]));
-        assert_eq!(queue.points[1], [7.0, 8.0, 7.0, 8.0, 5.0, 6.0]);
+        assert_eq!(queue.features[1], [7.0, 8.0, 7.0, 8.0, 5.0, 6.0]);
         let original = queue.to_original();
         assert_eq!(original[0].2, [3.0, 3.0, 1.0, 4.0, 4.0, 2.0]);
         let [image, text, ids, next] = [0, 1, 2, 3].map(|i| original[i].2.clone());

@@ -63,7 +63,7 @@ impl Masked {
     }
 }
 
-/// The mean cross-entropy of a portion's masked tokens, read together with `image` `(pictures, image_len, hidden)`.
+/// The mean cross-entropy of a micro-batch's masked tokens, read together with `image` `(pictures, image_len, hidden)`.
 pub(super) fn masked_language_loss(pass: &Pass<'_>, image: Tensor<3>, masked: &Masked) -> Tensor<1> {
     let count = masked.places.len();
     if count == 0 {

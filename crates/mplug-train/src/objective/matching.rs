@@ -9,7 +9,7 @@ use super::Pass;
 use super::tensors::{integers, vector};
 use crate::loss::weighted_cross_entropy;
 
-/// For every picture the portion's text that is its hard negative, and for every text its picture; none where all others
+/// For every picture the micro-batch's text that is its hard negative, and for every text its picture; none where all others
 /// are of the same picture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct HardNegatives {
@@ -20,11 +20,11 @@ pub(super) struct HardNegatives {
 }
 
 impl HardNegatives {
-    /// Draws from `likeness`, `(pictures, pictures)` each: of pictures to texts, and of texts to pictures.
-    pub(super) fn draw(likeness: &[Vec<f32>; 2], picture_ids: &[u64], seed: u64) -> Self {
+    /// Draws from `similarity`, `(pictures, pictures)` each: of pictures to texts, and of texts to pictures.
+    pub(super) fn draw(similarity: &[Vec<f32>; 2], picture_ids: &[u64], seed: u64) -> Self {
         let mut random = Pcg64::seed_from_u64(seed ^ 0x6e65_6761_7469_7665);
-        let mut draw = |likeness: &[f32]| {
-            let rows = likeness.chunks_exact(picture_ids.len()).zip(picture_ids);
+        let mut draw = |similarity: &[f32]| {
+            let rows = similarity.chunks_exact(picture_ids.len()).zip(picture_ids);
             rows.map(|(row, own)| {
                 let weight = |(weight, id): (&f32, &u64)| if id == own { 0.0 } else { f64::from(*weight) };
                 let weights: Vec<f64> = row.iter().zip(picture_ids).map(weight).collect();
@@ -32,8 +32,8 @@ impl HardNegatives {
             })
             .collect()
         };
-        let pictures = draw(&likeness[1]);
-        let texts = draw(&likeness[0]);
+        let pictures = draw(&similarity[1]);
+        let texts = draw(&similarity[0]);
         Self { pictures, texts }
     }
 }
@@ -53,7 +53,7 @@ fn pick(weights: &[f64], at: f64) -> Option<usize> {
     last
 }
 
-/// The mean cross-entropy over pairs and negatives of a portion; `image` `(pictures, image_len, hidden)` and `text`
+/// The mean cross-entropy over pairs and negatives of a micro-batch; `image` `(pictures, image_len, hidden)` and `text`
 /// `(pictures, text_len, hidden)` are not fused yet, `text_mask` `(pictures, text_len)`. Also gives the fused texts of the
 /// pairs.
 pub(super) fn matching_loss(
@@ -89,17 +89,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn negatives_are_of_other_pictures_and_follow_the_likeness() {
-        let likeness =
+    fn negatives_are_of_other_pictures_and_follow_the_similarity() {
+        let similarity =
             vec![0.1, 0.1, 0.8, 0.0, 0.4, 0.3, 0.2, 0.1, 0.25, 0.25, 0.25, 0.25, 1.0, 0.0, 0.0, 0.0];
         let ids = [7, 7, 8, 9];
         for seed in 0..200 {
-            let drawn = HardNegatives::draw(&[likeness.clone(), likeness.clone()], &ids, seed);
+            let drawn = HardNegatives::draw(&[similarity.clone(), similarity.clone()], &ids, seed);
             for (own, other) in drawn.texts.iter().chain(&drawn.pictures).enumerate() {
                 let other = other.expect("there are others");
                 assert_ne!(ids[own % 4], ids[other]);
             }
-            assert_eq!(drawn.texts[0], Some(2), "the only other with a likeness");
+            assert_eq!(drawn.texts[0], Some(2), "the only other with a similarity");
             assert_eq!(drawn.texts[3], Some(0));
         }
         let alone = HardNegatives::draw(&[vec![1.0; 4], vec![1.0; 4]], &[3, 3], 1);

@@ -1,8 +1,8 @@
 //! What training minimises: one file an objective. Each knows which parts of the network it needs, what has to be made of a
-//! batch before its portions go through the network, and the loss of a portion.
+//! batch before its micro-batches go through the network, and the loss of a micro-batch.
 //!
-//! A portion is what one device of the original holds: negatives come from the portion, and from the queue, which the
-//! portions fill in their order once the step is done. So a step's result does not depend on the number of threads.
+//! A micro-batch is what one device of the original holds: negatives come from the micro-batch, and from the queue, which the
+//! micro-batches fill in their order once the step is done. So a step's result does not depend on the number of threads.
 
 mod build;
 mod cider;
@@ -35,7 +35,7 @@ pub type NamedTensor = (String, Vec<usize>, Vec<f32>);
 /// Gives the values of a tensor of a state, by its name and number of values.
 pub type StateReader<'a> = dyn FnMut(&str, usize) -> Result<Vec<f32>, TrainError> + 'a;
 
-/// What all portions of a batch share.
+/// What all micro-batches of a batch share.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Totals {
     /// Labels that count.
@@ -51,23 +51,23 @@ impl Totals {
     }
 }
 
-/// What a portion brings along besides its loss.
+/// What a micro-batch brings along besides its loss.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Findings {
     /// The loss's parts, by name, as shares of the batch's.
     pub parts: Vec<(&'static str, f64)>,
-    /// The twins' points of pictures and texts, `(pictures, space)` each, for the queue; empty where there is none.
+    /// The momentum models' features of pictures and texts, `(pictures, space)` each, for the queue; empty where there is none.
     pub features: [Vec<f32>; 2],
     /// The pictures' numbers.
     pub picture_ids: Vec<u64>,
 }
 
-/// A portion on its way through the network.
+/// A micro-batch on its way through the network.
 pub struct Pass<'a> {
     /// The network.
     pub model: &'a Mplug,
-    /// The portion.
-    pub portion: &'a MicroBatch,
+    /// The micro-batch.
+    pub micro_batch: &'a MicroBatch,
     /// What it is a share of.
     pub totals: Totals,
     /// Where the network is.
@@ -84,7 +84,7 @@ pub trait Objective: Send + Sync {
     /// Called before a step: what follows the model follows it, what is bounded is brought back into its bounds.
     fn begin_step(&mut self, _model: &mut Mplug) {}
 
-    /// Makes of a batch what its portions need, from the model as it is. Gives the mean reward where there is one.
+    /// Makes of a batch what its micro-batches need, from the model as it is. Gives the mean reward where there is one.
     fn prepare(
         &self,
         _model: &Mplug,
@@ -94,10 +94,10 @@ pub trait Objective: Send + Sync {
         Ok(None)
     }
 
-    /// The portion's share `(1)` of the batch's loss.
+    /// The micro-batch's share `(1)` of the batch's loss.
     fn loss(&self, pass: &Pass<'_>) -> (Tensor<1>, Findings);
 
-    /// Called after a step with what its portions brought along, in their order.
+    /// Called after a step with what its micro-batches brought along, in their order.
     fn end_step(&mut self, _findings: &[Findings]) {}
 
     /// What a resumed run needs beside weights and moments.

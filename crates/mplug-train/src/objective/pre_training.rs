@@ -16,7 +16,7 @@ use crate::training_data::SpecialIds;
 
 /// All four together.
 pub struct PreTraining {
-    /// Twin and queue.
+    /// Momentum model and queue.
     pub contrast: Contrast,
     /// The share of masked tokens.
     pub mask_share: f32,
@@ -36,16 +36,21 @@ impl Objective for PreTraining {
     }
 
     fn loss(&self, pass: &Pass<'_>) -> (Tensor<1>, Findings) {
-        let portion = pass.portion;
-        let rows = texts(&portion.texts, pass.device);
+        let micro_batch = pass.micro_batch;
+        let rows = texts(&micro_batch.texts, pass.device);
         let image = pass.image_embeds();
         let text = pass.model.encode_text(&rows, pass.dropout);
         let found = self.contrast.contrast(pass, image.clone(), text.clone());
-        let negatives = HardNegatives::draw(&found.likeness, &portion.picture_ids, portion.seed);
-        let masked =
-            Masked::draw(&portion.texts, self.mask_share, self.special, self.vocab_size, portion.seed);
-        let cut = Cut::draw(&portion.texts, self.special, portion.seed);
-        let share = portion.pictures() as f64 / pass.totals.pictures.max(1) as f64;
+        let negatives = HardNegatives::draw(&found.similarity, &micro_batch.picture_ids, micro_batch.seed);
+        let masked = Masked::draw(
+            &micro_batch.texts,
+            self.mask_share,
+            self.special,
+            self.vocab_size,
+            micro_batch.seed,
+        );
+        let cut = Cut::draw(&micro_batch.texts, self.special, micro_batch.seed);
+        let share = micro_batch.pictures() as f64 / pass.totals.pictures.max(1) as f64;
         let losses = [
             ("contrast", found.loss),
             ("matching", matching_loss(pass, image.clone(), text, rows.attention_mask, &negatives)),
@@ -57,7 +62,7 @@ impl Objective for PreTraining {
         let findings = Findings {
             parts: parts.collect(),
             features: found.features,
-            picture_ids: portion.picture_ids.clone(),
+            picture_ids: micro_batch.picture_ids.clone(),
         };
         let sum = losses.into_iter().map(|(_, loss)| loss).reduce(|sum, loss| sum + loss);
         (sum.expect("four objectives"), findings)

@@ -47,7 +47,7 @@ impl Cut {
     }
 }
 
-/// The mean cross-entropy of the tokens of the portion's second parts, given `image`
+/// The mean cross-entropy of the tokens of the micro-batch's second parts, given `image`
 /// `(pictures, image_len, hidden)` and the first.
 pub(super) fn prefix_language_loss(pass: &Pass<'_>, image: Tensor<3>, cut: &Cut) -> Tensor<1> {
     let prefixes: Texts = texts(&cut.prefixes, pass.device);

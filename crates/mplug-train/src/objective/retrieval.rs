@@ -16,7 +16,7 @@ pub struct Retrieval {
 }
 
 impl Retrieval {
-    /// With its twin and queue.
+    /// With its momentum model and queue.
     pub fn new(contrast: Contrast) -> Self {
         Self { contrast }
     }
@@ -32,20 +32,20 @@ impl Objective for Retrieval {
     }
 
     fn loss(&self, pass: &Pass<'_>) -> (Tensor<1>, Findings) {
-        let portion = pass.portion;
-        let rows = texts(&portion.texts, pass.device);
+        let micro_batch = pass.micro_batch;
+        let rows = texts(&micro_batch.texts, pass.device);
         let image = pass.image_embeds();
         let text = pass.model.encode_text(&rows, pass.dropout);
         let found = self.contrast.contrast(pass, image.clone(), text.clone());
-        let negatives = HardNegatives::draw(&found.likeness, &portion.picture_ids, portion.seed);
+        let negatives = HardNegatives::draw(&found.similarity, &micro_batch.picture_ids, micro_batch.seed);
         let matching = matching_loss(pass, image, text, rows.attention_mask, &negatives);
-        let share = portion.pictures() as f64 / pass.totals.pictures.max(1) as f64;
+        let share = micro_batch.pictures() as f64 / pass.totals.pictures.max(1) as f64;
         let (contrast, matching) = (found.loss.mul_scalar(share), matching.mul_scalar(share));
         let part = |loss: &Tensor<1>| f64::from(loss.clone().into_scalar::<f32>());
         let findings = Findings {
             parts: vec![("contrast", part(&contrast)), ("matching", part(&matching))],
             features: found.features,
-            picture_ids: portion.picture_ids.clone(),
+            picture_ids: micro_batch.picture_ids.clone(),
         };
         (contrast + matching, findings)
     }

@@ -1,4 +1,4 @@
-//! From a portion's host arrays to tensors. Knows no objective.
+//! From a micro-batch's host arrays to tensors. Knows no objective.
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use mplug_nn::Texts;
@@ -9,8 +9,8 @@ use crate::batch::TextRows;
 impl Pass<'_> {
     /// The pictures `(pictures, 3, size, size)`.
     pub(super) fn pixel_values(&self) -> Tensor<4> {
-        let (pictures, size) = (self.portion.pictures(), self.portion.image_size());
-        let data = TensorData::new(self.portion.pixel_values.clone(), [pictures, 3, size, size]);
+        let (pictures, size) = (self.micro_batch.pictures(), self.micro_batch.image_size());
+        let data = TensorData::new(self.micro_batch.pixel_values.clone(), [pictures, 3, size, size]);
         Tensor::from_data(data, self.device)
     }
 

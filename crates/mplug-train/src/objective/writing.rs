@@ -5,7 +5,7 @@
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Int, Tensor};
 use mplug::config::Task;
-use mplug_nn::{Dropout, Memory, MomentumTwin, Mplug, Parts};
+use mplug_nn::{Dropout, Memory, MomentumModel, Mplug, Parts};
 
 use super::tensors::{constant, integers, texts, vector};
 use super::{Findings, NamedTensor, Objective, Pass, StateReader};
@@ -32,10 +32,10 @@ pub struct Writing {
     distillation: Option<Distillation>,
 }
 
-/// Soft labels from a slow twin.
+/// Soft labels from a momentum model.
 pub struct Distillation {
-    /// The twin.
-    pub twin: MomentumTwin,
+    /// The momentum model.
+    pub momentum_model: MomentumModel,
     /// The share of the soft labels in the loss.
     pub alpha: f64,
 }
@@ -70,24 +70,24 @@ impl Writing {
     /// Scores `(rows, len, vocab)` of the targets' tokens under `model`.
     fn logits(&self, model: &Mplug, pass: &Pass<'_>, device: &Device, dropout: &Dropout) -> Tensor<3> {
         let pass = Pass { model, device, dropout, ..*pass };
-        let portion = pass.portion;
+        let micro_batch = pass.micro_batch;
         let image = pass.image_embeds();
         let memory = if self.reads {
-            model.read(image, &texts(&portion.texts, device), dropout)
+            model.read(image, &texts(&micro_batch.texts, device), dropout)
         } else {
             Memory { states: image, mask: None }
         };
-        let memory = memory_of_rows(memory, portion, device);
-        model.decode(&texts(&portion.targets.inputs, device), memory, dropout)
+        let memory = memory_of_rows(memory, micro_batch, device);
+        model.decode(&texts(&micro_batch.targets.inputs, device), memory, dropout)
     }
 }
 
-/// The memories of a portion's targets. Where every picture has as many rows nothing is copied.
-fn memory_of_rows(memory: Memory, portion: &MicroBatch, device: &Device) -> Memory {
-    if portion.targets.rows_per_picture(portion.pictures()).is_some() {
+/// The memories of a micro-batch's targets. Where every picture has as many rows nothing is copied.
+fn memory_of_rows(memory: Memory, micro_batch: &MicroBatch, device: &Device) -> Memory {
+    if micro_batch.targets.rows_per_picture(micro_batch.pictures()).is_some() {
         return memory;
     }
-    let of_row = portion.targets.picture_of_row.iter().map(|picture| *picture as i32).collect();
+    let of_row = micro_batch.targets.picture_of_row.iter().map(|picture| *picture as i32).collect();
     memory.select(integers(of_row, device))
 }
 
@@ -98,12 +98,12 @@ impl Objective for Writing {
 
     fn begin_step(&mut self, model: &mut Mplug) {
         if let Some(distillation) = &mut self.distillation {
-            distillation.twin.follow(model);
+            distillation.momentum_model.follow(model);
         }
     }
 
     fn loss(&self, pass: &Pass<'_>) -> (Tensor<1>, Findings) {
-        let (device, targets) = (pass.device, &pass.portion.targets);
+        let (device, targets) = (pass.device, &pass.micro_batch.targets);
         let logits = self.logits(pass.model, pass, device, pass.dropout);
         let [rows, len, vocab] = logits.dims();
         let logits = logits.reshape([rows * len, vocab]);
@@ -111,23 +111,29 @@ impl Objective for Writing {
         let weights = vector(targets.weights.clone(), device);
         let scale = self.scale(pass);
         let hard = weighted_cross_entropy(logits.clone(), labels, weights.clone()).mul_scalar(scale);
-        let Some(Distillation { twin, alpha }) = &self.distillation else {
+        let Some(Distillation { momentum_model, alpha }) = &self.distillation else {
             return (hard, Findings::default());
         };
         let plain = device.clone().inner();
-        let soft = self.logits(twin.model(), pass, &plain, &Dropout::off()).reshape([rows * len, vocab]);
+        let soft =
+            self.logits(momentum_model.model(), pass, &plain, &Dropout::off()).reshape([rows * len, vocab]);
         let soft = constant(softmax(soft, 1), device);
         let soft = soft_cross_entropy(logits, soft, weights).mul_scalar(scale);
         (hard.mul_scalar(1.0 - alpha) + soft.mul_scalar(*alpha), Findings::default())
     }
 
     fn state(&self) -> Vec<NamedTensor> {
-        self.distillation.as_ref().map(|distillation| distillation.twin.export()).unwrap_or_default()
+        self.distillation
+            .as_ref()
+            .map(|distillation| distillation.momentum_model.export())
+            .unwrap_or_default()
     }
 
     fn restore(&mut self, read: &mut StateReader<'_>) -> Result<(), TrainError> {
         match &mut self.distillation {
-            Some(distillation) => super::contrastive::restore_twin(&mut distillation.twin, read),
+            Some(distillation) => {
+                super::contrastive::restore_momentum_model(&mut distillation.momentum_model, read)
+            }
             None => Ok(()),
         }
     }

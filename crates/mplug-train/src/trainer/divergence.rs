@@ -18,10 +18,10 @@ const NAMED_PICTURES: usize = 8;
 /// What the advice divides learning rates by.
 const LOWER: f64 = 10.0;
 
-/// What shows whether the weights are good: a portion whose loss was finite before the last step.
+/// What shows whether the weights are good: a micro-batch whose loss was finite before the last step.
 #[derive(Default)]
 pub(super) struct Proof {
-    portion: Option<MicroBatch>,
+    micro_batch: Option<MicroBatch>,
     /// The pictures of its batch.
     pub(super) picture_ids: Vec<u64>,
     /// Whether the weights have changed since they were tried.
@@ -29,10 +29,10 @@ pub(super) struct Proof {
 }
 
 impl Proof {
-    /// Takes a portion of a batch that was just applied.
+    /// Takes a micro-batch of a batch that was just applied.
     pub(super) fn renew(&mut self, mut batch: Batch) {
         self.picture_ids = picture_ids(&batch);
-        self.portion = batch.micro_batches.drain(..).next();
+        self.micro_batch = batch.micro_batches.drain(..).next();
         self.is_wanted = true;
     }
 }
@@ -54,7 +54,7 @@ pub(super) fn check_weights(config: &TrainConfig, model: &Mplug) -> Result<(), T
 }
 
 fn picture_ids(batch: &Batch) -> Vec<u64> {
-    batch.micro_batches.iter().flat_map(|portion| portion.picture_ids.iter().copied()).collect()
+    batch.micro_batches.iter().flat_map(|micro_batch| micro_batch.picture_ids.iter().copied()).collect()
 }
 
 fn names(data: &dyn TrainingData, picture_ids: &[u64]) -> String {
@@ -101,7 +101,7 @@ impl Trainer<'_> {
         }))
     }
 
-    /// Whether there are weights worth an evaluation and a checkpoint: some step was not skipped, and the portion that had a
+    /// Whether there are weights worth an evaluation and a checkpoint: some step was not skipped, and the micro-batch that had a
     /// finite loss before the last of these has one after it, with a finite gradient. One step too long leaves finite
     /// weights that no batch has a finite loss with.
     ///
@@ -119,7 +119,7 @@ impl Trainer<'_> {
         if !self.proof.is_wanted {
             return Ok(true);
         }
-        let batch = Batch { micro_batches: self.proof.portion.take().into_iter().collect() };
+        let batch = Batch { micro_batches: self.proof.micro_batch.take().into_iter().collect() };
         let Outcome { loss, gradients, .. } =
             self.workers.gradients(&self.model, &*self.objective, &batch, |_| true, 1.0);
         let norm = norm(&gradients);

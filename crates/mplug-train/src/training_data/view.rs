@@ -19,7 +19,7 @@ pub struct Views {
 }
 
 impl Views {
-    /// Normalised pixels `(3, size, size)` of the training example `index`: the same whenever it is asked for, another view
+    /// Normalised pixels `(3, size, size)` of the training example `index`: the same whenever it is requested, another view
     /// of the same picture in the next epoch.
     pub(super) fn training(&self, image: &RgbImage, index: u64) -> Vec<f32> {
         let Some(augmentation) = &self.augmentation else { return self.plain(image) };

@@ -3,7 +3,7 @@
 
 use burn::tensor::Device;
 use mplug::config::Task;
-use mplug_nn::{DropoutRates, MomentumTwin, Parts};
+use mplug_nn::{DropoutRates, MomentumModel, Parts};
 use mplug_train::batch::{Batch, MicroBatch};
 use mplug_train::config::{Groups, OptimizerSection};
 use mplug_train::gradients::Workers;
@@ -42,7 +42,7 @@ fn tokens(golden: &Golden, kind: &str, row: usize) -> Vec<u32> {
     tokens.filter(|(_, keep)| **keep > 0.0).map(|(id, _)| *id as u32).collect()
 }
 
-/// The golden batch in portions of `micro` examples.
+/// The golden batch in micro-batches of `micro` examples.
 fn batch(golden: &Golden, micro: usize) -> Batch {
     let pixels: Vec<f32> = golden.pixels(&Device::flex()).try_into_vec_as().expect("f32");
     let picture = pixels.len() / 4;
@@ -69,7 +69,10 @@ fn batch(golden: &Golden, micro: usize) -> Batch {
         })
         .collect();
     Batch {
-        micro_batches: examples.chunks(micro).map(|portion| MicroBatch::collate(portion, 0, 1)).collect(),
+        micro_batches: examples
+            .chunks(micro)
+            .map(|micro_batch| MicroBatch::collate(micro_batch, 0, 1))
+            .collect(),
     }
 }
 
@@ -78,8 +81,8 @@ fn objective(golden: &Golden, model: &mplug_nn::Mplug, device: &Device) -> Box<d
         Task::ImageCaptioning => Box::new(Writing::captions()),
         Task::VisualQuestionAnswering => Box::new(Writing::answers(None)),
         Task::ImageTextRetrieval => {
-            let (config, parts) = (&golden.config, Contrast::twin_parts());
-            let twin = MomentumTwin::new(
+            let (config, parts) = (&golden.config, Contrast::momentum_parts());
+            let momentum_model = MomentumModel::new(
                 model,
                 config,
                 parts,
@@ -90,7 +93,11 @@ fn objective(golden: &Golden, model: &mplug_nn::Mplug, device: &Device) -> Box<d
             let [image, text, ids] =
                 ["image_queue", "text_queue", "idx_queue"].map(|name| golden.stored(name));
             let queue = FeatureQueue::from_original(config.projection_size, &image, &text, &ids, 0);
-            Box::new(Retrieval::new(Contrast { twin: twin.expect("a twin"), queue, alpha: 0.4 }))
+            Box::new(Retrieval::new(Contrast {
+                momentum_model: momentum_model.expect("a momentum model"),
+                queue,
+                alpha: 0.4,
+            }))
         }
     }
 }
@@ -171,7 +178,7 @@ fn check(name: &str) {
     let (_, own_rounding) = OWN_ROUNDING.iter().find(|(known, _)| *known == name).expect("a known model");
     for device in devices().into_iter().filter(Device::is_autodiff) {
         let workers = Workers::new(2, device.clone(), DropoutRates::default()).expect("two threads");
-        // In one portion or two, on one thread or two: the same loss and gradients; but negatives come from the portion.
+        // In one micro-batch or two, on one thread or two: the same loss and gradients; but negatives come from the micro-batch.
         check_gradients(&golden, &workers, &device, 2);
         if golden.config.task != Task::ImageTextRetrieval {
             check_gradients(&golden, &workers, &device, 1);

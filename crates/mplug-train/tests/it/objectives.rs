@@ -1,5 +1,5 @@
 //! Every objective learns on pictures of one colour, and a run that was cut off ends as one that was not: with dropout,
-//! twins, queues and captions that are drawn.
+//! momentum models, queues and captions that are drawn.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ pub(crate) struct Colours {
 }
 
 impl Colours {
-    /// A mixed number to learn from, an even one to be judged on: portions must not always hold the same colours.
+    /// A mixed number to learn from, an even one to be judged on: micro-batches must not always hold the same colours.
     fn mixed(split: Split, index: u64) -> u64 {
         match split {
             Split::Train => index.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40,
@@ -159,7 +159,7 @@ fn last(events: &[Progress], metric: &str) -> f64 {
     found.unwrap_or_else(|| panic!("no {metric} in {events:?}"))
 }
 
-/// A short queue, and a twin that follows fast: the runs are short.
+/// A short queue, and a momentum model that follows fast: the runs are short.
 const QUEUE: [(&str, &str); 2] = [("objective.queue_size", "24"), ("objective.momentum", "0.9")];
 
 /// The settings of each objective.

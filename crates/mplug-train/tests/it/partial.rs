@@ -6,7 +6,7 @@ use mplug::checkpoint::{TensorReader, Values, WriteOptions, write_model_folder_o
 use mplug::config::{ModelConfig, Task};
 use mplug_nn::Initial;
 use mplug_train::TrainConfig;
-use mplug_train::start::Start;
+use mplug_train::initial_weights::InitialWeights;
 
 const OLD: [&str; 6] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "cat"];
 const NEW: [&str; 7] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "dog", "cat"];
@@ -99,7 +99,7 @@ fn weights_to_start_from_are_looked_at_as_the_engine_looks_at_them() {
     let nan = write("nan", broken, vec![text.hidden_size, text.intermediate_size]);
     for recipe in [recipe, going_on] {
         let mut lax = recipe(&more, &config);
-        let start = Start::open(&lax).expect("the model opens");
+        let start = InitialWeights::open(&lax).expect("the model opens");
         let (file, names) = start.unexpected().expect("a tensor that nobody knows");
         assert_eq!(
             (file, names),
@@ -107,12 +107,12 @@ fn weights_to_start_from_are_looked_at_as_the_engine_looks_at_them() {
         );
         start.model(&lax, &vocabulary, &Device::default()).expect("it is not used");
         lax.strict = true;
-        let refused = Start::open(&lax).err().expect("strict").to_string();
+        let refused = InitialWeights::open(&lax).err().expect("strict").to_string();
         assert!(refused.contains("1 unexpected: my_head.weight"), "{refused}");
 
         let mut strict = recipe(&nan, &config);
         strict.strict = true;
-        let start = Start::open(&strict).expect("it has what it should");
+        let start = InitialWeights::open(&strict).expect("it has what it should");
         assert_eq!(start.unexpected(), None);
         let refused =
             start.model(&strict, &vocabulary, &Device::default()).map(drop).expect_err("NaN").to_string();
@@ -140,7 +140,7 @@ fn what_fits_is_taken_and_the_rest_drawn() {
         }
     };
 
-    let start = Start::open(&recipe(&path, &config)).expect("the old model opens");
+    let start = InitialWeights::open(&recipe(&path, &config)).expect("the old model opens");
     let mut weights = start.weights(&(NEW.join("\n") + "\n"));
     let width = config.text.hidden_size;
     let draw = Initial::Normal(0.02);

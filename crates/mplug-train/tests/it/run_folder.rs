@@ -163,7 +163,7 @@ fn a_finished_run_is_not_replaced_by_a_fresh_one() {
     run(&short(folder.path()), false).1.expect("the run ends well");
     let before = tree(folder.path());
     let message = error(&short(folder.path()), false);
-    assert!(message.contains("--resume") && message.contains("another output folder"), "{message}");
+    assert!(message.contains("resume it") && message.contains("another output folder"), "{message}");
     assert_eq!(tree(folder.path()), before);
     // Nor where its state is gone.
     fs::remove_file(folder.path().join("state.safetensors")).expect("removed");

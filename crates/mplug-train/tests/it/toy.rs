@@ -163,7 +163,7 @@ fn a_gpu_is_used_where_the_build_and_the_machine_have_one_and_missed_clearly_els
         }
     } else {
         let refused = run(&config, false).1.expect_err("no GPU").to_string();
-        assert!(refused.contains("run.device") && refused.contains("--features wgpu"), "{refused}");
+        assert!(refused.contains("run.device") && refused.contains("feature `wgpu`"), "{refused}");
     }
 }
 

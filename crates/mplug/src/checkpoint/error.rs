@@ -118,7 +118,7 @@ pub enum CheckpointError {
         /// The destination.
         path: PathBuf,
     },
-    /// What was asked for cannot be written.
+    /// What was requested cannot be written.
     #[error("cannot write {what}: {reason}")]
     CannotWrite {
         /// The file or tensor.

@@ -24,7 +24,7 @@ pub fn needed_tensors(config: &ModelConfig) -> Vec<NamedShape> {
     list.0
 }
 
-/// The tensors that the original stores for a model of this shape, momentum twins, queues and the CLIP text tower left out.
+/// The tensors that the original stores for a model of this shape, momentum models, queues and the CLIP text tower left out.
 pub fn stored_tensors(config: &ModelConfig) -> Vec<NamedShape> {
     let mut list = List(Vec::new());
     list.visual_encoder(config);

@@ -22,7 +22,7 @@ use super::{
     resize_position_embedding, write_pytorch,
 };
 use crate::config::{ConfigOverrides, ConfigTexts, ModelConfig};
-use crate::quantize::Smoothings;
+use crate::smoothing::Smoothings;
 
 /// An opened model: its configuration, checked against its weights, and its vocabulary.
 #[derive(Debug)]
@@ -93,7 +93,7 @@ impl ModelFolder {
         let unexpected = check_tensors(&checkpoint, &config)?;
         let notes = files.notes(&path, &config, overrides);
         if *overrides != ConfigOverrides::default() {
-            // What is written from this folder must say what was asked for.
+            // What is written from this folder must say what was requested.
             files.texts = ConfigTexts::describing(&config);
         }
         Ok(Self { path, config, checkpoint, files, notes, unexpected })
@@ -432,7 +432,7 @@ impl<'a> CheckpointTensors<'a> {
         Ok(values)
     }
 
-    /// The same with visual position tables for the configuration's picture size, those of momentum twins included.
+    /// The same with visual position tables for the configuration's picture size, those of momentum models included.
     fn with_position_tables_of(mut self, config: &ModelConfig) -> Self {
         let grid = config.vision.image_size / config.vision.patch_size;
         let tables = self.entries.iter_mut().filter(|e| e.name.ends_with(".visual.positional_embedding"));
@@ -558,7 +558,7 @@ impl TensorReader for CheckpointTensors<'_> {
         if stored == shape {
             return self.values(name);
         }
-        // Position tables alone are asked for in another shape, and only where both are square.
+        // Position tables alone are requested in another shape, and only where both are square.
         let grid =
             |shape: &[usize]| square_grid(shape[0]).expect("a table for another picture size is square");
         Ok(match self.values(name)? {

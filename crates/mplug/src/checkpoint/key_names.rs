@@ -12,7 +12,7 @@ use super::tensor::TensorView;
 use crate::config::{ModelConfig, Task};
 
 /// The two names of each parameter that the original has under two, the later one in its state dict first: the output
-/// weights of the decoder and of its momentum twin.
+/// weights of the decoder and of its momentum model.
 pub(crate) const TIED: [(&str, &str); 4] = [
     ("text_decoder.cls.predictions.decoder.weight", "text_decoder.bert.embeddings.word_embeddings.weight"),
     ("text_decoder.cls.predictions.decoder.bias", "text_decoder.cls.predictions.bias"),
@@ -89,20 +89,20 @@ fn tie(
     Ok(())
 }
 
-/// Whether a plain name belongs to a momentum twin (`text_encoder_m.…`), which only training uses.
-pub fn is_momentum_twin(name: &str) -> bool {
+/// Whether a plain name belongs to a momentum model (`text_encoder_m.…`), which only training uses.
+pub fn is_momentum_model(name: &str) -> bool {
     name.split('.').next().is_some_and(|module| module.ends_with("_m"))
 }
 
 /// The written list of tensors that may be in a file although the model does not need them. Anything else that is not
 /// needed is unexpected.
 pub fn is_never_needed(config: &ModelConfig, name: &str) -> bool {
-    if is_momentum_twin(name) || name.ends_with(".position_ids") {
+    if is_momentum_model(name) || name.ends_with(".position_ids") {
         return true;
     }
     let (module, rest) = name.split_once('.').unwrap_or((name, ""));
     match module {
-        // The CLIP text tower is stored with the visual encoder; `visual.proj` leads to CLIP's shared space.
+        // The CLIP text tower is stored with the visual encoder; `visual.proj` leads to CLIP's projection space.
         "visual_encoder" => !rest.starts_with("visual.") || rest == "visual.proj",
         // Pre-training heads and poolers.
         "text_encoder" => {

@@ -1,7 +1,7 @@
 //! The state dict of the original for tensors of ours: what its modules hold under further names, and its trainer's prefix.
 //!
 //! The original loads with `strict=False`, so what no model of ours holds may be absent and is: CLIP's text tower and
-//! `visual_encoder.visual.proj`, momentum twins, the queues of retrieval, and at [`Keep::Task`](super::Keep) whatever the
+//! `visual_encoder.visual.proj`, momentum models, the queues of retrieval, and at [`Keep::Task`](super::Keep) whatever the
 //! task never runs (for captioning: text encoder and fusion encoder). Those modules keep their random start there. This file
 //! knows no file format and no values but those of `position_ids`.
 

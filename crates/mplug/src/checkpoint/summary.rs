@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use super::expected::needed_tensors;
-use super::key_names::is_momentum_twin;
+use super::key_names::is_momentum_model;
 use super::{Checkpoint, CheckpointFormat, Dtype};
 use crate::config::ModelConfig;
 
@@ -22,8 +22,8 @@ pub struct Summary {
     pub num_parameters_used: Option<usize>,
     /// Values by stored type, tied ones counted once.
     pub dtypes: BTreeMap<Dtype, usize>,
-    /// Whether momentum twins are stored.
-    pub has_momentum_twins: bool,
+    /// Whether momentum models are stored.
+    pub has_momentum_models: bool,
     /// Tensors that the task does not read, grouped by the first part of their names (two parts below `visual_encoder`).
     /// All tensors when the configuration is unknown.
     pub unused: Vec<UnusedGroup>,
@@ -51,7 +51,7 @@ pub fn summarize(checkpoint: &Checkpoint, config: Option<&ModelConfig>) -> Summa
         num_parameters: 0,
         num_parameters_used: config.map(|_| 0),
         dtypes: BTreeMap::new(),
-        has_momentum_twins: checkpoint.names().any(is_momentum_twin),
+        has_momentum_models: checkpoint.names().any(is_momentum_model),
         unused: Vec::new(),
     };
     let mut unused: BTreeMap<String, (usize, usize)> = BTreeMap::new();

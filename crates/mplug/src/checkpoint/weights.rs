@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use mplug_kernels::gemm::{PackedMatrix, Precision, QuantizedWeight};
 
 use super::{Checkpoint, CheckpointError, Mismatch, resize_position_embedding};
-use crate::quantize::{ObservedInput, Observer};
+use crate::smoothing::{ObservedInput, Observer};
 
 /// A place in a checkpoint (a prefix such as `text_decoder.bert`), sharing one record of what was read. Clones and
 /// descendants may be used from several threads. It carries the precision at which layers are to pack their weights, so
@@ -59,7 +59,7 @@ impl StoredWeight {
         Self::Float(joined)
     }
 
-    /// Packs it for this machine. int8 is only ever stored where int8 is asked for.
+    /// Packs it for this machine. int8 is only ever stored where int8 is requested.
     pub fn pack(&self, in_features: usize, precision: Precision) -> PackedMatrix {
         match self {
             Self::Float(values) => {

@@ -118,7 +118,7 @@ impl RawBert {
             (self.num_hidden_layers, default::LAYERS, built),
             (self.stride_layer, default::STRIDE, t.connected_stride),
         ];
-        // The original runs all fusion layers when asked for more than there are.
+        // The original runs all fusion layers when requested more than there are.
         let runs = |layers: usize| layers.min(built) == t.fusion_layers;
         sizes.iter().all(|(said, default, wanted)| said.unwrap_or(*default) == *wanted)
             && self.layer_norm_eps.unwrap_or(default::LAYER_NORM_EPS).to_bits() == t.layer_norm_eps.to_bits()
@@ -219,7 +219,7 @@ impl ConfigTexts {
             yaml.push_str("clip_embed_dim: 512\nclip_transformer_width: 512\nclip_transformer_heads: 8\n");
         }
         if config.task == Task::VisualQuestionAnswering {
-            // Momentum twins are not ours to give, and the original would make them from its random start.
+            // Momentum models are not ours to give, and the original would make them from its random start.
             yaml.push_str("distill: false\n");
         }
         if config.task == Task::ImageTextRetrieval {

@@ -326,10 +326,10 @@ impl<'a> Resolver<'a> {
         if running > built && overrides.fusion_layers.is_some() && task != Task::ImageCaptioning {
             return Err(self.contradiction(
                 format!("{built} fusion layers"),
-                format!("the {running} fusion layers asked for"),
+                format!("the {running} fusion layers requested"),
             ));
         }
-        // The original runs all layers when asked for more than there are.
+        // The original runs all layers when requested more than there are.
         let running = running.min(built);
         Ok((built - running, running))
     }

@@ -6,7 +6,7 @@ use mplug_kernels::activation::Activation;
 use mplug_kernels::gemm::{MatrixView, PackedMatrix, Precision, Product};
 
 use crate::checkpoint::{CheckpointError, StoredWeight, Weights};
-use crate::quantize::ObservedInput;
+use crate::smoothing::ObservedInput;
 
 /// `in_features` values a row in, `out_features` values a row out.
 pub struct Linear {

@@ -42,7 +42,7 @@ pub struct GenerationOptions {
     /// Draw at random instead of searching.
     pub sampling: Option<SamplingOptions>,
     /// Text given before every result, which is not part of it: what tells a model of several languages which to write. Its
-    /// tokens leave fewer positions for the result, however many are asked for.
+    /// tokens leave fewer positions for the result, however many are requested.
     pub prompt: Option<String>,
     /// Text that every result begins with; it takes positions likewise.
     pub prefix: Option<String>,

@@ -1,6 +1,6 @@
 //! Text: BERT's WordPiece tokenising, and decoding back to text.
 //!
-//! Source: Hugging Face's Python `BertTokenizer` of transformers 4.57; not its Rust twin and not transformers 5, which
+//! Source: Hugging Face's Python `BertTokenizer` of transformers 4.57; not its Rust counterpart and not transformers 5, which
 //! give other ids for control and unassigned characters. Own code, because only that is exact.
 //!
 //! Refuses to know lengths, prompts and tasks: the caller says how long a text may be.

@@ -24,7 +24,7 @@ use crate::generate::{GenerationOptions, Hypotheses, NotANumber, generate};
 use crate::model::{DecoderState, Mplug};
 use crate::preprocess::image::{pixel_values, resize_bicubic};
 use crate::preprocess::text::{Tokenizer, TokenizerError, TokenizerSettings, join_chinese};
-use crate::quantize::Observer;
+use crate::smoothing::Observer;
 use crate::text_decoder::{CrossAttentionCache, TextDecoder};
 use crate::visual_encoder::VisualEncoder;
 

@@ -8,7 +8,7 @@ use mplug::config::{ModelConfig, Task};
 use mplug::generate::StepDecoder;
 use mplug::model::DecoderState;
 use mplug::preprocess::image::RgbImage;
-use mplug::quantize::{Observer, Smoothings};
+use mplug::smoothing::{Observer, Smoothings};
 use mplug::tasks::{Answerer, Captioner, LoadOptions, Matcher};
 
 use crate::golden::deviation;

@@ -7,7 +7,7 @@ use mplug::checkpoint::{
 };
 use mplug::config::{ConfigOverrides, Task};
 use mplug::preprocess::image::RgbImage;
-use mplug::quantize::{Observer, Smoothings};
+use mplug::smoothing::{Observer, Smoothings};
 use mplug::tasks::{Answerer, Caption, Captioner, LoadOptions, Matcher};
 
 use crate::golden::{Golden, deviation};

@@ -1,7 +1,7 @@
 //! A place in a Parquet file from which rows are read one after the other.
 //!
-//! Rows are asked for in about the order in which they stand, by several threads at once. A page can only be read from its beginning, so
-//! that rows which are passed over are kept for a while, a bounded number of them and of their bytes; what is asked for later than
+//! Rows are requested in about the order in which they stand, by several threads at once. A page can only be read from its beginning, so
+//! that rows which are passed over are kept for a while, a bounded number of them and of their bytes; what is requested later than
 //! that is read anew, which costs time and changes nothing.
 //!
 //! Refuses to know what a row's values mean.

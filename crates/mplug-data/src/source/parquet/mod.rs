@@ -1,7 +1,7 @@
 //! Pictures in the rows of a Parquet file: in a column of files' bytes, of paths, or of both (Hugging Face's `{bytes, path}`).
 //!
 //! The format is the crate `parquet`'s affair; what a file claims of itself is held to its bytes before memory is taken for it. Rows are
-//! read one by one as they are asked for: the footer and a page at a time are all that is held of a file.
+//! read one by one as they are requested: the footer and a page at a time are all that is held of a file.
 //!
 //! Refuses to know lists of pictures, columns that are encrypted, and paths that lead out of the file's folder.
 

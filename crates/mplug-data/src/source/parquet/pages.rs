@@ -81,7 +81,7 @@ impl ChunkReader for PageFile {
     }
 }
 
-/// Reads a page's header, whose sizes are checked with the first byte that is asked for: not before, as readers are made where
+/// Reads a page's header, whose sizes are checked with the first byte that is requested: not before, as readers are made where
 /// there is no header, and not read.
 struct HeaderReader {
     reader: BufReader<FileCursor>,

@@ -27,7 +27,7 @@ fn an_unknown_model_is_told() {
     let error = Machine::new(&server).pull().unwrap_err();
     assert!(matches!(error, HubError::NoSuchModel { .. }), "{error:?}");
     let told = error.to_string();
-    assert!(told.contains(ID) && told.contains("mplug models"), "{told}");
+    assert!(told.contains(ID) && told.contains("access token"), "{told}");
 }
 
 #[test]

@@ -130,7 +130,7 @@ fn a_model_is_pulled_whole_and_once() {
     assert_eq!((pulled.id, pulled.revision.as_str()), (id(), "master"));
     check_whole(&pulled.folder);
     assert_eq!(events.into_inner().unwrap(), [(6, pulled.downloaded)]);
-    assert!(server.requests_for("tokenizer_config.json").is_empty(), "an empty file is not asked for");
+    assert!(server.requests_for("tokenizer_config.json").is_empty(), "an empty file is not requested");
 
     let asked = server.requests().len();
     assert_eq!(machine.pull().unwrap().downloaded, 0);
@@ -253,7 +253,7 @@ fn offline_nothing_is_asked() {
     let mut machine = Machine::new(&server);
     machine.options.offline = true;
     let told = machine.refused();
-    assert!(told.contains("mplug pull damo/mplug_test_v1.0") && told.contains("snapshots/master"), "{told}");
+    assert!(told.contains("damo/mplug_test_v1.0") && told.contains("snapshots/master"), "{told}");
     assert!(server.requests().is_empty());
     machine.options.offline = false;
     let pulled = machine.pull().unwrap();
@@ -270,7 +270,7 @@ fn without_a_network_the_way_around_is_told() {
     let error = machine.pull().unwrap_err();
     assert!(matches!(error, HubError::Unreachable { .. }), "{error:?}");
     let told = error.to_string();
-    assert!(told.contains("mplug pull damo/mplug_test_v1.0") && told.contains("snapshots/master"), "{told}");
+    assert!(told.contains("damo/mplug_test_v1.0") && told.contains("snapshots/master"), "{told}");
 }
 
 #[test]

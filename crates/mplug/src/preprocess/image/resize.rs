@@ -208,14 +208,14 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(48))]
         #[test]
-        fn equals_the_naive_twin(sizes in prop::array::uniform4(1u32..200), seed: u64) {
+        fn equals_the_reference(sizes in prop::array::uniform4(1u32..200), seed: u64) {
             let image = noise(sizes[0], sizes[1], seed);
             prop_assert_eq!(resize_bicubic(&image, sizes[2], sizes[3]), naive(&image, sizes[2], sizes[3]));
         }
     }
 
     #[test]
-    fn edge_sizes_equal_the_naive_twin() {
+    fn edge_sizes_equal_the_reference() {
         for (w, h, to_w, to_h) in
             [(1, 1, 64, 64), (200, 1, 1, 200), (1, 200, 7, 1), (8, 8, 8, 8), (8, 9, 8, 3), (4000, 3, 2, 9)]
         {

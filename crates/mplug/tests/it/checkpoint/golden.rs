@@ -214,7 +214,7 @@ fn the_summary_counts_each_stored_value_once() {
     assert_eq!(summary.num_parameters, 13_835_900 + 64);
     let unused: usize = summary.unused.iter().map(|group| group.num_parameters).sum();
     assert_eq!(summary.num_parameters_used, Some(summary.num_parameters - unused));
-    assert!(!summary.has_momentum_twins);
+    assert!(!summary.has_momentum_models);
     let fusion = summary.unused.iter().find(|group| group.prefix == "fusion_encoder").unwrap();
     assert_eq!((fusion.num_tensors, fusion.num_parameters), (130, 230_560));
 }

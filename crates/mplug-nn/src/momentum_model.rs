@@ -1,4 +1,4 @@
-//! The slow twin of a model: its weights follow the student's from step to step, and its answers are softer targets than
+//! The momentum model of a model: its weights follow the student's from step to step, and its answers are softer targets than
 //! labels (the original's modules with `_m` in their names; He et al. 2020, Li et al. 2021). Knows no loss.
 
 use burn::tensor::{Device, Tensor};
@@ -10,13 +10,13 @@ use crate::parameter::{Initial, Parameter, ParameterSource};
 
 /// A model without gradients that follows another.
 #[derive(Clone, Debug)]
-pub struct MomentumTwin {
+pub struct MomentumModel {
     model: Mplug,
     momentum: f64,
 }
 
-impl MomentumTwin {
-    /// The twin of `student` in `parts`: its weights are `source`'s twin weights where it holds any, else the student's
+impl MomentumModel {
+    /// The momentum model of `student` in `parts`: its weights are `source`'s momentum model weights where it holds any, else the student's
     /// own.
     ///
     /// (The original draws the weights that a checkpoint lacks at random; a copy is what it means to do.)
@@ -28,13 +28,13 @@ impl MomentumTwin {
         source: &mut dyn ParameterSource,
         device: &Device,
     ) -> Result<Self, NnError> {
-        let mut source = TwinSource { source, student: student.parameters() };
+        let mut source = MomentumSource { source, student: student.parameters() };
         let mut model = Mplug::new(config, parts, &mut source, device)?;
         model.set_precision(student.precision());
         Ok(Self { model, momentum })
     }
 
-    /// The twin's model.
+    /// The momentum model's model.
     pub fn model(&self) -> &Mplug {
         &self.model
     }
@@ -44,50 +44,50 @@ impl MomentumTwin {
     /// (The original forgets its `fusion_encoder_m` here, which then stays random; ours follows.)
     ///
     /// # Panics
-    /// If the student lacks one of the twin's parts.
+    /// If the student lacks one of the momentum model's parts.
     pub fn follow(&mut self, student: &Mplug) {
         let momentum = self.momentum;
         let mut students = student.parameters().into_iter();
         for parameter in self.model.parameters_mut() {
             let student = students
                 .find(|student| student.name() == parameter.name())
-                .expect("the twin's parts are the student's, in the same order");
+                .expect("the momentum model's parts are the student's, in the same order");
             let target: Tensor<1> = student.value().without_autodiff();
             parameter.update(|value| value.mul_scalar(momentum) + target.mul_scalar(1.0 - momentum));
         }
     }
 
-    /// The twin's parameters, to be restored.
+    /// The momentum model's parameters, to be restored.
     pub fn parameters_mut(&mut self) -> Vec<&mut Parameter> {
         self.model.parameters_mut()
     }
 
-    /// The twin's tensors by the original's names: name, shape, values.
+    /// The momentum model's tensors by the original's names: name, shape, values.
     pub fn export(&self) -> Vec<(String, Vec<usize>, Vec<f32>)> {
-        let twin = |(name, shape, values): (String, _, _)| (twin_name(&name), shape, values);
-        self.model.export().into_iter().map(twin).collect()
+        let momentum_model = |(name, shape, values): (String, _, _)| (momentum_name(&name), shape, values);
+        self.model.export().into_iter().map(momentum_model).collect()
     }
 }
 
-/// The name of a student's tensor in its twin: `text_encoder.…` -> `text_encoder_m.…`.
-pub fn twin_name(name: &str) -> String {
+/// The name of a student's tensor in its momentum model: `text_encoder.…` -> `text_encoder_m.…`.
+pub fn momentum_name(name: &str) -> String {
     match name.split_once('.') {
         Some((module, rest)) => format!("{module}_m.{rest}"),
         None => format!("{name}_m"),
     }
 }
 
-/// A source of twins' weights.
-struct TwinSource<'a> {
+/// A source of momentum models' weights.
+struct MomentumSource<'a> {
     source: &'a mut dyn ParameterSource,
     student: Vec<Parameter>,
 }
 
-impl ParameterSource for TwinSource<'_> {
+impl ParameterSource for MomentumSource<'_> {
     fn read(&mut self, name: &str, shape: &[usize], initial: Initial) -> Result<Vec<f32>, NnError> {
-        let twin = twin_name(name);
-        if self.source.has(&twin) {
-            return self.source.read(&twin, shape, initial);
+        let momentum_model = momentum_name(name);
+        if self.source.has(&momentum_model) {
+            return self.source.read(&momentum_model, shape, initial);
         }
         match self.student.iter().find(|parameter| parameter.name() == name) {
             Some(parameter) => Ok(parameter.to_vec()),
@@ -102,14 +102,14 @@ impl ParameterSource for TwinSource<'_> {
         width: usize,
         initial: Initial,
     ) -> Result<Vec<f32>, NnError> {
-        let twin = twin_name(name);
-        if self.source.has(&twin) {
-            return self.source.position_embedding(&twin, grid, width, initial);
+        let momentum_model = momentum_name(name);
+        if self.source.has(&momentum_model) {
+            return self.source.position_embedding(&momentum_model, grid, width, initial);
         }
         self.read(name, &[1 + grid * grid, width], initial)
     }
 
     fn has(&self, name: &str) -> bool {
-        self.source.has(&twin_name(name))
+        self.source.has(&momentum_name(name))
     }
 }

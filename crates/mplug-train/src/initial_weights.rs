@@ -29,20 +29,20 @@ enum Origin {
 }
 
 /// What a run starts from.
-pub struct Start {
+pub struct InitialWeights {
     /// Side of the square picture in pixels.
     pub image_size: usize,
     /// Longest text in tokens, the start and end tokens included.
     pub max_len: usize,
     origin: Origin,
     task: Task,
-    /// Size of the shared space of a model that has none.
+    /// Size of the projection space of a model that has none.
     shared_size: usize,
     seed: u64,
 }
 
-impl Start {
-    /// Opens what `config` names; weights are read by [`Start::model`].
+impl InitialWeights {
+    /// Opens what `config` names; weights are read by [`InitialWeights::model`].
     ///
     /// # Errors
     /// [`TrainError::Start`] for a folder that cannot be opened or lacks what the objective trains, [`TrainError::Value`] for
