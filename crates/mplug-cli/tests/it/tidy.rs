@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Crates, each with those of ours that it may depend on.
-const ALLOWED: [(&str, &[&str]); 11] = [
+const ALLOWED: [(&str, &[&str]); 15] = [
     ("caption-metrics", &[]),
     ("mplug-kernels", &[]),
     ("mplug", &["mplug-kernels"]),
@@ -17,6 +17,10 @@ const ALLOWED: [(&str, &[&str]); 11] = [
     ("mplug-eval", &["caption-metrics", "mplug", "mplug-data"]),
     ("mplug-train", &["caption-metrics", "mplug", "mplug-data", "mplug-eval", "mplug-nn"]),
     ("mplug-testing", &["mplug"]),
+    ("mplug-demo-ask", &[]),
+    ("mplug-demo-caption", &[]),
+    ("mplug-demo-match", &[]),
+    ("mplug-demo", &["mplug", "mplug-demo-ask", "mplug-demo-caption", "mplug-demo-match"]),
     (
         "mplug-cli",
         &[
@@ -24,6 +28,7 @@ const ALLOWED: [(&str, &[&str]); 11] = [
             "mplug",
             "mplug-bulk",
             "mplug-data",
+            "mplug-demo",
             "mplug-eval",
             "mplug-hub",
             "mplug-nn",

@@ -174,7 +174,7 @@ fn the_vocabulary_covers_every_text() {
 #[test]
 fn the_vocabulary_is_that_of_the_demo_models() {
     for model in ["caption", "ask", "match"] {
-        let path = format!("{}/../../assets/demo/{model}/vocab.txt", env!("CARGO_MANIFEST_DIR"));
+        let path = format!("{}/../mplug-demo-{model}/model/vocab.txt", env!("CARGO_MANIFEST_DIR"));
         let shipped = std::fs::read_to_string(path).expect("the demo model is in the repository");
         assert_eq!(demo_vocabulary(), shipped, "{model}");
     }

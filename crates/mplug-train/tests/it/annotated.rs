@@ -8,7 +8,7 @@ use mplug_data::synth::{FolderOptions, write_folder};
 use mplug_train::{Progress, Summary, TrainConfig, TrainError, train};
 
 fn demo_model() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../assets/demo/caption")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../mplug-demo-caption/model")
 }
 
 /// Folders of drawn pictures to learn from and to evaluate on, in `folder`.
