@@ -20,6 +20,7 @@ mod scratch;
 pub mod softmax;
 
 pub use instruction_set::InstructionSet;
+pub use memory::can_reserve;
 
 /// Rows that one task takes when a row-wise operation is split over threads: enough work to pay for the split.
 const ROWS_PER_TASK: usize = 32;

@@ -45,6 +45,12 @@ impl Chunk {
     }
 }
 
+/// Whether the system would grant `bytes` for weights now. It may still grant less a moment later.
+pub fn can_reserve(bytes: usize) -> bool {
+    // Matrices share chunks: the last one may be nearly empty.
+    MmapOptions::new().len(bytes.saturating_add(CHUNK_LEN)).map_anon().is_ok()
+}
+
 /// Chunks between two uses.
 #[derive(Default)]
 struct Pool {
@@ -149,6 +155,12 @@ impl<T: Number> std::ops::DerefMut for Buffer<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_no_machine_has_cannot_be_reserved() {
+        assert!(can_reserve(1 << 20));
+        assert!(!can_reserve(usize::MAX >> 1) && !can_reserve(usize::MAX));
+    }
 
     #[test]
     fn buffers_are_zero_aligned_and_apart_however_often_their_memory_was_used() {

@@ -1,5 +1,7 @@
 //! What can go wrong between a model folder and a caption.
 
+use mplug_kernels::gemm::Precision;
+
 use crate::checkpoint::CheckpointError;
 use crate::config::Task;
 use crate::generate::{GenerationError, NotANumber};
@@ -28,6 +30,17 @@ pub enum Error {
         expected: Task,
         /// What it can do.
         found: Task,
+    },
+    /// The system does not grant the memory for the weights.
+    #[error(
+        "expected {} MB of memory for the weights at {precision}, found less: free some, or use a precision of fewer bits",
+        .bytes / 1_000_000
+    )]
+    Memory {
+        /// What the weights need at least.
+        bytes: usize,
+        /// The precision that was requested.
+        precision: Precision,
     },
     /// A retrieval model whose checkpoint has no `vision_proj` and `text_proj`.
     #[error(

@@ -68,7 +68,7 @@ fn dependencies(manifest: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for line in manifest.lines() {
         if let Some(name) = line.strip_prefix('[') {
-            table = name.trim_end_matches(']').to_owned();
+            name.trim_end_matches(']').clone_into(&mut table);
         } else if table.ends_with("dependencies") && !line.starts_with('#') && !line.trim().is_empty() {
             let name = line.split(['.', ' ', '=']).next().unwrap_or_default();
             found.push((table.clone(), name.to_owned()));

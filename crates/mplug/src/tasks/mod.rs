@@ -8,6 +8,7 @@ mod request;
 mod words;
 
 use image::RgbImage;
+use mplug_kernels::can_reserve;
 use mplug_kernels::gemm::Precision;
 use rayon::prelude::*;
 
@@ -16,6 +17,7 @@ pub use captioner::Captioner;
 pub use matcher::Matcher;
 pub use request::{CaptionRequest, RequestError, SearchRequest, prompt_for};
 
+use crate::checkpoint::expected::needed_tensors;
 use crate::checkpoint::{ModelFolder, TOKENIZER_CONFIG, VOCABULARY, Weights};
 use crate::config::{ModelConfig, Task};
 use crate::error::Error;
@@ -61,9 +63,24 @@ fn load(folder: &ModelFolder, task: Task, options: &LoadOptions) -> Result<(Mplu
     }
     // The folder was checked when it was opened: every tensor is there.
     let precision = options.precision.unwrap_or(folder.stored_precision());
+    let bytes = least_bytes(&folder.config, precision);
+    if !can_reserve(bytes) {
+        return Err(Error::Memory { bytes, precision });
+    }
     let weights = Weights::new(folder.checkpoint()).with_precision(precision).with_observer(options.observer);
     let model = Mplug::load(&weights, &folder.config)?;
     Ok((model, tokenizer(folder)?))
+}
+
+/// What the weights of a model take at least.
+fn least_bytes(config: &ModelConfig, precision: Precision) -> usize {
+    let numbers = needed_tensors(config).into_iter().map(|(_, shape)| shape.iter().product::<usize>());
+    let bytes_each = match precision {
+        Precision::F32 => 4,
+        Precision::Bf16 => 2,
+        Precision::Int8 => 1,
+    };
+    numbers.sum::<usize>() * bytes_each
 }
 
 /// The tokenizer of a model: of its `vocab.txt`, with the settings of its `tokenizer_config.json` where it has one.
@@ -153,4 +170,17 @@ fn given_ids(tokenizer: &Tokenizer, given: Option<&str>) -> Result<Vec<u32>, Err
     }
     tokenizer.check_ids(given, &ids)?;
     Ok(ids)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fewer_bits_need_less_memory() {
+        let config = ModelConfig::base_captioning_zh();
+        let [f32, bf16, int8] = Precision::ALL.map(|precision| least_bytes(&config, precision));
+        assert!((800_000_000..1_000_000_000).contains(&f32), "{f32}");
+        assert_eq!((bf16, int8), (f32 / 2, f32 / 4));
+    }
 }
