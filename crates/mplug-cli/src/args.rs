@@ -15,13 +15,13 @@ use crate::{hint, precision::PrecisionArg};
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Engine")]
 pub(crate) struct EngineArgs {
-    /// Threads of the whole program; changes speed, never a result [default: one per core]
+    /// Number of threads. Affects speed, not results [default: one per core]
     #[arg(long, value_name = "N", env = "MPLUG_THREADS", value_parser = between::<1, 1024>)]
     pub(crate) threads: Option<usize>,
-    /// Side in pixels to which pictures are resized; a multiple of the patch size [default: the model's]
+    /// Side in pixels of the square that pictures are resized to, a multiple of the patch size [default: the model's]
     #[arg(long, value_name = "N", env = "MPLUG_IMAGE_SIZE", value_parser = between::<1, 4096>)]
     pub(crate) image_size: Option<usize>,
-    /// Bits of the model's products [default: the weights' own: int8 where they are int8, else f32]
+    /// Number format of the matrix products [default: int8 if the weights are stored as int8, else f32]
     #[arg(long, value_enum, env = "MPLUG_PRECISION")]
     pub(crate) precision: Option<PrecisionArg>,
 }
@@ -30,7 +30,7 @@ pub(crate) struct EngineArgs {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Engine")]
 pub(crate) struct BatchArg {
-    /// Inputs that pass through the model together; changes speed and memory, never a result
+    /// Number of inputs processed together. Affects speed and memory, not results
     #[arg(long, value_name = "N", env = "MPLUG_BATCH_SIZE", default_value = "4", value_parser = between::<1, 1024>)]
     pub(crate) batch_size: usize,
 }
@@ -39,10 +39,10 @@ pub(crate) struct BatchArg {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitArgs {
-    /// Refuse pictures of more pixels [default: 100 million]
+    /// Largest number of pixels of a picture [default: 100 million]
     #[arg(long, value_name = "N", env = "MPLUG_MAX_PIXELS")]
     max_pixels: Option<u64>,
-    /// Refuse picture files of more bytes [default: 256 MiB]
+    /// Largest size of a picture file in bytes [default: 256 MiB]
     #[arg(long, value_name = "N", env = "MPLUG_MAX_FILE_BYTES")]
     max_file_bytes: Option<u64>,
 }
@@ -62,13 +62,13 @@ impl LimitArgs {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Generation")]
 pub(crate) struct SearchArgs {
-    /// Beam width of the search [default: the model's]
+    /// Beam width of the beam search [default: the model's]
     #[arg(long, value_name = "N", value_parser = between::<1, 64>)]
     pub(crate) beams: Option<usize>,
-    /// Most tokens generated, the end token included [default: the model's]
+    /// Largest number of generated tokens, including the end token [default: the model's]
     #[arg(long, value_name = "N", value_parser = between::<1, 1024>)]
     pub(crate) max_new_tokens: Option<usize>,
-    /// Tokens before the end token may appear [default: the model's]
+    /// Smallest number of generated tokens before the end token [default: the model's]
     #[arg(long, value_name = "N", value_parser = between::<0, 1024>)]
     pub(crate) min_new_tokens: Option<usize>,
 }
@@ -93,19 +93,19 @@ impl SearchArgs {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Sampling")]
 pub(crate) struct SamplingArgs {
-    /// Draw each word at random by its probability, in place of the beam search
+    /// Sample tokens at random by their probabilities instead of beam search
     #[arg(long, conflicts_with = "beams")]
     sample: bool,
-    /// Below 1 prefers likely words, above 1 unlikely ones
+    /// Sampling temperature: below 1 favours likely tokens, above 1 unlikely ones
     #[arg(long, value_name = "F", default_value = "1.0", requires = "sample", allow_negative_numbers = true, value_parser = above_zero)]
     temperature: f32,
-    /// Draw among the N likeliest words; 0 for all
+    /// Sample from the N most likely tokens; 0 for all
     #[arg(long, value_name = "N", default_value = "10", requires = "sample")]
     top_k: usize,
-    /// Draw among the likeliest words that share this much of the probability
+    /// Sample from the most likely tokens whose probabilities sum to this value
     #[arg(long, value_name = "F", default_value = "1.0", requires = "sample", value_parser = share)]
     top_p: f32,
-    /// Start of the random numbers: the same seed gives the same captions
+    /// Seed of the random numbers; the same seed gives the same captions
     #[arg(long, value_name = "N", default_value = "0", requires = "sample")]
     seed: u64,
 }
@@ -125,7 +125,7 @@ impl SamplingArgs {
 /// `--model` of the commands that a demo model can serve.
 #[derive(Args, Debug)]
 pub(crate) struct OptionalModelArg {
-    /// Model folder, the weight file in one, or the name of a pulled model [default: the built-in demo model]
+    /// Model folder, a weight file in such a folder, or the name of a downloaded model [default: the built-in demo model]
     #[arg(long, short, value_name = "DIR|FILE|NAME", env = "MPLUG_MODEL")]
     pub(crate) model: Option<PathBuf>,
     #[command(flatten)]
@@ -135,7 +135,7 @@ pub(crate) struct OptionalModelArg {
 /// What happens to a model with weights that it does not know.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct StrictArg {
-    /// Refuse a model whose weights have tensors that it does not know, in place of a warning
+    /// Fail instead of warning if the weights have unexpected tensors
     #[arg(long, env = "MPLUG_STRICT", value_parser = FalseyValueParser::new())]
     pub(crate) strict: bool,
 }
@@ -144,21 +144,21 @@ pub(crate) struct StrictArg {
 pub(crate) fn between<const MIN: usize, const MAX: usize>(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(number) if (MIN..=MAX).contains(&number) => Ok(number),
-        _ => Err(format!("a whole number from {MIN} to {MAX} is wanted")),
+        _ => Err(format!("expected a whole number from {MIN} to {MAX}")),
     }
 }
 
 fn above_zero(text: &str) -> Result<f32, String> {
     match text.parse() {
         Ok(number) if number > 0.0 && f32::is_finite(number) => Ok(number),
-        _ => Err("a number above 0 is wanted".to_owned()),
+        _ => Err("expected a number above 0".to_owned()),
     }
 }
 
 pub(crate) fn share(text: &str) -> Result<f32, String> {
     match text.parse() {
         Ok(number) if number > 0.0 && number <= 1.0 => Ok(number),
-        _ => Err("a number above 0 and at most 1 is wanted".to_owned()),
+        _ => Err("expected a number above 0, at most 1".to_owned()),
     }
 }
 

@@ -32,27 +32,27 @@ use crate::{
 /// Answer questions about a picture
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Text: the answer alone for one question; lines of `question<TAB>answer` for several.
-JSON: {\"path\", \"question\", \"answer\", \"score\", \"token_ids\"} for each question,
-{\"path\", \"question\", \"error\"} where the model cannot read the question or computes no answer, or
-one {\"path\", \"error\"} for a picture that does not open.
+Output:
+  text  The answer for a single question, else lines of question<TAB>answer.
+  json  {path, question, answer, score, token_ids} for each question; {path, question, error}
+        for a question that failed; one {path, error} if the picture cannot be read.
 
 Examples:
   mplug ask assets/examples/cars.png '图里有几辆汽车？'
   mplug ask --model ./mplug_vqa photo.jpg 'how many cats are there?'
   mplug ask --model ./mplug_vqa photo.jpg 'what animal is it?' 'what colour is it?' --format json")]
 pub(crate) struct AskArgs {
-    /// Picture file, or with --allow-urls a web address
+    /// Picture file, or a web address (--allow-urls)
     #[arg(value_name = "IMAGE")]
     image: PathBuf,
-    /// One question or more about it
+    /// One or more questions about the picture
     #[arg(required = true, value_name = "QUESTION")]
     questions: Vec<String>,
     #[command(flatten)]
     model: OptionalModelArg,
     #[command(flatten)]
     output: OutputArgs,
-    /// Text as the original spaces it, in place of joined Chinese
+    /// Keep the spaces between Chinese characters, as the original does
     #[arg(long)]
     raw: bool,
     #[command(flatten)]

@@ -7,7 +7,7 @@ use crate::{
     synth, train,
 };
 
-/// Describe pictures in Chinese and English, answer questions about them, and score texts against them, with the mPLUG models.
+/// Caption pictures in Chinese and English, answer questions about pictures, and score texts against pictures, with mPLUG models.
 #[derive(Parser, Debug)]
 #[command(
     name = "mplug",
@@ -24,10 +24,14 @@ Examples:
   mplug ask --model ./mplug_vqa photo.jpg '图里有几只猫?'
   mplug inspect ./mplug_base_zh
 
-Results go to standard output, messages and progress to standard error. Without --model, a small
-demo model of each kind answers, which knows drawn pictures only.
-Exit code: 0 all good; 1 some inputs failed, the others are unharmed; 2 usage, or a model or an
-output that cannot be used; 130 stopped by Ctrl-C.")]
+Results go to standard output. Messages and progress go to standard error.
+Without --model, a small built-in demo model is used, which knows drawn pictures only.
+
+Exit codes:
+  0    success
+  1    some inputs failed; the results of the others are complete
+  2    wrong usage, or a model or output that cannot be used
+  130  stopped by Ctrl-C")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,

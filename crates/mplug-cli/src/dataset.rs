@@ -16,20 +16,20 @@ use mplug_data::{
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Dataset")]
 pub(crate) struct DatasetArgs {
-    /// Format of the references or dataset [default: told from name and content]
+    /// Format of the references or dataset [default: detected from name and content]
     #[arg(long, value_name = "FORMAT", requires = "captions", value_parser = format)]
     dataset_format: Option<Format>,
-    /// Use one split alone: train, val, test
+    /// Use only this split: train, val or test
     #[arg(long, value_name = "NAME", requires = "captions")]
     split: Option<String>,
-    /// Where the pictures are: a folder, a zip or a tar [default: the annotation file's folder]
+    /// Folder, zip or tar with the pictures [default: the annotation file's folder]
     #[arg(long, value_name = "DIR|ZIP|TAR", requires = "captions")]
     images: Option<PathBuf>,
-    /// Read the CSV column OLD as NEW (`image`, `answer`, `question`); may be given several times
+    /// Treat the CSV column OLD as NEW (`image`, `answer` or `question`); may be repeated
     #[arg(long, value_name = "OLD=NEW", requires = "captions", value_parser = renaming)]
     rename_column: Vec<(String, String)>,
-    /// The language of the captions, where a file has several, and of the texts about drawn pictures [default there: both in
-    /// turn; for captions the model's first]; a model that writes several writes in it
+    /// Language of the references and of the captions to generate [default: the model's first; for questions and texts about
+    /// drawn pictures both in turn]
     #[arg(long, value_parser = languages())]
     language: Option<Language>,
 }
@@ -52,7 +52,7 @@ fn format(name: &str) -> Result<Format, String> {
 fn renaming(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((old, new)) if !old.is_empty() && !new.is_empty() => Ok((old.to_owned(), new.to_owned())),
-        _ => Err("OLD=NEW is wanted".to_owned()),
+        _ => Err("expected OLD=NEW".to_owned()),
     }
 }
 

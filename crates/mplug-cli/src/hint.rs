@@ -80,6 +80,7 @@ pub(crate) fn of_hub(error: mplug_hub::HubError) -> anyhow::Error {
 
     let hint = match &error {
         HubError::Name { .. } => "`mplug models` lists the short names".to_owned(),
+        HubError::NotHere { named } => format!("`mplug pull {}` downloads it", named.display()),
         HubError::NoSuchModel { .. } => "`mplug models` lists those known".to_owned(),
         HubError::Unreachable { id, .. } | HubError::Offline { id, .. } => {
             format!("`mplug pull {id}` there downloads it and prints its folder")

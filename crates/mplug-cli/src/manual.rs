@@ -8,7 +8,7 @@ use clap_complete::Shell;
 
 use crate::{commands::Cli, output, status::Status};
 
-/// Write the completions of a shell
+/// Print shell completions
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -20,14 +20,14 @@ pub(crate) struct CompletionsArgs {
     shell: Shell,
 }
 
-/// Write the man pages
+/// Print or write the man pages
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
   mplug man ~/.local/share/man/man1 && man mplug-caption
   mplug man | man -l -")]
 pub(crate) struct ManArgs {
-    /// Folder for one page per command [default: the main page, to standard output]
+    /// Folder to write one page per command to [default: print the main page]
     #[arg(value_name = "DIR")]
     folder: Option<PathBuf>,
 }

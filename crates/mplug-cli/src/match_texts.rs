@@ -23,22 +23,22 @@ use crate::{
     web::WebArgs,
 };
 
-/// Score how well texts fit a picture
+/// Score how well texts describe a picture
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Text: a line of `probability<TAB>text` for each text, in the order typed.
-JSON: {\"path\", \"text\", \"probability\"} for each text, \"error\" in place of the probability where the
-model cannot read the text or computes no number, or one {\"path\", \"error\"} for a picture that
-does not open.
+Output:
+  text  A line of probability<TAB>text for each text, in the given order.
+  json  {path, text, probability} for each text; {path, text, error} for a text that failed;
+        one {path, error} if the picture cannot be read.
 
 Examples:
   mplug match --model ./mplug_retrieval photo.jpg 'a cat on a sofa' 'a dog in the snow'
   mplug match --model ./mplug_retrieval photo.jpg 'a cat' 'a dog' | sort -rn | head -1")]
 pub(crate) struct MatchArgs {
-    /// Picture file, or with --allow-urls a web address
+    /// Picture file, or a web address (--allow-urls)
     #[arg(value_name = "IMAGE")]
     image: PathBuf,
-    /// One text or more
+    /// One or more texts
     #[arg(required = true, value_name = "TEXT")]
     texts: Vec<String>,
     #[command(flatten)]

@@ -30,7 +30,7 @@ pub(crate) fn open(
     if found != wanted {
         let (found_name, wanted_name) = (task_name(found), task_name(wanted));
         bail!(
-            "{}: is a model for {found_name}, which `mplug {}` uses; a model for {wanted_name} is wanted here",
+            "{}: expected a model for {wanted_name}, found one for {found_name}, which `mplug {}` uses",
             path.display(),
             command_of(found)
         );
@@ -89,16 +89,7 @@ pub(crate) fn find(named: &Path) -> anyhow::Result<PathBuf> {
 
 #[cfg(feature = "hub")]
 fn find_by_name(named: &Path) -> anyhow::Result<PathBuf> {
-    use mplug_hub::{Cache, ModelId};
-
-    let Some(Ok(id)) = named.to_str().map(str::parse::<ModelId>) else { return Ok(named.to_owned()) };
-    match Cache::from_env()?.find(&id, None) {
-        Some(found) => Ok(found.folder),
-        None => bail!(
-            "{0}: there is no such folder, and no model of this name has been downloaded: `mplug pull {0}`",
-            named.display()
-        ),
-    }
+    mplug_hub::find_model(named).map_err(crate::hint::of_hub)
 }
 
 #[cfg(not(feature = "hub"))]

@@ -5,10 +5,10 @@ use clap::Args;
 
 use crate::{output::OutputArgs, status::Status};
 
-/// List the published models, their short names, and which of them are on this machine
+/// List published models and which of them are on this machine
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Any other model of this family works too, by its `owner/name`; `damo/` and `iic/` are the same owner.
+Other models of this family work by their `owner/name`; `damo/` and `iic/` are the same owner.
 
 Examples:
   mplug models

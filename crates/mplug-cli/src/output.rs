@@ -24,10 +24,10 @@ pub(crate) enum Format {
 /// Where results go and how they look.
 #[derive(Args, Debug)]
 pub(crate) struct OutputArgs {
-    /// How results are written
+    /// Output format
     #[arg(long, value_enum, default_value = "text")]
     pub(crate) format: Format,
-    /// Write the results to FILE, which appears whole at the end or not at all [default: standard output]
+    /// Write the results to FILE, which is complete when it appears [default: standard output]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
 }

@@ -8,11 +8,11 @@ use crate::report;
 /// The precisions that can be requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PrecisionArg {
-    /// The original's tokens
+    /// 32-bit floats: the original's tokens
     F32,
     /// 16-bit weights: half the memory, nearly always the same captions
     Bf16,
-    /// 8-bit weights: a quarter of the memory, the fastest; captions differ now and then
+    /// 8-bit weights: a quarter of the memory, the fastest; some captions differ
     Int8,
 }
 

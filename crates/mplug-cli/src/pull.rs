@@ -7,15 +7,16 @@ use clap::{Args, builder::FalseyValueParser};
 
 use crate::status::Status;
 
-/// Download a model from ModelScope, or find it on this machine, and print its folder
+/// Download a model from ModelScope and print its folder
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Models lie where ModelScope's Python clients keep them: in MODELSCOPE_CACHE, or else in
-~/.cache/modelscope. What these have downloaded is used. Only the files that a model is opened with
-are fetched; their sizes and SHA-256 are checked. A download that was stopped goes on with the same
-command. `--model` of the other commands takes the same names; none of them downloads anything.
+Models are stored in the cache of ModelScope's Python clients: MODELSCOPE_CACHE, or else
+~/.cache/modelscope. Files that those clients have downloaded are used. Only the files that
+mplug needs are downloaded; their sizes and SHA-256 are checked. Run the same command again
+to continue a stopped download. --model of the other commands accepts the same names; those
+commands never download.
 
-An access token, for models that need one, is read from MODELSCOPE_API_TOKEN and sent to the hub alone.
+An access token is read from MODELSCOPE_API_TOKEN and sent to the hub only.
 
 Examples:
   mplug pull damo/mplug_image-captioning_coco_base_zh
@@ -35,7 +36,7 @@ pub(crate) struct PullArgs {
     /// Environment variable with the access token [default: MODELSCOPE_API_TOKEN]
     #[arg(long, value_name = "NAME")]
     token_env: Option<String>,
-    /// Download nothing: find the model on this machine, or say how to bring it there
+    /// Do not download; fail if the model is not on this machine
     #[arg(long, env = "MPLUG_OFFLINE", value_parser = FalseyValueParser::new())]
     offline: bool,
 }

@@ -9,7 +9,7 @@ use mplug_data::synth::{EVAL_SEED, FolderOptions, TRAIN_SEED, write_folder};
 
 use crate::{args::between, dataset::languages, progress::Progress, status::Status};
 
-/// Draw pictures with captions that are true of them
+/// Draw pictures with correct captions
 #[derive(Args, Debug)]
 #[command(after_help = format!("\
 DEST gets `images/`, and `annotations.jsonl` with {{\"path\", \"captions_zh\", \"captions_en\", \"scene\"}}
@@ -23,22 +23,22 @@ Examples:
   mplug synth drawn --questions zh,en
   mplug synth drawn && mplug caption drawn/images"))]
 pub(crate) struct SynthArgs {
-    /// Folder for the pictures; made if it does not exist
+    /// Output folder; created if it does not exist
     #[arg(value_name = "DEST")]
     dest: PathBuf,
-    /// Pictures to draw
+    /// Number of pictures
     #[arg(long, value_name = "N", default_value = "100", value_parser = between::<1, 10_000_000>)]
     count: usize,
-    /// Start of the random numbers: the same seed draws the same pictures
+    /// Seed of the random numbers; the same seed draws the same pictures
     #[arg(long, value_name = "N", default_value = "0")]
     seed: u64,
-    /// Draw squares of N pixels [default: many sizes and shapes]
+    /// Side of the pictures in pixels [default: various sizes and shapes]
     #[arg(long, value_name = "N", value_parser = between::<16, 2048>)]
     size: Option<usize>,
-    /// Of 100 pictures so many are JPEG, the others PNG
+    /// Percentage of pictures stored as JPEG; the others are PNG
     #[arg(long, value_name = "N", default_value = "25", value_parser = between::<0, 100>)]
     jpeg_percent: usize,
-    /// Write questions about the pictures with their answers, in one language or both (`zh,en`)
+    /// Also write questions with answers, in one or both languages (`zh,en`)
     #[arg(long, value_name = "LANGUAGE", value_parser = languages(), value_delimiter = ',')]
     questions: Vec<Language>,
 }

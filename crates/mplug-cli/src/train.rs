@@ -11,18 +11,19 @@ use crate::status::Status;
 #[cfg(feature = "train")]
 const SAMPLES: usize = 4;
 
-/// Fine-tune or pre-train a model from a recipe (in builds with the feature `train`)
+/// Train a model as a recipe says (builds with the feature `train`)
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Training is a feature of the build: cargo install --path crates/mplug-cli --features train
 
-Recipes for captioning, CIDEr optimisation, answering, retrieval and pre-training are in configs/;
-docs/training.md tells what can be set. The run folder gets the best and the last model, logs, a page
-(report.html) and what --resume needs. What else is in it is neither replaced nor removed: where a
-name is taken (best, last, recipe.toml, log.jsonl, ...) the run is refused before its first step.
+configs/ has recipes for captioning, CIDEr optimisation, question answering, retrieval and
+pre-training; docs/training.md describes the settings. The output folder receives the best and
+the last model, logs, an HTML report and the state for --resume. Other files in it are not
+changed: if one has a name that the run needs (best, last, recipe.toml, log.jsonl, ...), the
+run does not start.
 
-A step whose loss or gradient is not finite changes nothing and is named; after run.max_skipped_steps
-(10) in a row the run ends and says how to go on.
+A step with a loss or gradient that is not finite is skipped and reported. After
+run.max_skipped_steps (10) in a row the run ends with advice.
 
 Examples:
   mplug train configs/demo.toml
@@ -34,13 +35,13 @@ Examples:
   mplug train configs/demo.toml --set run.device=gpu --set run.threads=1 --set run.precision=f16
                                                  (builds with the feature wgpu)")]
 pub(crate) struct TrainArgs {
-    /// The recipe, as TOML
+    /// Recipe file (TOML)
     #[arg(value_name = "CONFIG.toml")]
     config: PathBuf,
-    /// Set a value of the recipe (`run.steps=100`), whatever the file says; may be given several times
+    /// Override a value of the recipe, such as run.steps=100; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
     settings: Vec<(String, String)>,
-    /// Go on from the last checkpoint in the output folder; models that a killed run did not come to write are written
+    /// Continue from the last checkpoint in the output folder
     #[arg(long)]
     resume: bool,
     #[command(flatten)]
@@ -50,7 +51,7 @@ pub(crate) struct TrainArgs {
 fn key_value(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
-        _ => Err("`key=value` is wanted".to_owned()),
+        _ => Err("expected key=value".to_owned()),
     }
 }
 

@@ -9,13 +9,13 @@ use mplug_bulk::Input;
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Web addresses")]
 pub(crate) struct WebArgs {
-    /// Download the pictures of http and https addresses; without it nothing is downloaded
+    /// Download pictures from http and https addresses
     #[arg(long)]
     allow_urls: bool,
-    /// Let addresses of this host lead into a private network; others are refused where they do. May be repeated
+    /// Allow this host to be in a private network; may be repeated
     #[arg(long, value_name = "HOST[:PORT]", requires = "allow_urls")]
     allow_url_host: Vec<String>,
-    /// Seconds for one picture, redirects and further attempts included
+    /// Time limit in seconds for each picture, including redirects and retries
     #[arg(long, value_name = "N", default_value = "30", requires = "allow_urls", value_parser = crate::args::between::<1, 3600>)]
     url_timeout: usize,
 }

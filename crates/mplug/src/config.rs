@@ -37,11 +37,31 @@ impl Task {
         }
     }
 
+    /// All of them.
+    pub const ALL: [Self; 3] =
+        [Self::ImageCaptioning, Self::VisualQuestionAnswering, Self::ImageTextRetrieval];
+
     /// The task of that name.
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::ImageCaptioning, Self::VisualQuestionAnswering, Self::ImageTextRetrieval]
-            .into_iter()
-            .find(|task| task.name() == name)
+        Self::ALL.into_iter().find(|task| task.name() == name)
+    }
+}
+
+/// A text that names no task.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "expected a task, `image-captioning`, `visual-question-answering` or `image-text-retrieval`, found `{found}`"
+)]
+pub struct UnknownTask {
+    /// The text.
+    pub found: String,
+}
+
+impl std::str::FromStr for Task {
+    type Err = UnknownTask;
+
+    fn from_str(name: &str) -> Result<Self, UnknownTask> {
+        Self::from_name(name).ok_or_else(|| UnknownTask { found: name.to_owned() })
     }
 }
 
@@ -296,6 +316,20 @@ impl ModelConfig {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tasks_and_precisions_are_read_by_the_names_that_they_print() {
+        use crate::Precision;
+
+        for task in Task::ALL {
+            assert_eq!(task.to_string().parse(), Ok(task));
+        }
+        for precision in Precision::ALL {
+            assert_eq!(precision.to_string().parse(), Ok(precision));
+        }
+        assert!("captioning".parse::<Task>().unwrap_err().to_string().ends_with("found `captioning`"));
+        assert!("f16".parse::<Precision>().unwrap_err().to_string().ends_with("found `f16`"));
+    }
 
     #[test]
     fn the_lines_of_a_vocabulary_are_pythons() {

@@ -27,31 +27,31 @@ use crate::{
 /// Seed of the weights when no model is given.
 const SEED: u64 = 0;
 
-/// Measure speed on this machine: encoder, decoder step, whole captions
+/// Measure captioning speed on this machine
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Without --model, weights of the base captioning model's size are drawn from a seed: their captions
-are nonsense, their speed is that of a real model. Each figure is the median of the rounds, with the
-fastest and the slowest. `share` sets the encoder against the multiplications that this machine can do
-at most, and the decoder's step against its memory, both measured in the same run.
+Without --model, random weights in the size of the base captioning model are used; their speed
+is that of a trained model. Each time is the median of the rounds, with the fastest and the
+slowest. The percentages compare the encoder with the peak rate of matrix products and the
+decoder step with the memory bandwidth, both measured in the same run.
 
 Examples:
   mplug bench
   mplug bench --model ./mplug_base_zh --precision int8 --images photo.jpg
   mplug bench --threads 1 --batch-sizes 1,4,16 --format json")]
 pub(crate) struct BenchArgs {
-    /// Captioning model: a folder, the weight file in one, or a pulled model's name [default: drawn weights of base size]
+    /// Captioning model: a folder, a weight file, or the name of a downloaded model [default: random weights of base size]
     #[arg(long, short, value_name = "DIR|FILE|NAME", env = "MPLUG_MODEL")]
     model: Option<PathBuf>,
     #[command(flatten)]
     strict: StrictArg,
-    /// Picture to caption [default: a drawn one of 1600 x 1200 pixels]
+    /// Picture to caption [default: a generated one of 1600 x 1200 pixels]
     #[arg(long, value_name = "FILE")]
     images: Option<PathBuf>,
-    /// Times that each stage is measured
+    /// Number of measurements of each stage
     #[arg(long, value_name = "N", default_value = "5", value_parser = between::<1, 1000>)]
     rounds: usize,
-    /// Numbers of pictures that are captioned together
+    /// Batch sizes to measure
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "1,8", value_parser = between::<1, 256>)]
     batch_sizes: Vec<usize>,
     #[command(flatten)]

@@ -24,26 +24,33 @@ use crate::{
     web::WebArgs,
 };
 
-/// Describe pictures
+/// Caption pictures
 #[derive(Args, Debug)]
 #[command(after_help = "\
-Text: the caption alone for one file; lines of `path<TAB>caption` for several inputs, a folder, an
-archive or a list. With --captions N each picture has N lines, best first, with the score before the caption:
-`[path<TAB>]score<TAB>caption`. Line breaks and other control characters of names are escaped.
-JSON: {\"path\", \"caption\", \"score\", \"token_ids\"} for each input, in input order, with \"captions\"
-where --captions is given and \"tags\" where --tags is, or {\"path\", \"error\"}. A name that is not UTF-8 has U+FFFD for each bad
-byte in \"path\", and its exact bytes in hexadecimal in \"path_bytes\".
-Pictures of a folder: files ending in jpg, png, webp, gif, bmp or tiff, by name, hidden ones left out.
-Of a zip: the same by name; of a tar (WebDataset): in its order. Files with the same bytes are captioned
-once. Of a .parquet (builds with the feature parquet): its rows, named FILE.parquet/0 and so on; the column
-of --image-column holds files' bytes, paths from the file's folder, or both ({bytes, path}).
-Parquet (--format parquet --output FILE), the same columns whatever was captioned: path string, path_bytes
-binary, caption string, score float, token_ids list<uint32>, captions list<struct<caption string, score
-float, token_ids list<uint32>>> (null without --captions), error string; all but path may be null.
-With --output, answers are kept in FILE.part until the end: a run that was stopped goes on with
---resume. Where a failure passes (a server that is down, too many open files), FILE.part stays and
---resume tries that input again. --shard I/N takes the I-th of N parts (from 0): the parts' lines behind
-each other are the whole. Exit code: 0, or 1 where inputs failed; with FILE.part gone the part is finished.
+Inputs:
+  Folders: files with the extension jpg, jpeg, jpe, png, webp, gif, bmp, tif or tiff, sorted
+  by name; hidden files are skipped.
+  Archives: the same in a zip, sorted by name, and in a tar (WebDataset), in its order.
+  Parquet (builds with the feature `parquet`): each row is an input, named FILE.parquet/0 and
+  so on. The column of --image-column holds encoded pictures, paths relative to the file's
+  folder, or {bytes, path}.
+  Files with equal bytes are captioned once.
+
+Output:
+  text     The caption for a single file, else lines of path<TAB>caption. With --captions N,
+           N lines for each picture, best first: [path<TAB>]score<TAB>caption. Control
+           characters in names are escaped.
+  json     {path, caption, score, token_ids} for each input, in the order of the inputs, with
+           `captions` if --captions is given and `tags` if --tags is; {path, error} for an
+           input that failed. If a name is not UTF-8, path_bytes has its bytes in hexadecimal.
+  parquet  The columns path, path_bytes, caption, score, token_ids, captions (list of caption,
+           score, token_ids; null without --captions), tags (null without --tags), error.
+
+Bulk runs:
+  With --output FILE, results are kept in FILE.part until the run ends. After an interruption,
+  the same command with --resume continues. Inputs with temporary failures, such as a server
+  that is down, are tried again by --resume; FILE.part then stays. --shard I/N selects part I
+  of N, from 0; the concatenated outputs of all parts equal the output of one run.
 
 Examples:
   mplug caption photo.jpg
@@ -54,28 +61,28 @@ Examples:
   mplug caption photos/ -r --format sidecar --on-existing append
   mplug caption --allow-urls https://example.org/cat.jpg")]
 pub(crate) struct CaptionArgs {
-    /// Picture files, folders, zip or tar archives of them, Parquet files, patterns, web addresses (--allow-urls), or `-` for a list of
-    /// such names on standard input
+    /// Picture files, folders, zip or tar archives, Parquet files, glob patterns, web addresses (--allow-urls), or `-` to read a list
+    /// of these from standard input
     #[arg(required_unless_present = "dataset", value_name = "INPUT")]
     inputs: Vec<PathBuf>,
-    /// Caption the pictures of an annotation file (COCO and every other format of `mplug eval`)
+    /// Caption the pictures of an annotation file, in COCO's format or another one of `mplug eval`
     #[arg(long, value_name = "FILE|DIR", conflicts_with = "inputs")]
     dataset: Option<PathBuf>,
-    /// Where its pictures are: a folder, a zip or a tar [default: the annotation file's folder]
+    /// Folder, zip or tar with the pictures of --dataset [default: the annotation file's folder]
     #[arg(long, value_name = "DIR|ZIP|TAR", requires = "dataset")]
     images: Option<PathBuf>,
-    /// The column of Parquet files that holds the pictures [default: image, or the first that is there of img, picture, photo, jpg,
-    /// jpeg, png, webp, image_bytes, bytes, image_path, file_name, filename, path]
+    /// Column of Parquet files with the pictures [default: the first of image, img, picture, photo, jpg, jpeg, png, webp,
+    /// image_bytes, bytes, image_path, file_name, filename, path]
     #[arg(long, value_name = "NAME", conflicts_with = "dataset")]
     image_column: Option<String>,
-    /// Look into the subfolders of folders too
+    /// Search folders recursively
     #[arg(long, short)]
     recursive: bool,
     #[command(flatten)]
     model: OptionalModelArg,
     #[command(flatten)]
     output: CaptionOutputArgs,
-    /// Text as the original spaces it, in place of joined Chinese
+    /// Keep the spaces between Chinese characters, as the original does
     #[arg(long)]
     raw: bool,
     #[command(flatten)]
@@ -84,35 +91,35 @@ pub(crate) struct CaptionArgs {
     batch: BatchArg,
     #[command(flatten)]
     search: SearchArgs,
-    /// Captions for each picture, best first, with their scores; at most as many as beams
+    /// Number of captions for each picture, with scores, best first; at most the number of beams
     #[arg(long, value_name = "N", help_heading = "Generation", value_parser = between::<1, 64>)]
     captions: Option<usize>,
-    /// Language of the captions, for a model that writes several: `zh`, `en` [default: the model's first]
+    /// Language of the captions: `zh` or `en`, if the model has several [default: the model's first]
     #[arg(long, value_name = "CODE", help_heading = "Generation")]
     language: Option<Language>,
-    /// Begin every caption with TEXT
+    /// Start every caption with TEXT
     #[arg(long, value_name = "TEXT", help_heading = "Generation")]
     prefix: Option<String>,
-    /// Keep WORD, or several in a row, out of every caption; can be given again
+    /// Exclude WORD or phrase from all captions; may be repeated
     #[arg(long, value_name = "WORD", help_heading = "Generation")]
     forbid: Vec<String>,
-    /// Bring WORD, or several in a row, into every caption; can be given again
+    /// Include WORD or phrase in all captions; may be repeated
     #[arg(long, value_name = "WORD", help_heading = "Generation", conflicts_with = "sample")]
     include: Vec<String>,
-    /// Of --captions, leave out those that differ from a better one in less than this share of their tokens [without a share: 0.3]
+    /// Drop captions that differ from a better one in less than this share of their tokens [without a value: 0.3]
     #[arg(long, value_name = "SHARE", help_heading = "Generation", requires = "captions", value_parser = share,
         num_args = 0..=1, require_equals = true, default_missing_value = "0.3")]
     diverse: Option<f32>,
-    /// Add up to N keywords, weighted by the scores of the captions that have them [without N: 10]
+    /// Add up to N keywords from the captions that the search finds, weighted by their scores [without a value: 10]
     #[arg(long, value_name = "N", help_heading = "Generation", value_parser = between::<1, 1000>,
         num_args = 0..=1, require_equals = true, default_missing_value = "10")]
     tags: Option<usize>,
     #[command(flatten)]
     sampling: SamplingArgs,
-    /// Caption the I-th of N parts of the inputs, I from 0
+    /// Caption part I of N of the inputs, I from 0
     #[arg(long, value_name = "I/N", help_heading = "Bulk")]
     shard: Option<Shard>,
-    /// What a picture that fails does to the run
+    /// What to do if a picture fails
     #[arg(long, value_enum, default_value = "skip", help_heading = "Bulk")]
     errors: OnError,
     #[command(flatten)]
@@ -141,9 +148,9 @@ impl CaptionArgs {
 /// What a picture that fails does to the run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum OnError {
-    /// It is named, and the others go on
+    /// Report it and continue
     Skip,
-    /// The run ends there; with --output it can be resumed
+    /// Stop the run; with --output it can be resumed
     Fail,
 }
 

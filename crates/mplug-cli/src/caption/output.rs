@@ -16,26 +16,26 @@ enum FormatArg {
     Json,
     /// One JSON object a line, in input order
     Jsonl,
-    /// A table with a head line: path, caption, score, error
+    /// A table with a header: path, caption, score, error
     Csv,
-    /// A text file for every picture, beside it or below --output DIR
+    /// A text file for each picture, next to it or below --output DIR
     Sidecar,
-    /// A WebDataset shard: every picture with its caption (.txt) and record (.json)
+    /// A WebDataset shard: each picture with its caption (.txt) and record (.json)
     Tar,
-    /// A table of a fixed schema (builds with the feature parquet)
+    /// A table with a fixed schema (builds with the feature `parquet`)
     Parquet,
 }
 
 /// What happens to a text file that is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum OnExistingArg {
-    /// It stays, and its picture is not captioned
+    /// Keep it and do not caption its picture
     Skip,
-    /// The caption takes its place
+    /// Replace its text
     Overwrite,
-    /// The caption is added behind its text, after a comma
+    /// Add the caption after its text and a comma
     Append,
-    /// The caption is added before its text
+    /// Add the caption and a comma before its text
     Prepend,
 }
 
@@ -53,20 +53,20 @@ impl From<OnExistingArg> for OnExisting {
 /// Where captions go and how they look.
 #[derive(Args, Debug)]
 pub(super) struct CaptionOutputArgs {
-    /// How captions are written
+    /// Output format
     #[arg(long, value_enum, default_value = "text")]
     format: FormatArg,
-    /// Write the captions to FILE, which appears whole at the end or not at all [default: standard output];
-    /// with --format sidecar: write the text files below DIR, in the folders of their pictures
+    /// Write the captions to FILE, which is complete when it appears [default: standard output]. With --format sidecar: write
+    /// the text files below DIR, in the same folders as their pictures
     #[arg(long, short, value_name = "FILE|DIR")]
     output: Option<PathBuf>,
-    /// What happens to a picture's text file that is there (--format sidecar); a link is never followed
+    /// What to do with an existing text file (--format sidecar); links are never followed
     #[arg(long, value_enum, default_value = "skip")]
     on_existing: OnExistingArg,
-    /// Go on with a run that was stopped, or had failures that pass; the output is that of an unbroken run
+    /// Continue a run that was stopped or had temporary failures; the output is that of an uninterrupted run
     #[arg(long, help_heading = "Bulk")]
     resume: bool,
-    /// Begin anew where an unfinished run is
+    /// Discard an unfinished run and start again
     #[arg(long, conflicts_with = "resume", help_heading = "Bulk")]
     force: bool,
 }

@@ -20,24 +20,25 @@ use mplug::{
 use self::{calibrate::Calibration, replaceable::check_replaceable};
 use crate::{args::StrictArg, model, precision::PrecisionArg, report, status::Status};
 
-/// Convert a model to safetensors or back to the original's format, in another precision if wanted
+/// Convert a model to another file format or precision
 #[derive(Args, Debug)]
 #[command(after_help = "\
-DEST becomes a model folder: the weights, vocab.txt and the configuration files. It appears whole or
-not at all.
+DEST becomes a model folder with the weights, vocab.txt and the configuration files. It is
+complete when it appears.
 
-With --format pytorch the weights are pytorch_model.bin, as PyTorch and the original mPLUG load them:
-tied weights have both their names, position_ids are there. What MODEL does not hold (CLIP's text tower,
-momentum models, with --task-only also what the task never runs) is absent: the original loads such a file
-and keeps the random start of those parts.
+--format pytorch writes pytorch_model.bin as the original mPLUG and PyTorch load it: tied
+weights have both names, and position_ids are included. Parts that MODEL lacks (CLIP's text
+tower, momentum models, with --task-only everything that the task does not use) are missing;
+the original loads such a file and initialises those parts at random.
 
-Tensors that MODEL does not know are copied with the others; --task-only and int8 leave them out. NaN or
-infinity in a tensor that the task reads is an error; in others it is copied, with a warning.
+Unexpected tensors are copied, except with --task-only and for int8. NaN or infinity in a
+tensor that the task uses is an error; in other tensors it is copied with a warning.
 
-int8 keeps what the model's task reads: its linear layers as bytes. Where a layer's inputs have outliers,
-they are moved into the weights (SmoothQuant) if that clearly lowers the error on some pictures: those
-of --calibrate, or a dozen drawn ones. The last line says in how many layers. Such a folder is used at
-int8 without asking; `inspect` tells what a folder holds.
+--precision int8 stores the linear layers that the task uses as 8-bit integers. If the inputs
+of a layer have outlier channels, these are moved into its weights (SmoothQuant), provided
+that the error on calibration pictures falls clearly. Calibration pictures are those of
+--calibrate, or a dozen drawn ones. The last message says in how many layers. An int8 folder
+runs at int8 by default.
 
 Examples:
   mplug convert ./mplug_base_zh ./mplug_base_zh_bf16 --dtype bf16
@@ -45,28 +46,28 @@ Examples:
   mplug convert checkpoint_07.pth ./small --dtype f16 --task-only
   mplug convert ./runs/caption/best ./for_modelscope --format pytorch")]
 pub(crate) struct ConvertArgs {
-    /// Model folder, the weight file in one, or the name of a pulled model
+    /// Model folder, a weight file in such a folder, or the name of a downloaded model
     #[arg(value_name = "MODEL")]
     model: PathBuf,
-    /// Folder to write
+    /// Folder to create
     #[arg(value_name = "DEST")]
     dest: PathBuf,
     /// Format of the weight file
     #[arg(long, value_enum, default_value = "safetensors")]
     format: FormatArg,
-    /// How weights are stored
+    /// Number format of the stored weights
     #[arg(long, value_enum, default_value = "f32")]
     dtype: StoredType,
-    /// The precision to prepare the model for: f32 and bf16 store that type, int8 quantises
+    /// Precision to prepare the model for: f32 and bf16 set --dtype, int8 quantizes
     #[arg(long, value_enum, conflicts_with = "dtype")]
     precision: Option<PrecisionArg>,
-    /// Pictures, or folders of them, by which int8 is adjusted; the more like yours the better [default: drawn ones]
+    /// Calibration pictures or folders for int8, similar to those that you will use [default: drawn pictures]
     #[arg(long, value_name = "PATH", num_args = 1.., requires = "precision")]
     calibrate: Vec<PathBuf>,
-    /// Leave out what the model's task never reads (half of a captioning checkpoint)
+    /// Drop tensors that the model's task does not use (half of a captioning checkpoint)
     #[arg(long)]
     task_only: bool,
-    /// Replace DEST where it is a model folder already
+    /// Replace DEST if it is a model folder
     #[arg(long)]
     force: bool,
     #[command(flatten)]
@@ -80,7 +81,7 @@ enum FormatArg {
     Safetensors,
     /// pytorch_model.bin, for PyTorch and the original
     Pytorch,
-    /// The same with all names under `model.`, as ModelScope's trainer writes them
+    /// The same with the prefix `model.`, as ModelScope's trainer writes it
     PytorchTrainer,
 }
 
@@ -99,9 +100,9 @@ impl From<FormatArg> for FileFormat {
 enum StoredType {
     /// 4 bytes a value, exact
     F32,
-    /// 2 bytes, 11 bits of precision, values up to 65504
+    /// 2 bytes a value, 11 bits of precision, up to 65504
     F16,
-    /// 2 bytes, 8 bits of precision, values as large as f32's
+    /// 2 bytes a value, 8 bits of precision, the range of f32
     Bf16,
 }
 

@@ -17,11 +17,11 @@ pub(crate) enum MetricArg {
     Meteor,
     /// ROUGE-L
     RougeL,
-    /// CIDEr-D, which everybody calls CIDEr
+    /// CIDEr-D, commonly called CIDEr
     Cider,
     /// CIDEr without clipping and length penalty
     PlainCider,
-    /// SPICE, by its official program (--spice-jar)
+    /// SPICE, with its official program (--spice-jar)
     Spice,
     /// Share of captions that equal a reference exactly: ModelScope's default figure
     Accuracy,
@@ -44,15 +44,15 @@ impl From<MetricArg> for Metric {
 /// How captions become tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TokenizeArg {
-    /// As the reference evaluator does: for English
+    /// As the reference evaluator does, for English
     Ptb,
     /// Chinese characters, and runs of letters or digits
     Char,
     /// Chinese words by jieba
     Jieba,
-    /// The AI Challenger evaluator's way: jieba's words, then ptb
+    /// As AI Challenger's evaluator does: jieba's words, then ptb
     Aic,
-    /// The captions are tokens with spaces between
+    /// The captions are tokens separated by spaces
     None,
 }
 
@@ -72,10 +72,10 @@ impl From<TokenizeArg> for Tokenization {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Figures")]
 pub(crate) struct FigureArgs {
-    /// Figures to compute [default: bleu,meteor,rouge-l,cider; without meteor for Chinese; with spice if its jar is given]
+    /// Scores to compute [default: bleu,meteor,rouge-l,cider; no meteor for Chinese; spice if its jar is given]
     #[arg(long, value_name = "LIST", value_delimiter = ',', value_enum, requires = "captions")]
     metrics: Option<Vec<MetricArg>>,
-    /// How captions become tokens; figures of different ones cannot be compared [default: char for Chinese, else ptb]
+    /// Tokenization; scores of different ones cannot be compared [default: char for Chinese, else ptb]
     #[arg(long, value_enum, requires = "captions")]
     tokenize: Option<TokenizeArg>,
     /// The official meteor-1.5.jar, with data/paraphrase-en.gz beside it (pip package pycocoevalcap has both)
@@ -84,8 +84,8 @@ pub(crate) struct FigureArgs {
     /// The official spice-1.0.jar, with its libraries and models beside it; needs Java 8 to 14
     #[arg(long, value_name = "FILE", env = "MPLUG_SPICE_JAR")]
     spice_jar: Option<PathBuf>,
-    /// Take CIDEr's document frequencies from the references in FILE (a training set's), or from stored ones
-    /// ({"ref_len": N, "document_frequency": {"a dog": 12, ...}}), not from the references scored against
+    /// Take CIDEr's document frequencies from the references in FILE, such as a training set's, or from stored ones
+    /// ({"ref_len": N, "document_frequency": {"a dog": 12, ...}}) [default: from the references]
     #[arg(long, value_name = "FILE", requires = "captions")]
     document_frequencies: Option<PathBuf>,
 }

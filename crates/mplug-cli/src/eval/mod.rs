@@ -24,28 +24,29 @@ use crate::{
     status::Status,
 };
 
-/// Score captions against references, or a model of any task on a dataset or on drawn pictures
+/// Evaluate captions, or a model on a dataset or on drawn pictures
 #[derive(Args, Debug)]
 #[command(group(ArgGroup::new("captions").args(["references", "dataset"])))]
 #[command(after_help = "\
 Three forms:
-  --references FILE --candidates FILE   score the captions of a file
-  --dataset FILE|DIR [--model M]        run a model on a dataset, then score
+  --references FILE --candidates FILE   score the captions in a file
+  --dataset FILE|DIR [--model M]        run a model on a dataset and score its output
   neither                               draw pictures and run a model on them
 
-What is scored is what the model is for: captions against references, answers to questions against
-people's (the official VQA accuracy where ten people answered, else the soft score of the weighted
-answers), or recall at 1, 5 and 10 of a search among pictures and captions, both ways. On drawn
-pictures: the share of captions that are true, of answers that are right, and recall.
+What is computed depends on the model's task:
+  captioning          scores against the references; on drawn pictures, correct captions
+  question answering  VQA accuracy if ten people answered each question, else the soft score
+                      of the weighted answers; on drawn pictures, correct answers
+  retrieval           recall at 1, 5 and 10, pictures to texts and texts to pictures
 
-Formats of references and datasets, told from name and content: COCO captions and NoCaps, Karpathy's
-JSON, the research code's JSON, Flickr30k and COCO-CN token files, AI Challenger, MUGE, JSON lines,
-ModelScope CSV; of questions: VQA v2's pair of files, the research code's. Candidates: COCO results,
-JSON lines of `mplug caption`, or plain lines in the order of the references.
+Formats of references and datasets, detected from name and content:
+  COCO captions and NoCaps, Karpathy's JSON, the research code's JSON, Flickr30k and COCO-CN
+  token files, AI Challenger, MUGE, JSON lines, ModelScope CSV; for questions VQA v2's pair of
+  files and the research code's. Candidates: COCO results, JSON lines of `mplug caption`, or
+  one caption a line in the order of the references.
 
-The figures of captions are those of the reference evaluator (pycocoevalcap), digit for digit, but
-for the tokens: the report names them. English is tokenised as it is there (ptb), Chinese by
-characters (char).
+Caption scores equal the reference evaluator's (pycocoevalcap) if the tokens do; the report
+names the tokenization. English is tokenized as there (ptb), Chinese into characters (char).
 METEOR needs its official jar (--meteor-jar); without it \"METEOR (exact+stem)\" is reported.
 
 Examples:
@@ -57,34 +58,34 @@ Examples:
   mplug eval --count 1000 --model runs/demo/best --format json
   mplug eval --task ask --language zh")]
 pub(crate) struct EvalArgs {
-    /// Annotation file whose references the candidates are scored against
+    /// Annotation file with the reference captions
     #[arg(long, value_name = "FILE", requires = "candidates", help_heading = "Captions")]
     references: Option<PathBuf>,
-    /// Captions to score, one for each image of the references
+    /// File with one caption for each image of the references
     #[arg(long, value_name = "FILE", requires = "references", conflicts_with_all = ["dataset", "resume"], help_heading = "Captions")]
     candidates: Option<PathBuf>,
-    /// Annotation file or folder with the pictures, and the captions or questions, that a model is run on
+    /// Annotation file or folder with the pictures and the reference captions or questions
     #[arg(long, value_name = "FILE|DIR", help_heading = "Captions")]
     dataset: Option<PathBuf>,
     #[command(flatten)]
     reading: DatasetArgs,
-    /// Keep captions in FILE as they are made, and go on from there if it has some; no other file is taken for one
+    /// Store captions in FILE while they are generated, and continue from FILE if it exists
     #[arg(long, value_name = "FILE", requires = "dataset", help_heading = "Captions")]
     resume: Option<PathBuf>,
     #[command(flatten)]
     figures: FigureArgs,
     #[command(flatten)]
     output: ReportArgs,
-    /// Seed of drawn pictures; never one that the model was trained on
+    /// Seed of the drawn pictures; use one that the model was not trained on
     #[arg(long, value_name = "N", conflicts_with = "captions", help_heading = "Drawn pictures")]
     synth_seed: Option<u64>,
-    /// Pictures to draw [default: 1000]
+    /// Number of pictures to draw [default: 1000]
     #[arg(long, value_name = "N", conflicts_with = "captions", help_heading = "Drawn pictures", value_parser = between::<1, 1_000_000>)]
     count: Option<usize>,
-    /// Which demo model runs where no --model is given [default: caption]; a --model must be of this task
+    /// Task of the demo model, or of --model [default: caption]
     #[arg(long, value_enum, help_heading = "Drawn pictures")]
     task: Option<TaskArg>,
-    /// Order the best N texts of each picture, and pictures of each text, by the matching head; 0 for the contrast's order [default: 16]
+    /// Re-rank the N most similar candidates of each query with the matching head; 0 for none [default: 16]
     #[arg(long, value_name = "N", help_heading = "Retrieval", value_parser = between::<0, 100_000>)]
     rerank: Option<usize>,
     #[command(flatten)]
@@ -106,7 +107,7 @@ pub(crate) enum TaskArg {
     Caption,
     /// Answers to questions
     Ask,
-    /// Matching and searching pictures and texts
+    /// Matching and retrieval
     Match,
 }
 
@@ -133,25 +134,25 @@ pub(crate) enum ReportFormat {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Report")]
 pub(crate) struct ReportArgs {
-    /// How the report is written
+    /// Report format
     #[arg(long, value_enum, default_value = "text")]
     format: ReportFormat,
-    /// Write the report to FILE, which appears whole or not at all [default: standard output]
+    /// Write the report to FILE, which is complete when it appears [default: standard output]
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Write each image's captions (or each question's answers) and figures to FILE, one JSON object a line
+    /// Write the scores of each image (or question) to FILE as JSON lines
     #[arg(long, value_name = "FILE", requires = "captions")]
     per_image: Option<PathBuf>,
-    /// Write a page with figures, histograms and the worst pictures to FILE; nothing in it is fetched
+    /// Write an HTML report with scores, histograms and the worst pictures to FILE; it loads nothing from the network
     #[arg(long, value_name = "FILE", requires = "captions")]
     html: Option<PathBuf>,
-    /// Pictures on the page: the N with the lowest figure
+    /// Number of pictures in the HTML report, those with the lowest scores
     #[arg(long, value_name = "N", default_value = "50", requires = "html", value_parser = between::<1, 10_000>)]
     worst: usize,
-    /// The figure that makes a picture one of the worst, by its key in the JSON [default: cider, or the first]
+    /// Score that selects the worst pictures, by its key in the JSON report [default: cider, or the first]
     #[arg(long, value_name = "KEY", requires = "html")]
     worst_by: Option<String>,
-    /// Print the JSON schema of the report and of --per-image's lines, and end
+    /// Print the JSON schema of the report and of the lines of --per-image
     #[arg(long)]
     print_schema: bool,
 }

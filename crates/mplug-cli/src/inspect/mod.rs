@@ -24,16 +24,16 @@ use crate::{
     status::Status,
 };
 
-/// Tell what a model or a weight file holds
+/// Show the contents of a model or weight file
 #[derive(Args, Debug)]
 #[command(after_help = "\
-A weight file with no model folder around it is counted too, and the reason why its model is unknown is told.
+A weight file without its model folder is inspected too; the reason why its model is unknown is shown.
 
 Examples:
   mplug inspect ./mplug_base_zh
   mplug inspect ./mplug_base_zh/pytorch_model.bin --format json")]
 pub(crate) struct InspectArgs {
-    /// Model folder, weight file, or the name of a pulled model
+    /// Model folder, weight file, or the name of a downloaded model
     #[arg(value_name = "MODEL")]
     model: PathBuf,
     #[command(flatten)]

@@ -40,6 +40,12 @@ pub enum HubError {
     /// There is no home folder to keep models in.
     #[error("no home folder is known to keep models in: set MODELSCOPE_CACHE")]
     NoCache,
+    /// A model's name, of a model that is not on this machine.
+    #[error("{}: there is no such folder, and no model of this name has been downloaded", .named.display())]
+    NotHere {
+        /// What was given.
+        named: PathBuf,
+    },
     /// Nothing answers at the address.
     #[error(
         "cannot reach {endpoint}: download {id} on a machine that can, and copy its folder to `{}` on this one", .folder.display()

@@ -12,7 +12,7 @@ mod error;
 mod names;
 mod pull;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use cache::{Cache, CacheLayout, CachedModel};
@@ -30,6 +30,22 @@ pub const DEFAULT_ENDPOINT: &str = "https://www.modelscope.cn";
 
 /// The environment variable in which the Python clients look for an access token.
 pub const TOKEN_VARIABLE: &str = "MODELSCOPE_API_TOKEN";
+
+/// The folder of the model that was named: a path that is there, or else the folder of a downloaded model of that name. Nothing
+/// is downloaded. What is neither is returned as it is: opening it says what is wrong.
+///
+/// # Errors
+/// [`HubError::NotHere`] for the name of a model that has not been downloaded, [`HubError::NoCache`].
+pub fn find_model(named: &Path) -> Result<PathBuf, HubError> {
+    if named.exists() {
+        return Ok(named.to_owned());
+    }
+    let Some(Ok(id)) = named.to_str().map(str::parse::<ModelId>) else { return Ok(named.to_owned()) };
+    match Cache::from_env()?.find(&id, None) {
+        Some(found) => Ok(found.folder),
+        None => Err(HubError::NotHere { named: named.to_owned() }),
+    }
+}
 
 /// How models are found and downloaded.
 #[derive(Clone, Debug)]

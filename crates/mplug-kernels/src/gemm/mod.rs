@@ -49,7 +49,7 @@ impl Precision {
     /// All precisions, the most exact first.
     pub const ALL: [Self; 3] = [Self::F32, Self::Bf16, Self::Int8];
 
-    /// Its name on the command line and in reports.
+    /// Its name in settings and in reports: `f32`, `bf16` or `int8`.
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "f32",
@@ -62,6 +62,30 @@ impl Precision {
 impl std::fmt::Display for Precision {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+/// A text that names no precision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownPrecision {
+    /// The text.
+    pub found: String,
+}
+
+impl std::fmt::Display for UnknownPrecision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "expected a precision, `f32`, `bf16` or `int8`, found `{}`", self.found)
+    }
+}
+
+impl std::error::Error for UnknownPrecision {}
+
+impl std::str::FromStr for Precision {
+    type Err = UnknownPrecision;
+
+    fn from_str(name: &str) -> Result<Self, UnknownPrecision> {
+        let unknown = || UnknownPrecision { found: name.to_owned() };
+        Self::ALL.into_iter().find(|precision| precision.name() == name).ok_or_else(unknown)
     }
 }
 
