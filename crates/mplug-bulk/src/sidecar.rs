@@ -11,7 +11,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use mplug_data::{picture::Failure, picture::Remedy, source::PictureSource};
+use mplug::io_error_is_passing;
+use mplug_data::{
+    picture::{Failure, Remedy},
+    source::PictureSource,
+};
 
 use crate::{error::BulkError, inputs::Input, records::write_whole};
 
@@ -133,6 +137,17 @@ impl Sidecars {
     /// Why the text of input `number` may not be written, if it may not.
     pub(crate) fn problem(&self, number: usize) -> Option<Failure> {
         self.places[number].problem()
+    }
+
+    /// Why nothing can be added to the old text of input `index`, if nothing can.
+    pub(crate) fn old_text_problem(&self, index: usize) -> Option<Failure> {
+        let is_passing = |error: &BulkError| match error {
+            BulkError::Io { source, .. } => io_error_is_passing(source),
+            _ => false,
+        };
+        let error = self.text(index, "").err()?;
+        let cause = std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));
+        Some(Failure::new(format!("its text file {error}{cause}"), is_passing(&error)))
     }
 
     /// Where the journal of the run belongs, if it needs one: what is skipped when it is there needs none.

@@ -212,11 +212,16 @@ impl Sink {
         self.journal().map_or_else(|| (0..inputs).collect(), |journal| journal.left(inputs))
     }
 
-    /// Makes failures of the answers whose text files may not be written: something stands there that did not when the run began.
+    /// Makes failures of the answers whose text files may not be written: something stands there that did not when the run began,
+    /// or the old text cannot be read.
     pub(crate) fn refuse(&self, batch: &[usize], answers: &mut [Answered]) {
         let Self::TextFiles { sidecars, .. } = self else { return };
         for (&index, answered) in batch.iter().zip(answers) {
-            if let (Ok(_), Some(problem)) = (&answered.answer, sidecars.problem(index)) {
+            if answered.answer.is_err() {
+                continue;
+            }
+            let problem = sidecars.problem(index).or_else(|| sidecars.old_text_problem(index));
+            if let Some(problem) = problem {
                 answered.answer = Err(problem);
             }
         }

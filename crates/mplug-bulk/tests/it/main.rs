@@ -163,3 +163,19 @@ fn text_files_are_written_once() {
     let (summary, events) = desk.run(plan()).unwrap();
     assert_eq!((events[0].as_str(), summary.inputs), ("skipped 6", 1));
 }
+
+/// An old text that nothing can be added to is its picture's failure, and stays.
+#[test]
+fn an_old_text_that_cannot_be_read_harms_no_other() {
+    let desk = Desk::new();
+    fs::write(desk.at("pictures/0.txt"), "x".repeat((1 << 20) + 1)).unwrap();
+    fs::write(desk.at("pictures/1.txt"), b"\xff\xfe").unwrap();
+    fs::write(desk.at("pictures/3.txt"), "old").unwrap();
+    let output = Output::TextFiles { folder: None, on_existing: OnExisting::Append };
+    let (summary, events) = desk.run(BulkPlan::new(desk.inputs(), None, output).unwrap()).unwrap();
+    assert_eq!((summary.done, summary.failed), (7, 3), "{events:?}");
+    assert!(events.contains(&"failed 0.png".to_owned()) && events.contains(&"failed 1.png".to_owned()));
+    assert_eq!(fs::read(desk.at("pictures/0.txt")).unwrap().len(), (1 << 20) + 1);
+    assert_eq!(fs::read(desk.at("pictures/1.txt")).unwrap(), b"\xff\xfe");
+    assert!(fs::read_to_string(desk.at("pictures/3.txt")).unwrap().starts_with("old, "));
+}
