@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     io::IsTerminal,
+    ops::ControlFlow,
     sync::{Mutex, PoisonError},
 };
 
@@ -24,14 +25,15 @@ struct Transfer {
     /// Bytes of each file that are here.
     have: HashMap<String, u64>,
     tenths_told: u64,
+    is_waiting: bool,
 }
 
 impl DownloadReport {
-    /// Shows one event.
-    pub(crate) fn tell(&self, event: &hub::Progress<'_>) {
+    /// Shows one event. Ctrl-C ends the program; what came is kept.
+    pub(crate) fn tell(&self, event: &hub::Progress<'_>) -> ControlFlow<()> {
         let mut transfer = self.transfer.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
-            hub::Progress::Waiting => {
+            hub::Progress::Waiting if !std::mem::replace(&mut transfer.is_waiting, true) => {
                 report::message("another program downloads this model: waiting for it");
             }
             hub::Progress::Checking { path } => report::message(format!("checking {path}")),
@@ -43,6 +45,7 @@ impl DownloadReport {
             }
             _ => {}
         }
+        ControlFlow::Continue(())
     }
 }
 

@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn a_failure_ends_it() {
-        let fails = |batch: &[i32], _: ()| if batch == [2] { Err("two") } else { Ok(()) };
+        let fails = |batch: &[i32], (): ()| if batch == [2] { Err("two") } else { Ok(()) };
         let mut done = 0;
         let result = each_batch(
             &[1, 2, 3],

@@ -2,11 +2,13 @@
 //! ([`Hub`], feature `hub`), and pictures of web addresses ([`fetch`], feature `fetch`).
 //!
 //! ```no_run
+//! use std::ops::ControlFlow;
+//!
 //! use mplug_hub::{Hub, HubOptions};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let hub = Hub::new(HubOptions::from_env()?)?;
-//! let pulled = hub.pull(&"caption-base-zh".parse()?, None, &|_| {})?;
+//! let pulled = hub.pull(&"caption-base-zh".parse()?, None, &|_| ControlFlow::Continue(()))?;
 //! println!("{}", pulled.folder.display());
 //! # Ok(())
 //! # }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +24,8 @@ use mplug::checkpoint;
 const RECORD: &str = ".mplug-hub.json";
 /// Largest record, and largest `.mv`.
 const MAX_RECORD_BYTES: u64 = 1 << 20;
+/// Between two looks whether another program is done.
+const POLL_PAUSE: Duration = Duration::from_millis(200);
 /// Most snapshots of one model that are looked at.
 const MAX_SNAPSHOTS: usize = 1000;
 
@@ -99,7 +101,7 @@ impl Cache {
         &self,
         id: &ModelId,
         revision: &str,
-        waiting: impl FnOnce(),
+        mut waiting: impl FnMut() -> Result<(), HubError>,
     ) -> Result<File, HubError> {
         let folder = self.base.join(".lock");
         let revision = revision.replace('/', "--");
@@ -107,17 +109,17 @@ impl Cache {
         let io = |source| HubError::Io { action: "lock", path: path.clone(), source };
         fs::create_dir_all(&folder).map_err(io)?;
         let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(io)?;
-        let locked = match file.try_lock() {
-            Ok(()) => Ok(()),
-            Err(fs::TryLockError::WouldBlock) => {
-                waiting();
-                file.lock()
+        loop {
+            match file.try_lock() {
+                Err(fs::TryLockError::WouldBlock) => {
+                    waiting()?;
+                    std::thread::sleep(POLL_PAUSE);
+                }
+                Err(fs::TryLockError::Error(error)) if error.kind() != ErrorKind::Unsupported => {
+                    return Err(io(error));
+                }
+                _ => return Ok(file),
             }
-            Err(fs::TryLockError::Error(error)) => Err(error),
-        };
-        match locked {
-            Err(error) if error.kind() != ErrorKind::Unsupported => Err(io(error)),
-            _ => Ok(file),
         }
     }
 

@@ -13,6 +13,7 @@ use ureq::http::{StatusCode, header};
 use super::api::RemoteFile;
 use super::client::{Answer, Client, HttpError};
 use super::error::Cause;
+use super::listener::Listener;
 use super::{HubError, ModelId, Progress};
 use crate::http::Retry;
 
@@ -75,7 +76,7 @@ pub(super) struct Fetch<'a> {
     pub(super) path: PathBuf,
     pub(super) retry: Retry,
     pub(super) idle_timeout: Duration,
-    pub(super) progress: &'a (dyn Fn(&Progress<'_>) + Sync),
+    pub(super) listener: &'a Listener<'a>,
 }
 
 /// Why an attempt did not bring the whole file.
@@ -106,7 +107,7 @@ impl Fetch<'_> {
         let (mut failures, mut wrong_sizes, mut wrong_hashes) = (0, 0, 0);
         loop {
             let before = partial.len;
-            self.tell(&partial);
+            self.tell(&partial)?;
             let failure = match self.attempt(&mut partial) {
                 Ok(()) => match self.check(&partial) {
                     None => return self.io("write", partial.file.sync_all()),
@@ -145,7 +146,8 @@ impl Fetch<'_> {
                 let (id, file) = (self.id.clone(), self.file.path.clone());
                 return Err(HubError::Download { id, file, attempts: failures, source: reason });
             }
-            (self.progress)(&Progress::Retrying { path: &self.file.path, reason: &reason.to_string(), wait });
+            let (path, reason) = (&self.file.path, &reason.to_string());
+            self.listener.hear(&Progress::Retrying { path, reason, wait })?;
             std::thread::sleep(wait);
         }
     }
@@ -204,7 +206,7 @@ impl Fetch<'_> {
                 return Err(Failure::Size(partial.len + count as u64));
             }
             partial.append(&buffer[..count]).map_err(|source| self.cannot_write(source))?;
-            self.tell(partial);
+            self.tell(partial).map_err(|stopped| Failure::Final(Box::new(stopped)))?;
             bytes_since += count as u64;
             if since.elapsed() >= self.idle_timeout {
                 if bytes_since < LEAST_BYTES && partial.len < self.file.size {
@@ -250,9 +252,9 @@ impl Fetch<'_> {
         (found != *expected).then_some(found)
     }
 
-    fn tell(&self, partial: &Partial) {
+    fn tell(&self, partial: &Partial) -> Result<(), HubError> {
         let (have, size) = (partial.len, self.file.size);
-        (self.progress)(&Progress::File { path: &self.file.path, have, size });
+        self.listener.hear(&Progress::File { path: &self.file.path, have, size })
     }
 
     fn damaged(&self, found: String, attempts: u32) -> HubError {

@@ -40,6 +40,9 @@ pub enum HubError {
     /// There is no home folder to keep models in.
     #[error("no home folder is known to keep models in: set MODELSCOPE_CACHE")]
     NoCache,
+    /// The caller ended the pull.
+    #[error("stopped; what was downloaded is kept")]
+    Stopped,
     /// A model's name, of a model that is not on this machine.
     #[error("{}: there is no such folder, and no model of this name has been downloaded", .named.display())]
     NotHere {

@@ -9,9 +9,11 @@ mod cache;
 mod client;
 mod download;
 mod error;
+mod listener;
 mod names;
 mod pull;
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -21,6 +23,7 @@ pub use error::HubError;
 pub use names::{ModelId, PUBLISHED, PublishedModel};
 
 use self::client::Client;
+use self::listener::Listener;
 use self::pull::Pull;
 
 /// The revision that is meant where none is given.
@@ -112,7 +115,7 @@ impl HubOptions {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Progress<'a> {
-    /// Another program downloads the same revision: it is waited for.
+    /// Another program downloads the same revision: it is waited for. Reported several times a second.
     Waiting,
     /// A file that is here already is compared with the hub's hash.
     Checking {
@@ -181,7 +184,8 @@ impl Hub {
     }
 
     /// Makes sure that the model is on this machine, whole and as the hub has it at `revision` ([`DEFAULT_REVISION`] if none).
-    /// Goes on where an earlier call stopped. Offline, what is here is taken as it is.
+    /// Goes on where an earlier call stopped. Offline, what is here is taken as it is. `progress` hears what happens; when it
+    /// breaks, the pull ends at the next event of each file.
     ///
     /// # Errors
     /// Every [`HubError`]; what was downloaded by then is kept for the next call, unless it is wrong.
@@ -189,7 +193,7 @@ impl Hub {
         &self,
         id: &ModelId,
         revision: Option<&str>,
-        progress: &(dyn Fn(&Progress<'_>) + Sync),
+        progress: &(dyn Fn(&Progress<'_>) -> ControlFlow<()> + Sync),
     ) -> Result<Pulled, HubError> {
         if let Some(text) = revision.filter(|text| !names::is_revision(text)) {
             return Err(HubError::Revision { text: text.to_owned() });
@@ -198,8 +202,9 @@ impl Hub {
             return self.pull_offline(id, revision);
         }
         let revision = revision.unwrap_or(DEFAULT_REVISION);
+        let listener = &Listener::new(progress);
         let pull = |id: &ModelId| {
-            Pull { options: &self.options, client: &self.client, id, revision, progress }.run()
+            Pull { options: &self.options, client: &self.client, id, revision, listener }.run()
         };
         match (pull(id), id.with_renamed_owner()) {
             (Err(first @ HubError::NoSuchModel { .. }), Some(renamed)) => match pull(&renamed) {

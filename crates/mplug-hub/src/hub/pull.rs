@@ -10,6 +10,7 @@ use super::api::{Api, RemoteFile, file_address};
 use super::cache::{CachedModel, Record, free_space, holds};
 use super::client::{Client, random_id};
 use super::download::{Fetch, incomplete};
+use super::listener::Listener;
 use super::{HubError, HubOptions, ModelId, Progress, Pulled};
 use crate::http::Retry;
 use mplug::checkpoint::{
@@ -30,7 +31,7 @@ pub(super) struct Pull<'a> {
     pub(super) client: &'a Client,
     pub(super) id: &'a ModelId,
     pub(super) revision: &'a str,
-    pub(super) progress: &'a (dyn Fn(&Progress<'_>) + Sync),
+    pub(super) listener: &'a Listener<'a>,
 }
 
 /// What becomes of the files that the folder lacks.
@@ -53,7 +54,7 @@ impl Pull<'_> {
             return Ok(self.pulled(whole, 0));
         }
         let _others_wait =
-            self.options.cache.lock(self.id, self.revision, || (self.progress)(&Progress::Waiting))?;
+            self.options.cache.lock(self.id, self.revision, || self.listener.hear(&Progress::Waiting))?;
         let plan = match self.plan(&folder, &needed) {
             Ok(plan) => plan,
             Err(whole) => return Ok(self.pulled(whole, 0)),
@@ -150,7 +151,8 @@ impl Pull<'_> {
     }
 
     fn holds(&self, folder: &Path, file: &RemoteFile, record: &Record) -> bool {
-        holds(folder, file, record, || (self.progress)(&Progress::Checking { path: &file.path }))
+        // A break ends the pull at its next event: what is here is compared all the same.
+        holds(folder, file, record, || drop(self.listener.hear(&Progress::Checking { path: &file.path })))
     }
 
     fn check_space(folder: &Path, files: &[&RemoteFile]) -> Result<(), HubError> {
@@ -172,7 +174,7 @@ impl Pull<'_> {
         if files.is_empty() {
             return Ok(());
         }
-        (self.progress)(&Progress::Planned { files: files.len(), bytes: total(files) });
+        self.listener.hear(&Progress::Planned { files: files.len(), bytes: total(files) })?;
         let snapshot = random_id();
         let queue: Mutex<VecDeque<&RemoteFile>> = Mutex::new(files.iter().copied().collect());
         let first_error = Mutex::new(None);
@@ -202,7 +204,7 @@ impl Pull<'_> {
             path: incomplete(&folder.join(&file.path)),
             retry: self.retry(),
             idle_timeout: self.options.idle_timeout,
-            progress: self.progress,
+            listener: self.listener,
         }
         .run()
     }

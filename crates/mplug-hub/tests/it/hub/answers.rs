@@ -1,6 +1,7 @@
 //! What hubs say that is no model: unknown names, closed doors, long, wrong and hostile listings, redirects that lead astray.
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
 use mplug_hub::HubError;
@@ -33,7 +34,9 @@ fn an_unknown_model_is_told() {
 #[test]
 fn an_unknown_revision_is_told_with_those_known() {
     let server = Server::of(repository());
-    let pull = |machine: &Machine, revision| machine.hub().pull(&id(), Some(revision), &|_| {}).unwrap_err();
+    let pull = |machine: &Machine, revision| {
+        machine.hub().pull(&id(), Some(revision), &|_| ControlFlow::Continue(())).unwrap_err()
+    };
     let error = pull(&Machine::new(&server), "v9");
     assert!(matches!(error, HubError::NoSuchRevision { .. }), "{error:?}");
     let told = error.to_string();

@@ -5,6 +5,7 @@ mod resume;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Duration;
@@ -68,7 +69,7 @@ impl Machine {
     }
 
     fn pull(&self) -> Result<Pulled, HubError> {
-        self.hub().pull(&id(), None, &|_| {})
+        self.hub().pull(&id(), None, &|_| ControlFlow::Continue(()))
     }
 
     /// The error of a pull, in its own words.
@@ -124,6 +125,7 @@ fn a_model_is_pulled_whole_and_once() {
             if let Progress::Planned { files, bytes } = event {
                 events.lock().unwrap().push((*files, *bytes));
             }
+            ControlFlow::Continue(())
         })
         .unwrap();
     assert_eq!(pulled.folder, machine.snapshot());
@@ -162,7 +164,7 @@ fn a_bert_json_that_is_named_and_not_there_or_not_below_stops_a_pull() {
 fn a_revision_has_its_own_folder_and_shares_what_is_equal() {
     let server = Server::of(repository());
     let machine = Machine::new(&server);
-    let first = machine.hub().pull(&id(), Some("v1.0.1"), &|_| {}).unwrap();
+    let first = machine.hub().pull(&id(), Some("v1.0.1"), &|_| ControlFlow::Continue(())).unwrap();
     assert!(first.folder.ends_with("snapshots/v1.0.1"), "{first:?}");
     fs::write(first.folder.join("vocab.txt"), "changed").unwrap();
     let second = machine.pull().unwrap();

@@ -1,10 +1,13 @@
 //! Downloads that stop, and servers that are bad at ranges: what arrives is whole and right, or an error.
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
-use super::{Machine, WEIGHTS, WEIGHTS_LEN, check_whole, files, repository};
+use mplug_hub::{HubError, Progress};
 use mplug_testing::hub_server::{Reply, Request, Server, send};
+
+use super::{Machine, WEIGHTS, WEIGHTS_LEN, check_whole, files, id, repository};
 
 /// A hub that sends everything well but the weights, which are sent by `weights`: the request, how many came before, the bytes.
 fn with_weights(weights: impl Fn(&Request, usize, &[u8]) -> Reply + Send + Sync + 'static) -> Server {
@@ -204,4 +207,23 @@ fn a_server_that_falls_silent_is_left_and_asked_again() {
     machine.options.idle_timeout = Duration::from_secs(3);
     check_whole(&machine.pull().unwrap().folder);
     assert_eq!(starts(&server)[..2], [0, 1]);
+}
+
+/// A caller that has enough gets what came, and the next pull goes on there.
+#[test]
+fn a_pull_that_is_stopped_keeps_what_came() {
+    let server = Server::of(repository());
+    let machine = Machine::new(&server);
+    let at_first_bytes = |event: &Progress<'_>| match event {
+        Progress::File { path: WEIGHTS, have: 1.., .. } => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    };
+    let error = machine.hub().pull(&id(), None, &at_first_bytes).unwrap_err();
+    assert!(matches!(error, HubError::Stopped), "{error}");
+    let partial = fs::metadata(machine.snapshot().join(format!("{WEIGHTS}.incomplete"))).unwrap().len();
+    assert!(partial > 0 && !machine.snapshot().join(WEIGHTS).exists());
+    check_whole(&machine.pull().unwrap().folder);
+    let starts: Vec<_> = server.requests_for(WEIGHTS).iter().map(Request::range_start).collect();
+    assert_eq!(starts.len(), if partial == WEIGHTS_LEN as u64 { 1 } else { 2 }, "{starts:?}");
+    assert!(starts.get(1).is_none_or(|start| *start == Some(partial as usize)), "{starts:?}");
 }
