@@ -11,6 +11,7 @@ use mplug::{
 };
 use serde::Serialize;
 
+use super::lines::{grouped, line};
 use crate::model::{command_of, task_name};
 
 /// What the model is.
@@ -206,34 +207,5 @@ impl WeightFacts {
             line(to, "not used", &size)?;
         }
         Ok(())
-    }
-}
-
-/// A fact with its name.
-pub(super) fn line(to: &mut dyn Write, name: &str, value: &str) -> io::Result<()> {
-    writeln!(to, "{name:<15} {value}")
-}
-
-/// `1234567` as `1,234,567`.
-fn grouped(number: usize) -> String {
-    let digits = number.to_string();
-    let first = digits.len() % 3;
-    let (head, tail) = digits.split_at(first);
-    let parts: Vec<&str> = (!head.is_empty())
-        .then_some(head)
-        .into_iter()
-        .chain(tail.as_bytes().chunks(3).filter_map(|part| std::str::from_utf8(part).ok()))
-        .collect();
-    parts.join(",")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_grouped_by_thousands() {
-        let numbers = [0, 7, 999, 1000, 123_456, 1_234_567].map(grouped);
-        assert_eq!(numbers, ["0", "7", "999", "1,000", "123,456", "1,234,567"]);
     }
 }

@@ -1,6 +1,7 @@
 //! `mplug inspect`: what a model folder or a weight file holds, without running it. The counting is `mplug::checkpoint`'s.
 
 mod facts;
+mod lines;
 
 use std::{
     io::{self, Write},
@@ -16,7 +17,10 @@ use mplug_bulk::{JsonPath, Record};
 use mplug_data::message::one_line;
 use serde::Serialize;
 
-use self::facts::{ModelFacts, WeightFacts, line};
+use self::{
+    facts::{ModelFacts, WeightFacts},
+    lines::line,
+};
 use crate::{
     args::StrictArg,
     model::{self, open_folder},

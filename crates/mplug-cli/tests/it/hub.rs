@@ -136,7 +136,7 @@ fn what_goes_wrong_is_told_in_a_line() {
         (&["pull", ID, "--endpoint", "ftp://x"], "neither an http nor an https"),
         (&["pull", ID, "--endpoint", &closed_url], "put yours into MODELSCOPE_API_TOKEN"),
         (&["pull", ID, "--endpoint", &gone], "cannot reach"),
-        (&["pull", ID, "--offline"], "and copy the folder that it prints to"),
+        (&["pull", ID, "--offline"], "and copy its folder to"),
         (&["pull", ID, "--token-env", "NO_SUCH_VARIABLE"], "NO_SUCH_VARIABLE"),
         (&["pull", ID, "--endpoint", "http://example.invalid", "--token-env", "MY_TOKEN"], "unencrypted"),
     ];

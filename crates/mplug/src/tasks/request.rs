@@ -144,9 +144,15 @@ mod tests {
     use crate::checkpoint::seeded::{seeded_tensors, synthetic_vocabulary};
     use crate::config::{ModelConfig, Task};
 
+    /// A model that writes Chinese and, after a prompt, English.
     fn folder() -> ModelFolder {
+        folder_with(&[("en", "a picture of")])
+    }
+
+    fn folder_with(prompts: &[(&str, &str)]) -> ModelFolder {
         let mut config = ModelConfig::tiny(Task::ImageCaptioning);
-        config.generation.prompts.insert("en".to_owned(), "a picture of".to_owned());
+        let owned = |(code, prompt): &(&str, &str)| ((*code).to_owned(), (*prompt).to_owned());
+        config.generation.prompts.extend(prompts.iter().map(owned));
         let checkpoint = seeded_tensors(&config, 1).to_checkpoint(Dtype::F32).unwrap();
         let vocabulary = synthetic_vocabulary(config.text.vocab_size);
         ModelFolder::from_checkpoint(&config, checkpoint, vocabulary).unwrap()
@@ -176,7 +182,6 @@ mod tests {
         for (request, field) in [
             (CaptionRequest { search: search(5, 4), ..good.clone() }, "min_new_tokens"),
             (CaptionRequest { captions: Some(3), ..good.clone() }, "captions"),
-            (CaptionRequest { language: Some(Language::Chinese), ..good.clone() }, "language"),
             (
                 CaptionRequest { required_words: vec!["a".to_owned()], sampling, ..good.clone() },
                 "required_words",
@@ -185,6 +190,9 @@ mod tests {
         ] {
             assert_eq!(request.resolve(&folder).unwrap_err().field, field);
         }
+        let english = CaptionRequest { language: Some(Language::English), ..good.clone() };
+        let error = english.resolve(&folder_with(&[])).unwrap_err().to_string();
+        assert_eq!(error, "language: expected zh, which this model writes, found en");
         let options = CaptionRequest { language: Some(Language::English), keywords: Some(3), ..good.clone() }
             .resolve(&folder)
             .unwrap();
