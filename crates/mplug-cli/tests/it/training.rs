@@ -183,9 +183,11 @@ fn a_run_killed_again_and_again_ends_as_an_unbroken_one() {
         std::thread::sleep(wait);
         // SIGKILL: the program cannot do anything about it.
         child.kill().unwrap();
-        if child.wait().unwrap().success() {
+        let ended = child.wait().unwrap();
+        if ended.success() {
             break;
         }
+        assert_eq!(ended.code(), None, "after {kills} kills the resumed run ends with an error");
         kills += 1;
         // Moments that fall into writes and between them; later and later, so that the run gets on.
         wait = wait.mul_f64(1.07) + Duration::from_millis(7);

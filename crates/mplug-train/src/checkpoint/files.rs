@@ -1,7 +1,7 @@
 //! What changes a run folder, one function each, so that a test can let a run end before any of them. Knows no run.
 
 use std::fs::File;
-use std::io::{Result, Write};
+use std::io::{ErrorKind, Result, Write};
 use std::path::Path;
 
 /// Makes a folder that is not there yet.
@@ -16,6 +16,30 @@ pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = File::create_new(path)?;
     file.write_all(bytes)?;
     file.sync_all()
+}
+
+/// Removes a folder and all that is in it, the file `mark` last: a process that is killed on the way leaves a folder with its
+/// mark, or an empty one.
+pub(super) fn remove_marked_folder(path: &Path, mark: &str) -> Result<()> {
+    for entry in std::fs::read_dir(path)? {
+        let entry = entry?;
+        if entry.file_name() == mark {
+            continue;
+        }
+        // Of a link `file_type` says that it is one: it is removed, not what it leads to.
+        if entry.file_type()?.is_dir() {
+            std::fs::remove_dir_all(entry.path())?;
+        } else {
+            std::fs::remove_file(entry.path())?;
+        }
+    }
+    before_removal();
+    match std::fs::remove_file(path.join(mark)) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        removed => removed?,
+    }
+    before_removal();
+    std::fs::remove_dir(path)
 }
 
 /// Gives a file or folder another name.
@@ -71,8 +95,11 @@ fn before_change() -> Result<()> {
     Ok(())
 }
 
+#[cfg(not(test))]
+fn before_removal() {}
+
 #[cfg(test)]
-use faults::before_change;
+use faults::{before_change, before_removal};
 
 /// Ends of a run before a change of its folder that a test chooses.
 #[cfg(test)]
@@ -116,6 +143,11 @@ pub(crate) mod faults {
 
     pub(super) fn cannot_exchange() -> bool {
         CANNOT_EXCHANGE.get()
+    }
+
+    /// A full disk lets files be removed.
+    pub(super) fn before_removal() {
+        let _full = before_change();
     }
 
     pub(super) fn before_change() -> Result<()> {

@@ -234,7 +234,7 @@ impl RunFolder {
             return std::fs::remove_dir(&path).map_err(|_| foreign(path));
         }
         self.put_best_back(&path)?;
-        std::fs::remove_dir_all(&path).map_err(TrainError::file(path))
+        files::remove_marked_folder(&path, RECORD).map_err(TrainError::file(path))
     }
 
     /// Where names cannot change places in one step, a run may have been killed when the best had none.
@@ -479,7 +479,7 @@ impl Drop for Staging {
     fn drop(&mut self) {
         if !self.is_kept {
             // What stays goes at the next start.
-            let _gone = std::fs::remove_dir_all(&self.path);
+            let _gone = files::remove_marked_folder(&self.path, RECORD);
         }
     }
 }
