@@ -121,6 +121,7 @@ pub(crate) mod faults {
 
     thread_local! {
         static CHANGES: Cell<u64> = const { Cell::new(0) };
+        static REMOVALS: Cell<u64> = const { Cell::new(0) };
         static FAULT: Cell<Option<(u64, Fault)>> = const { Cell::new(None) };
         static CANNOT_EXCHANGE: Cell<bool> = const { Cell::new(false) };
     }
@@ -128,6 +129,7 @@ pub(crate) mod faults {
     /// Counts changes from 0 again; `fault` comes before the change of that number.
     pub(crate) fn expect(fault: Option<(u64, Fault)>) {
         CHANGES.set(0);
+        REMOVALS.set(0);
         FAULT.set(fault);
     }
 
@@ -145,9 +147,17 @@ pub(crate) mod faults {
         CANNOT_EXCHANGE.get()
     }
 
-    /// A full disk lets files be removed.
+    /// Of the changes so many are removals, which a full disk does not hinder: those that it does are counted without them.
+    pub(crate) fn removals() -> u64 {
+        REMOVALS.get()
+    }
+
     pub(super) fn before_removal() {
-        let _full = before_change();
+        if matches!(FAULT.get(), Some((_, Fault::FullDisk))) {
+            return;
+        }
+        REMOVALS.set(REMOVALS.get() + 1);
+        before_change().expect("only a full disk hinders");
     }
 
     pub(super) fn before_change() -> Result<()> {
