@@ -83,7 +83,10 @@ fn every_pixel_is_pillows_or_the_kind_is_refused_by_name() {
 #[test]
 fn pixels_are_the_c_librarys() {
     let mut compared = 0;
-    for (name, bytes) in files().iter().filter(|(name, _)| !name.contains("cmyk")) {
+    // Some are JPEG in TIFF, which it does not read.
+    let is_read =
+        |(name, bytes): &(&String, &Vec<u8>)| !name.contains("cmyk") && bytes.starts_with(b"\xff\xd8");
+    for (name, bytes) in files().iter().filter(is_read) {
         let Ok(ours) = decode_image(bytes, &LIMITS) else { continue };
         let theirs =
             turbojpeg::decompress(bytes, turbojpeg::PixelFormat::RGB).expect("the C library reads it");
