@@ -58,7 +58,7 @@ pub fn recalls(scores: &[f32], image_of_text: &[usize]) -> RetrievalReport {
     })
 }
 
-/// The same from scores that are made when requested, of so many images and texts, where `is_right(image, text)` says which
+/// The same from scores that are made when requested, of the given numbers of images and texts, where `is_right(image, text)` says which
 /// belong together: a text may belong to several images.
 ///
 /// # Panics

@@ -56,7 +56,7 @@ impl Document {
         Ok(match format {
             CaptionFormat::Csv => {
                 let mut table = destination;
-                let head = csv_row(&CaptionRecord::columns(style))?;
+                let head = csv_row(&table, &CaptionRecord::columns(style))?;
                 table.write_with(|to| to.write_all(&head))?;
                 Self::Table(table)
             }
@@ -83,7 +83,7 @@ impl Document {
         match self {
             Self::Records(writer) => writer.write(&record()),
             Self::Table(table) => {
-                let row = csv_row(&record().row(style))?;
+                let row = csv_row(table, &record().row(style))?;
                 table.write_with(|to| to.write_all(&row))
             }
             Self::Tar(tar) => tar.add(input, answer, &record(), style, loader),
@@ -204,8 +204,8 @@ fn ending_of(bytes: &[u8]) -> Option<&'static str> {
     image::guess_format(bytes).ok()?.extensions_str().first().copied()
 }
 
-fn csv_row(cells: &[String]) -> Result<Vec<u8>, BulkError> {
-    let io = |source| BulkError::Io { name: "the table".to_owned(), doing: "", source };
+fn csv_row(table: &Destination, cells: &[String]) -> Result<Vec<u8>, BulkError> {
+    let io = |source| BulkError::Io { name: table.name(), doing: "", source };
     let mut writer = csv::WriterBuilder::new().from_writer(Vec::new());
     writer.write_record(cells).map_err(|error| io(error.into()))?;
     writer.into_inner().map_err(|error| io(io::Error::other(error.to_string())))

@@ -131,8 +131,10 @@ pub enum BulkError {
     #[error("this build finds no keywords")]
     NoKeywords,
     /// A Parquet file that cannot be made.
-    #[error("the Parquet file: {what}")]
+    #[error("{name}: {what}")]
     Parquet {
+        /// The file, or `standard output`.
+        name: String,
         /// What went wrong.
         what: String,
     },

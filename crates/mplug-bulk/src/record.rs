@@ -24,9 +24,9 @@ pub struct Style {
     pub is_raw: bool,
     /// Whether text lines begin with the path.
     pub has_path: bool,
-    /// So many captions are listed for each picture; the best alone is reported if absent.
+    /// How many captions are listed for each picture; the best alone is reported if absent.
     pub captions: Option<usize>,
-    /// So many keywords are reported, if any.
+    /// How many keywords are reported; none if absent.
     pub keywords: Option<usize>,
 }
 

@@ -43,7 +43,7 @@ pub struct BulkPlan {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Event<'e> {
-    /// So many pictures are left out: they have a text file already.
+    /// Some pictures are left out: they have a text file already.
     Skipped {
         /// How many.
         pictures: usize,

@@ -91,7 +91,7 @@ pub struct DrawnCaptions {
     pub language: &'static str,
     /// CIDEr-D against the generator's captions, 0 to 10.
     pub cider: f64,
-    /// BLEU-4 likewise, 0 to 1.
+    /// BLEU-4 against the generator's captions, 0 to 1.
     pub bleu_4: f64,
     /// How many are true.
     #[serde(flatten)]

@@ -19,14 +19,14 @@ pub enum Event<'a> {
     },
     /// A part of the run begins, which ends with the next one or with the run.
     Started {
-        /// So many steps it has.
+        /// How many steps it has.
         count: usize,
         /// What they are: "pictures", "questions".
         what: &'static str,
     },
     /// A batch is done.
     Progress {
-        /// So many steps it had.
+        /// How many steps it had.
         count: usize,
     },
     /// A picture, a question or a candidate failed; the run goes on without it.

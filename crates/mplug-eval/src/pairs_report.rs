@@ -17,11 +17,11 @@ pub struct PairsReport {
     version: u32,
     /// Pictures that were searched among.
     images: usize,
-    /// Texts likewise.
+    /// Texts that were searched among.
     texts: usize,
     /// Pictures that cannot be read; they and their texts are left out.
     pub failed: usize,
-    /// The best so many by contrast were ordered by the matching head, for each query.
+    /// How many candidates of each query, the best by contrast, the matching head ordered.
     rerank: usize,
     #[serde(flatten)]
     recalls: Recalls,
@@ -92,7 +92,7 @@ impl Recalls {
 }
 
 impl PairsReport {
-    /// The report of a search among so many pictures and texts, of which `failed` pictures could not be read.
+    /// The report of a search among `images` pictures and `texts` texts, of which `failed` pictures could not be read.
     pub fn new([images, texts]: [usize; 2], failed: usize, rerank: usize, recalls: Recalls) -> Self {
         Self { version: VERSION, images, texts, failed, rerank, recalls, drawn: None }
     }

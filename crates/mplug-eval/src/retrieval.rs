@@ -17,7 +17,7 @@ const ABOVE_SIMILARITY: f64 = 1e6;
 pub struct Features {
     /// Of each picture, `(projection_size)`, of length one.
     pub pictures: Vec<Vec<f32>>,
-    /// Of each text likewise.
+    /// Of each text, `(projection_size)`, of length one.
     pub texts: Vec<Vec<f32>>,
 }
 

@@ -1,4 +1,4 @@
-//! The momentum model of a model: its weights follow the student's from step to step, and its answers are softer targets than
+//! The momentum model: its weights follow the student's from step to step, and its answers are softer targets than
 //! labels (the original's modules with `_m` in their names; He et al. 2020, Li et al. 2021). Knows no loss.
 
 use burn::tensor::{Device, Tensor};
@@ -16,8 +16,8 @@ pub struct MomentumModel {
 }
 
 impl MomentumModel {
-    /// The momentum model of `student` in `parts`: its weights are `source`'s momentum model weights where it holds any, else the student's
-    /// own.
+    /// The momentum model of `student` in `parts`. Its weights are those that `source` holds under the names of a momentum
+    /// model; a weight that it lacks is the student's.
     ///
     /// (The original draws the weights that a checkpoint lacks at random; a copy is what it means to do.)
     pub fn new(
@@ -34,7 +34,7 @@ impl MomentumModel {
         Ok(Self { model, momentum })
     }
 
-    /// The momentum model's model.
+    /// The model whose weights follow the student's.
     pub fn model(&self) -> &Mplug {
         &self.model
     }
@@ -64,8 +64,8 @@ impl MomentumModel {
 
     /// The momentum model's tensors by the original's names: name, shape, values.
     pub fn export(&self) -> Vec<(String, Vec<usize>, Vec<f32>)> {
-        let momentum_model = |(name, shape, values): (String, _, _)| (momentum_name(&name), shape, values);
-        self.model.export().into_iter().map(momentum_model).collect()
+        let renamed = |(name, shape, values): (String, _, _)| (momentum_name(&name), shape, values);
+        self.model.export().into_iter().map(renamed).collect()
     }
 }
 
@@ -77,7 +77,7 @@ pub fn momentum_name(name: &str) -> String {
     }
 }
 
-/// A source of momentum models' weights.
+/// The weights of a momentum model: `source`'s, or the student's.
 struct MomentumSource<'a> {
     source: &'a mut dyn ParameterSource,
     student: Vec<Parameter>,
@@ -85,9 +85,9 @@ struct MomentumSource<'a> {
 
 impl ParameterSource for MomentumSource<'_> {
     fn read(&mut self, name: &str, shape: &[usize], initial: Initial) -> Result<Vec<f32>, NnError> {
-        let momentum_model = momentum_name(name);
-        if self.source.has(&momentum_model) {
-            return self.source.read(&momentum_model, shape, initial);
+        let own_name = momentum_name(name);
+        if self.source.has(&own_name) {
+            return self.source.read(&own_name, shape, initial);
         }
         match self.student.iter().find(|parameter| parameter.name() == name) {
             Some(parameter) => Ok(parameter.to_vec()),
@@ -102,9 +102,9 @@ impl ParameterSource for MomentumSource<'_> {
         width: usize,
         initial: Initial,
     ) -> Result<Vec<f32>, NnError> {
-        let momentum_model = momentum_name(name);
-        if self.source.has(&momentum_model) {
-            return self.source.position_embedding(&momentum_model, grid, width, initial);
+        let own_name = momentum_name(name);
+        if self.source.has(&own_name) {
+            return self.source.position_embedding(&own_name, grid, width, initial);
         }
         self.read(name, &[1 + grid * grid, width], initial)
     }

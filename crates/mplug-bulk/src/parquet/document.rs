@@ -63,9 +63,12 @@ impl ParquetDocument {
         let properties = WriterProperties::builder()
             .set_compression(Compression::SNAPPY)
             .set_statistics_enabled(EnabledStatistics::Chunk);
-        let schema = Arc::new(parse_message_type(SCHEMA)?);
         let written = Written::default();
-        let writer = SerializedFileWriter::new(written.clone(), schema, Arc::new(properties.build()))?;
+        let writer = parse_message_type(SCHEMA)
+            .and_then(|schema| {
+                SerializedFileWriter::new(written.clone(), Arc::new(schema), Arc::new(properties.build()))
+            })
+            .map_err(refused(&destination))?;
         Ok(Self { destination, writer, written, rows: Rows::default() })
     }
 
@@ -85,16 +88,20 @@ impl ParquetDocument {
         if self.rows.count > 0 {
             self.end_group()?;
         }
-        self.writer.finish()?;
+        self.writer.finish().map_err(refused(&self.destination))?;
         self.hand_on()?;
         self.destination.finish()
     }
 
     fn end_group(&mut self) -> Result<(), BulkError> {
+        self.write_group().map_err(refused(&self.destination))?;
+        self.hand_on()
+    }
+
+    fn write_group(&mut self) -> Result<(), ParquetError> {
         let mut group = self.writer.next_row_group()?;
         std::mem::take(&mut self.rows).write(&mut group)?;
-        group.close()?;
-        self.hand_on()
+        group.close().map(drop)
     }
 
     fn hand_on(&mut self) -> Result<(), BulkError> {
@@ -103,10 +110,9 @@ impl ParquetDocument {
     }
 }
 
-impl From<ParquetError> for BulkError {
-    fn from(error: ParquetError) -> Self {
-        Self::Parquet { what: error.to_string() }
-    }
+/// What the crate `parquet` says of the file at `destination`.
+fn refused(destination: &Destination) -> impl Fn(ParquetError) -> BulkError {
+    move |error| BulkError::Parquet { name: destination.name(), what: error.to_string() }
 }
 
 /// What the crate `parquet` has written and the destination has not got yet: it wants a stream that can be sent to other threads,
@@ -203,7 +209,7 @@ impl Rows {
         }
     }
 
-    fn write(self, group: &mut SerializedRowGroupWriter<'_, Written>) -> Result<(), BulkError> {
+    fn write(self, group: &mut SerializedRowGroupWriter<'_, Written>) -> Result<(), ParquetError> {
         self.path.write(group)?;
         self.path_bytes.write(group)?;
         self.caption.write(group)?;
@@ -255,12 +261,12 @@ impl<T: DataType> Column<T> {
         self.nothing(definition, repetition);
     }
 
-    fn write(self, group: &mut SerializedRowGroupWriter<'_, Written>) -> Result<(), BulkError> {
-        let missing = || BulkError::Parquet { what: "a column that the schema lacks".to_owned() };
+    fn write(self, group: &mut SerializedRowGroupWriter<'_, Written>) -> Result<(), ParquetError> {
+        let missing = || ParquetError::General("a column that the schema lacks".to_owned());
         let mut column = group.next_column()?.ok_or_else(missing)?;
         // A column that is always there, or without lists, has no levels; the writer passes over them.
         column.typed::<T>().write_batch(&self.values, Some(&self.definitions), Some(&self.repetitions))?;
-        Ok(column.close()?)
+        column.close()
     }
 }
 

@@ -58,7 +58,7 @@ impl View {
 
 /// What is said of a failure that passes.
 const NOT_TRIED: &str = "not tried to the end";
-/// A run that takes so many seconds is reported with its speed.
+/// A run of at least this many seconds is reported with its speed.
 const LONG_RUN_SECONDS: f64 = 30.0;
 
 /// Says how a run ended.

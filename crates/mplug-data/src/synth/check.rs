@@ -24,7 +24,7 @@ pub struct Verdict {
     pub colour: Option<bool>,
     /// Every named number is right.
     pub count: Option<bool>,
-    /// The named relation holds, from whichever side it is reported.
+    /// The named relation holds, whichever of the two is named first.
     pub relation: Option<bool>,
     /// The named place is right.
     pub place: Option<bool>,

@@ -92,7 +92,7 @@ fn check(config: &ModelConfig, parts: Parts, counts: impl Fn(&str) -> bool) {
             f64::from(case.scalar(&model).into_scalar::<f32>())
         };
         let difference = (moved(1.0) - moved(-1.0)) / (2.0 * step);
-        // Biases of keys shift all scores of a query similarity: their gradient is zero but for rounding.
+        // Biases of keys shift all scores of a query by the same amount: their gradient is zero but for rounding.
         let tolerance = 0.03 * norm + 1e-3;
         assert!((difference - norm).abs() < tolerance, "{}: {difference} against {norm}", parameter.name());
     }

@@ -147,7 +147,7 @@ pub(crate) mod faults {
         CANNOT_EXCHANGE.get()
     }
 
-    /// Of the changes so many are removals, which a full disk does not hinder: those that it does are counted without them.
+    /// How many of the changes are removals. A full disk does not hinder them, and its changes are counted without them.
     pub(crate) fn removals() -> u64 {
         REMOVALS.get()
     }

@@ -118,7 +118,7 @@ impl RawBert {
             (self.num_hidden_layers, default::LAYERS, built),
             (self.stride_layer, default::STRIDE, t.connected_stride),
         ];
-        // The original runs all fusion layers when requested more than there are.
+        // The original runs all fusion layers when more are requested than there are.
         let runs = |layers: usize| layers.min(built) == t.fusion_layers;
         sizes.iter().all(|(said, default, wanted)| said.unwrap_or(*default) == *wanted)
             && self.layer_norm_eps.unwrap_or(default::LAYER_NORM_EPS).to_bits() == t.layer_norm_eps.to_bits()

@@ -329,7 +329,7 @@ impl<'a> Resolver<'a> {
                 format!("the {running} fusion layers requested"),
             ));
         }
-        // The original runs all layers when requested more than there are.
+        // The original runs all layers when more are requested than there are.
         let running = running.min(built);
         Ok((built - running, running))
     }

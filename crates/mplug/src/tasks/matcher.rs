@@ -136,7 +136,7 @@ impl Matcher {
         Ok(self.encode_images(images).iter().map(|embeds| head.image_features(embeds)).collect())
     }
 
-    /// The features of texts likewise.
+    /// The features of texts, in the same projection space.
     ///
     /// # Errors
     /// As [`image_features`](Self::image_features) and [`match_batch`](Self::match_batch).

@@ -40,7 +40,7 @@ pub struct CaptionRequest {
     pub captions: Option<usize>,
     /// Of several captions, leave out those that differ from a better one in less than this share of their tokens, 0 to 1.
     pub min_difference: Option<f32>,
-    /// Keywords, at most so many, of every caption that the search finds.
+    /// The largest number of keywords, which are taken from every caption that the search finds.
     pub keywords: Option<usize>,
     /// Draw words at random in place of the search.
     pub sampling: Option<SamplingOptions>,

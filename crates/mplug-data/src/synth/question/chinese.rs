@@ -141,7 +141,7 @@ fn phrases(group: &Group) -> [String; 4] {
     [noun.to_owned(), coloured, phrase_zh(&Group { colour: None, ..*group }), phrase_zh(group)]
 }
 
-/// What is right where a kind is requested.
+/// The right answers to a question for the kind.
 fn kinds(group: &Group) -> Vec<String> {
     let mut kinds = phrases(group).to_vec();
     kinds.extend(group.kind.words().synonyms_zh.iter().map(|synonym| (*synonym).to_owned()));

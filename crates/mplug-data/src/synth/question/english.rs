@@ -167,7 +167,7 @@ fn phrases(group: &Group) -> [String; 4] {
     [noun.to_owned(), coloured, phrase_en(&Group { colour: None, ..*group }), phrase_en(group)]
 }
 
-/// What is right where a kind is requested.
+/// The right answers to a question for the kind.
 fn kinds(group: &Group) -> Vec<String> {
     let words = group.kind.words();
     let mut kinds = phrases(group).to_vec();
