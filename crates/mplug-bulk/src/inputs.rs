@@ -182,7 +182,7 @@ impl Inputs {
             if !seen.insert(name) {
                 continue;
             }
-            let source = dataset.picture(index).map_err(|error| Failure::from(&error));
+            let source = dataset.picture(index).map_err(Failure::from);
             let path = match &source {
                 Ok(PictureSource::File(path)) => path.clone(),
                 _ => root.join(name.trim_start_matches('/')),
@@ -252,7 +252,7 @@ fn expand_archive(archive: PathBuf, list: &mut Vec<Input>) {
     let members = match pictures_of_archive(&archive) {
         Ok(members) => members,
         Err(error) => {
-            list.push(Input::failing(archive, Failure::from(&error)));
+            list.push(Input::failing(archive, Failure::from(error)));
             return;
         }
     };

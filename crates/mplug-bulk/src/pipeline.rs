@@ -35,11 +35,11 @@ const MOST_REMEMBERED: usize = 1 << 20;
 
 /// The captions of files seen before.
 #[derive(Default)]
-pub(crate) struct Memory {
+pub(crate) struct KnownCaptions {
     known: RwLock<HashMap<Digest, Arc<Vec<Caption>>>>,
 }
 
-impl Memory {
+impl KnownCaptions {
     fn find(&self, digest: &Digest) -> Option<Arc<Vec<Caption>>> {
         self.known.read().unwrap_or_else(PoisonError::into_inner).get(digest).cloned()
     }
@@ -74,7 +74,7 @@ pub(crate) struct Pipeline<'a> {
     pub(crate) captioner: &'a Captioner,
     pub(crate) options: &'a GenerationOptions,
     pub(crate) loader: &'a PictureLoader,
-    pub(crate) memory: &'a Memory,
+    pub(crate) known: &'a KnownCaptions,
 }
 
 impl Pipeline<'_> {
@@ -97,7 +97,7 @@ impl Pipeline<'_> {
     fn open(&self, input: &Input) -> Result<Opened, Failure> {
         let bytes = self.loader.read(input.source.as_ref().map_err(Clone::clone)?)?;
         let digest = digest_of(&bytes);
-        if let Some(captions) = self.memory.find(&digest) {
+        if let Some(captions) = self.known.find(&digest) {
             return Ok(Opened::Known(digest, captions));
         }
         Ok(Opened::Picture(digest, self.loader.decode(&bytes)?))
@@ -114,7 +114,7 @@ impl Pipeline<'_> {
                 Opened::Known(digest, captions) => (Some(digest), Err(Ok(captions))),
                 // The batch before may have captioned it since it was opened.
                 Opened::Picture(digest, image) => {
-                    if let Some(captions) = self.memory.find(&digest) {
+                    if let Some(captions) = self.known.find(&digest) {
                         (Some(digest), Err(Ok(captions)))
                     } else {
                         let index = *indices.entry(digest).or_insert(images.len());
@@ -141,7 +141,7 @@ impl Pipeline<'_> {
         let captions: Vec<Answer> = captions.into_iter().map(written).collect();
         for (digest, index) in indices {
             if let Ok(captions) = &captions[index] {
-                self.memory.add(digest, captions);
+                self.known.add(digest, captions);
             }
         }
         let answered = |(digest, found): (Option<Digest>, Result<usize, Answer>)| Answered {

@@ -17,7 +17,7 @@ use crate::{
     inputs::{Input, Inputs},
     journal::OnUnfinished,
     parquet,
-    pipeline::{Answered, Memory, Pipeline},
+    pipeline::{Answered, KnownCaptions, Pipeline},
     record::Style,
     shard::Shard,
     sink::{Output, Prepared, Sink},
@@ -78,7 +78,7 @@ pub enum Event<'e> {
     },
 }
 
-/// Gets the events of a run. A break ends the run after the batch at hand; what was done is kept where the output keeps it.
+/// Gets the events of a run. A break ends the run after the batch at hand, or before the first; what was done is kept where the output keeps it.
 pub type OnEvent<'a> = dyn FnMut(Event<'_>) -> ControlFlow<()> + 'a;
 
 /// How a run ended.
@@ -160,11 +160,8 @@ impl BulkPlan {
         }
         let Self { mut inputs, output, batch_size, limits, style, on_unfinished, stops_at_failure } = self;
         let (output, skipped) = Prepared::of(output, &mut inputs, style)?;
-        if skipped > 0 {
-            // There is nothing to end yet: a break comes into effect after the first batch.
-            let _later = on_event(Event::Skipped { pictures: skipped });
-        }
-        Ok(BulkRun { inputs, output, batch_size, limits, style, on_unfinished, stops_at_failure })
+        let is_ended = skipped > 0 && on_event(Event::Skipped { pictures: skipped }).is_break();
+        Ok(BulkRun { inputs, output, batch_size, limits, style, on_unfinished, stops_at_failure, is_ended })
     }
 }
 
@@ -177,6 +174,8 @@ pub struct BulkRun {
     style: Style,
     on_unfinished: OnUnfinished,
     stops_at_failure: bool,
+    /// Whether the caller broke already.
+    is_ended: bool,
 }
 
 impl BulkRun {
@@ -194,21 +193,22 @@ impl BulkRun {
         on_event: &mut OnEvent<'_>,
     ) -> Result<Summary, BulkError> {
         let captions_of = self.describe(captioner, options, model);
-        let Self { inputs, output, batch_size, limits, style, on_unfinished, stops_at_failure } = self;
+        let Self { inputs, output, batch_size, limits, style, on_unfinished, stops_at_failure, mut is_ended } =
+            self;
         let loader = PictureLoader { limits, image_size: captioner.config().vision.image_size as u32 };
-        let (memory, mut failures) = (Memory::default(), Failures::default());
+        let (known, mut failures) = (KnownCaptions::default(), Failures::default());
         let sink = {
             let report = &mut |input: &Input, failure: &Failure| {
-                let _later = on_event(Event::Failed { path: &input.path, failure });
+                is_ended |= on_event(Event::Failed { path: &input.path, failure }).is_break();
             };
-            output.open(&captions_of, &inputs, on_unfinished, &memory, &mut failures, report)?
+            output.open(&captions_of, &inputs, on_unfinished, &known, &mut failures, report)?
         };
         if sink.done() > 0 {
-            let _later = on_event(Event::Resumed { done: sink.done(), inputs: inputs.len() });
+            is_ended |= on_event(Event::Resumed { done: sink.done(), inputs: inputs.len() }).is_break();
         }
         let indices = sink.left(inputs.len());
         let earlier = inputs.len() - indices.len();
-        let pipeline = Pipeline { captioner, options, loader: &loader, memory: &memory };
+        let pipeline = Pipeline { captioner, options, loader: &loader, known: &known };
         let mut work = Work {
             inputs: &inputs,
             sink,
@@ -217,6 +217,7 @@ impl BulkRun {
             stops_at_failure,
             advanced: 0,
             passing: 0,
+            is_ended,
             stopped_by: None,
         };
         let (took, busy) = work.run(&pipeline, &indices, batch_size, on_event)?;
@@ -262,6 +263,8 @@ struct Work<'r> {
     advanced: usize,
     /// Those of them whose failure passes.
     passing: usize,
+    /// Whether the caller broke.
+    is_ended: bool,
     stopped_by: Option<StoppedBy>,
 }
 
@@ -275,20 +278,24 @@ impl Work<'_> {
         on_event: &mut OnEvent<'_>,
     ) -> Result<(Duration, Duration), BulkError> {
         let (inputs, loader) = (self.inputs, pipeline.loader);
-        let mut is_ended =
-            on_event(Event::Started { done: inputs.len() - indices.len(), inputs: inputs.len() }).is_break();
+        let started = Event::Started { done: inputs.len() - indices.len(), inputs: inputs.len() };
+        self.is_ended |= on_event(started).is_break();
+        if self.is_ended && !indices.is_empty() {
+            self.stopped_by = Some(StoppedBy::Caller);
+            return Ok((Duration::ZERO, Duration::ZERO));
+        }
         let started = Instant::now();
         let busy = pipeline.run(inputs, indices, batch_size, |batch, mut answers| {
             self.sink.refuse(batch, &mut answers);
-            is_ended |= self.report(batch, &mut answers, on_event).is_break();
+            self.report(batch, &mut answers, on_event);
             self.sink.add(inputs, batch, &answers, self.style, loader)?;
             self.advanced += answers.len();
             let is_passing =
                 |answered: &&Answered| answered.answer.as_ref().is_err_and(|failure| failure.is_passing);
             self.passing += answers.iter().filter(is_passing).count();
             let advanced = Event::Advanced { by: answers.len(), failed: self.failures.count };
-            is_ended |= on_event(advanced).is_break();
-            if is_ended && self.stopped_by.is_none() && self.advanced < indices.len() {
+            self.is_ended |= on_event(advanced).is_break();
+            if self.is_ended && self.stopped_by.is_none() && self.advanced < indices.len() {
                 self.stopped_by = Some(StoppedBy::Caller);
             }
             Ok(if self.stopped_by.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
@@ -298,16 +305,10 @@ impl Work<'_> {
 
     /// Reports and counts the failures of a batch. Where the first one ends the run, it and what follows it are left out of
     /// `answers`: they are not done.
-    fn report(
-        &mut self,
-        batch: &[usize],
-        answers: &mut Vec<Answered>,
-        on_event: &mut OnEvent<'_>,
-    ) -> ControlFlow<()> {
-        let mut is_ended = false;
+    fn report(&mut self, batch: &[usize], answers: &mut Vec<Answered>, on_event: &mut OnEvent<'_>) {
         for (place, &index) in batch.iter().enumerate() {
             let Err(failure) = &answers[place].answer else { continue };
-            is_ended |= on_event(Event::Failed { path: &self.inputs[index].path, failure }).is_break();
+            self.is_ended |= on_event(Event::Failed { path: &self.inputs[index].path, failure }).is_break();
             self.failures.count(&answers[place].answer);
             if self.stops_at_failure {
                 self.stopped_by = Some(StoppedBy::Failure);
@@ -315,6 +316,5 @@ impl Work<'_> {
                 break;
             }
         }
-        if is_ended { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     failures::Failures,
     inputs::Input,
     journal::{CaptionJournal, OnUnfinished},
-    pipeline::{Answer, Answered, Memory},
+    pipeline::{Answer, Answered, KnownCaptions},
     record::Style,
     records::Destination,
     sidecar::{OnExisting, Sidecars},
@@ -129,7 +129,7 @@ impl Prepared {
         captions_of: &str,
         inputs: &[Input],
         on_unfinished: OnUnfinished,
-        memory: &Memory,
+        known: &KnownCaptions,
         failures: &mut Failures,
         report: &mut dyn FnMut(&Input, &Failure),
     ) -> Result<Sink, BulkError> {
@@ -138,7 +138,7 @@ impl Prepared {
             CaptionJournal::open(&output, captions_of, inputs, on_unfinished, |index, entry| {
                 failures.count(&entry.answer);
                 if let (Some(digest), Ok(captions)) = (entry.digest, &entry.answer) {
-                    memory.add(digest, captions);
+                    known.add(digest, captions);
                 }
                 texts.extend(entry.sidecar.map(|text| (index, text)));
                 texts.drain(..texts.len().saturating_sub(UNSURE));

@@ -92,6 +92,26 @@ pub(crate) fn of_hub(error: mplug_hub::HubError) -> anyhow::Error {
     anyhow::Error::from(error).context(message)
 }
 
+/// The same of training: what to type for a run that goes on with lower rates, what to build.
+#[cfg(feature = "train")]
+pub(crate) fn of_training(error: mplug_train::TrainError) -> anyhow::Error {
+    use mplug_train::TrainError;
+
+    let hint = match &error {
+        TrainError::Diverged { changes, .. } if changes.without.is_empty() => {
+            let settings: Vec<String> =
+                changes.settings.iter().map(|(key, value)| format!("--set '{key}={value}'")).collect();
+            format!("on the command line: {}", settings.join(" "))
+        }
+        TrainError::Value { field: "run.device", .. } if !cfg!(feature = "wgpu") => {
+            "the feature `wgpu` of the build has GPUs".to_owned()
+        }
+        _ => return error.into(),
+    };
+    let message = format!("{error}; {hint}");
+    anyhow::Error::from(error).context(message)
+}
+
 /// The same of a journal, with the command whose journal it is not.
 pub(crate) fn of_journal(error: JournalError) -> anyhow::Error {
     match error {

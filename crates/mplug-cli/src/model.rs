@@ -2,10 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{anyhow, bail};
+use anyhow::anyhow;
 use mplug::{
     checkpoint::{CheckpointError, ModelFolder, bert_json_below},
     config::{ConfigOverrides, Task},
+    tasks::OpenOptions,
 };
 use mplug_data::message::about;
 
@@ -24,18 +25,27 @@ pub(crate) fn open(
     wanted: Task,
     strict: StrictArg,
 ) -> anyhow::Result<ModelFolder> {
-    let overrides = ConfigOverrides { image_size, ..ConfigOverrides::default() };
-    let folder = open_folder(path, &overrides, strict)?;
-    let found = folder.config.task;
-    if found != wanted {
-        let (found_name, wanted_name) = (task_name(found), task_name(wanted));
-        bail!(
-            "{}: expected a model for {wanted_name}, found one for {found_name}, which `mplug {}` uses",
-            path.display(),
-            command_of(found)
-        );
-    }
+    let found_at = find(path)?;
+    let options = OpenOptions { image_size, is_strict: strict.strict };
+    let folder = mplug::open(&found_at, wanted, &options).map_err(|error| {
+        let error = worded(error);
+        anyhow!(about(path, &report::chain(&error)))
+    })?;
+    announce(&folder);
     Ok(folder)
+}
+
+/// An error with the command that uses such a model.
+fn worded(error: mplug::Error) -> anyhow::Error {
+    match error {
+        mplug::Error::WrongTask { expected, found } => anyhow!(
+            "expected a model for {}, found one for {}, which `mplug {}` uses",
+            task_name(expected),
+            task_name(found),
+            command_of(found)
+        ),
+        error => error.into(),
+    }
 }
 
 /// Opens a model of any task; an error names `path` first. Weights that it does not know are reported, or refused.
@@ -54,13 +64,18 @@ pub(crate) fn open_folder(
     };
     let folder =
         open().map_err(|error: CheckpointError| anyhow!(about(path, &report::chain(&error.into()))))?;
+    announce(&folder);
+    Ok(folder)
+}
+
+/// Says what a user of the model should know.
+fn announce(folder: &ModelFolder) {
     for note in folder.notes() {
         report::message(format!("note: {note}"));
     }
     if !folder.unexpected().is_empty() {
         report::message(unexpected(folder.checkpoint().label(), folder.unexpected()));
     }
-    Ok(folder)
 }
 
 /// What is said of weights that a model does not know.
@@ -96,7 +111,7 @@ fn find_by_name(named: &Path) -> anyhow::Result<PathBuf> {
 fn find_by_name(named: &Path) -> anyhow::Result<PathBuf> {
     let looks_like_a_name = named.components().count() == 2 && named.is_relative();
     if looks_like_a_name && named.extension().is_none() {
-        bail!("{}: there is no such folder; {NO_HUB}", named.display());
+        anyhow::bail!("{}: there is no such folder; {NO_HUB}", named.display());
     }
     Ok(named.to_owned())
 }

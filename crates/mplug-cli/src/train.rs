@@ -25,6 +25,9 @@ run does not start.
 A step with a loss or gradient that is not finite is skipped and reported. After
 run.max_skipped_steps (10) in a row the run ends with advice.
 
+The first Ctrl-C ends the run after the step at hand and saves its state; a second one ends
+the program at once.
+
 Examples:
   mplug train configs/demo.toml
   mplug train configs/caption-base.toml --set start.model=mplug_base_zh --set data.train=mine.jsonl \\
@@ -58,6 +61,8 @@ fn key_value(text: &str) -> Result<(String, String), String> {
 /// Runs the command.
 #[cfg(feature = "train")]
 pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Status> {
+    use std::ops::ControlFlow;
+
     use anyhow::Context;
     use mplug_train::{TrainConfig, train};
 
@@ -70,13 +75,24 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Status> {
     }
     config.strict = args.strict.strict;
     let steps = config.run.steps;
-    let summary = train(&config, args.resume, &mut |event| crate::report::message(told(event, steps)))?;
+    let interrupt = crate::interrupt::Interrupt::listen()?;
+    let summary = train(&config, args.resume, &mut |event| {
+        if let Some(message) = message_of(event, steps) {
+            crate::report::message(message);
+        }
+        if interrupt.came() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })
+    .map_err(crate::hint::of_training)?;
+    conclude(&summary, &config.output)
+}
+
+/// What is said at the end of a run.
+#[cfg(feature = "train")]
+fn conclude(summary: &mplug_train::Summary, output: &std::path::Path) -> anyhow::Result<Status> {
+    let status = if summary.interrupted { Status::Interrupted } else { Status::Good };
     if !summary.leads {
-        return Ok(Status::Good);
+        return Ok(status);
     }
-    let best = summary.best.map_or_else(String::new, |[score, loss]| {
-        format!(", best evaluation: score {score:.4}, loss {loss:.4}")
-    });
     if summary.skipped > 0 {
         crate::report::message(format!(
             "{} pictures could not be read and were passed over",
@@ -89,23 +105,31 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Status> {
             summary.skipped_steps
         ));
     }
+    if summary.interrupted {
+        crate::report::message(format!("interrupted after step {}; `--resume` goes on", summary.steps));
+        return Ok(status);
+    }
+    let best = summary.best.map_or_else(String::new, |[score, loss]| {
+        format!(", best evaluation: score {score:.4}, loss {loss:.4}")
+    });
     let line = format!(
         "{} steps{}{}{best}; the model is in {}\n",
         summary.steps,
         if summary.stopped_early { " (stopped early: nothing became better)" } else { "" },
         summary.loss.map_or_else(String::new, |loss| format!(", loss {loss:.4}")),
-        config.output.display()
+        output.display()
     );
     crate::output::write_whole(line.as_bytes(), None)?;
-    Ok(Status::Good)
+    Ok(status)
 }
 
 /// An event of the run as a message.
 #[cfg(feature = "train")]
-fn told(event: &mplug_train::Progress, steps: u64) -> String {
+fn message_of(event: &mplug_train::Progress, steps: u64) -> Option<String> {
     use mplug_train::Progress;
 
-    match event {
+    Some(match event {
+        Progress::StepDone { .. } => return None,
         Progress::Unexpected { file, names } => crate::model::unexpected(file, names),
         Progress::Started { step, steps, parameters, vocab_size } => {
             format!("training {parameters} numbers, {vocab_size} tokens, from step {step} to {steps}")
@@ -119,7 +143,7 @@ fn told(event: &mplug_train::Progress, steps: u64) -> String {
             let lost = lost.concat();
             format!("step {step}/{steps}: models completed{written}{lost}")
         }
-        Progress::Step(report) => told_step(report, steps),
+        Progress::Step(report) => step_message(report, steps),
         Progress::Skipped { step, loss, gradient_norm, in_a_row, pictures, .. } => format!(
             "step {step}/{steps}: skipped, no weight was changed: loss {loss}, gradient norm {gradient_norm} ({in_a_row} in a row); \
              pictures {pictures}"
@@ -134,12 +158,12 @@ fn told(event: &mplug_train::Progress, steps: u64) -> String {
             format!("step {step}/{steps}: held out: {}{best}{samples}", metrics.join(", "))
         }
         Progress::Saved { step } => format!("step {step}/{steps}: state saved"),
-    }
+    })
 }
 
 /// A log line of the run as a message.
 #[cfg(feature = "train")]
-fn told_step(report: &mplug_train::StepReport, steps: u64) -> String {
+fn step_message(report: &mplug_train::StepReport, steps: u64) -> String {
     let parts: Vec<String> = report.parts.iter().map(|(name, loss)| format!("{name} {loss:.4}")).collect();
     let parts = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) };
     let reward = report.reward.map_or_else(String::new, |reward| format!(", reward {reward:.4}"));

@@ -2,6 +2,7 @@
 //! no other.
 
 use std::fmt;
+use std::sync::Arc;
 
 use image::RgbImage;
 use mplug::preprocess::image::{ImageError, ImageFault, ImageLimits, decode_image, resize_bicubic};
@@ -10,12 +11,15 @@ use crate::dataset::AnnotatedDataset;
 use crate::error::DataError;
 use crate::source::{HostNotAllowed, PictureSource};
 
-/// Why there is no picture, or no answer to one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Why there is no picture, or no answer to one. Failures are equal where they say the same.
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Failure {
     /// What is wrong, without the picture's name.
     pub reason: String,
+    /// The fault of the picture's file, for callers that treat kinds of faults differently. A failure that was read back from a
+    /// journal has none, nor has one that is not the picture's.
+    pub fault: Option<Arc<ImageFault>>,
     /// Whether it says nothing of the picture, so that it is to be tried again: a server that is down, too many open files.
     pub is_passing: bool,
     /// What the caller can do about it, if anything.
@@ -45,7 +49,7 @@ pub enum Remedy {
 impl Failure {
     /// One that stays, however often it is tried.
     pub fn lasting(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), is_passing: false, remedy: None }
+        Self { reason: reason.into(), fault: None, is_passing: false, remedy: None }
     }
 
     /// One that may be gone when it is tried again, if `is_passing`.
@@ -60,6 +64,14 @@ impl Failure {
     }
 }
 
+impl PartialEq for Failure {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.reason, self.is_passing, self.remedy) == (&other.reason, other.is_passing, other.remedy)
+    }
+}
+
+impl Eq for Failure {}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.reason)
@@ -67,22 +79,24 @@ impl fmt::Display for Failure {
 }
 
 /// What an error of a dataset or an archive means for the picture. The reason names the file.
-impl From<&DataError> for Failure {
-    fn from(error: &DataError) -> Self {
-        Self::new(error.to_string(), error.is_passing())
+impl From<DataError> for Failure {
+    fn from(error: DataError) -> Self {
+        let failure = Self::new(error.to_string(), error.is_passing());
+        match error {
+            DataError::Image(ImageError { fault, .. }) => Self { fault: Some(Arc::new(fault)), ..failure },
+            _ => failure,
+        }
     }
 }
 
 /// The fault alone: whoever reports it names the picture.
-impl From<&ImageError> for Failure {
-    fn from(error: &ImageError) -> Self {
+impl From<ImageError> for Failure {
+    fn from(error: ImageError) -> Self {
         let failure = Self::new(error.fault.to_string(), error.is_passing());
-        match &error.fault {
-            ImageFault::Fetch { source, .. } if source.is::<HostNotAllowed>() => {
-                failure.with_remedy(Remedy::AllowedHost)
-            }
-            _ => failure,
-        }
+        let is_of_host =
+            matches!(&error.fault, ImageFault::Fetch { source, .. } if source.is::<HostNotAllowed>());
+        let remedy = is_of_host.then_some(Remedy::AllowedHost);
+        Self { remedy, fault: Some(Arc::new(error.fault)), ..failure }
     }
 }
 
@@ -110,7 +124,7 @@ impl PictureLoader {
     /// # Errors
     /// Why it cannot be read.
     pub fn read(&self, source: &PictureSource) -> Result<Vec<u8>, Failure> {
-        source.read(&self.limits).map_err(|error| Failure::from(&error))
+        source.read(&self.limits).map_err(Failure::from)
     }
 
     /// The picture of those bytes, resized.
@@ -118,7 +132,7 @@ impl PictureLoader {
     /// # Errors
     /// Why it cannot be decoded.
     pub fn decode(&self, bytes: &[u8]) -> Result<RgbImage, Failure> {
-        let image = decode_image(bytes, &self.limits).map_err(|error| Failure::from(&error))?;
+        let image = decode_image(bytes, &self.limits).map_err(Failure::from)?;
         Ok(resize_bicubic(&image, self.image_size, self.image_size))
     }
 }
@@ -128,8 +142,8 @@ impl PictureLoader {
 /// # Errors
 /// What is wrong with it; the reason names the picture.
 pub fn open_example(dataset: &AnnotatedDataset, index: usize, image_size: u32) -> Result<RgbImage, Failure> {
-    let picture = dataset.picture(index).map_err(|error| Failure::from(&error))?;
-    let image = picture.decode(dataset.limits()).map_err(|error| Failure::from(&DataError::from(error)))?;
+    let picture = dataset.picture(index).map_err(Failure::from)?;
+    let image = picture.decode(dataset.limits()).map_err(|error| Failure::from(DataError::from(error)))?;
     Ok(resize_bicubic(&image, image_size, image_size))
 }
 

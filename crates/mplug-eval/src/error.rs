@@ -120,7 +120,7 @@ pub enum DatasetProblem {
     NothingToAnswer,
     /// Records without a question.
     #[error(
-        "has no questions, and the model answers them: a dataset of the format `vqa` or `vqa-v2` is wanted"
+        "expected a dataset with questions (format `vqa` or `vqa-v2`), for the model answers them; found none"
     )]
     NoQuestions,
     /// Questions without an answer.

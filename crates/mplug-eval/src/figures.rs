@@ -175,7 +175,7 @@ impl StoredFrequencies {
         let stored: Self =
             serde_json::from_slice(&bytes).map_err(|error| unusable(path, error.to_string()))?;
         if stored.ref_len < 1.0 {
-            let problem = format!("`ref_len` is {}: a number of images is wanted", stored.ref_len);
+            let problem = format!("`ref_len`: expected a number of images, found {}", stored.ref_len);
             return Err(unusable(path, problem));
         }
         Ok(Some(stored))

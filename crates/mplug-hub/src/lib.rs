@@ -24,5 +24,5 @@ mod hub;
 #[cfg(feature = "hub")]
 pub use hub::{
     Cache, CacheLayout, CachedModel, DEFAULT_ENDPOINT, DEFAULT_REVISION, Hub, HubError, HubOptions, ModelId,
-    PUBLISHED, Progress, PublishedModel, Pulled, TOKEN_VARIABLE, Token, find_model,
+    OpenError, PUBLISHED, Progress, PublishedModel, Pulled, TOKEN_VARIABLE, Token, find_model, open,
 };

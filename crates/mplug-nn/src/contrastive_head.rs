@@ -2,6 +2,7 @@
 //! similarity (the original's `vision_proj`, `text_proj` and `temp`). Knows no loss.
 
 use burn::tensor::{Tensor, TensorData};
+use mplug::checkpoint::names;
 use mplug::config::ModelConfig;
 
 use crate::error::NnError;
@@ -34,9 +35,9 @@ impl ContrastiveHead {
     ) -> Result<Self, NnError> {
         let (width, space, std) = (config.text.hidden_size, config.projection_size, fresh_std(&config.text));
         Ok(Self {
-            vision_proj: Linear::new(root.at("vision_proj"), width, space, std)?,
-            text_proj: Linear::new(root.at("text_proj"), width, space, std)?,
-            temperature: root.parameter("temp", &[], Initial::Constant(temperature))?,
+            vision_proj: Linear::new(root.at(names::IMAGE_FEATURES), width, space, std)?,
+            text_proj: Linear::new(root.at(names::TEXT_FEATURES), width, space, std)?,
+            temperature: root.parameter(names::TEMPERATURE, &[], Initial::Constant(temperature))?,
         })
     }
 

@@ -1,6 +1,7 @@
 //! BERT's embeddings: word + position + token type 0, normalised. Knows no tokens' meaning.
 
 use burn::tensor::{Int, Tensor, module::embedding};
+use mplug::checkpoint::names;
 use mplug::config::TextConfig;
 
 use crate::dropout::Dropout;
@@ -26,9 +27,13 @@ impl Embeddings {
         let positions_shape = [config.max_position_embeddings, width];
         let types_shape = [config.type_vocab_size, width];
         Ok(Self {
-            positions: at.parameter("position_embeddings.weight", &positions_shape, initial)?,
-            token_types: at.parameter("token_type_embeddings.weight", &types_shape, initial)?,
-            layer_norm: LayerNorm::new(at.at("LayerNorm"), width, f64::from(config.layer_norm_eps))?,
+            positions: at.parameter(names::embeddings::POSITIONS, &positions_shape, initial)?,
+            token_types: at.parameter(names::embeddings::TOKEN_TYPES, &types_shape, initial)?,
+            layer_norm: LayerNorm::new(
+                at.at(names::embeddings::NORM),
+                width,
+                f64::from(config.layer_norm_eps),
+            )?,
         })
     }
 

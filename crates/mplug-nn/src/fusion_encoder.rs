@@ -4,6 +4,7 @@
 //! of how picture and text were encoded.
 
 use burn::tensor::Tensor;
+use mplug::checkpoint::names;
 use mplug::config::TextConfig;
 
 use crate::dropout::Dropout;
@@ -47,7 +48,7 @@ has_parameters!(FusionEncoder: layers);
 impl FusionEncoder {
     /// Reads the layers that run from the root of a checkpoint.
     pub(crate) fn new(root: &mut Reader<'_>, config: &TextConfig) -> Result<Self, NnError> {
-        let mut at = root.at("fusion_encoder.encoder.layer");
+        let mut at = root.at(names::FUSION_LAYERS);
         let layer = |k| {
             let at = at.at(config.first_fusion_layer + k);
             Ok(if config.is_connected_layer(k) {

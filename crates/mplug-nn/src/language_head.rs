@@ -2,6 +2,7 @@
 //! nor the tokens' meaning.
 
 use burn::tensor::Tensor;
+use mplug::checkpoint::names;
 use mplug::config::TextConfig;
 
 use crate::error::NnError;
@@ -27,13 +28,18 @@ impl LanguageHead {
     pub(crate) fn new(mut at: Reader<'_>, config: &TextConfig) -> Result<Self, NnError> {
         let width = config.hidden_size;
         Ok(Self {
-            transform: Linear::new(at.at("transform.dense"), width, width, fresh_std(config))?,
+            transform: Linear::new(at.at(names::language_head::TRANSFORM), width, width, fresh_std(config))?,
             layer_norm: LayerNorm::new(
-                at.at("transform.LayerNorm"),
+                at.at(names::language_head::NORM),
                 width,
                 f64::from(config.layer_norm_eps),
             )?,
-            bias: at.tied_parameter("bias", "decoder.bias", &[config.vocab_size], Initial::Zeros)?,
+            bias: at.tied_parameter(
+                names::BIAS,
+                names::language_head::WORDS_BIAS,
+                &[config.vocab_size],
+                Initial::Zeros,
+            )?,
         })
     }
 

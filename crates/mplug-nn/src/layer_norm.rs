@@ -2,6 +2,8 @@
 
 use burn::tensor::Tensor;
 
+use mplug::checkpoint::names;
+
 use crate::error::NnError;
 use crate::fused::layer_norm;
 use crate::parameter::{Initial, Parameter, Reader, has_parameters};
@@ -20,8 +22,8 @@ impl LayerNorm {
     /// Reads `weight` and `bias`, both `(width)`.
     pub(crate) fn new(mut at: Reader<'_>, width: usize, epsilon: f64) -> Result<Self, NnError> {
         Ok(Self {
-            weight: at.parameter("weight", &[width], Initial::Constant(1.0))?,
-            bias: at.parameter("bias", &[width], Initial::Zeros)?,
+            weight: at.parameter(names::WEIGHT, &[width], Initial::Constant(1.0))?,
+            bias: at.parameter(names::BIAS, &[width], Initial::Zeros)?,
             epsilon,
         })
     }

@@ -55,4 +55,4 @@ pub use model::{Mplug, Parts, Texts};
 pub use momentum_model::MomentumModel;
 pub use parameter::{Initial, ParameterSource, RandomParameters};
 pub use product::Precision;
-pub use text_decoder::Memory;
+pub use text_decoder::EncoderHiddenStates;

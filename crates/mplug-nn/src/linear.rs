@@ -3,6 +3,8 @@
 
 use burn::tensor::Tensor;
 
+use mplug::checkpoint::names;
+
 use crate::error::NnError;
 use crate::fused::linear;
 use crate::parameter::{Initial, Parameter, Reader, has_parameters};
@@ -21,8 +23,8 @@ impl Linear {
     /// Reads `weight` `(output, input)` and `bias` `(output)`.
     pub(crate) fn new(mut at: Reader<'_>, input: usize, output: usize, std: f32) -> Result<Self, NnError> {
         Ok(Self {
-            weight: at.parameter("weight", &[output, input], Initial::Normal(std))?,
-            bias: at.parameter("bias", &[output], Initial::Zeros)?,
+            weight: at.parameter(names::WEIGHT, &[output, input], Initial::Normal(std))?,
+            bias: at.parameter(names::BIAS, &[output], Initial::Zeros)?,
         })
     }
 

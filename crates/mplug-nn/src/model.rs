@@ -11,6 +11,7 @@
 //! ```
 
 use burn::tensor::{Device, Int, Tensor};
+use mplug::checkpoint::names;
 use mplug::config::{ModelConfig, Task};
 
 use crate::contrastive_head::{ContrastiveHead, first_token};
@@ -21,7 +22,7 @@ use crate::language_head::LanguageHead;
 use crate::linear::Linear;
 use crate::parameter::{HasParameters, Parameter, ParameterSource, Reader, detach_all, has_parameters};
 use crate::product::Precision;
-use crate::text_decoder::{Memory, TextDecoder};
+use crate::text_decoder::{EncoderHiddenStates, TextDecoder};
 use crate::text_encoder::TextEncoder;
 use crate::text_layer::fresh_std;
 use crate::visual_encoder::VisualEncoder;
@@ -125,10 +126,10 @@ impl Mplug {
                 ContrastiveHead::new(&mut root, config, FRESH_TEMPERATURE)
             })?,
             matching_head: part(parts.matching_head, || {
-                Linear::new(root.at("itm_head"), text.hidden_size, 2, std)
+                Linear::new(root.at(names::MATCHING_HEAD), text.hidden_size, 2, std)
             })?,
             masked_language_head: part(parts.masked_language_head, || {
-                LanguageHead::new(root.at("fusion_encoder.cls.predictions"), text)
+                LanguageHead::new(root.at(names::FUSION_HEAD), text)
             })?,
         })
     }
@@ -201,24 +202,24 @@ impl Mplug {
     ///
     /// # Panics
     /// If the model was built without text and fusion encoder.
-    pub fn read(&self, image_embeds: Tensor<3>, question: &Texts, dropout: &Dropout) -> Memory {
+    pub fn read(&self, image_embeds: Tensor<3>, question: &Texts, dropout: &Dropout) -> EncoderHiddenStates {
         let text_embeds = self.encode_text(question, dropout);
         let fused = self.fuse(image_embeds, text_embeds, question.attention_mask.clone(), dropout);
         let [batch, image_len, _] = fused.image.dims();
         let image_mask = Tensor::<2>::ones([batch, image_len], &question.attention_mask.device());
-        Memory {
+        EncoderHiddenStates {
             states: Tensor::cat(vec![fused.image, fused.text], 1), // (batch, image_len + text_len, hidden)
             mask: Some(Tensor::cat(vec![image_mask, question.attention_mask.clone()], 1)),
         }
     }
 
-    /// Scores `(rows, len, vocab)` of the token after each of `texts`; memories as in [`TextDecoder::forward`].
+    /// Scores `(rows, len, vocab)` of the token after each of `texts`; hidden states as in [`TextDecoder::forward`].
     ///
     /// # Panics
     /// If the model was built without a decoder.
-    pub fn decode(&self, texts: &Texts, memory: Memory, dropout: &Dropout) -> Tensor<3> {
+    pub fn decode(&self, texts: &Texts, encoder: EncoderHiddenStates, dropout: &Dropout) -> Tensor<3> {
         let decoder = built(self.text_decoder.as_ref(), "decoder");
-        decoder.forward(texts.input_ids.clone(), texts.attention_mask.clone(), memory, dropout)
+        decoder.forward(texts.input_ids.clone(), texts.attention_mask.clone(), encoder, dropout)
     }
 
     /// The projection space of pictures and texts.

@@ -1,8 +1,9 @@
-//! The text decoder: a post-norm BERT with causal self-attention and cross-attention to a memory, and a head tied to the
-//! word embeddings (the original's `BertPrefixModel` and `BertLMHeadModel`). Knows nothing of where its memory comes
+//! The text decoder: a post-norm BERT with causal self-attention and cross-attention to an encoder's hidden states, and a head tied to the
+//! word embeddings (the original's `BertPrefixModel` and `BertLMHeadModel`). Knows nothing of where those come
 //! from, nothing of tokens but their ids.
 
 use burn::tensor::{Int, Tensor};
+use mplug::checkpoint::names;
 use mplug::config::TextConfig;
 
 use crate::dropout::Dropout;
@@ -14,15 +15,15 @@ use crate::text_layer::{Context, CrossAttentionLayer, MASKED, fresh_std, padding
 
 /// What a decoder looks at: a picture, or a picture and a question.
 #[derive(Clone, Debug)]
-pub struct Memory {
-    /// `(memories, memory_len, width)`.
+pub struct EncoderHiddenStates {
+    /// `(sequences, encoder_len, width)`.
     pub states: Tensor<3>,
-    /// `(memories, memory_len)`, 1 for what may be seen and 0 for padding; nothing is hidden without one.
+    /// `(sequences, encoder_len)`, 1 for what may be seen and 0 for padding; nothing is hidden without one.
     pub mask: Option<Tensor<2>>,
 }
 
-impl Memory {
-    /// The memories of the rows of a batch: row `i` gets the memory `of_row[i]`.
+impl EncoderHiddenStates {
+    /// The hidden states of each row of a batch: row `i` gets the sequence `of_row[i]`.
     #[must_use]
     pub fn select(self, of_row: Tensor<1, Int>) -> Self {
         let mask = self.mask.map(|mask| mask.select(0, of_row.clone()));
@@ -30,7 +31,7 @@ impl Memory {
     }
 }
 
-/// Token ids and a memory in, scores of the next tokens out.
+/// Token ids and hidden states in, scores of the next tokens out.
 #[derive(Clone, Debug)]
 pub struct TextDecoder {
     word_embeddings: Parameter,
@@ -44,45 +45,54 @@ has_parameters!(TextDecoder: word_embeddings, embeddings, layers, head);
 impl TextDecoder {
     /// Reads the decoder from the root of a checkpoint.
     pub(crate) fn new(root: &mut Reader<'_>, config: &TextConfig) -> Result<Self, NnError> {
-        let mut at = root.at("text_decoder");
+        let words = names::below(names::EMBEDDINGS, names::embeddings::WORDS);
         let std = fresh_std(config);
         Ok(Self {
-            word_embeddings: at.tied_parameter(
-                "bert.embeddings.word_embeddings.weight",
-                "cls.predictions.decoder.weight",
+            word_embeddings: root.tied_parameter(
+                &names::below(names::TEXT_DECODER, &words),
+                &names::below(names::DECODER_HEAD, names::language_head::WORDS),
                 &[config.vocab_size, config.hidden_size],
                 Initial::Normal(std),
             )?,
-            embeddings: Embeddings::new(at.at("bert.embeddings"), config, std)?,
+            embeddings: Embeddings::new(
+                root.at(names::below(names::TEXT_DECODER, names::EMBEDDINGS)),
+                config,
+                std,
+            )?,
             layers: (0..config.decoder_layers)
-                .map(|i| CrossAttentionLayer::new(at.at(format!("bert.encoder.layer.{i}")), config))
+                .map(|i| {
+                    CrossAttentionLayer::new(
+                        root.at(format!("{}.{}.{i}", names::TEXT_DECODER, names::LAYERS)),
+                        config,
+                    )
+                })
                 .collect::<Result<_, _>>()?,
-            head: LanguageHead::new(at.at("cls.predictions"), config)?,
+            head: LanguageHead::new(root.at(names::DECODER_HEAD), config)?,
         })
     }
 
     /// Scores of the token after each of `input_ids`.
     ///
-    /// `input_ids` `(batch, len)`; `attention_mask` `(batch, len)`, 1 for tokens and 0 for padding; a memory for every
+    /// `input_ids` `(batch, len)`; `attention_mask` `(batch, len)`, 1 for tokens and 0 for padding; a sequence for every
     /// row, or one for every so many neighbouring rows -> logits `(batch, len, vocab)`. `len` is at most the position
     /// embeddings' number.
     ///
     /// # Panics
-    /// If the rows are no multiple of the memories.
+    /// If the rows are no multiple of the sequences.
     pub fn forward(
         &self,
         input_ids: Tensor<2, Int>,
         attention_mask: Tensor<2>,
-        memory: Memory,
+        encoder: EncoderHiddenStates,
         dropout: &Dropout,
     ) -> Tensor<3> {
         let [batch, len] = input_ids.dims();
-        let [memories, memory_len, width] = memory.states.dims();
-        assert!(batch.is_multiple_of(memories), "{batch} rows for {memories} memories");
+        let [sequences, encoder_len, width] = encoder.states.dims();
+        assert!(batch.is_multiple_of(sequences), "{batch} rows for {sequences} sequences");
         let context = Context {
-            rows: memory.states.reshape([memories * memory_len, width]),
-            batch: memories,
-            mask: memory.mask.map(padding_mask),
+            rows: encoder.states.reshape([sequences * encoder_len, width]),
+            batch: sequences,
+            mask: encoder.mask.map(padding_mask),
         };
         let mask = causal_mask(attention_mask);
         let words = self.word_embeddings.matrix(); // (vocab, width)

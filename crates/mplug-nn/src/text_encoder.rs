@@ -2,6 +2,7 @@
 //! pictures.
 
 use burn::tensor::{Int, Tensor};
+use mplug::checkpoint::names;
 use mplug::config::TextConfig;
 
 use crate::dropout::Dropout;
@@ -23,18 +24,18 @@ has_parameters!(TextEncoder: word_embeddings, embeddings, layers);
 impl TextEncoder {
     /// Reads the encoder from the root of a checkpoint.
     pub(crate) fn new(root: &mut Reader<'_>, config: &TextConfig) -> Result<Self, NnError> {
-        let mut at = root.at("text_encoder");
+        let mut at = root.at(names::TEXT_ENCODER);
         let std = fresh_std(config);
         let words = [config.vocab_size, config.hidden_size];
         Ok(Self {
             word_embeddings: at.parameter(
-                "embeddings.word_embeddings.weight",
+                &names::below(names::EMBEDDINGS, names::embeddings::WORDS),
                 &words,
                 Initial::Normal(std),
             )?,
-            embeddings: Embeddings::new(at.at("embeddings"), config, std)?,
+            embeddings: Embeddings::new(at.at(names::EMBEDDINGS), config, std)?,
             layers: (0..config.text_encoder_layers)
-                .map(|i| SelfAttentionLayer::new(at.at(format!("encoder.layer.{i}")), config))
+                .map(|i| SelfAttentionLayer::new(at.at(format!("{}.{i}", names::LAYERS)), config))
                 .collect::<Result<_, _>>()?,
         })
     }

@@ -2,6 +2,7 @@
 //! after it. Knows neither which stack it is in nor where its inputs come from.
 
 use burn::tensor::Tensor;
+use mplug::checkpoint::names;
 use mplug::config::TextConfig;
 
 use crate::attention::{Heads, attention};
@@ -45,11 +46,15 @@ impl AttentionBlock {
         let (width, std) = (config.hidden_size, fresh_std(config));
         let mut linear = |name| Linear::new(at.at(name), width, width, std);
         Ok(Self {
-            query: linear("self.query")?,
-            key: linear("self.key")?,
-            value: linear("self.value")?,
-            output: linear("output.dense")?,
-            layer_norm: LayerNorm::new(at.at("output.LayerNorm"), width, f64::from(config.layer_norm_eps))?,
+            query: linear(names::attention::QUERY)?,
+            key: linear(names::attention::KEY)?,
+            value: linear(names::attention::VALUE)?,
+            output: linear(names::attention::OUTPUT)?,
+            layer_norm: LayerNorm::new(
+                at.at(names::attention::NORM),
+                width,
+                f64::from(config.layer_norm_eps),
+            )?,
             heads: config.num_attention_heads,
         })
     }
@@ -92,12 +97,12 @@ impl FeedForwardBlock {
         Ok(Self {
             feed_forward: FeedForward::new(
                 at,
-                ["intermediate.dense", "output.dense"],
+                [names::layer::INTERMEDIATE, names::layer::OUTPUT],
                 [width, config.intermediate_size],
                 [std, std],
                 Activation::Gelu,
             )?,
-            layer_norm: LayerNorm::new(at.at("output.LayerNorm"), width, f64::from(config.layer_norm_eps))?,
+            layer_norm: LayerNorm::new(at.at(names::layer::NORM), width, f64::from(config.layer_norm_eps))?,
         })
     }
 
@@ -120,7 +125,7 @@ has_parameters!(SelfAttentionLayer: attention, feed_forward);
 impl SelfAttentionLayer {
     pub(crate) fn new(mut at: Reader<'_>, config: &TextConfig) -> Result<Self, NnError> {
         Ok(Self {
-            attention: AttentionBlock::new(at.at("attention"), config)?,
+            attention: AttentionBlock::new(at.at(names::layer::SELF_ATTENTION), config)?,
             feed_forward: FeedForwardBlock::new(&mut at, config)?,
         })
     }
@@ -162,8 +167,8 @@ pub(crate) struct Context {
 impl CrossAttentionLayer {
     pub(crate) fn new(mut at: Reader<'_>, config: &TextConfig) -> Result<Self, NnError> {
         Ok(Self {
-            attention: AttentionBlock::new(at.at("attention"), config)?,
-            crossattention: AttentionBlock::new(at.at("crossattention"), config)?,
+            attention: AttentionBlock::new(at.at(names::layer::SELF_ATTENTION), config)?,
+            crossattention: AttentionBlock::new(at.at(names::layer::CROSS_ATTENTION), config)?,
             feed_forward: FeedForwardBlock::new(&mut at, config)?,
         })
     }

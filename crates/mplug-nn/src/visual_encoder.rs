@@ -2,6 +2,7 @@
 //! projection to the text's width that large models have. Knows nothing of text.
 
 use burn::tensor::Tensor;
+use mplug::checkpoint::names;
 use mplug::config::{ModelConfig, VisionConfig};
 
 use crate::attention::{Heads, attention};
@@ -36,12 +37,12 @@ impl SelfAttention {
         let width = config.hidden_size;
         Ok(Self {
             in_proj_weight: at.parameter(
-                "in_proj_weight",
+                names::block::QUERY_KEY_VALUE_WEIGHT,
                 &[3 * width, width],
                 Initial::Normal(stds.attention),
             )?,
-            in_proj_bias: at.parameter("in_proj_bias", &[3 * width], Initial::Zeros)?,
-            out_proj: Linear::new(at.at("out_proj"), width, width, stds.projection)?,
+            in_proj_bias: at.parameter(names::block::QUERY_KEY_VALUE_BIAS, &[3 * width], Initial::Zeros)?,
+            out_proj: Linear::new(at.at(names::block::ATTENTION_OUTPUT), width, width, stds.projection)?,
             heads: config.num_attention_heads,
         })
     }
@@ -94,12 +95,12 @@ impl ResidualBlock {
     fn new(mut at: Reader<'_>, config: &VisionConfig) -> Result<Self, NnError> {
         let (width, stds) = (config.hidden_size, Stds::new(config));
         Ok(Self {
-            ln_1: LayerNorm::new(at.at("ln_1"), width, LAYER_NORM_EPS)?,
-            attention: SelfAttention::new(&mut at.at("attn"), config, stds)?,
-            ln_2: LayerNorm::new(at.at("ln_2"), width, LAYER_NORM_EPS)?,
+            ln_1: LayerNorm::new(at.at(names::block::ATTENTION_NORM), width, LAYER_NORM_EPS)?,
+            attention: SelfAttention::new(&mut at, config, stds)?,
+            ln_2: LayerNorm::new(at.at(names::block::FEED_FORWARD_NORM), width, LAYER_NORM_EPS)?,
             feed_forward: FeedForward::new(
-                &mut at.at("mlp"),
-                ["c_fc", "c_proj"],
+                &mut at,
+                [names::block::INTERMEDIATE, names::block::OUTPUT],
                 [width, config.intermediate_size],
                 [stds.widen, stds.projection],
                 Activation::QuickGelu,
@@ -160,18 +161,22 @@ impl VisualEncoder {
         let conv_std = Initial::Normal(0.5 * ((3 * patch * patch) as f32).powf(-0.5));
         let projection =
             if config.has_visual_projection { Some(Self::projection(root, config)?) } else { None };
-        let mut encoder = root.at("visual_encoder");
-        let mut at = encoder.at("visual");
+        let mut at = root.at(names::VISUAL_ENCODER);
         let grid = vision.image_size / patch;
         Ok(Self {
-            conv1: at.parameter("conv1.weight", &[width, 3, patch, patch], conv_std)?,
-            class_embedding: at.parameter("class_embedding", &[width], scale)?,
-            positional_embedding: at.position_embedding("positional_embedding", grid, width, scale)?,
-            ln_pre: LayerNorm::new(at.at("ln_pre"), width, LAYER_NORM_EPS)?,
+            conv1: at.parameter(names::visual::PATCHES, &[width, 3, patch, patch], conv_std)?,
+            class_embedding: at.parameter(names::visual::CLASS_EMBEDDING, &[width], scale)?,
+            positional_embedding: at.position_embedding(
+                names::visual::POSITIONAL_EMBEDDING,
+                grid,
+                width,
+                scale,
+            )?,
+            ln_pre: LayerNorm::new(at.at(names::visual::FIRST_NORM), width, LAYER_NORM_EPS)?,
             blocks: (0..vision.num_hidden_layers)
-                .map(|i| ResidualBlock::new(at.at(format!("transformer.resblocks.{i}")), vision))
+                .map(|i| ResidualBlock::new(at.at(format!("{}.{i}", names::visual::BLOCKS)), vision))
                 .collect::<Result<_, _>>()?,
-            ln_post: LayerNorm::new(at.at("ln_post"), width, LAYER_NORM_EPS)?,
+            ln_post: LayerNorm::new(at.at(names::visual::LAST_NORM), width, LAYER_NORM_EPS)?,
             projection,
             patch_size: patch,
             recomputes: false,
@@ -181,8 +186,8 @@ impl VisualEncoder {
     fn projection(root: &mut Reader<'_>, config: &ModelConfig) -> Result<VisualProjection, NnError> {
         let (input, output) = (config.vision.hidden_size, config.text.hidden_size);
         Ok(VisualProjection {
-            linear: Linear::new(root.at("visn_fc"), input, output, (input as f32).powf(-0.5))?,
-            layer_norm: LayerNorm::new(root.at("visn_layer_norm"), output, PROJECTION_EPS)?,
+            linear: Linear::new(root.at(names::VISUAL_PROJECTION), input, output, (input as f32).powf(-0.5))?,
+            layer_norm: LayerNorm::new(root.at(names::VISUAL_PROJECTION_NORM), output, PROJECTION_EPS)?,
         })
     }
 

@@ -92,7 +92,7 @@ impl TrainConfig {
     /// Checks what types cannot say.
     pub fn check(&self) -> Result<(), TrainError> {
         if self.model.is_some() == self.start.is_some() {
-            return Err(TrainError::Recipe("either [model] or [start] is wanted".to_owned()));
+            return Err(TrainError::Recipe("expected a table [model] or [start], found neither".to_owned()));
         }
         if let Some(model) = &self.model {
             model.check()?;

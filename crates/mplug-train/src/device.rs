@@ -38,7 +38,7 @@ fn gpu() -> Result<Device, TrainError> {
 
 #[cfg(not(feature = "wgpu"))]
 fn gpu() -> Result<Device, TrainError> {
-    Err(no_gpu("a build without GPUs (the feature `wgpu` has them)".to_owned()))
+    Err(no_gpu("a build without GPUs".to_owned()))
 }
 
 fn no_gpu(found: String) -> TrainError {

@@ -1,5 +1,6 @@
 //! What can go wrong in training. Every message names the file or field, what was expected, and what was found.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use thiserror::Error;
@@ -80,7 +81,7 @@ pub enum TrainError {
     /// Losses or gradients are not finite any more.
     #[error(
         "step {step}: {problem}, with the pictures {pictures}. The last good checkpoint is {checkpoint}; try a lower learning \
-         rate from there, in a new run: the same recipe with {settings}. If that does not help, look at the pictures"
+         rate from there, in a new run: the same recipe with {changes}. If that does not help, look at the pictures"
     )]
     Diverged {
         /// The step, from 1.
@@ -95,8 +96,8 @@ pub enum TrainError {
         pictures: String,
         /// The last good checkpoint.
         checkpoint: String,
-        /// What to set in the recipe of a run that goes on from there.
-        settings: String,
+        /// What to change in the recipe of a run that goes on from there.
+        changes: Box<RecipeChanges>,
     },
     /// A run is to be resumed with another recipe.
     #[error("{path}: the run was started with another recipe; resume it with its own (differences: {differences})", path = path.display())]
@@ -116,7 +117,25 @@ impl TrainError {
     }
 
     /// A file at `path` that holds something unusable.
-    pub(crate) fn content(path: impl Into<PathBuf>, problem: impl std::fmt::Display) -> Self {
+    pub(crate) fn content(path: impl Into<PathBuf>, problem: impl fmt::Display) -> Self {
         Self::Content { path: path.into(), problem: problem.to_string() }
+    }
+}
+
+/// What to change in a recipe. As a text: `a = 1, b = 2, without c and d`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecipeChanges {
+    /// The keys to set, each with its value in TOML.
+    pub settings: Vec<(String, String)>,
+    /// The keys to leave out.
+    pub without: &'static [&'static str],
+}
+
+impl fmt::Display for RecipeChanges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let settings: Vec<String> =
+            self.settings.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+        f.write_str(&settings.join(", "))?;
+        if self.without.is_empty() { Ok(()) } else { write!(f, ", without {}", self.without.join(" and ")) }
     }
 }

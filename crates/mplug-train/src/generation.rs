@@ -46,7 +46,7 @@ impl Writer {
     }
 
     /// What the decoder looks at, for each example.
-    fn memories(&self, examples: &[EncodedExample]) -> Vec<CrossAttentionCache> {
+    fn caches(&self, examples: &[EncodedExample]) -> Vec<CrossAttentionCache> {
         let memory = |example: &EncodedExample| {
             let image = self.visual_encoder.forward(&example.pixel_values); // (image_len, hidden)
             self.memory_of(&image, example)
@@ -74,15 +74,14 @@ impl Writer {
         options: &GenerationOptions,
         special: SpecialIds,
     ) -> Result<Vec<Vec<Hypothesis>>, TrainError> {
-        let mut memories: Vec<Option<CrossAttentionCache>> =
-            self.memories(examples).into_iter().map(Some).collect();
+        let mut caches: Vec<Option<CrossAttentionCache>> =
+            self.caches(examples).into_iter().map(Some).collect();
         let mut found = vec![Vec::new(); examples.len()];
         let kinds: BTreeSet<&[u32]> = prompts.iter().copied().collect();
         for prompt in kinds {
             let rows: Vec<usize> = (0..examples.len()).filter(|row| prompts[*row] == prompt).collect();
-            let memories: Vec<_> = rows.iter().filter_map(|row| memories[*row].take()).collect();
-            for (row, hypotheses) in rows.iter().zip(self.continue_from(&memories, prompt, options, special)?)
-            {
+            let caches: Vec<_> = rows.iter().filter_map(|row| caches[*row].take()).collect();
+            for (row, hypotheses) in rows.iter().zip(self.continue_from(&caches, prompt, options, special)?) {
                 found[*row] = hypotheses;
             }
         }
@@ -92,7 +91,7 @@ impl Writer {
     /// Texts that begin with the same prompt.
     fn continue_from(
         &self,
-        memories: &[CrossAttentionCache],
+        caches: &[CrossAttentionCache],
         prompt: &[u32],
         options: &GenerationOptions,
         special: SpecialIds,
@@ -103,8 +102,8 @@ impl Writer {
         let max_new_tokens = options.max_new_tokens.min(room);
         let options = GenerationOptions { max_new_tokens, ..options.clone() };
         options.check(positions, prefix.len()).map_err(|error| TrainError::Recipe(error.to_string()))?;
-        let mut state = DecoderState::new(&self.decoder, memories, prefix.len() + max_new_tokens - 1);
-        let found = generate(&mut state, memories.len(), &prefix, special.end, &options, None);
+        let mut state = DecoderState::new(&self.decoder, caches, prefix.len() + max_new_tokens - 1);
+        let found = generate(&mut state, caches.len(), &prefix, special.end, &options, None);
         Ok(found.into_iter().collect::<Result<_, NotANumber>>()?)
     }
 

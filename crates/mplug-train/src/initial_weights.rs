@@ -60,7 +60,9 @@ impl InitialWeights {
                 return Ok(Self { image_size, max_len, origin, task, shared_size, seed });
             }
             (None, None) => {
-                return Err(TrainError::Recipe("a table [model] or [start] is wanted".to_owned()));
+                return Err(TrainError::Recipe(
+                    "expected a table [model] or [start], found neither".to_owned(),
+                ));
             }
         };
         let origin = open_origin(section, &config.objective, config.strict)?;

@@ -50,6 +50,11 @@ pub enum Progress {
         /// What could not be had from the state, a sentence each.
         lost: Vec<String>,
     },
+    /// One step is done. Not logged.
+    StepDone {
+        /// Steps done.
+        step: u64,
+    },
     /// Some steps are done.
     Step(StepReport),
     /// A step changed no weight, for its loss or gradient was not finite.
@@ -85,6 +90,13 @@ pub enum Progress {
         /// Steps done.
         step: u64,
     },
+}
+
+impl Progress {
+    /// Whether the logs have it: all but what every step says.
+    pub(crate) fn is_logged(&self) -> bool {
+        !matches!(self, Self::StepDone { .. })
+    }
 }
 
 /// What some steps found.

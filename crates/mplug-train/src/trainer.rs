@@ -2,9 +2,14 @@
 //! checkpoint. One place, in order.
 
 mod divergence;
+mod evaluation;
 mod recent;
+mod reporter;
+mod resume;
+mod saving;
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::time::Instant;
 
 use burn::tensor::Device;
@@ -13,16 +18,16 @@ use mplug_nn::Mplug;
 
 use self::divergence::Proof;
 use self::recent::{Found, Recent};
+use self::reporter::Reporter;
 use crate::average::WeightAverage;
 use crate::batch::{Batch, BatchShape, Loader};
-use crate::checkpoint::{BEST, LAST, Mark, RunFolder, RunProgress, State, Written, step_folder};
-use crate::config::{AugmentSection, BestBy, DataSection, TrainConfig};
+use crate::checkpoint::{LAST, RunFolder, RunProgress};
+use crate::config::{AugmentSection, DataSection, TrainConfig};
 use crate::device;
 use crate::error::TrainError;
-use crate::evaluate::{Evaluator, Plan};
 use crate::gradients::{Outcome, Workers};
 use crate::initial_weights::InitialWeights;
-use crate::log::{Progress, RunLog, StepReport, peak_memory};
+use crate::log::{Progress, StepReport, peak_memory};
 use crate::objective::{Ingredients, Objective};
 use crate::optimizer::{AdamW, norm};
 use crate::ranks::{self, Ranks};
@@ -40,6 +45,8 @@ pub struct Summary {
     pub best: Option<[f64; 2]>,
     /// Whether the run ended early, because nothing became better.
     pub stopped_early: bool,
+    /// Whether the caller ended the run; then its state is saved and it can be resumed.
+    pub interrupted: bool,
     /// Pictures that could not be read.
     pub skipped: usize,
     /// Steps that changed no weight, for their loss or gradient was not finite.
@@ -48,12 +55,11 @@ pub struct Summary {
     pub leads: bool,
 }
 
+/// Receives the events of a run. A break ends the run after the step at hand: its state is saved, and it can be resumed.
+pub type Listener<'a> = &'a mut dyn FnMut(&Progress) -> ControlFlow<()>;
+
 /// Runs a recipe. With `resume` a run folder that holds a state goes on from there; without, such a folder is an error.
-pub fn train(
-    config: &TrainConfig,
-    resume: bool,
-    progress: &mut dyn FnMut(&Progress),
-) -> Result<Summary, TrainError> {
+pub fn train(config: &TrainConfig, resume: bool, listener: Listener<'_>) -> Result<Summary, TrainError> {
     config.check()?;
     let start = InitialWeights::open(config)?;
     let (max_len, reading) = (start.max_len, config.objective.reading());
@@ -66,17 +72,21 @@ pub fn train(
             let data =
                 DrawnPictures::new(seeds, *language, reading, views, max_len, start.vocabulary(), &prompts)?
                     .limited_to(*pictures);
-            run(config, &start, &data, resume, progress)
+            run(config, &start, &data, resume, listener)
         }
         DataSection::Annotations(section) => {
             let vocabulary = match (start.vocabulary(), &section.vocabulary) {
                 (Some(vocabulary), _) => vocabulary.to_owned(),
                 (None, Some(path)) => std::fs::read_to_string(path).map_err(TrainError::file(path))?,
-                (None, None) => return Err(TrainError::Recipe("data.vocabulary is wanted".to_owned())),
+                (None, None) => {
+                    return Err(TrainError::Recipe(
+                        "expected `data.vocabulary`, the file of the tokens, found none".to_owned(),
+                    ));
+                }
             };
             let data = AnnotatedPictures::open(section, reading, views, max_len, vocabulary, &prompts)?
                 .for_rows(start.folder().map(|folder| folder.config.text.vocab_size));
-            run(config, &start, &data, resume, progress)
+            run(config, &start, &data, resume, listener)
         }
     }
 }
@@ -86,10 +96,10 @@ pub fn train_on(
     config: &TrainConfig,
     data: &dyn TrainingData,
     resume: bool,
-    progress: &mut dyn FnMut(&Progress),
+    listener: Listener<'_>,
 ) -> Result<Summary, TrainError> {
     config.check()?;
-    run(config, &InitialWeights::open(config)?, data, resume, progress)
+    run(config, &InitialWeights::open(config)?, data, resume, listener)
 }
 
 fn run(
@@ -97,28 +107,33 @@ fn run(
     start: &InitialWeights,
     data: &dyn TrainingData,
     resume: bool,
-    progress: &mut dyn FnMut(&Progress),
+    listener: Listener<'_>,
 ) -> Result<Summary, TrainError> {
     let (mut trainer, mended) = Trainer::new(config, start, data, resume)?;
     let leads = trainer.ranks.leads();
-    let mut log = if leads { Some(RunLog::open(&trainer.folder)?) } else { None };
-    let mut report = |event: Progress| -> Result<(), TrainError> {
-        if let Some(log) = &mut log {
-            log.write(&event)?;
-            progress(&event);
-        }
-        Ok(())
-    };
+    let mut reporter = Reporter::open(leads.then_some(&trainer.folder), listener)?;
     if let Some((file, names)) = start.unexpected() {
-        report(Progress::Unexpected { file: file.to_owned(), names: names.to_vec() })?;
+        reporter.report(&Progress::Unexpected { file: file.to_owned(), names: names.to_vec() })?;
     }
-    report(trainer.started())?;
-    mended.map_or(Ok(()), &mut report)?;
-    let loss = trainer.run(&mut report)?;
-    trainer.check_result()?;
+    reporter.report(&trainer.started())?;
+    if let Some(event) = mended {
+        reporter.report(&event)?;
+    }
+    let loss = trainer.run(&mut reporter)?;
+    if trainer.saved.is_some() || !reporter.is_stopped {
+        trainer.check_result()?;
+    }
     let RunProgress { steps, best, skipped_steps, .. } = trainer.progress;
-    let stopped_early = trainer.is_out_of_patience();
-    Ok(Summary { steps, loss, best, stopped_early, skipped: data.skipped(), skipped_steps, leads })
+    Ok(Summary {
+        steps,
+        loss,
+        best,
+        stopped_early: trainer.is_out_of_patience(),
+        interrupted: reporter.is_stopped,
+        skipped: data.skipped(),
+        skipped_steps,
+        leads,
+    })
 }
 
 /// Everything that changes during a run.
@@ -187,92 +202,6 @@ impl<'a> Trainer<'a> {
         Ok((trainer, mended))
     }
 
-    /// Makes the run folder ours, and goes on from the state in it.
-    fn enter(&mut self, resume: bool) -> Result<Option<Progress>, TrainError> {
-        let leads = self.ranks.leads();
-        if leads {
-            self.folder.claim(resume)?;
-        } else {
-            self.folder.check_state(resume)?;
-        }
-        if resume {
-            self.resume()?;
-        }
-        let mended = if leads && resume { self.mend()? } else { None };
-        self.share_progress();
-        if leads {
-            if self.config.run.keep_last > 1 {
-                self.folder.check_steps(self.progress.steps + 1..=self.config.run.steps)?;
-            }
-            self.folder.write_recipe(&self.config.to_toml())?;
-        }
-        Ok(mended)
-    }
-
-    /// Takes the folder's state back, if its recipe is ours.
-    fn resume(&mut self) -> Result<(), TrainError> {
-        let folder = self.folder.clone();
-        let has_state = folder.has_state()?;
-        if !has_state && folder.model(BEST).is_none() {
-            return Ok(());
-        }
-        let differences = match folder.recipe()? {
-            Some(recipe) => self.config.differences(&recipe),
-            None => Vec::new(),
-        };
-        if !differences.is_empty() {
-            let path = folder.path().to_owned();
-            return Err(TrainError::OtherRecipe { path, differences: differences.join("; ") });
-        }
-        if has_state {
-            folder.read_state(&mut self.state())?;
-            self.saved = Some(self.progress.steps);
-        }
-        Ok(())
-    }
-
-    /// Writes the model folders that a run which was ended after its state did not come to write.
-    fn mend(&mut self) -> Result<Option<Progress>, TrainError> {
-        let (step, mut written, mut lost) = (self.progress.steps, Vec::new(), Vec::new());
-        let is_of = |found: Option<Mark>, step: u64| found.is_some_and(|found| found.step == step);
-        if let Some(Mark { step, best: Some(best) }) = self.folder.model(BEST) {
-            // It may be of a later step than the state, which the run takes again.
-            (self.progress.best, self.progress.best_step) = (Some(best), step);
-        } else if self.progress.best.is_some() && self.progress.best_step == step {
-            self.write_model(BEST)?;
-            written.push(BEST.to_owned());
-        } else if self.progress.best.take().is_some() {
-            self.progress.evaluations_since_best = 0;
-            let of = self.progress.best_step;
-            lost.push(format!("{BEST} (step {of}) is gone; the next evaluation is the best so far"));
-        }
-        if self.saved.is_some() {
-            let of_step = step_folder(step);
-            let wanted = if self.config.run.keep_last > 1 { vec![LAST, &of_step] } else { vec![LAST] };
-            for name in wanted.into_iter().filter(|name| !is_of(self.folder.model(name), step)) {
-                if self.folder.may_write(name) {
-                    self.write_model(name)?;
-                    written.push(name.to_owned());
-                } else {
-                    lost.push(format!("{name} is not this run's, so step {step} has no folder of its own"));
-                }
-            }
-            self.remove_steps()?;
-        }
-        let is_whole = written.is_empty() && lost.is_empty();
-        Ok(if is_whole { None } else { Some(Progress::Mended { step, written, lost }) })
-    }
-
-    fn state(&mut self) -> State<'_> {
-        State {
-            model: &mut self.model,
-            optimizer: &mut self.optimizer,
-            average: &mut self.average,
-            objective: &mut *self.objective,
-            progress: &mut self.progress,
-        }
-    }
-
     fn started(&self) -> Progress {
         Progress::Started {
             step: self.progress.steps,
@@ -282,14 +211,12 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// Takes all steps that are left; gives the mean loss of the last log line.
-    fn run(
-        &mut self,
-        report: &mut impl FnMut(Progress) -> Result<(), TrainError>,
-    ) -> Result<Option<f64>, TrainError> {
+    /// Takes all steps that are left, until the listener breaks; gives the mean loss of the last log line.
+    fn run(&mut self, reporter: &mut Reporter<'_>) -> Result<Option<f64>, TrainError> {
         let (run, data, every) = (&self.config.run, self.data, self.config.evaluation.every);
         let (first, steps) = (self.progress.steps, run.steps);
-        let to_do = if self.is_out_of_patience() { first..first } else { first..steps };
+        let is_over = self.is_out_of_patience() || self.is_stopped(reporter);
+        let to_do = if is_over { first..first } else { first..steps };
         std::thread::scope(|scope| {
             let seed = self.config.seed;
             let shape = BatchShape { size: run.batch_size, micro_size: run.micro_batch_size, seed };
@@ -301,23 +228,24 @@ impl<'a> Trainer<'a> {
                 recent.data_seconds += waiting.elapsed().as_secs_f64();
                 match self.step(step, batch)? {
                     Stepped::Applied(found) => recent.add(&found, run.batch_size),
-                    Stepped::Skipped(event) => report(event)?,
+                    Stepped::Skipped(event) => reporter.report(&event)?,
                 }
                 let (done, last) = (step + 1, step + 1 == steps);
                 if (done % run.log_every == 0 || last) && !recent.is_empty() {
                     let found = self.report(step, recent.take());
                     loss_now = Some(found.loss);
-                    report(Progress::Step(found))?;
+                    reporter.report(&Progress::Step(found))?;
                 }
+                reporter.report(&Progress::StepDone { step: done })?;
                 if every > 0 && (done % every == 0 || last) && self.has_good_weights(last)? {
                     if let Some(event) = self.evaluate_together()? {
-                        report(event)?;
+                        reporter.report(&event)?;
                     }
                     recent = Recent::new();
                 }
-                let stops = self.is_out_of_patience();
+                let stops = self.is_out_of_patience() || self.is_stopped(reporter);
                 if (done % run.checkpoint_every == 0 || last || stops) && self.has_good_weights(last)? {
-                    report(self.save()?)?;
+                    reporter.report(&self.save()?)?;
                     recent = Recent::new();
                 }
                 if stops {
@@ -326,6 +254,11 @@ impl<'a> Trainer<'a> {
             }
             Ok(loss_now)
         })
+    }
+
+    /// Whether the listener of the leading process ended the run; all processes end together.
+    fn is_stopped(&self, reporter: &Reporter<'_>) -> bool {
+        self.ranks.gather(&[f64::from(u8::from(reporter.is_stopped))])[0][0] > 0.0
     }
 
     /// One step: the batch through the objective and the network, the gradients into the weights. Where the loss or the
@@ -411,13 +344,6 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// Evaluates on the leading process; all learn what is best so far.
-    fn evaluate_together(&mut self) -> Result<Option<Progress>, TrainError> {
-        let event = if self.ranks.leads() { Some(self.evaluate()?) } else { None };
-        self.share_progress();
-        Ok(event)
-    }
-
     /// Gives all processes what the leading one knows of the run.
     fn share_progress(&mut self) {
         let numbers = self.progress.to_numbers().into_iter().map(|number| f64::from_bits(number as u64));
@@ -426,112 +352,5 @@ impl<'a> Trainer<'a> {
         if let Some(progress) = RunProgress::from_numbers(&numbers) {
             self.progress = progress;
         }
-    }
-
-    fn evaluate(&mut self) -> Result<Progress, TrainError> {
-        let model = self.current();
-        let section = &self.config.evaluation;
-        let evaluator = Evaluator {
-            model: &model,
-            config: &self.shape,
-            objective: &*self.objective,
-            data: self.data,
-            device: &self.device,
-            plan: Plan {
-                examples: section.pictures,
-                num_beams: section.num_beams,
-                max_new_tokens: self.max_len - 1,
-                rerank: section.rerank,
-            },
-        };
-        let reading = self.config.objective.reading();
-        let found = self.workers.run_on_one(|| evaluator.run(reading))?;
-        let wanted = section.metric.as_ref().map_or(self.config.objective.best_by(), std::slice::from_ref);
-        let score = wanted.iter().find_map(|metric| {
-            let value = found.get(metric.name())?;
-            Some(if *metric == BestBy::Loss { -value } else { value })
-        });
-        let Some(score) = score else {
-            let names: Vec<&str> = found.metrics.iter().map(|(name, _)| *name).collect();
-            return Err(TrainError::Value {
-                field: "evaluation.metric",
-                expected: format!("a figure of this evaluation ({})", names.join(", ")),
-                found: wanted.iter().map(|metric| metric.name()).collect::<Vec<_>>().join(", "),
-            });
-        };
-        let loss = found.get("loss").unwrap_or_default();
-        let best = self.note_evaluation(score, loss);
-        if best {
-            self.folder.write_model(BEST, self.mark(BEST), self.written(&model))?;
-        }
-        let metrics = found.metrics.into_iter().collect();
-        Ok(Progress::Evaluated { step: self.progress.steps, metrics, best, samples: found.samples })
-    }
-
-    /// Whether an evaluation is the best so far. A resumed run may know of one that is still to come, and takes it again.
-    fn note_evaluation(&mut self, score: f64, loss: f64) -> bool {
-        let step = self.progress.steps;
-        let is_better = self.progress.best.is_none_or(|[s, l]| score > s || (score >= s && loss < l));
-        let is_again = self.progress.best.is_some() && self.progress.best_step == step;
-        if score.is_finite() && (is_better || is_again) {
-            self.progress.best = Some([score, loss]);
-            self.progress.best_step = step;
-            self.progress.evaluations_since_best = 0;
-            return true;
-        }
-        self.progress.evaluations_since_best += u64::from(self.progress.best_step < step);
-        false
-    }
-
-    fn is_out_of_patience(&self) -> bool {
-        let patience = self.config.evaluation.patience;
-        patience > 0 && self.progress.evaluations_since_best >= patience
-    }
-
-    /// Saves the state, and then the models, which it holds too.
-    fn save(&mut self) -> Result<Progress, TrainError> {
-        let step = self.progress.steps;
-        if self.ranks.leads() {
-            let folder = self.folder.clone();
-            folder.write_state(&self.state())?;
-            self.write_model(LAST)?;
-            if self.config.run.keep_last > 1 {
-                self.write_model(&step_folder(step))?;
-            }
-            self.remove_steps()?;
-        }
-        self.saved = Some(step);
-        Ok(Progress::Saved { step })
-    }
-
-    /// Writes the model folder `name` from the weights as they are.
-    fn write_model(&self, name: &str) -> Result<(), TrainError> {
-        self.folder.write_model(name, self.mark(name), self.written(&self.current()))
-    }
-
-    fn mark(&self, name: &str) -> Mark {
-        let RunProgress { steps, best, .. } = self.progress;
-        Mark { step: steps, best: best.filter(|_| name == BEST) }
-    }
-
-    fn written<'w>(&'w self, model: &'w Mplug) -> Written<'w> {
-        Written { model, config: &self.shape, vocabulary: self.data.vocabulary() }
-    }
-
-    fn remove_steps(&self) -> Result<(), TrainError> {
-        let keep = self.config.run.keep_last;
-        if keep > 1 { self.folder.remove_steps(self.progress.steps, keep) } else { Ok(()) }
-    }
-
-    /// The model of the last step is where the run says it is.
-    fn check_result(&self) -> Result<(), TrainError> {
-        let step = self.progress.steps;
-        if !self.ranks.leads() || self.folder.model(LAST).is_some_and(|found| found.step == step) {
-            return Ok(());
-        }
-        let problem = format!(
-            "expected the model of step {step}, which was removed or changed; resuming the run writes it anew"
-        );
-        Err(TrainError::content(self.folder.path().join(LAST), problem))
     }
 }

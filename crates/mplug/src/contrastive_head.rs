@@ -1,6 +1,7 @@
 //! Picture and text as features of one projection space, the more similar the nearer (the original's `vision_proj` and `text_proj`): a
 //! projection of token 0 of each, of length one. Knows no temperature: only losses divide by it.
 
+use crate::checkpoint::names;
 use crate::checkpoint::{CheckpointError, Weights};
 use crate::config::ModelConfig;
 use crate::engine::Linear;
@@ -22,10 +23,13 @@ impl ContrastiveHead {
         let projection = |name: &str| {
             let weights = root.at(name);
             let (weight, bias) =
-                (weights.tensor("weight", &[space, width])?, weights.tensor("bias", &[space])?);
+                (weights.tensor(names::WEIGHT, &[space, width])?, weights.tensor(names::BIAS, &[space])?);
             Ok::<Linear, CheckpointError>(Linear::exact(&weight, Some(bias), width, space))
         };
-        Ok(Self { vision_proj: projection("vision_proj")?, text_proj: projection("text_proj")? })
+        Ok(Self {
+            vision_proj: projection(names::IMAGE_FEATURES)?,
+            text_proj: projection(names::TEXT_FEATURES)?,
+        })
     }
 
     /// The feature of a picture: `image_embeds` `(image_len, hidden_size)` -> `(projection_size)`.

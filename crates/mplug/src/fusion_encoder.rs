@@ -10,6 +10,7 @@
 //! Every `connected_stride`-th layer after the first is connected. The original adds in place to its caller's image
 //! states; here the caller hands them over.
 
+use crate::checkpoint::names;
 use crate::checkpoint::{CheckpointError, Weights};
 use crate::config::{ModelConfig, TextConfig};
 use crate::engine::{CrossAttention, FeedForward, SelfAttention, Workspace};
@@ -22,12 +23,12 @@ enum Layer {
 
 impl Layer {
     fn load(weights: &Weights, is_connected: bool, config: &TextConfig) -> Result<Self, CheckpointError> {
-        let self_attention = SelfAttention::load(&weights.at("attention"), config)?;
+        let self_attention = SelfAttention::load(&weights.at(names::layer::SELF_ATTENTION), config)?;
         let feed_forward = FeedForward::load(weights, config)?;
         if is_connected {
             return Ok(Self::Connected { self_attention, feed_forward });
         }
-        let cross_attention = CrossAttention::load(&weights.at("crossattention"), config)?;
+        let cross_attention = CrossAttention::load(&weights.at(names::layer::CROSS_ATTENTION), config)?;
         Ok(Self::CoAttention { self_attention, cross_attention, feed_forward })
     }
 }
@@ -49,7 +50,7 @@ impl FusionEncoder {
     /// Reads the layers of `fusion_encoder.encoder.layer` that run, from the root cursor.
     pub fn load(root: &Weights, config: &ModelConfig) -> Result<Self, CheckpointError> {
         let text = &config.text;
-        let layers = root.at("fusion_encoder.encoder.layer");
+        let layers = root.at(names::FUSION_LAYERS);
         let layers = (0..text.fusion_layers)
             .map(|i| Layer::load(&layers.at(text.first_fusion_layer + i), text.is_connected_layer(i), text))
             .collect::<Result<_, _>>()?;

@@ -43,7 +43,12 @@ pub use mplug_kernels::gemm::Precision;
 pub use mplug_kernels::{InstructionSet, limits};
 pub use passing::io_error_is_passing;
 pub use preprocess::image::{RgbImage, decode_image, load_image};
-pub use tasks::{Answerer, Caption, CaptionRequest, Captioner, Matcher};
+pub use tasks::{Answerer, Caption, CaptionRequest, Captioner, Matcher, OpenOptions, open};
+
+/// The Rust code in README.md, compiled by the documentation's tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
 
 /// The vector instructions that this program found and uses.
 pub fn instruction_set() -> InstructionSet {

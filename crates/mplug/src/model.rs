@@ -9,6 +9,7 @@
 //! contrast: contrastive head on image_embeds[0] and on text_embeds[0], each alone
 //! ```
 
+use crate::checkpoint::names;
 use crate::checkpoint::{CheckpointError, Weights};
 use crate::config::{ModelConfig, Task};
 use crate::contrastive_head::ContrastiveHead;
@@ -65,7 +66,7 @@ impl RetrievalHeads {
     fn load(root: &Weights, config: &ModelConfig) -> Result<Self, CheckpointError> {
         let has_contrast = config.projection_size > 0;
         Ok(Self {
-            matching: matching_head(&root.at("itm_head"), config.text.hidden_size)?,
+            matching: matching_head(&root.at(names::MATCHING_HEAD), config.text.hidden_size)?,
             contrastive: has_contrast.then(|| ContrastiveHead::load(root, config)).transpose()?,
         })
     }
@@ -98,14 +99,14 @@ impl Mplug {
 
 /// Two classes from the width of a token: too small to gain anything from fewer bits.
 fn matching_head(weights: &Weights, width: usize) -> Result<Linear, CheckpointError> {
-    let (weight, bias) = (weights.tensor("weight", &[2, width])?, weights.tensor("bias", &[2])?);
+    let (weight, bias) = (weights.tensor(names::WEIGHT, &[2, width])?, weights.tensor(names::BIAS, &[2])?);
     Ok(Linear::exact(&weight, Some(bias), width, 2))
 }
 
 /// A decoder in the middle of writing: its cache, and which picture each row looks at.
 pub struct DecoderState<'a> {
     decoder: &'a TextDecoder,
-    memories: &'a [CrossAttentionCache],
+    caches: &'a [CrossAttentionCache],
     cache: KeyValueCache,
     /// Picture of each row; rows of one picture are neighbours.
     row_pictures: Vec<usize>,
@@ -113,13 +114,13 @@ pub struct DecoderState<'a> {
 }
 
 impl<'a> DecoderState<'a> {
-    /// One row for each of `memories`, with room for `capacity` tokens.
-    pub fn new(decoder: &'a TextDecoder, memories: &'a [CrossAttentionCache], capacity: usize) -> Self {
+    /// One row for each of `caches`, with room for `capacity` tokens.
+    pub fn new(decoder: &'a TextDecoder, caches: &'a [CrossAttentionCache], capacity: usize) -> Self {
         Self {
             decoder,
-            memories,
-            cache: decoder.new_cache(memories.len(), capacity),
-            row_pictures: (0..memories.len()).collect(),
+            caches,
+            cache: decoder.new_cache(caches.len(), capacity),
+            row_pictures: (0..caches.len()).collect(),
             buffers: StepBuffers::default(),
         }
     }
@@ -127,12 +128,12 @@ impl<'a> DecoderState<'a> {
 
 impl StepDecoder for DecoderState<'_> {
     fn step(&mut self, token_ids: &[u32]) -> &mut [f32] {
-        let memory: Vec<_> = self
+        let cross_attention: Vec<_> = self
             .row_pictures
             .chunk_by(|a, b| a == b)
-            .map(|rows| (&self.memories[rows[0]], rows.len()))
+            .map(|rows| (&self.caches[rows[0]], rows.len()))
             .collect();
-        self.decoder.step(token_ids, &mut self.cache, &memory, &mut self.buffers);
+        self.decoder.step(token_ids, &mut self.cache, &cross_attention, &mut self.buffers);
         &mut self.buffers.logits
     }
 

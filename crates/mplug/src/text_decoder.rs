@@ -7,6 +7,7 @@
 use mplug_kernels::activation::Activation;
 use mplug_kernels::attention::PackedKeyValues;
 
+use crate::checkpoint::names;
 use crate::checkpoint::{CheckpointError, Weights};
 use crate::config::{ModelConfig, TextConfig};
 use crate::engine::{
@@ -23,8 +24,8 @@ struct Layer {
 impl Layer {
     fn load(weights: &Weights, config: &TextConfig) -> Result<Self, CheckpointError> {
         Ok(Self {
-            self_attention: SelfAttention::load(&weights.at("attention"), config)?,
-            cross_attention: CrossAttention::load(&weights.at("crossattention"), config)?,
+            self_attention: SelfAttention::load(&weights.at(names::layer::SELF_ATTENTION), config)?,
+            cross_attention: CrossAttention::load(&weights.at(names::layer::CROSS_ATTENTION), config)?,
             feed_forward: FeedForward::load(weights, config)?,
         })
     }
@@ -33,11 +34,11 @@ impl Layer {
         &self,
         hidden_states: &mut [f32],
         cache: &mut LayerCache,
-        memory: &[(&PackedKeyValues, usize)],
+        cross_attention: &[(&PackedKeyValues, usize)],
         workspace: &mut Workspace,
     ) {
         self.self_attention.forward_cached(hidden_states, cache, workspace);
-        self.cross_attention.forward(hidden_states, memory, workspace);
+        self.cross_attention.forward(hidden_states, cross_attention, workspace);
         self.feed_forward.forward(hidden_states, workspace);
     }
 
@@ -58,19 +59,22 @@ struct LanguageModelHead {
 impl LanguageModelHead {
     fn load(weights: &Weights, embeddings: &Weights, config: &TextConfig) -> Result<Self, CheckpointError> {
         let width = config.hidden_size;
-        let transform = weights.at("transform");
         // Both names mean one tensor; where a file's copies differ, the later one wins in the original.
-        let bias = if weights.has("decoder.bias") { "decoder.bias" } else { "bias" };
+        let bias = if weights.has(names::language_head::WORDS_BIAS) {
+            names::language_head::WORDS_BIAS
+        } else {
+            names::BIAS
+        };
         let bias = weights.tensor(bias, &[config.vocab_size])?;
         // The head and the embeddings are one tensor as well.
-        let (words, name) = if weights.has("decoder.weight") {
-            (weights, "decoder.weight")
+        let (words, name) = if weights.has(names::language_head::WORDS) {
+            (weights, names::language_head::WORDS)
         } else {
-            (embeddings, "word_embeddings.weight")
+            (embeddings, names::embeddings::WORDS)
         };
         Ok(Self {
-            transform: Linear::load(&transform.at("dense"), width, width)?,
-            norm: LayerNorm::load(&transform.at("LayerNorm"), width, config.layer_norm_eps)?,
+            transform: Linear::load(&weights.at(names::language_head::TRANSFORM), width, width)?,
+            norm: LayerNorm::load(&weights.at(names::language_head::NORM), width, config.layer_norm_eps)?,
             decoder: Linear::load_named(words, name, Some(bias), width, config.vocab_size)?,
         })
     }
@@ -109,19 +113,19 @@ impl TextDecoder {
     /// Reads `text_decoder.*` from the root cursor.
     pub fn load(root: &Weights, config: &ModelConfig) -> Result<Self, CheckpointError> {
         let text = &config.text;
-        let bert = root.at("text_decoder.bert");
-        let head = root.at("text_decoder.cls.predictions");
+        let bert = root.at(names::TEXT_DECODER);
+        let head = root.at(names::DECODER_HEAD);
         // The head and the embeddings are one tensor; where a file's copies differ, the head's wins in the original.
         let table = [text.vocab_size, text.hidden_size];
-        let words = if head.has("decoder.weight") {
-            head.tensor("decoder.weight", &table)?
+        let words = if head.has(names::language_head::WORDS) {
+            head.tensor(names::language_head::WORDS, &table)?
         } else {
-            bert.tensor("embeddings.word_embeddings.weight", &table)?
+            bert.at(names::EMBEDDINGS).tensor(names::embeddings::WORDS, &table)?
         };
-        let layers = bert.at("encoder.layer");
+        let layers = bert.at(names::LAYERS);
         Ok(Self {
-            head: LanguageModelHead::load(&head, &bert.at("embeddings"), text)?,
-            embedding: TextEmbedding::load(&bert.at("embeddings"), words, text)?,
+            head: LanguageModelHead::load(&head, &bert.at(names::EMBEDDINGS), text)?,
+            embedding: TextEmbedding::load(&bert.at(names::EMBEDDINGS), words, text)?,
             layers: (0..text.decoder_layers)
                 .map(|layer| Layer::load(&layers.at(layer), text))
                 .collect::<Result<_, _>>()?,
@@ -158,25 +162,30 @@ impl TextDecoder {
 
     /// Appends one token to every row and leaves the logits of the next one in `buffers`, `(rows, vocab_size)`.
     ///
-    /// `memory` says which rows look at what: the first entry's rows come first, and so on.
+    /// `cross_attention` says which rows look at what: the first entry's rows come first, and so on.
     ///
     /// # Panics
-    /// If the rows of `memory`, of the cache and of `token_ids` differ in number, or the cache is full.
+    /// If the rows of `cross_attention`, of the cache and of `token_ids` differ in number, or the cache is full.
     pub fn step(
         &self,
         token_ids: &[u32],
         cache: &mut KeyValueCache,
-        memory: &[(&CrossAttentionCache, usize)],
+        cross_attention: &[(&CrossAttentionCache, usize)],
         buffers: &mut StepBuffers,
     ) {
         assert_eq!(token_ids.len(), cache.rows(), "one token for each row of the cache");
-        assert_eq!(memory.iter().map(|(_, rows)| rows).sum::<usize>(), token_ids.len(), "rows of the memory");
+        assert_eq!(
+            cross_attention.iter().map(|(_, rows)| rows).sum::<usize>(),
+            token_ids.len(),
+            "rows of the cross-attention"
+        );
         let StepBuffers { hidden_states, transformed, logits, workspace } = buffers;
         self.embedding.forward_to(token_ids, cache.len(), 0, hidden_states); // (rows, width)
         cache.begin_step();
         for (i, layer) in self.layers.iter().enumerate() {
-            let memory: Vec<_> = memory.iter().map(|&(picture, rows)| (&picture.layers[i], rows)).collect();
-            layer.forward(hidden_states, cache.layer(i), &memory, workspace);
+            let cross_attention: Vec<_> =
+                cross_attention.iter().map(|&(picture, rows)| (&picture.layers[i], rows)).collect();
+            layer.forward(hidden_states, cache.layer(i), &cross_attention, workspace);
         }
         self.head.forward(hidden_states, transformed, logits);
     }

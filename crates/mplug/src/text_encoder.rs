@@ -1,5 +1,6 @@
 //! The text encoder: the first layers of BERT, no pooler (the original's `BertModel` with `text_encoder_layers`).
 
+use crate::checkpoint::names;
 use crate::checkpoint::{CheckpointError, Weights};
 use crate::config::{ModelConfig, TextConfig};
 use crate::engine::{FeedForward, SelfAttention, TextEmbedding, Workspace};
@@ -12,7 +13,7 @@ struct Layer {
 impl Layer {
     fn load(weights: &Weights, config: &TextConfig) -> Result<Self, CheckpointError> {
         Ok(Self {
-            self_attention: SelfAttention::load(&weights.at("attention"), config)?,
+            self_attention: SelfAttention::load(&weights.at(names::layer::SELF_ATTENTION), config)?,
             feed_forward: FeedForward::load(weights, config)?,
         })
     }
@@ -28,10 +29,10 @@ impl TextEncoder {
     /// Reads `text_encoder.*` from the root cursor.
     pub fn load(root: &Weights, config: &ModelConfig) -> Result<Self, CheckpointError> {
         let text = &config.text;
-        let weights = root.at("text_encoder");
-        let embeddings = weights.at("embeddings");
-        let words = embeddings.tensor("word_embeddings.weight", &[text.vocab_size, text.hidden_size])?;
-        let layers = weights.at("encoder.layer");
+        let weights = root.at(names::TEXT_ENCODER);
+        let embeddings = weights.at(names::EMBEDDINGS);
+        let words = embeddings.tensor(names::embeddings::WORDS, &[text.vocab_size, text.hidden_size])?;
+        let layers = weights.at(names::LAYERS);
         Ok(Self {
             embedding: TextEmbedding::load(&embeddings, words, text)?,
             layers: (0..text.text_encoder_layers)

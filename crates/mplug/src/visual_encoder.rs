@@ -15,6 +15,7 @@ use mplug_kernels::attention::{HeadShape, self_attention};
 use mplug_kernels::gemm::{Precision, row_block};
 use rayon::prelude::*;
 
+use crate::checkpoint::names;
 use crate::checkpoint::{CheckpointError, Weights};
 use crate::config::{ModelConfig, VisionConfig};
 use crate::engine::{LayerNorm, Linear};
@@ -48,21 +49,20 @@ struct Workspace {
 impl Block {
     fn load(weights: &Weights, config: &VisionConfig) -> Result<Self, CheckpointError> {
         let (width, inner) = (config.hidden_size, config.intermediate_size);
-        let attention = weights.at("attn");
-        let in_proj_bias = attention.tensor("in_proj_bias", &[3 * width])?;
+        let in_proj_bias = weights.tensor(names::block::QUERY_KEY_VALUE_BIAS, &[3 * width])?;
         Ok(Self {
-            ln_1: LayerNorm::load(&weights.at("ln_1"), width, CLIP_EPSILON)?,
+            ln_1: LayerNorm::load(&weights.at(names::block::ATTENTION_NORM), width, CLIP_EPSILON)?,
             query_key_value: Linear::load_named(
-                &attention,
-                "in_proj_weight",
+                weights,
+                names::block::QUERY_KEY_VALUE_WEIGHT,
                 Some(in_proj_bias),
                 width,
                 3 * width,
             )?,
-            attention_output: Linear::load(&attention.at("out_proj"), width, width)?,
-            ln_2: LayerNorm::load(&weights.at("ln_2"), width, CLIP_EPSILON)?,
-            intermediate: Linear::load(&weights.at("mlp.c_fc"), width, inner)?,
-            output: Linear::load(&weights.at("mlp.c_proj"), inner, width)?,
+            attention_output: Linear::load(&weights.at(names::block::ATTENTION_OUTPUT), width, width)?,
+            ln_2: LayerNorm::load(&weights.at(names::block::FEED_FORWARD_NORM), width, CLIP_EPSILON)?,
+            intermediate: Linear::load(&weights.at(names::block::INTERMEDIATE), width, inner)?,
+            output: Linear::load(&weights.at(names::block::OUTPUT), inner, width)?,
             shape: HeadShape {
                 heads: config.num_attention_heads,
                 head_dim: width / config.num_attention_heads,
@@ -125,31 +125,31 @@ impl VisualEncoder {
     pub fn load(root: &Weights, config: &ModelConfig) -> Result<Self, CheckpointError> {
         let vision = &config.vision;
         let (width, patch) = (vision.hidden_size, vision.patch_size);
-        let weights = root.at("visual_encoder.visual");
-        let patch_weight = weights.tensor("conv1.weight", &[width, 3, patch, patch])?;
-        let blocks = weights.at("transformer.resblocks");
+        let weights = root.at(names::VISUAL_ENCODER);
+        let patch_weight = weights.tensor(names::visual::PATCHES, &[width, 3, patch, patch])?;
+        let blocks = weights.at(names::visual::BLOCKS);
         let projection = if config.has_visual_projection {
             let text_width = config.text.hidden_size;
             Some((
-                Linear::load(&root.at("visn_fc"), width, text_width)?,
-                LayerNorm::load(&root.at("visn_layer_norm"), text_width, PROJECTION_EPSILON)?,
+                Linear::load(&root.at(names::VISUAL_PROJECTION), width, text_width)?,
+                LayerNorm::load(&root.at(names::VISUAL_PROJECTION_NORM), text_width, PROJECTION_EPSILON)?,
             ))
         } else {
             None
         };
         Ok(Self {
             patch_embedding: Linear::exact(&patch_weight, None, 3 * patch * patch, width),
-            class_embedding: weights.tensor("class_embedding", &[width])?,
+            class_embedding: weights.tensor(names::visual::CLASS_EMBEDDING, &[width])?,
             position_embedding: weights.position_embedding(
-                "positional_embedding",
+                names::visual::POSITIONAL_EMBEDDING,
                 vision.image_size / patch,
                 width,
             )?,
-            ln_pre: LayerNorm::load(&weights.at("ln_pre"), width, CLIP_EPSILON)?,
+            ln_pre: LayerNorm::load(&weights.at(names::visual::FIRST_NORM), width, CLIP_EPSILON)?,
             blocks: (0..vision.num_hidden_layers)
                 .map(|layer| Block::load(&blocks.at(layer), vision))
                 .collect::<Result<_, _>>()?,
-            ln_post: LayerNorm::load(&weights.at("ln_post"), width, CLIP_EPSILON)?,
+            ln_post: LayerNorm::load(&weights.at(names::visual::LAST_NORM), width, CLIP_EPSILON)?,
             projection,
             config: vision.clone(),
             workspaces: Mutex::default(),

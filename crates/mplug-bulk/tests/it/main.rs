@@ -9,6 +9,7 @@ use std::{
 use mplug::{
     checkpoint::{ModelFolder, WriteOptions},
     config::{ConfigOverrides, Task},
+    preprocess::image::ImageFault,
     tasks::Captioner,
 };
 use mplug_bulk::{
@@ -119,6 +120,57 @@ fn a_run_that_was_stopped_goes_on_to_the_same_bytes() {
     let read = |name: &str| fs::read(desk.at(name)).unwrap();
     assert_eq!(read("parts.jsonl"), read("whole.jsonl"));
     assert!(!desk.at("parts.jsonl.part").exists());
+}
+
+#[test]
+fn a_break_before_the_first_batch_ends_the_run_there() {
+    let desk = Desk::new();
+    let (summary, events) =
+        desk.run_until(desk.plan("out.jsonl"), |event| matches!(event, Event::Started { .. })).unwrap();
+    assert_eq!(events, ["started 0/7"]);
+    assert_eq!((summary.stopped_by, summary.done), (Some(StoppedBy::Caller), 0));
+
+    let at_second_batch = |event: &Event<'_>| matches!(event, Event::Advanced { failed: 1, .. });
+    desk.run_until(resuming(&desk), at_second_batch).unwrap();
+    let (summary, events) =
+        desk.run_until(resuming(&desk), |event| matches!(event, Event::Resumed { .. })).unwrap();
+    assert_eq!(events, ["resumed 4/7", "started 4/7"]);
+    assert_eq!((summary.stopped_by, summary.done, summary.advanced), (Some(StoppedBy::Caller), 4, 0));
+
+    fs::write(desk.at("pictures/0.txt"), "there").unwrap();
+    let output = Output::TextFiles { folder: None, on_existing: OnExisting::Skip };
+    let plan = BulkPlan::new(desk.inputs(), None, output).unwrap();
+    let (summary, _) = desk.run_until(plan, |event| matches!(event, Event::Skipped { .. })).unwrap();
+    assert_eq!((summary.stopped_by, summary.advanced), (Some(StoppedBy::Caller), 0));
+}
+
+fn resuming(desk: &Desk) -> BulkPlan {
+    let mut plan = desk.plan("out.jsonl");
+    plan.on_unfinished = OnUnfinished::Resume;
+    plan
+}
+
+/// A server turns kinds of faults into codes: it does not read texts.
+#[test]
+fn the_fault_of_a_picture_reaches_the_caller_with_its_kind() {
+    let desk = Desk::new();
+    fs::write(desk.at("pictures/3.png"), "").unwrap();
+    fs::remove_file(desk.at("pictures/4.png")).unwrap();
+    std::os::unix::fs::symlink("nowhere.png", desk.at("pictures/4.png")).unwrap();
+    let mut kinds = Vec::new();
+    desk.run_until(desk.plan("out.jsonl"), |event| {
+        if let Event::Failed { failure, .. } = event {
+            kinds.push(match failure.fault.as_deref() {
+                Some(ImageFault::Empty) => "empty",
+                Some(ImageFault::Read(_)) => "not read",
+                Some(ImageFault::NotAPicture(_)) => "no picture",
+                _ => "another",
+            });
+        }
+        false
+    })
+    .unwrap();
+    assert_eq!(kinds, ["no picture", "empty", "not read"]);
 }
 
 #[test]

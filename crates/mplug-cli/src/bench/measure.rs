@@ -147,10 +147,10 @@ fn time_steps(rounds: usize, captioner: &Captioner, embeds: &[f32]) -> anyhow::R
     let mut found = Vec::with_capacity(STEP_ROWS.len());
     for rows in STEP_ROWS {
         // Two pictures have keys and values of their own.
-        let memories: Vec<_> = (0..rows.div_ceil(5)).map(|_| decoder.attend_to(embeds, image_len)).collect();
+        let caches: Vec<_> = (0..rows.div_ceil(5)).map(|_| decoder.attend_to(embeds, image_len)).collect();
         let seconds = Seconds::of(rounds, || {
-            let mut state = DecoderState::new(decoder, &memories, 2 * STEPS);
-            state.step(&vec![bos_token_id; memories.len()]);
+            let mut state = DecoderState::new(decoder, &caches, 2 * STEPS);
+            state.step(&vec![bos_token_id; caches.len()]);
             state.select_rows(&(0..rows).map(|row| row / 5).collect::<Vec<_>>());
             for _ in 1..STEPS {
                 state.step(&vec![bos_token_id; rows]);

@@ -81,11 +81,11 @@ impl CaptionOutputArgs {
         );
         anyhow::ensure!(
             self.format != FormatArg::Parquet || self.output.is_some(),
-            "`--format parquet` wants `--output FILE`"
+            "`--format parquet`: expected `--output FILE`, found none"
         );
         anyhow::ensure!(
             self.format != FormatArg::Tar || self.output.is_some(),
-            "`--format tar` wants `--output FILE`"
+            "`--format tar`: expected `--output FILE`, found none"
         );
         anyhow::ensure!(
             is_sidecar || self.output.is_some() || !(self.resume || self.force),

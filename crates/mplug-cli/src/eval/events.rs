@@ -4,24 +4,29 @@ use std::ops::ControlFlow;
 
 use mplug_eval::{EvalError, Event};
 
-use crate::{hint, progress::Progress, report};
+use crate::{hint, interrupt::Interrupt, progress::Progress, report};
 
 /// Shows the events of one run.
-#[derive(Default)]
-pub(super) struct Show {
+pub(super) struct Show<'i> {
+    interrupt: &'i Interrupt,
     /// That of the part at hand.
     progress: Option<Progress>,
 }
 
-impl Show {
+impl<'i> Show<'i> {
+    /// Shows until `interrupt` ends the run after the batch at hand.
+    pub(super) fn until(interrupt: &'i Interrupt) -> Self {
+        Self { interrupt, progress: None }
+    }
+
     /// Runs `work` with a listener that shows what happens; the bar is gone when it ends.
     pub(super) fn events<T>(
+        mut self,
         work: impl FnOnce(&mut dyn FnMut(Event<'_>) -> ControlFlow<()>) -> Result<T, EvalError>,
     ) -> anyhow::Result<T> {
-        let mut show = Self::default();
         work(&mut |event| {
-            show.event(event);
-            ControlFlow::Continue(())
+            self.event(event);
+            if self.interrupt.came() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })
         .map_err(worded)
     }

@@ -10,6 +10,7 @@ use mplug::{
 };
 use mplug_data::dataset::AnnotatedDataset;
 use mplug_eval::{
+    EvalError,
     answers::Questions,
     captioning::{Captioned, Captioning, JournalPlan},
     captions::CaptionSet,
@@ -21,27 +22,42 @@ use mplug_eval::{
 };
 
 use super::{EvalArgs, events::Show, meaning};
-use crate::{hint, model, output, precision, report, status::Status};
+use crate::{hint, interrupt::Interrupt, model, output, precision, report, status::Status};
 
-/// Evaluates in the form that was typed.
+/// Evaluates in the form that was typed, until Ctrl-C.
 pub(super) fn run(args: &EvalArgs) -> anyhow::Result<Status> {
+    let interrupt = Interrupt::listen()?;
+    match evaluate(args, &interrupt) {
+        Err(error) if matches!(error.downcast_ref(), Some(EvalError::Stopped)) => {
+            let resume = if args.resume.is_some() { "; the same command goes on" } else { "" };
+            report::message(format!("stopped by a signal{resume}"));
+            Ok(Status::Interrupted)
+        }
+        ended => ended,
+    }
+}
+
+fn evaluate(args: &EvalArgs, interrupt: &Interrupt) -> anyhow::Result<Status> {
     if let (Some(references), Some(candidates)) = (&args.references, &args.candidates) {
         meaning::refuse_model_options(args)?;
         let dataset = open(args, references)?;
         let title = format!("{} against {}", candidates.display(), references.display());
-        let set = Show::events(|on_event| CaptionSet::read(dataset, candidates, title, on_event))?;
-        return score(args, &set);
+        let set = Show::until(interrupt)
+            .events(|on_event| CaptionSet::read(dataset, candidates, title, on_event))?;
+        return score(args, interrupt, &set);
     }
     let folder = args.open_model()?;
     let task = folder.config.task;
     meaning::refuse_options_of_other_tasks(args, task)?;
     match (task, &args.dataset) {
-        (Task::ImageCaptioning, Some(dataset)) => score(args, &caption(args, &folder, dataset)?),
-        (Task::ImageCaptioning, None) => caption_drawn(args, &folder),
-        (Task::VisualQuestionAnswering, Some(dataset)) => ask(args, &folder, dataset),
-        (Task::VisualQuestionAnswering, None) => ask_drawn(args, &folder),
-        (Task::ImageTextRetrieval, Some(dataset)) => search(args, &folder, dataset),
-        (Task::ImageTextRetrieval, None) => search_drawn(args, &folder),
+        (Task::ImageCaptioning, Some(dataset)) => {
+            score(args, interrupt, &caption(args, interrupt, &folder, dataset)?)
+        }
+        (Task::ImageCaptioning, None) => caption_drawn(args, interrupt, &folder),
+        (Task::VisualQuestionAnswering, Some(dataset)) => ask(args, interrupt, &folder, dataset),
+        (Task::VisualQuestionAnswering, None) => ask_drawn(args, interrupt, &folder),
+        (Task::ImageTextRetrieval, Some(dataset)) => search(args, interrupt, &folder, dataset),
+        (Task::ImageTextRetrieval, None) => search_drawn(args, interrupt, &folder),
     }
 }
 
@@ -51,10 +67,10 @@ fn open(args: &EvalArgs, path: &Path) -> anyhow::Result<AnnotatedDataset> {
 
 /// Computes the figures and writes every report that was typed; the page and the lines first, so that a report on standard output
 /// means that all is there.
-fn score(args: &EvalArgs, set: &CaptionSet) -> anyhow::Result<Status> {
+fn score(args: &EvalArgs, interrupt: &Interrupt, set: &CaptionSet) -> anyhow::Result<Status> {
     let plan = args.figures.plan();
-    let scored =
-        Show::events(|on_event| set.score(&plan.evaluator(set, args.reading.language(), on_event)?))?;
+    let scored = Show::until(interrupt)
+        .events(|on_event| set.score(&plan.evaluator(set, args.reading.language(), on_event)?))?;
     if let Some(path) = &args.output.per_image {
         output::write_whole(&set.per_image(&scored)?, Some(path))?;
     }
@@ -66,7 +82,12 @@ fn score(args: &EvalArgs, set: &CaptionSet) -> anyhow::Result<Status> {
     Ok(Status::of_failures(set.failed()))
 }
 
-fn caption(args: &EvalArgs, folder: &ModelFolder, path: &Path) -> anyhow::Result<CaptionSet> {
+fn caption(
+    args: &EvalArgs,
+    interrupt: &Interrupt,
+    folder: &ModelFolder,
+    path: &Path,
+) -> anyhow::Result<CaptionSet> {
     let dataset = open(args, path)?;
     let captioner = Captioner::load_with(folder, &precision::load_options(folder, args.engine.precision))?;
     let mut options = args.search.options(captioner.default_options())?;
@@ -84,7 +105,7 @@ fn caption(args: &EvalArgs, folder: &ModelFolder, path: &Path) -> anyhow::Result
     let batch_size = args.batch.batch_size;
     let captioning = Captioning { captioner: &captioner, options: &options, batch_size, journal };
     let Captioned { set, passing, pictures } =
-        Show::events(|on_event| captioning.run(dataset, title, on_event))?;
+        Show::until(interrupt).events(|on_event| captioning.run(dataset, title, on_event))?;
     if passing > 0 {
         let how = if args.resume.is_some() { "; the same command captions these alone" } else { "" };
         report::message(format!("{passing} of {pictures} pictures not tried to the end; run again{how}"));
@@ -125,25 +146,25 @@ fn drawn(args: &EvalArgs) -> Drawn {
     }
 }
 
-fn caption_drawn(args: &EvalArgs, folder: &ModelFolder) -> anyhow::Result<Status> {
+fn caption_drawn(args: &EvalArgs, interrupt: &Interrupt, folder: &ModelFolder) -> anyhow::Result<Status> {
     let captioner = Captioner::load_with(folder, &precision::load_options(folder, args.engine.precision))?;
     let drawn = drawn(args);
     let language = drawn.language.unwrap_or_else(|| mplug::config::language(folder.vocabulary()));
     let mut options = args.search.options(captioner.default_options())?;
     options.prompt = prompt_for(folder, language).map_err(hint::of_request)?;
-    let found = Show::events(|on_event| {
+    let found = Show::until(interrupt).events(|on_event| {
         drawn_captions::evaluate(&drawn, language, &captioner, &options, args.batch.batch_size, on_event)
     })?;
     args.output.write(|to| found.write_text(to), || serde_json::to_value(&found))?;
     Ok(Status::Good)
 }
 
-fn ask(args: &EvalArgs, folder: &ModelFolder, path: &Path) -> anyhow::Result<Status> {
+fn ask(args: &EvalArgs, interrupt: &Interrupt, folder: &ModelFolder, path: &Path) -> anyhow::Result<Status> {
     let questions = Questions::new(open(args, path)?)?;
     let answerer = Answerer::load_with(folder, &precision::load_options(folder, args.engine.precision))?;
     let options = args.search.options(answerer.default_options())?;
-    let answers =
-        Show::events(|on_event| questions.ask(&answerer, &options, args.batch.batch_size, on_event))?;
+    let answers = Show::until(interrupt)
+        .events(|on_event| questions.ask(&answerer, &options, args.batch.batch_size, on_event))?;
     if let Some(path) = &args.output.per_image {
         output::write_whole(&answers.per_question()?, Some(path))?;
     }
@@ -152,28 +173,35 @@ fn ask(args: &EvalArgs, folder: &ModelFolder, path: &Path) -> anyhow::Result<Sta
     Ok(Status::of_failures(answers.failed))
 }
 
-fn ask_drawn(args: &EvalArgs, folder: &ModelFolder) -> anyhow::Result<Status> {
+fn ask_drawn(args: &EvalArgs, interrupt: &Interrupt, folder: &ModelFolder) -> anyhow::Result<Status> {
     let answerer = Answerer::load_with(folder, &precision::load_options(folder, args.engine.precision))?;
     let options = args.search.options(answerer.default_options())?;
     let drawn = drawn(args);
-    let found = Show::events(|on_event| {
+    let found = Show::until(interrupt).events(|on_event| {
         drawn_answers::evaluate(&drawn, &answerer, &options, args.batch.batch_size, on_event)
     })?;
     args.output.write(|to| found.write_text(to), || serde_json::to_value(&found))?;
     Ok(Status::Good)
 }
 
-fn search(args: &EvalArgs, folder: &ModelFolder, path: &Path) -> anyhow::Result<Status> {
+fn search(
+    args: &EvalArgs,
+    interrupt: &Interrupt,
+    folder: &ModelFolder,
+    path: &Path,
+) -> anyhow::Result<Status> {
     let pairs = Pairs::new(open(args, path)?)?;
     let matcher = load_matcher(args, folder)?;
-    let report = Show::events(|on_event| pairs.search(&search_plan(args, &matcher), on_event))?;
+    let report =
+        Show::until(interrupt).events(|on_event| pairs.search(&search_plan(args, &matcher), on_event))?;
     write_pairs(args, &report)
 }
 
-fn search_drawn(args: &EvalArgs, folder: &ModelFolder) -> anyhow::Result<Status> {
+fn search_drawn(args: &EvalArgs, interrupt: &Interrupt, folder: &ModelFolder) -> anyhow::Result<Status> {
     let matcher = load_matcher(args, folder)?;
     let plan = search_plan(args, &matcher);
-    let report = Show::events(|on_event| drawn_pairs::search(&drawn(args), &plan, on_event))?;
+    let report =
+        Show::until(interrupt).events(|on_event| drawn_pairs::search(&drawn(args), &plan, on_event))?;
     write_pairs(args, &report)
 }
 

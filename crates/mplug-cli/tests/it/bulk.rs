@@ -39,31 +39,11 @@ fn a_run_killed_again_and_again_ends_in_the_same_bytes() {
     let whole = caption(&desk, &["tree", "-r", "--format", "jsonl", "--output", "whole.jsonl"]);
     assert_eq!(whole.code, 1, "{}", whole.stderr);
     assert_eq!(read(desk.join("whole.jsonl")).lines().count(), count);
-    let lines =
-        || fs::read(desk.join("out.jsonl.part")).map_or(0, |part| part.split(|b| *b == b'\n').count());
-    let mut kills = 0;
-    loop {
-        let before = lines();
-        let mut child = Command::new(assert_cmd::cargo::cargo_bin!("mplug"))
-            .current_dir(desk.path())
-            .args(["caption", "--model", "model", "tree", "-r", "--format", "jsonl", "--output", "out.jsonl"])
-            .args(["--max-new-tokens", "6", "--batch-size", "1", "--resume"])
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        // By progress, not by the clock: a fast machine would be done too soon, a slow one never.
-        while child.try_wait().unwrap().is_none() && lines() < before + 10 {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        std::thread::sleep(Duration::from_micros(300) * (kills % 5));
-        child.kill().unwrap();
-        let is_over = child.wait().unwrap().code() == Some(1) || desk.join("out.jsonl").exists();
-        if is_over {
-            break;
-        }
-        kills += 1;
-        assert!(kills <= count as u32, "the run never ends");
-    }
+    let kills = desk.caption_killed(
+        &["tree", "-r", "--format", "jsonl", "--output", "out.jsonl"],
+        "out.jsonl.part",
+        || desk.join("out.jsonl").exists(),
+    );
     assert!(kills > 2, "only {kills} kills");
     assert_eq!(read(desk.join("whole.jsonl")), read(desk.join("out.jsonl")));
     assert!(!desk.join("out.jsonl.part").exists());
@@ -253,27 +233,12 @@ fn appended_texts_survive_a_kill() {
     let caption_of = caption(&desk, &["p"]).stdout;
     let expected: Vec<String> =
         caption_of.lines().map(|line| format!("mine, {}\n", line.split_once('\t').unwrap().1)).collect();
-    let mut wait = Duration::from_millis(40);
-    loop {
-        let mut child = Command::new(assert_cmd::cargo::cargo_bin!("mplug"))
-            .current_dir(desk.path())
-            .args(["caption", "--model", "model", "p", "--format", "sidecar", "--on-existing", "append"])
-            .args(["--max-new-tokens", "6", "--batch-size", "1", "--resume"])
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        std::thread::sleep(wait);
-        child.kill().unwrap();
-        // Killed between its end and its exit code it is done all the same: once more would be another run.
-        let is_good = child.wait().unwrap().success();
-        let is_over =
-            !desk.join("p/.mplug-captions.part").exists() && read(desk.join("p/119.txt")) != "mine\n";
-        if is_good || is_over {
-            break;
-        }
-        wait = wait.mul_f64(1.1);
-        assert!(wait < Duration::from_mins(1), "the run never ends");
-    }
+    let journal = "p/.mplug-captions.part";
+    // Killed between its end and its exit code a run is over all the same: once more would be another run.
+    let is_over = || !desk.join(journal).exists() && read(desk.join("p/119.txt")) != "mine\n";
+    let kills =
+        desk.caption_killed(&["p", "--format", "sidecar", "--on-existing", "append"], journal, is_over);
+    assert!(kills > 2, "only {kills} kills");
     for (number, expected) in expected.iter().enumerate() {
         assert_eq!(read(desk.join(&format!("p/{number:03}.txt"))), *expected);
     }

@@ -292,3 +292,30 @@ fn the_schema_in_the_documents_is_the_programs() {
         "write it anew: mplug eval --print-schema > docs/eval-report.schema.json"
     );
 }
+
+/// Ctrl-C lets the batch at hand end; with a journal the same command goes on.
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_an_evaluation_after_the_batch_at_hand() {
+    use std::process::{Command, Stdio};
+    let mut child = Command::new(assert_cmd::cargo::cargo_bin!("mplug"))
+        .args(["eval", "--count", "100000", "--batch-size", "1", "--threads", "1"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // Its first message is of the model, just before the run.
+    let mut messages = std::io::BufReader::new(child.stderr.take().unwrap());
+    let mut first = String::new();
+    std::io::BufRead::read_line(&mut messages, &mut first).unwrap();
+    assert!(first.contains("demo model"), "{first}");
+    let killed = Command::new("sh").args(["-c", &format!("kill -INT {}", child.id())]).status().unwrap();
+    let mut rest = String::new();
+    std::io::Read::read_to_string(&mut messages, &mut rest).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(killed.success() && output.status.code() == Some(130), "{rest}");
+    assert!(
+        rest.lines().last().unwrap().contains("stopped by a signal") && output.stdout.is_empty(),
+        "{rest}"
+    );
+}

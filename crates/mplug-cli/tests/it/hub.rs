@@ -132,7 +132,7 @@ fn what_goes_wrong_is_told_in_a_line() {
         (&["pull", "caption"], "`mplug models` lists the short names"),
         (&["pull", "someone/else"], "has no model someone/else"),
         (&["pull", ID, "--revision", "v9"], "no revision `v9`; it has master, v1.0.1"),
-        (&["pull", ID, "--revision", "../x"], "is no revision"),
+        (&["pull", ID, "--revision", "../x"], "expected a revision"),
         (&["pull", ID, "--endpoint", "ftp://x"], "neither an http nor an https"),
         (&["pull", ID, "--endpoint", &closed_url], "put yours into MODELSCOPE_API_TOKEN"),
         (&["pull", ID, "--endpoint", &gone], "cannot reach"),

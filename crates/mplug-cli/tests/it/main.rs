@@ -3,6 +3,8 @@
 mod archives;
 mod bulk;
 mod captions;
+#[cfg(feature = "train")]
+mod dependencies;
 mod engine;
 mod eval;
 mod eval_tasks;

@@ -1,6 +1,10 @@
 //! What the tests share: the program, a folder of pictures, a tiny model.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use assert_cmd::Command;
 use mplug::{
@@ -93,13 +97,13 @@ impl Desk {
         let image = image::RgbImage::from_fn(48, 32, |x, y| {
             if x < 24 { image::Rgb(colour) } else { image::Rgb([(x * 5) as u8, (y * 7) as u8, 128]) }
         });
-        std::fs::create_dir_all(self.join(name).parent().unwrap()).unwrap();
+        fs::create_dir_all(self.join(name).parent().unwrap()).unwrap();
         image.save(self.join(name)).unwrap();
     }
 
     pub(crate) fn write(&self, name: &str, bytes: &[u8]) {
-        std::fs::create_dir_all(self.join(name).parent().unwrap()).unwrap();
-        std::fs::write(self.join(name), bytes).unwrap();
+        fs::create_dir_all(self.join(name).parent().unwrap()).unwrap();
+        fs::write(self.join(name), bytes).unwrap();
     }
 
     /// Runs `mplug` here.
@@ -124,6 +128,44 @@ impl Desk {
         let mut shell = Command::new("sh");
         shell.args(["-c", &script]).arg(assert_cmd::cargo::cargo_bin!("mplug")).args(args);
         outcome(shell.current_dir(self.path()))
+    }
+
+    /// Captions one picture a batch, again and again: each run goes on with the last one and is killed when `journal` has ten
+    /// more lines, until one of them left `is_over`. Returns how many were killed. It goes by progress, not by the clock: a
+    /// fast machine would be done too soon, a slow one never.
+    pub(crate) fn caption_killed(&self, args: &[&str], journal: &str, is_over: impl Fn() -> bool) -> u32 {
+        const MOST: u32 = 200;
+        let lines =
+            || fs::read(self.join(journal)).map_or(0, |part| part.split(|byte| *byte == b'\n').count());
+        for kills in 0..MOST {
+            let before = lines();
+            let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin!("mplug"))
+                .current_dir(self.path())
+                .args([
+                    "caption",
+                    "--model",
+                    "model",
+                    "--max-new-tokens",
+                    "6",
+                    "--batch-size",
+                    "1",
+                    "--resume",
+                ])
+                .args(args)
+                .stderr(std::process::Stdio::null())
+                .spawn()
+                .unwrap();
+            while child.try_wait().unwrap().is_none() && lines() < before + 10 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            std::thread::sleep(Duration::from_micros(300) * (kills % 5));
+            child.kill().unwrap();
+            child.wait().unwrap();
+            if is_over() {
+                return kills;
+            }
+        }
+        panic!("no run ends");
     }
 
     /// Runs `mplug caption --model model` here.

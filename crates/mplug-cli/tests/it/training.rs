@@ -146,8 +146,7 @@ fn a_run_that_diverges_says_what_helps() {
     assert_eq!((lost.code, &lost.stdout[..]), (2, ""), "{}", lost.stderr);
     let message = lost.check_messages().stderr.lines().last().unwrap();
     assert!(message.contains("that of step 3, whose model is lost/last"), "{message}");
-    let advice = message.split_once("the same recipe with ").expect("advice").1;
-    let advice = advice.split_once(". If").expect("an end").0;
+    let advice = message.split_once("on the command line: ").expect("advice").1;
     assert!(advice.contains("optimizer.learning_rate=1.0e24"), "{advice}");
     let advice = advice.replace("1.0e24", "1e-3");
     let script = format!("\"$0\" train recipe.toml --set run.steps=3 {advice}");
@@ -199,6 +198,38 @@ fn a_run_killed_again_and_again_ends_as_an_unbroken_one() {
     let resumed = train(&desk, "broken", &["--resume"]);
     assert_eq!(resumed.code, 0, "{}", resumed.stderr);
     assert_eq!(leftovers(&broken), [""; 0]);
+}
+
+/// The first Ctrl-C lets the step at hand end, saves it and says how to go on.
+#[cfg(unix)]
+#[test]
+fn ctrl_c_saves_the_step_at_hand() {
+    let desk = desk();
+    let long = ["--set", "run.steps=100000", "--set", "run.checkpoint_every=100000"];
+    let mut child = Command::new(assert_cmd::cargo::cargo_bin!("mplug"))
+        .current_dir(desk.path())
+        .args(["train", "recipe.toml"])
+        .args(long)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    while !std::fs::read_to_string(desk.join("run/log.jsonl")).is_ok_and(|log| log.contains("\"step\":8,")) {
+        assert!(child.try_wait().unwrap().is_none(), "the run ended by itself");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let killed = Command::new("sh").args(["-c", &format!("kill -INT {}", child.id())]).status().unwrap();
+    let output = child.wait_with_output().unwrap();
+    let messages = String::from_utf8(output.stderr).unwrap();
+    assert!(killed.success() && output.status.code() == Some(130), "{messages}");
+    let message = messages.lines().last().unwrap();
+    let step: u64 =
+        message.split(' ').rev().find_map(|word| word.trim_end_matches(';').parse().ok()).unwrap();
+    assert_eq!(message, format!("mplug: interrupted after step {step}; `--resume` goes on"));
+    assert!(
+        std::fs::read_to_string(desk.join("run/log.jsonl"))
+            .unwrap()
+            .contains(&format!("\"event\":\"saved\",\"step\":{step}"))
+    );
 }
 
 /// A limit on the size of files stands for a full disk: writes fail in the middle.

@@ -18,7 +18,7 @@ pub enum HubError {
         text: String,
     },
     /// No branch, tag or commit is called so.
-    #[error("`{text}` is no revision: the name of a branch or tag, or a commit, is wanted")]
+    #[error("expected a revision (the name of a branch or tag, or a commit), found `{text}`")]
     Revision {
         /// What was given.
         text: String,

@@ -11,6 +11,7 @@ mod download;
 mod error;
 mod listener;
 mod names;
+mod open;
 mod pull;
 
 use std::ops::ControlFlow;
@@ -21,6 +22,7 @@ pub use cache::{Cache, CacheLayout, CachedModel};
 pub use client::Token;
 pub use error::HubError;
 pub use names::{ModelId, PUBLISHED, PublishedModel};
+pub use open::{OpenError, open};
 
 use self::client::Client;
 use self::listener::Listener;

@@ -9,7 +9,7 @@ use mplug::config::{ModelConfig, Task, TextConfig, VisionConfig};
 use mplug::generate::StepDecoder;
 use mplug::model::{DecoderState, Head, Multimodal};
 use mplug::text_decoder::{CrossAttentionCache, TextDecoder};
-use mplug_nn::{Dropout, Memory, Mplug, Parts, Texts};
+use mplug_nn::{Dropout, EncoderHiddenStates, Mplug, Parts, Texts};
 
 /// Of the standard deviation of the engine's values.
 const TOLERANCE: f32 = 1e-4;
@@ -97,14 +97,14 @@ fn texts(ids: &[u32], len: usize, valid: &[usize], device: &Device) -> Texts {
     }
 }
 
-/// What the engine writes about `memories`, token by token from a cache: `(BATCH, LEN, vocab)`.
+/// What the engine writes from `caches`, token by token: `(BATCH, LEN, vocab)`.
 fn engine_logits(
     decoder: &TextDecoder,
-    memories: &[CrossAttentionCache],
+    caches: &[CrossAttentionCache],
     ids: &[u32],
     vocab: usize,
 ) -> Vec<f32> {
-    let mut state = DecoderState::new(decoder, memories, LEN);
+    let mut state = DecoderState::new(decoder, caches, LEN);
     let mut rows = vec![Vec::new(); BATCH];
     for position in 0..LEN {
         let tokens: Vec<u32> = (0..BATCH).map(|row| ids[row * LEN + position]).collect();
@@ -144,23 +144,23 @@ fn check(task: Task, seed: u64) {
     };
     match &engine.head {
         Head::Captioning(decoder) => {
-            let memories: Vec<_> =
+            let caches: Vec<_> =
                 embeds.iter().map(|e| decoder.attend_to(e, config.vision.image_len())).collect();
-            let logits = engine_logits(decoder, &memories, &written, vocab);
-            let memory = Memory { states: image, mask: None };
-            assert_same("logits", &logits, model.decode(&texts_written, memory, &off), &config);
+            let logits = engine_logits(decoder, &caches, &written, vocab);
+            let encoder = EncoderHiddenStates { states: image, mask: None };
+            assert_same("logits", &logits, model.decode(&texts_written, encoder, &off), &config);
         }
         Head::Answering(multimodal, decoder) => {
-            let memories: Vec<_> = (0..BATCH)
+            let caches: Vec<_> = (0..BATCH)
                 .map(|row| {
                     let fused = fuse(multimodal, row);
                     let joined = [fused.image, fused.text].concat();
                     decoder.attend_to(&joined, joined.len() / width)
                 })
                 .collect();
-            let logits = engine_logits(decoder, &memories, &written, vocab);
-            let memory = model.read(image, &texts_read, &off);
-            assert_same("logits", &logits, model.decode(&texts_written, memory, &off), &config);
+            let logits = engine_logits(decoder, &caches, &written, vocab);
+            let encoder = model.read(image, &texts_read, &off);
+            assert_same("logits", &logits, model.decode(&texts_written, encoder, &off), &config);
         }
         Head::Matching(multimodal, heads) => {
             let scores: Vec<f32> = (0..BATCH)
@@ -206,7 +206,7 @@ fn matching_is_one_function_in_both_forms() {
     (200..212).for_each(|seed| check(Task::ImageTextRetrieval, seed));
 }
 
-/// Neighbouring rows that share a memory get what rows with copies of it get.
+/// Neighbouring rows that share a sequence get what rows with copies of it get.
 #[test]
 fn a_shared_memory_is_as_good_as_copies() {
     let (device, off) = (Device::flex(), Dropout::off());
@@ -222,8 +222,8 @@ fn a_shared_memory_is_as_good_as_copies() {
         &device,
     );
     let mask = Tensor::from_floats([[1.0; 7], [1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0]], &device);
-    let shared = Memory { states, mask: Some(mask) };
+    let shared = EncoderHiddenStates { states, mask: Some(mask) };
     let copies = shared.clone().select(Tensor::from_ints([0, 0, 1, 1], &device));
-    let [shared, copies] = [shared, copies].map(|memory| model.decode(&texts, memory, &off));
+    let [shared, copies] = [shared, copies].map(|encoder| model.decode(&texts, encoder, &off));
     assert!((shared - copies).abs().max().into_scalar::<f32>() < 1e-4);
 }

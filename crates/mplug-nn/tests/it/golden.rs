@@ -2,9 +2,9 @@
 
 use burn::tensor::{Device, Tensor};
 use mplug::config::Task;
-use mplug_nn::{Dropout, Memory, Mplug, Texts};
+use mplug_nn::{Dropout, EncoderHiddenStates, Mplug, Texts};
 
-use crate::common::{Golden, assert_close, devices};
+use mplug_testing::golden_burn::{Golden, assert_close, devices};
 
 /// Share of the standard deviation within which our numbers must be.
 const TOLERANCE: f32 = 1e-4;
@@ -17,10 +17,10 @@ fn compare<const D: usize>(golden: &Golden, name: &str, ours: Tensor<D>) {
 }
 
 /// The decoder's logits with and without the golden mask.
-fn compare_decoder(golden: &Golden, model: &Mplug, memory: &Memory, device: &Device) {
+fn compare_decoder(golden: &Golden, model: &Mplug, encoder: &EncoderHiddenStates, device: &Device) {
     let texts = golden.texts("prefix.ids", "prefix.mask", device);
     let all = Texts { attention_mask: texts.attention_mask.ones_like(), ..texts.clone() };
-    let logits = |texts| model.decode(texts, memory.clone(), &Dropout::off());
+    let logits = |texts| model.decode(texts, encoder.clone(), &Dropout::off());
     compare(golden, "prefix.logits", logits(&all));
     compare(golden, "prefix.logits_masked", logits(&texts));
 }
@@ -38,7 +38,7 @@ fn check(name: &str) {
             compare(&golden, "image_embeds", image.clone());
         }
         if golden.config.task == Task::ImageCaptioning {
-            compare_decoder(&golden, &model, &Memory { states: image, mask: None }, &device);
+            compare_decoder(&golden, &model, &EncoderHiddenStates { states: image, mask: None }, &device);
             continue;
         }
         let question = golden.texts("question.input_ids", "question.attention_mask", &device);

@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Distribution, Int, Tensor, TensorData};
 use mplug::config::{ModelConfig, Task};
-use mplug_nn::{Dropout, DropoutRates, Memory, Mplug, Parts, RandomParameters, Texts};
+use mplug_nn::{Dropout, DropoutRates, EncoderHiddenStates, Mplug, Parts, RandomParameters, Texts};
 
 /// What goes into the network, and the weights of what comes out.
 struct Case {
@@ -33,11 +33,11 @@ impl Case {
         let (off, parts) = (Dropout::off(), model.parts());
         let image = model.encode_image(self.pixels.clone(), &off);
         if !parts.fusion_encoder {
-            let memory = Memory { states: image, mask: None };
-            return (model.decode(&self.written, memory, &off) * self.weights.clone()).mean();
+            let encoder = EncoderHiddenStates { states: image, mask: None };
+            return (model.decode(&self.written, encoder, &off) * self.weights.clone()).mean();
         }
-        let memory = model.read(image.clone(), &self.read, &off);
-        let written = (model.decode(&self.written, memory, &off) * self.weights.clone()).mean();
+        let encoder = model.read(image.clone(), &self.read, &off);
+        let written = (model.decode(&self.written, encoder, &off) * self.weights.clone()).mean();
         if !parts.contrastive_head {
             return written;
         }

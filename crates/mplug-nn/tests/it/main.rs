@@ -1,6 +1,5 @@
 //! Tests of the trainable network against the original's golden numbers and against the engine, and of its gradients.
 
-mod common;
 mod engine;
 mod golden;
 mod gradients;

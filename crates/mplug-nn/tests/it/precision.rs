@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor};
 use mplug::config::{ModelConfig, Task};
 use mplug_nn::{Dropout, Mplug, Parts, Precision, RandomParameters};
 
-use crate::common::{Golden, assert_close, devices};
+use mplug_testing::golden_burn::{Golden, assert_close, devices};
 
 /// What the tests allow of 16 bits: the share of a stage's deviation, and how far the gradient may point elsewhere.
 const ALLOWED: [(Precision, f32, f64); 2] = [(Precision::Bf16, 0.05, 0.99), (Precision::F16, 0.01, 0.9999)];
@@ -45,8 +45,8 @@ fn gradients(device: &Device, precision: Precision) -> Vec<f32> {
         input_ids: Tensor::from_ints([[101, 7, 300, 5, 9]], device),
         attention_mask: Tensor::ones([1, 5], device),
     };
-    let memory = mplug_nn::Memory { states: image, mask: None };
-    let logits = model.decode(&texts, memory, &Dropout::off());
+    let encoder = mplug_nn::EncoderHiddenStates { states: image, mask: None };
+    let logits = model.decode(&texts, encoder, &Dropout::off());
     let gradients = burn::tensor::activation::log_softmax(logits, 2).narrow(2, 17, 1).mean().neg().backward();
     let parameters = model.parameters();
     let values = parameters.iter().filter_map(|parameter| parameter.value().grad(&gradients));

@@ -1,5 +1,6 @@
 //! A run that ends before any change of its folder, killed or on a full disk, is resumed to what an unbroken one leaves.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::Command;
 
@@ -64,7 +65,10 @@ fn run(output: &Path, resume: bool) -> Result<Vec<Progress>, TrainError> {
     let text = format!("output = {output}\n{RECIPE}");
     let config = TrainConfig::from_toml(&text, &[]).expect("a good recipe");
     let mut events = Vec::new();
-    train(&config, resume, &mut |event| events.push(event.clone()))?;
+    train(&config, resume, &mut |event| {
+        events.push(event.clone());
+        ControlFlow::Continue(())
+    })?;
     Ok(events)
 }
 

@@ -51,8 +51,8 @@ impl Cut {
 /// `(pictures, image_len, hidden)` and the first.
 pub(super) fn prefix_language_loss(pass: &Pass<'_>, image: Tensor<3>, cut: &Cut) -> Tensor<1> {
     let prefixes: Texts = texts(&cut.prefixes, pass.device);
-    let memory = pass.model.read(image, &prefixes, pass.dropout);
-    let logits = pass.model.decode(&texts(&cut.rest.inputs, pass.device), memory, pass.dropout);
+    let encoder = pass.model.read(image, &prefixes, pass.dropout);
+    let logits = pass.model.decode(&texts(&cut.rest.inputs, pass.device), encoder, pass.dropout);
     let [rows, len, vocab] = logits.dims();
     let labels = integers(cut.rest.labels.clone(), pass.device);
     let share = 1.0 / cut.rest.tokens().max(1) as f32;

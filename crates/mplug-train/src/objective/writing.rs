@@ -5,7 +5,7 @@
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Int, Tensor};
 use mplug::config::Task;
-use mplug_nn::{Dropout, Memory, MomentumModel, Mplug, Parts};
+use mplug_nn::{Dropout, EncoderHiddenStates, MomentumModel, Mplug, Parts};
 
 use super::tensors::{constant, integers, texts, vector};
 use super::{Findings, NamedTensor, Objective, Pass, StateReader};
@@ -72,23 +72,27 @@ impl Writing {
         let pass = Pass { model, device, dropout, ..*pass };
         let micro_batch = pass.micro_batch;
         let image = pass.image_embeds();
-        let memory = if self.reads {
+        let encoder = if self.reads {
             model.read(image, &texts(&micro_batch.texts, device), dropout)
         } else {
-            Memory { states: image, mask: None }
+            EncoderHiddenStates { states: image, mask: None }
         };
-        let memory = memory_of_rows(memory, micro_batch, device);
-        model.decode(&texts(&micro_batch.targets.inputs, device), memory, dropout)
+        let encoder = states_of_rows(encoder, micro_batch, device);
+        model.decode(&texts(&micro_batch.targets.inputs, device), encoder, dropout)
     }
 }
 
-/// The memories of a micro-batch's targets. Where every picture has as many rows nothing is copied.
-fn memory_of_rows(memory: Memory, micro_batch: &MicroBatch, device: &Device) -> Memory {
+/// The hidden states of a micro-batch's targets. Where every picture has as many rows nothing is copied.
+fn states_of_rows(
+    encoder: EncoderHiddenStates,
+    micro_batch: &MicroBatch,
+    device: &Device,
+) -> EncoderHiddenStates {
     if micro_batch.targets.rows_per_picture(micro_batch.pictures()).is_some() {
-        return memory;
+        return encoder;
     }
     let of_row = micro_batch.targets.picture_of_row.iter().map(|picture| *picture as i32).collect();
-    memory.select(integers(of_row, device))
+    encoder.select(integers(of_row, device))
 }
 
 impl Objective for Writing {

@@ -6,7 +6,7 @@ use mplug_nn::Mplug;
 use super::{Stepped, Trainer};
 use crate::batch::{Batch, MicroBatch};
 use crate::config::TrainConfig;
-use crate::error::TrainError;
+use crate::error::{RecipeChanges, TrainError};
 use crate::gradients::Outcome;
 use crate::log::Progress;
 use crate::loss_scale::LossScale;
@@ -155,33 +155,34 @@ impl Trainer<'_> {
             problem,
             pictures: names(self.data, picture_ids),
             checkpoint,
-            settings: self.lower_settings(),
+            changes: Box::new(RecipeChanges { settings: self.lower_settings(), without: self.left_out() }),
         }
     }
 
     /// What to set in the recipe of a run that goes on from the last checkpoint with lower rates.
-    fn lower_settings(&self) -> String {
+    fn lower_settings(&self) -> Vec<(String, String)> {
         let (config, folder) = (self.config, self.folder.path());
         let text = |path: std::path::PathBuf| toml::Value::String(path.display().to_string()).to_string();
         let mut settings = Vec::new();
+        let mut set = |key: &str, value: String| settings.push((key.to_owned(), value));
         if self.saved.is_some() {
-            let last = text(folder.join(super::LAST));
-            if config.model.is_some() {
-                settings.push(format!("--set 'model.weights={last}'"));
-            } else if config.start.as_ref().is_some_and(|start| start.model.is_some()) {
-                settings.push(format!("--set 'start.model={last}'"));
-            } else {
-                settings.push(format!("`model = {last}` in place of `clip` and `bert`,"));
-            }
+            let key = if config.model.is_some() { "model.weights" } else { "start.model" };
+            set(key, text(folder.join(super::LAST)));
         }
         let optimizer = &config.optimizer;
-        settings.push(format!("--set optimizer.learning_rate={:.1e}", optimizer.learning_rate / LOWER));
+        set("optimizer.learning_rate", format!("{:.1e}", optimizer.learning_rate / LOWER));
         if let Some(rate) = optimizer.vision_learning_rate {
-            settings.push(format!("--set optimizer.vision_learning_rate={:.1e}", rate / LOWER));
+            set("optimizer.vision_learning_rate", format!("{:.1e}", rate / LOWER));
         }
         let mut output = folder.as_os_str().to_owned();
         output.push("-2");
-        settings.push(format!("--set 'output={}'", text(output.into())));
-        settings.join(" ")
+        set("output", text(output.into()));
+        settings
+    }
+
+    /// The keys that such a recipe does not have: the files that a network was put together from.
+    fn left_out(&self) -> &'static [&'static str] {
+        let is_put_together = self.config.start.as_ref().is_some_and(|start| start.model.is_none());
+        if self.saved.is_some() && is_put_together { &["start.clip", "start.bert"] } else { &[] }
     }
 }

@@ -1,11 +1,14 @@
 //! Training that goes on from a model, on annotated pictures: the demo model and pictures like those that it knows.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use mplug::checkpoint::ModelFolder;
 use mplug::config::ConfigOverrides;
 use mplug_data::synth::{FolderOptions, write_folder};
 use mplug_train::{Progress, Summary, TrainConfig, TrainError, train};
+
+use crate::listener;
 
 fn demo_model() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../mplug-demo-caption/model")
@@ -64,7 +67,7 @@ fn recipe(folder: &Path, more: &[(&str, &str)]) -> Result<TrainConfig, TrainErro
 
 fn run(config: &TrainConfig, resume: bool) -> (Vec<Progress>, Result<Summary, TrainError>) {
     let mut events = Vec::new();
-    let result = train(config, resume, &mut |event| events.push(event.clone()));
+    let result = train(config, resume, &mut listener(&mut events));
     (events, result)
 }
 
@@ -106,6 +109,7 @@ fn a_resumed_run_sees_what_it_would_have_seen() {
         if matches!(event, Progress::Saved { step: 2 }) {
             std::fs::copy(&state, parts.path().join("kept")).expect("copied");
         }
+        ControlFlow::Continue(())
     };
     train(&config, false, &mut cut).expect("the run ends well");
     std::fs::copy(parts.path().join("kept"), &state).expect("copied");

@@ -11,7 +11,7 @@ use mplug_train::objective::{Contrast, FeatureQueue, Objective, Retrieval, Writi
 use mplug_train::optimizer::AdamW;
 use mplug_train::training_data::{EncodedExample, Target};
 
-use crate::common::{Golden, assert_close, devices};
+use mplug_testing::golden_burn::{Golden, assert_close, devices};
 
 /// Relative difference of losses and of gradients' norms.
 const LOSS_TOLERANCE: f64 = 1e-4;
@@ -106,13 +106,19 @@ fn is_cpu(device: &Device) -> bool {
     *device == Device::flex().autodiff()
 }
 
+/// The original's losses over ten steps of AdamW.
+fn curve(golden: &Golden) -> Vec<f64> {
+    let curve = golden.training()["curve"].as_array().expect("losses").iter();
+    curve.map(|loss| loss.as_f64().expect("a number")).collect()
+}
+
 /// The first gradients: their norms, and their first values.
 fn check_gradients(golden: &Golden, workers: &Workers, device: &Device, micro: usize) {
     let mut model = golden.model(device);
     let mut objective = objective(golden, &model, device);
     objective.begin_step(&mut model);
     let outcome = workers.gradients(&model, &*objective, &batch(golden, micro), |_| true, 1.0);
-    let right = golden.curve()[0];
+    let right = curve(golden)[0];
     let difference = (f64::from(outcome.loss) - right).abs();
     assert!(difference < LOSS_TOLERANCE * right, "{} against {right}", outcome.loss);
     let norms = golden.training()["grad_norms"].as_object().expect("norms");
@@ -162,7 +168,7 @@ fn check_curve(golden: &Golden, workers: &Workers, device: &Device, own_rounding
     };
     let mut optimizer = AdamW::new(&section, model.parameters().len());
     let batch = batch(golden, 2);
-    for (step, right) in golden.curve().iter().enumerate() {
+    for (step, right) in curve(golden).iter().enumerate() {
         objective.begin_step(&mut model);
         let outcome = workers.gradients(&model, &*objective, &batch, |_| true, 1.0);
         let difference = (f64::from(outcome.loss) - right).abs();

@@ -1,8 +1,6 @@
 //! Tests of training: the original's losses and gradients, learning and resuming on a toy data, recipes.
 
 mod annotated;
-#[path = "../../../mplug-nn/tests/it/common.rs"]
-mod common;
 mod golden;
 mod objectives;
 mod partial;
@@ -10,3 +8,17 @@ mod recipe;
 mod run_folder;
 mod skipped_steps;
 mod toy;
+
+use std::ops::ControlFlow;
+
+use mplug_train::Progress;
+
+/// Collects the events that the logs have, and ends nothing.
+pub(crate) fn listener(events: &mut Vec<Progress>) -> impl FnMut(&Progress) -> ControlFlow<()> {
+    |event| {
+        if !matches!(event, Progress::StepDone { .. }) {
+            events.push(event.clone());
+        }
+        ControlFlow::Continue(())
+    }
+}

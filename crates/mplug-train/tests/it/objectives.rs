@@ -6,6 +6,8 @@ use std::path::Path;
 use mplug_train::training_data::{EncodedExample, Reading, SpecialIds, Split, Target, TrainingData};
 use mplug_train::{Progress, Summary, TrainConfig, TrainError, train_on};
 
+use crate::listener;
+
 /// Eight colours. The text of a picture is `[CLS] colour colour [SEP]`; the question is a token that asks for the colour
 /// itself or for its successor.
 pub(crate) struct Colours {
@@ -146,7 +148,7 @@ pub(crate) fn recipe(output: &Path, more: &[(&str, &str)]) -> TrainConfig {
 fn run(config: &TrainConfig, until: u64, resume: bool) -> (Vec<Progress>, Result<Summary, TrainError>) {
     let mut events = Vec::new();
     let data = Colours { reading: config.objective.reading(), until };
-    let result = train_on(config, &data, resume, &mut |event| events.push(event.clone()));
+    let result = train_on(config, &data, resume, &mut listener(&mut events));
     (events, result)
 }
 

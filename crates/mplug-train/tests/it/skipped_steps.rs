@@ -8,6 +8,7 @@ use mplug_train::training_data::{EncodedExample, SpecialIds, Split, TrainingData
 use mplug_train::{Progress, Summary, TrainConfig, TrainError, train_on};
 use safetensors::SafeTensors;
 
+use crate::listener;
 use crate::objectives;
 use crate::toy::{Colours, recipe};
 
@@ -103,7 +104,7 @@ fn run(
     resume: bool,
 ) -> (Vec<Progress>, Result<Summary, TrainError>) {
     let mut events = Vec::new();
-    let result = train_on(config, data, resume, &mut |event| events.push(event.clone()));
+    let result = train_on(config, data, resume, &mut listener(&mut events));
     (events, result)
 }
 
@@ -182,10 +183,8 @@ fn a_run_cut_off_around_a_skipped_step_ends_with_the_same_state() {
 
 /// The settings of an error's advice.
 fn settings(error: &TrainError) -> BTreeMap<String, String> {
-    let TrainError::Diverged { settings, .. } = error else { panic!("{error}") };
-    let pairs = settings.split("--set ").filter(|text| !text.is_empty());
-    let pairs = pairs.map(|text| text.trim().trim_matches('\'').split_once('=').expect("a setting"));
-    pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+    let TrainError::Diverged { changes, .. } = error else { panic!("{error}") };
+    changes.settings.iter().cloned().collect()
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Learning and resuming on pictures of one colour, whose caption is the colour's token.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use mplug::checkpoint::ModelFolder;
@@ -11,6 +12,8 @@ use mplug_train::config::{DeviceKind, PrecisionKind};
 use mplug_train::training_data::{EncodedExample, SpecialIds, Split, Target, TrainingData};
 use mplug_train::{Progress, TrainConfig, TrainError, train_on};
 use safetensors::SafeTensors;
+
+use crate::listener;
 
 /// Eight colours; the caption is `[CLS] colour colour [SEP]`.
 pub(crate) struct Colours;
@@ -94,7 +97,7 @@ pub(crate) fn recipe(output: &Path, steps: u64) -> TrainConfig {
 
 pub(crate) fn run(config: &TrainConfig, resume: bool) -> (Vec<Progress>, Result<(), TrainError>) {
     let mut events = Vec::new();
-    let result = train_on(config, &Colours, resume, &mut |event| events.push(event.clone()));
+    let result = train_on(config, &Colours, resume, &mut listener(&mut events));
     (events, result.map(|_| ()))
 }
 
@@ -163,7 +166,38 @@ fn a_gpu_is_used_where_the_build_and_the_machine_have_one_and_missed_clearly_els
         }
     } else {
         let refused = run(&config, false).1.expect_err("no GPU").to_string();
-        assert!(refused.contains("run.device") && refused.contains("feature `wgpu`"), "{refused}");
+        assert!(refused.contains("run.device") && refused.contains("a build without GPUs"), "{refused}");
+    }
+}
+
+/// A caller that ends a run loses nothing: the step at hand is saved, wherever it is.
+#[test]
+fn a_run_that_its_caller_ends_again_and_again_ends_with_the_same_weights() {
+    let folders = [(); 2].map(|()| tempfile::tempdir().expect("a temporary folder"));
+    let [whole, parts] = [0, 1].map(|i| recipe(folders[i].path(), 24));
+    run(&whole, false).1.expect("the run ends well");
+    // Before the first step there is nothing to save.
+    let mut at_once = |_: &Progress| ControlFlow::Break(());
+    let summary = train_on(&parts, &Colours, false, &mut at_once).expect("it ends well");
+    assert_eq!((summary.interrupted, summary.steps), (true, 0));
+    assert!(!folders[1].path().join("last").exists());
+    let mut ends = Vec::new();
+    loop {
+        let mut left = 7;
+        let mut listener = |event: &Progress| {
+            left -= u32::from(matches!(event, Progress::StepDone { .. }));
+            if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let summary = train_on(&parts, &Colours, true, &mut listener).expect("it ends well");
+        ends.push(summary.steps);
+        if !summary.interrupted {
+            break;
+        }
+    }
+    assert_eq!(ends, [7, 14, 21, 24]);
+    for file in ["state.safetensors", "last/model.safetensors", "best/model.safetensors"] {
+        let [one, other] = folders.each_ref().map(|run| std::fs::read(run.path().join(file)).expect(file));
+        assert!(one == other, "{file} differs");
     }
 }
 
@@ -187,7 +221,7 @@ fn resumes(precision: PrecisionKind) {
     run(&whole, false).1.expect("the run ends well");
     // A data set that fails after 27 batches stands in for a killed run; the last checkpoint is at step 20.
     let mut events = Vec::new();
-    let failed = train_on(&parts, &FailingAfter(27 * 8), false, &mut |event| events.push(event.clone()));
+    let failed = train_on(&parts, &FailingAfter(27 * 8), false, &mut listener(&mut events));
     assert!(matches!(failed, Err(TrainError::Example { .. })), "{failed:?}");
     let refused = run(&parts, false).1.expect_err("a folder with a run in it needs resume").to_string();
     assert!(refused.contains("resume"), "{refused}");
@@ -295,6 +329,7 @@ fn a_prompt_chooses_the_language() {
         if let Progress::Evaluated { metrics, .. } = event {
             truth = metrics.get("truth").copied();
         }
+        ControlFlow::Continue(())
     })
     .expect("the run ends well");
     assert_eq!(truth, Some(1.0));

@@ -1,5 +1,6 @@
 //! Every tensor of a model, by plain name and shape: what a task reads, and what the original stores beside it.
 
+use super::names::{self, attention, block, embeddings, language_head, layer, visual};
 use crate::config::{ModelConfig, Task};
 
 /// A tensor's plain name and shape.
@@ -12,7 +13,7 @@ pub fn needed_tensors(config: &ModelConfig) -> Vec<NamedShape> {
     if config.task != Task::ImageCaptioning {
         list.text_encoder(config);
         for k in 0..config.text.fusion_layers {
-            let layer = format!("fusion_encoder.encoder.layer.{}", config.text.first_fusion_layer + k);
+            let layer = format!("{}.{}", names::FUSION_LAYERS, config.text.first_fusion_layer + k);
             list.bert_layer(config, &layer, !config.text.is_connected_layer(k));
         }
     }
@@ -30,7 +31,7 @@ pub fn stored_tensors(config: &ModelConfig) -> Vec<NamedShape> {
     list.visual_encoder(config);
     list.text_encoder(config);
     for i in 0..config.text.first_fusion_layer + config.text.fusion_layers {
-        list.bert_layer(config, &format!("fusion_encoder.encoder.layer.{i}"), true);
+        list.bert_layer(config, &format!("{}.{i}", names::FUSION_LAYERS), true);
     }
     if config.task == Task::ImageTextRetrieval {
         list.retrieval_heads(config);
@@ -48,90 +49,94 @@ impl List {
     }
 
     fn linear(&mut self, name: &str, out: usize, width: usize) {
-        self.push(format!("{name}.weight"), &[out, width]);
-        self.push(format!("{name}.bias"), &[out]);
+        self.push(format!("{name}.{}", names::WEIGHT), &[out, width]);
+        self.push(format!("{name}.{}", names::BIAS), &[out]);
     }
 
     fn layer_norm(&mut self, name: &str, width: usize) {
-        self.push(format!("{name}.weight"), &[width]);
-        self.push(format!("{name}.bias"), &[width]);
+        self.push(format!("{name}.{}", names::WEIGHT), &[width]);
+        self.push(format!("{name}.{}", names::BIAS), &[width]);
     }
 
     fn visual_encoder(&mut self, config: &ModelConfig) {
         let v = &config.vision;
         let (w, p) = (v.hidden_size, v.patch_size);
-        let root = "visual_encoder.visual";
-        self.push(format!("{root}.class_embedding"), &[w]);
-        self.push(format!("{root}.positional_embedding"), &[v.image_len(), w]);
-        self.push(format!("{root}.conv1.weight"), &[w, 3, p, p]);
-        self.layer_norm(&format!("{root}.ln_pre"), w);
+        let root = names::VISUAL_ENCODER;
+        self.push(format!("{root}.{}", visual::CLASS_EMBEDDING), &[w]);
+        self.push(format!("{root}.{}", visual::POSITIONAL_EMBEDDING), &[v.image_len(), w]);
+        self.push(format!("{root}.{}", visual::PATCHES), &[w, 3, p, p]);
+        self.layer_norm(&format!("{root}.{}", visual::FIRST_NORM), w);
         for i in 0..v.num_hidden_layers {
-            let block = format!("{root}.transformer.resblocks.{i}");
-            self.push(format!("{block}.attn.in_proj_weight"), &[3 * w, w]);
-            self.push(format!("{block}.attn.in_proj_bias"), &[3 * w]);
-            self.linear(&format!("{block}.attn.out_proj"), w, w);
-            self.layer_norm(&format!("{block}.ln_1"), w);
-            self.linear(&format!("{block}.mlp.c_fc"), v.intermediate_size, w);
-            self.linear(&format!("{block}.mlp.c_proj"), w, v.intermediate_size);
-            self.layer_norm(&format!("{block}.ln_2"), w);
+            let at = |part| format!("{root}.{}.{i}.{part}", visual::BLOCKS);
+            self.push(at(block::QUERY_KEY_VALUE_WEIGHT), &[3 * w, w]);
+            self.push(at(block::QUERY_KEY_VALUE_BIAS), &[3 * w]);
+            self.linear(&at(block::ATTENTION_OUTPUT), w, w);
+            self.layer_norm(&at(block::ATTENTION_NORM), w);
+            self.linear(&at(block::INTERMEDIATE), v.intermediate_size, w);
+            self.linear(&at(block::OUTPUT), w, v.intermediate_size);
+            self.layer_norm(&at(block::FEED_FORWARD_NORM), w);
         }
-        self.layer_norm(&format!("{root}.ln_post"), w);
+        self.layer_norm(&format!("{root}.{}", visual::LAST_NORM), w);
         if config.has_visual_projection {
-            self.linear("visn_fc", config.text.hidden_size, w);
-            self.layer_norm("visn_layer_norm", config.text.hidden_size);
+            self.linear(names::VISUAL_PROJECTION, config.text.hidden_size, w);
+            self.layer_norm(names::VISUAL_PROJECTION_NORM, config.text.hidden_size);
         }
     }
 
     fn embeddings(&mut self, config: &ModelConfig, root: &str) {
         let (t, h) = (&config.text, config.text.hidden_size);
-        self.push(format!("{root}.word_embeddings.weight"), &[t.vocab_size, h]);
-        self.push(format!("{root}.position_embeddings.weight"), &[t.max_position_embeddings, h]);
-        self.push(format!("{root}.token_type_embeddings.weight"), &[t.type_vocab_size, h]);
-        self.layer_norm(&format!("{root}.LayerNorm"), h);
+        self.push(format!("{root}.{}", embeddings::WORDS), &[t.vocab_size, h]);
+        self.push(format!("{root}.{}", embeddings::POSITIONS), &[t.max_position_embeddings, h]);
+        self.push(format!("{root}.{}", embeddings::TOKEN_TYPES), &[t.type_vocab_size, h]);
+        self.layer_norm(&format!("{root}.{}", embeddings::NORM), h);
     }
 
-    fn bert_layer(&mut self, config: &ModelConfig, layer: &str, has_cross_attention: bool) {
+    fn bert_layer(&mut self, config: &ModelConfig, root: &str, has_cross_attention: bool) {
         let (h, inner) = (config.text.hidden_size, config.text.intermediate_size);
-        let attentions: &[&str] =
-            if has_cross_attention { &["attention", "crossattention"] } else { &["attention"] };
-        for attention in attentions {
-            for part in ["self.query", "self.key", "self.value", "output.dense"] {
-                self.linear(&format!("{layer}.{attention}.{part}"), h, h);
+        let attentions: &[&str] = if has_cross_attention {
+            &[layer::SELF_ATTENTION, layer::CROSS_ATTENTION]
+        } else {
+            &[layer::SELF_ATTENTION]
+        };
+        for kind in attentions {
+            for part in [attention::QUERY, attention::KEY, attention::VALUE, attention::OUTPUT] {
+                self.linear(&format!("{root}.{kind}.{part}"), h, h);
             }
-            self.layer_norm(&format!("{layer}.{attention}.output.LayerNorm"), h);
+            self.layer_norm(&format!("{root}.{kind}.{}", attention::NORM), h);
         }
-        self.linear(&format!("{layer}.intermediate.dense"), inner, h);
-        self.linear(&format!("{layer}.output.dense"), h, inner);
-        self.layer_norm(&format!("{layer}.output.LayerNorm"), h);
+        self.linear(&format!("{root}.{}", layer::INTERMEDIATE), inner, h);
+        self.linear(&format!("{root}.{}", layer::OUTPUT), h, inner);
+        self.layer_norm(&format!("{root}.{}", layer::NORM), h);
     }
 
     fn text_encoder(&mut self, config: &ModelConfig) {
-        self.embeddings(config, "text_encoder.embeddings");
+        self.embeddings(config, &format!("{}.{}", names::TEXT_ENCODER, names::EMBEDDINGS));
         for i in 0..config.text.text_encoder_layers {
-            self.bert_layer(config, &format!("text_encoder.encoder.layer.{i}"), false);
+            self.bert_layer(config, &format!("{}.{}.{i}", names::TEXT_ENCODER, names::LAYERS), false);
         }
     }
 
     fn text_decoder(&mut self, config: &ModelConfig) {
         let (h, vocab) = (config.text.hidden_size, config.text.vocab_size);
-        self.embeddings(config, "text_decoder.bert.embeddings");
+        self.embeddings(config, &format!("{}.{}", names::TEXT_DECODER, names::EMBEDDINGS));
         for i in 0..config.text.decoder_layers {
-            self.bert_layer(config, &format!("text_decoder.bert.encoder.layer.{i}"), true);
+            self.bert_layer(config, &format!("{}.{}.{i}", names::TEXT_DECODER, names::LAYERS), true);
         }
-        let head = "text_decoder.cls.predictions";
-        self.push(format!("{head}.bias"), &[vocab]);
-        self.linear(&format!("{head}.transform.dense"), h, h);
-        self.layer_norm(&format!("{head}.transform.LayerNorm"), h);
-        self.linear(&format!("{head}.decoder"), vocab, h);
+        let head = names::DECODER_HEAD;
+        self.push(format!("{head}.{}", names::BIAS), &[vocab]);
+        self.linear(&format!("{head}.{}", language_head::TRANSFORM), h, h);
+        self.layer_norm(&format!("{head}.{}", language_head::NORM), h);
+        self.push(format!("{head}.{}", language_head::WORDS), &[vocab, h]);
+        self.push(format!("{head}.{}", language_head::WORDS_BIAS), &[vocab]);
     }
 
     fn retrieval_heads(&mut self, config: &ModelConfig) {
         let (h, projection) = (config.text.hidden_size, config.projection_size);
-        self.linear("itm_head", 2, h);
+        self.linear(names::MATCHING_HEAD, 2, h);
         if projection > 0 {
-            self.linear("vision_proj", projection, h);
-            self.linear("text_proj", projection, h);
-            self.push("temp", &[]);
+            self.linear(names::IMAGE_FEATURES, projection, h);
+            self.linear(names::TEXT_FEATURES, projection, h);
+            self.push(names::TEMPERATURE, &[]);
         }
     }
 }

@@ -13,6 +13,7 @@ mod error;
 pub mod expected;
 mod folder;
 pub mod key_names;
+pub mod names;
 pub mod outliers;
 pub mod pickle;
 mod position_embedding;

@@ -6,6 +6,7 @@ use super::files::{
     CONFIG_YAML, ConfigTexts, RawBert, RawConfig, RawConfiguration, bert_default, parse_bert_json, parse_yaml,
 };
 use super::{GenerationDefaults, MAX_TEXT_LEN, ModelConfig, Task, TextConfig, VisionConfig};
+use crate::checkpoint::names::{self, below, block, embeddings, layer, visual};
 use crate::checkpoint::{Checkpoint, CheckpointError, square_grid};
 
 /// What a user sets against what a model folder says.
@@ -32,7 +33,7 @@ impl ModelConfig {
         let task = resolver.task(overrides)?;
         let vision = resolver.vision(overrides)?;
         let text = resolver.text(task, overrides)?;
-        let has_visual_projection = checkpoint.has("visn_fc.weight");
+        let has_visual_projection = checkpoint.has(&below(names::VISUAL_PROJECTION, names::WEIGHT));
         if has_visual_projection == (vision.hidden_size == text.hidden_size) {
             return Err(resolver.contradiction(
                 format!("visual width {} and text width {}", vision.hidden_size, text.hidden_size),
@@ -174,7 +175,10 @@ impl<'a> Resolver<'a> {
                 })
             }
             (Some(task), _) | (None, Some(task)) => Ok(task),
-            (None, None) if self.checkpoint.has("itm_head.weight") && !self.checkpoint.has(DECODER_WORDS) => {
+            (None, None)
+                if self.checkpoint.has(&below(names::MATCHING_HEAD, names::WEIGHT))
+                    && !self.checkpoint.has(&decoder_words()) =>
+            {
                 Ok(Task::ImageTextRetrieval)
             }
             // Captioning and answering have the same decoder: the names cannot tell.
@@ -183,13 +187,13 @@ impl<'a> Resolver<'a> {
     }
 
     fn vision(&self, overrides: &ConfigOverrides) -> Result<VisionConfig, CheckpointError> {
-        let (conv, table) =
-            ("visual_encoder.visual.conv1.weight", "visual_encoder.visual.positional_embedding");
+        let conv = &below(names::VISUAL_ENCODER, visual::PATCHES);
+        let table = &below(names::VISUAL_ENCODER, visual::POSITIONAL_EMBEDDING);
         let [width, channels, patch_size, patch_width] = self.shape(conv)?;
         if channels != 3 || patch_width != patch_size || !width.is_multiple_of(HEAD_DIM) {
             return Err(CheckpointError::WrongShape {
                 file: self.checkpoint.label().to_owned(),
-                name: conv.into(),
+                name: conv.clone(),
                 expected: vec![width.next_multiple_of(HEAD_DIM), 3, patch_size, patch_size],
                 found: vec![width, channels, patch_size, patch_width],
             });
@@ -203,9 +207,9 @@ impl<'a> Resolver<'a> {
             CONFIG_YAML,
             "clip_vision_patch_size",
         )?;
-        let blocks = "visual_encoder.visual.transformer.resblocks";
+        let blocks = below(names::VISUAL_ENCODER, visual::BLOCKS);
         let said = (self.config.clip_vision_layers, CONFIG_YAML, "clip_vision_layers");
-        let layers = self.layers(blocks, said, self.has_config.then_some(24), 0)?;
+        let layers = self.layers(&blocks, said, self.has_config.then_some(24), 0)?;
         let [rows, _] = self.shape(table)?;
         let grid = square_grid(rows).ok_or_else(|| CheckpointError::Damaged {
             file: self.checkpoint.label().to_owned(),
@@ -221,7 +225,8 @@ impl<'a> Resolver<'a> {
                 ),
             });
         }
-        let [intermediate_size, _] = self.shape(&format!("{blocks}.0.mlp.c_fc.weight"))?;
+        let [intermediate_size, _] =
+            self.shape(&format!("{blocks}.0.{}.{}", block::INTERMEDIATE, names::WEIGHT))?;
         let num_attention_heads = width / HEAD_DIM;
         Ok(VisionConfig {
             image_size,
@@ -235,18 +240,17 @@ impl<'a> Resolver<'a> {
 
     fn text(&self, task: Task, overrides: &ConfigOverrides) -> Result<TextConfig, CheckpointError> {
         let bert = &self.bert;
-        let (embeddings, layers) = if task == Task::ImageTextRetrieval {
-            ("text_encoder.embeddings", "text_encoder.encoder.layer")
-        } else {
-            ("text_decoder.bert.embeddings", "text_decoder.bert.encoder.layer")
-        };
+        let bert_below =
+            if task == Task::ImageTextRetrieval { names::TEXT_ENCODER } else { names::TEXT_DECODER };
+        let embeddings = below(bert_below, names::EMBEDDINGS);
+        let layers = below(bert_below, names::LAYERS);
         let file = self.bert_name.as_str();
-        let words = format!("{embeddings}.word_embeddings.weight");
+        let words = below(&embeddings, embeddings::WORDS);
         let [vocab_size, hidden_size] = self.shape(&words)?;
         self.agree(vocab_size, &words, bert.vocab_size, file, "vocab_size")?;
         self.agree(hidden_size, &words, bert.hidden_size, file, "hidden_size")?;
         self.agree(hidden_size, &words, bert.encoder_width, file, "encoder_width")?;
-        let positions = format!("{embeddings}.position_embeddings.weight");
+        let positions = below(&embeddings, embeddings::POSITIONS);
         let [max_position_embeddings, _] = self.shape(&positions)?;
         self.agree(
             max_position_embeddings,
@@ -255,10 +259,10 @@ impl<'a> Resolver<'a> {
             file,
             "max_position_embeddings",
         )?;
-        let types = format!("{embeddings}.token_type_embeddings.weight");
+        let types = below(&embeddings, embeddings::TOKEN_TYPES);
         let [type_vocab_size, _] = self.shape(&types)?;
         self.agree(type_vocab_size, &types, bert.type_vocab_size, file, "type_vocab_size")?;
-        let intermediate = format!("{layers}.0.intermediate.dense.weight");
+        let intermediate = format!("{layers}.0.{}.{}", layer::INTERMEDIATE, names::WEIGHT);
         let [intermediate_size, _] = self.shape(&intermediate)?;
         self.agree(intermediate_size, &intermediate, bert.intermediate_size, file, "intermediate_size")?;
         self.check_supported()?;
@@ -272,7 +276,7 @@ impl<'a> Resolver<'a> {
             type_vocab_size,
             layer_norm_eps: self.layer_norm_eps()?,
             text_encoder_layers: self.layers(
-                "text_encoder.encoder.layer",
+                &below(names::TEXT_ENCODER, names::LAYERS),
                 (bert.text_encoder_layers, file, "text_encoder_layers"),
                 None,
                 6,
@@ -281,7 +285,7 @@ impl<'a> Resolver<'a> {
             fusion_layers,
             connected_stride: self.connected_stride(task, overrides)?,
             decoder_layers: self.layers(
-                "text_decoder.bert.encoder.layer",
+                &below(names::TEXT_DECODER, names::LAYERS),
                 (bert.text_decode_layers, file, "text_decode_layers"),
                 None,
                 12,
@@ -312,7 +316,7 @@ impl<'a> Resolver<'a> {
     fn fusion(&self, task: Task, overrides: &ConfigOverrides) -> Result<(usize, usize), CheckpointError> {
         let said = (self.bert.num_hidden_layers, self.bert_name.as_str(), "num_hidden_layers");
         let default = self.has_bert.then_some(bert_default::LAYERS);
-        let built = self.layers("fusion_encoder.encoder.layer", said, default, bert_default::LAYERS)?;
+        let built = self.layers(names::FUSION_LAYERS, said, default, bert_default::LAYERS)?;
         let running = match overrides.fusion_layers.or(self.bert.fusion_layers) {
             Some(running) => running,
             None if self.has_bert && task != Task::ImageCaptioning => {
@@ -381,11 +385,12 @@ impl<'a> Resolver<'a> {
 
     fn connected_stride(&self, task: Task, overrides: &ConfigOverrides) -> Result<usize, CheckpointError> {
         // Without a BERT json nothing tells: 6 in the large models, 3 in the base ones.
-        let default = match (self.has_bert, self.checkpoint.has("visn_fc.weight")) {
-            (true, _) => bert_default::STRIDE,
-            (false, true) => 6,
-            (false, false) => 3,
-        };
+        let default =
+            match (self.has_bert, self.checkpoint.has(&below(names::VISUAL_PROJECTION, names::WEIGHT))) {
+                (true, _) => bert_default::STRIDE,
+                (false, true) => 6,
+                (false, false) => 3,
+            };
         match overrides.connected_stride.or(self.bert.stride_layer).unwrap_or(default) {
             0 if task == Task::ImageCaptioning => Ok(bert_default::STRIDE), // Fusion never runs.
             0 => Err(self.bert_error("`stride_layer: 0` is not possible, expected at least 1")),
@@ -394,7 +399,7 @@ impl<'a> Resolver<'a> {
     }
 
     fn projection_size(&self, task: Task) -> Result<usize, CheckpointError> {
-        let name = "vision_proj.weight";
+        let name = &below(names::IMAGE_FEATURES, names::WEIGHT);
         if task != Task::ImageTextRetrieval || !self.checkpoint.has(name) {
             return Ok(0);
         }
@@ -434,4 +439,6 @@ const MAX_BEAMS: usize = 1024;
 const MAX_GRID: usize = 256;
 /// The task of the network that the original builds from a `config.yaml` without one.
 const DEFAULT_TASK: Task = Task::VisualQuestionAnswering;
-const DECODER_WORDS: &str = "text_decoder.bert.embeddings.word_embeddings.weight";
+fn decoder_words() -> String {
+    below(&below(names::TEXT_DECODER, names::EMBEDDINGS), embeddings::WORDS)
+}

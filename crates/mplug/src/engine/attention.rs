@@ -4,6 +4,7 @@ use mplug_kernels::attention::{HeadShape, PackedKeyValues, attend_one, cross_att
 use mplug_kernels::gemm::Precision;
 use rayon::prelude::*;
 
+use crate::checkpoint::names;
 use crate::checkpoint::{CheckpointError, Weights};
 use crate::config::TextConfig;
 use crate::engine::{LayerNorm, Linear, Workspace};
@@ -19,8 +20,8 @@ impl AttentionOutput {
     fn load(weights: &Weights, config: &TextConfig) -> Result<Self, CheckpointError> {
         let width = config.hidden_size;
         Ok(Self {
-            dense: Linear::load(&weights.at("dense"), width, width)?,
-            norm: LayerNorm::load(&weights.at("LayerNorm"), width, config.layer_norm_eps)?,
+            dense: Linear::load(&weights.at(names::attention::OUTPUT), width, width)?,
+            norm: LayerNorm::load(&weights.at(names::attention::NORM), width, config.layer_norm_eps)?,
         })
     }
 
@@ -48,12 +49,12 @@ impl SelfAttention {
         let width = config.hidden_size;
         Ok(Self {
             query_key_value: Linear::load_fused(
-                &weights.at("self"),
-                &["query", "key", "value"],
+                weights,
+                &[names::attention::QUERY, names::attention::KEY, names::attention::VALUE],
                 width,
                 width,
             )?,
-            output: AttentionOutput::load(&weights.at("output"), config)?,
+            output: AttentionOutput::load(weights, config)?,
             shape: head_shape(config),
             precision: weights.precision(),
         })
@@ -123,11 +124,15 @@ impl CrossAttention {
     /// Reads `crossattention.*` of a layer.
     pub fn load(weights: &Weights, config: &TextConfig) -> Result<Self, CheckpointError> {
         let width = config.hidden_size;
-        let projections = weights.at("self");
         Ok(Self {
-            query: Linear::load(&projections.at("query"), width, width)?,
-            key_value: Linear::load_fused(&projections, &["key", "value"], width, width)?,
-            output: AttentionOutput::load(&weights.at("output"), config)?,
+            query: Linear::load(&weights.at(names::attention::QUERY), width, width)?,
+            key_value: Linear::load_fused(
+                weights,
+                &[names::attention::KEY, names::attention::VALUE],
+                width,
+                width,
+            )?,
+            output: AttentionOutput::load(weights, config)?,
             shape: head_shape(config),
             precision: weights.precision(),
         })

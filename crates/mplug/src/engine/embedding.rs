@@ -1,5 +1,6 @@
 //! BERT's input embedding: word + position + token type 0, normalised (Devlin et al., arXiv 1810.04805).
 
+use crate::checkpoint::names;
 use crate::checkpoint::{CheckpointError, Weights};
 use crate::config::TextConfig;
 use crate::engine::LayerNorm;
@@ -18,13 +19,13 @@ impl TextEmbedding {
     /// Reads the tables under `embeddings`; the word table is given, since the decoder shares it with its head.
     pub fn load(weights: &Weights, words: Vec<f32>, config: &TextConfig) -> Result<Self, CheckpointError> {
         let width = config.hidden_size;
-        let types = weights.tensor("token_type_embeddings.weight", &[config.type_vocab_size, width])?;
+        let types = weights.tensor(names::embeddings::TOKEN_TYPES, &[config.type_vocab_size, width])?;
         let mut positions =
-            weights.tensor("position_embeddings.weight", &[config.max_position_embeddings, width])?;
+            weights.tensor(names::embeddings::POSITIONS, &[config.max_position_embeddings, width])?;
         for row in positions.chunks_exact_mut(width) {
             row.iter_mut().zip(&types).for_each(|(p, t)| *p += t);
         }
-        let norm = LayerNorm::load(&weights.at("LayerNorm"), width, config.layer_norm_eps)?;
+        let norm = LayerNorm::load(&weights.at(names::embeddings::NORM), width, config.layer_norm_eps)?;
         Ok(Self { words, positions, norm, width })
     }
 

@@ -2,6 +2,7 @@
 
 use mplug_kernels::activation::Activation;
 
+use crate::checkpoint::names;
 use crate::checkpoint::{CheckpointError, Weights};
 use crate::config::TextConfig;
 use crate::engine::{LayerNorm, Linear, Workspace};
@@ -17,11 +18,10 @@ impl FeedForward {
     /// Reads the block from the cursor of its layer.
     pub fn load(layer: &Weights, config: &TextConfig) -> Result<Self, CheckpointError> {
         let (width, inner) = (config.hidden_size, config.intermediate_size);
-        let output = layer.at("output");
         Ok(Self {
-            intermediate: Linear::load(&layer.at("intermediate.dense"), width, inner)?,
-            output: Linear::load(&output.at("dense"), inner, width)?,
-            norm: LayerNorm::load(&output.at("LayerNorm"), width, config.layer_norm_eps)?,
+            intermediate: Linear::load(&layer.at(names::layer::INTERMEDIATE), width, inner)?,
+            output: Linear::load(&layer.at(names::layer::OUTPUT), inner, width)?,
+            norm: LayerNorm::load(&layer.at(names::layer::NORM), width, config.layer_norm_eps)?,
         })
     }
 

@@ -1,5 +1,6 @@
 //! Layer normalisation with its weights.
 
+use crate::checkpoint::names;
 use crate::checkpoint::{CheckpointError, Weights};
 
 /// Normalises rows of `width` values.
@@ -12,8 +13,8 @@ pub struct LayerNorm {
 impl LayerNorm {
     /// Reads `weight` and `bias`, `(width)` each.
     pub fn load(weights: &Weights, width: usize, epsilon: f32) -> Result<Self, CheckpointError> {
-        let weight = weights.tensor("weight", &[width])?;
-        let bias = weights.tensor("bias", &[width])?;
+        let weight = weights.tensor(names::WEIGHT, &[width])?;
+        let bias = weights.tensor(names::BIAS, &[width])?;
         Ok(Self { weight, bias, epsilon })
     }
 

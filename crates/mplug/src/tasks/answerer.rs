@@ -1,10 +1,12 @@
 //! Visual question answering: the decoder looks at picture and question after fusion.
 
+use std::path::Path;
+
 use image::RgbImage;
 use rayon::prelude::*;
 
 use super::reader::Reader;
-use super::{Caption, Captions, LoadOptions, all, default_options, load, write};
+use super::{Caption, Captions, LoadOptions, OpenOptions, all, default_options, load, open, write};
 use crate::checkpoint::ModelFolder;
 use crate::config::{ModelConfig, Task};
 use crate::error::Error;
@@ -20,6 +22,14 @@ pub struct Answerer {
 }
 
 impl Answerer {
+    /// Opens the model folder, or the weight file in one, at `path` and loads it as it says itself.
+    ///
+    /// # Errors
+    /// If it is no model folder, is damaged, or is of another task.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::load(&open(path, Task::VisualQuestionAnswering, &OpenOptions::default())?)
+    }
+
     /// Loads a question-answering model.
     pub fn load(folder: &ModelFolder) -> Result<Self, Error> {
         Self::load_with(folder, &LoadOptions::default())
@@ -109,13 +119,13 @@ impl Answerer {
         options: &GenerationOptions,
     ) -> Result<Vec<Captions>, Error> {
         assert_eq!(image_embeds.len(), questions.len(), "one question for each picture");
-        let memories: Result<Vec<CrossAttentionCache>, Error> = image_embeds
+        let caches: Result<Vec<CrossAttentionCache>, Error> = image_embeds
             .par_iter()
             .zip(questions)
             .map(|(image_embeds, question)| self.read(image_embeds, question))
             .collect();
-        let memories = memories?;
-        write(&self.decoder, &self.reader.tokenizer, &memories, options)
+        let caches = caches?;
+        write(&self.decoder, &self.reader.tokenizer, &caches, options)
     }
 
     /// What the decoder sees of a picture and a question: fused image and text, one after the other.

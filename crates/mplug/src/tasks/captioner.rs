@@ -5,9 +5,11 @@ use std::path::Path;
 use image::RgbImage;
 use rayon::prelude::*;
 
-use super::{Caption, Captions, LoadOptions, all, default_options, encode_images, load, write};
+use super::{
+    Caption, Captions, LoadOptions, OpenOptions, all, default_options, encode_images, load, open, write,
+};
 use crate::checkpoint::ModelFolder;
-use crate::config::{ConfigOverrides, ModelConfig, Task};
+use crate::config::{ModelConfig, Task};
 use crate::error::Error;
 use crate::generate::GenerationOptions;
 use crate::model::Head;
@@ -29,7 +31,7 @@ impl Captioner {
     /// # Errors
     /// If it is no model folder, is damaged, or is of another task.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
-        Self::load(&ModelFolder::open(path.as_ref(), &ConfigOverrides::default())?)
+        Self::load(&open(path, Task::ImageCaptioning, &OpenOptions::default())?)
     }
 
     /// The best caption of a picture of any size, with the model's own settings.
@@ -119,8 +121,8 @@ impl Captioner {
         options: &GenerationOptions,
     ) -> Result<Vec<Captions>, Error> {
         let image_len = self.config.vision.image_len();
-        let memories: Vec<_> =
+        let caches: Vec<_> =
             image_embeds.par_iter().map(|embeds| self.decoder.attend_to(embeds, image_len)).collect();
-        write(&self.decoder, &self.tokenizer, &memories, options)
+        write(&self.decoder, &self.tokenizer, &caches, options)
     }
 }

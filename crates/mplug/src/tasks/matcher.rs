@@ -3,12 +3,14 @@
 //!
 //! The original can run this for large models alone: its base models crash on a missing `visn_fc`. Here both work.
 
+use std::path::Path;
+
 use image::RgbImage;
 use mplug_kernels::finite::are_finite;
 use rayon::prelude::*;
 
 use super::reader::Reader;
-use super::{LoadOptions, load};
+use super::{LoadOptions, OpenOptions, load, open};
 use crate::checkpoint::ModelFolder;
 use crate::config::{ModelConfig, Task};
 use crate::contrastive_head::ContrastiveHead;
@@ -23,6 +25,14 @@ pub struct Matcher {
 }
 
 impl Matcher {
+    /// Opens the model folder, or the weight file in one, at `path` and loads it as it says itself.
+    ///
+    /// # Errors
+    /// If it is no model folder, is damaged, or is of another task.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::load(&open(path, Task::ImageTextRetrieval, &OpenOptions::default())?)
+    }
+
     /// Loads a retrieval model.
     pub fn load(folder: &ModelFolder) -> Result<Self, Error> {
         Self::load_with(folder, &LoadOptions::default())

@@ -3,6 +3,7 @@
 mod answerer;
 mod captioner;
 mod matcher;
+mod open;
 mod reader;
 mod request;
 mod words;
@@ -15,6 +16,7 @@ use rayon::prelude::*;
 pub use answerer::Answerer;
 pub use captioner::Captioner;
 pub use matcher::Matcher;
+pub use open::{OpenOptions, open};
 pub use request::{CaptionRequest, RequestError, SearchRequest, prompt_for};
 
 use crate::checkpoint::expected::needed_tensors;
@@ -111,11 +113,11 @@ fn default_options(config: &ModelConfig) -> GenerationOptions {
     }
 }
 
-/// Decodes one text for each memory.
+/// Decodes one text for each cache.
 fn write(
     decoder: &TextDecoder,
     tokenizer: &Tokenizer,
-    memories: &[CrossAttentionCache],
+    caches: &[CrossAttentionCache],
     options: &GenerationOptions,
 ) -> Result<Vec<Captions>, Error> {
     let prompt = given_ids(tokenizer, options.prompt.as_deref())?;
@@ -130,13 +132,12 @@ fn write(
     }
     let options = &options;
     options.check(positions, prefix.len())?;
-    let mut state = DecoderState::new(decoder, memories, prefix.len() + options.max_new_tokens - 1);
+    let mut state = DecoderState::new(decoder, caches, prefix.len() + options.max_new_tokens - 1);
     let raw_text_of = |token_ids: &[u32]| tokenizer.decode(&[&begun[..], token_ids].concat());
     let text_of = |token_ids: &[u32]| join_chinese(&raw_text_of(token_ids));
     let constraints = words::constraints(tokenizer, &text_of, options)?;
     let eos_token_id = tokenizer.eos_token_id();
-    let hypotheses =
-        generate(&mut state, memories.len(), &prefix, eos_token_id, options, constraints.as_ref());
+    let hypotheses = generate(&mut state, caches.len(), &prefix, eos_token_id, options, constraints.as_ref());
     let caption = |hypothesis: Hypothesis| {
         let raw_text = raw_text_of(&hypothesis.token_ids);
         let text = join_chinese(&raw_text);

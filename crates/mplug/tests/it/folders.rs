@@ -13,14 +13,11 @@ use mplug::checkpoint::{
 use mplug::config::{ConfigOverrides, ConfigTexts, ModelConfig, Task, TextConfig};
 use mplug::preprocess::image::{ImageLimits, RgbImage, load_image};
 use mplug::tasks::{Answerer, Caption, Captioner};
+use mplug_testing::golden::fixture;
 use serde_json::Value;
 
 const WEIGHTS: &str = "pytorch_model.bin";
 const SMALL_FILES: [&str; 4] = ["configuration.json", "config.yaml", "config_bert.json", "vocab.txt"];
-
-fn fixture(path: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(path)
-}
 
 /// What the original answers in each case.
 fn cases() -> Vec<Value> {

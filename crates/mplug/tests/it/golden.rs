@@ -1,116 +1,56 @@
-//! Every stage of every seeded model against the numbers of the original (`fixtures/golden`, made by
-//! `reference/make_fixtures.py` from dumps of the unmodified ModelScope classes).
-//!
-//! The weights are drawn by formula from each model's `manifest.json`; no weight file is kept.
+//! Every stage of every golden model against the numbers of the original.
 
-use std::path::PathBuf;
+use std::ops::Deref;
 
-use mplug::checkpoint::seeded::tensors_from_manifest;
-use mplug::checkpoint::{Checkpoint, Dtype, ModelFolder, Weights, write_pytorch};
+use mplug::checkpoint::{Dtype, ModelFolder, Weights, write_pytorch};
 use mplug::config::{ConfigOverrides, Task};
 use mplug::fusion_encoder::FusionEncoder;
 use mplug::generate::StepDecoder;
 use mplug::generate::sampling::{SamplingOptions, filter_logits};
 use mplug::model::{DecoderState, Multimodal};
-use mplug::preprocess::image::{ImageLimits, RgbImage, load_image, pixel_values};
+use mplug::preprocess::image::{ImageLimits, RgbImage, load_image};
 use mplug::tasks::{Answerer, Captioner, Matcher, tokenizer};
 use mplug::text_encoder::TextEncoder;
 use mplug::visual_encoder::VisualEncoder;
-use safetensors::SafeTensors;
+use mplug_testing::golden::{self, deviation, fixture, resized};
 use serde_json::Value;
 
 /// Of the standard deviation of the original's values: what the issue allows.
 const TOLERANCE: f32 = 1e-4;
 
-fn fixture(path: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(path)
-}
-
-/// A seeded model with the original's numbers.
+/// A golden model in a folder, with the original's numbers.
 pub(crate) struct Golden {
+    numbers: golden::Golden,
     pub(crate) folder: ModelFolder,
-    tensors: Vec<u8>,
-    json: Value,
     _temporary: tempfile::TempDir,
 }
 
 impl Golden {
     /// Draws the weights and writes them as a PyTorch file into a model folder, as the original would find it.
     pub(crate) fn new(model: &str) -> Self {
-        let source = fixture("golden").join(model);
         let temporary = tempfile::tempdir().unwrap();
-        for name in ["configuration.json", "config.yaml", "config_bert.json", "vocab.txt"] {
-            std::fs::copy(source.join(name), temporary.path().join(name)).unwrap();
-        }
-        let manifest = std::fs::read_to_string(source.join("manifest.json")).unwrap();
-        let explicit = std::fs::read(source.join("explicit.safetensors")).ok();
-        let tensors = tensors_from_manifest(&manifest, explicit).unwrap();
-        write_pytorch(&temporary.path().join("pytorch_model.bin"), &tensors, Dtype::F32).unwrap();
+        golden::write_folder(model, temporary.path(), |folder, recipe| {
+            write_pytorch(&folder.join("pytorch_model.bin"), recipe, Dtype::F32).unwrap();
+        });
         Self {
+            numbers: golden::Golden::open(model),
             folder: ModelFolder::open(temporary.path(), &ConfigOverrides::default()).unwrap(),
-            tensors: std::fs::read(source.join("golden.safetensors")).unwrap(),
-            json: serde_json::from_slice(&std::fs::read(source.join("golden.json")).unwrap()).unwrap(),
             _temporary: temporary,
         }
     }
 
-    fn checkpoint(&self) -> &Checkpoint {
-        self.folder.checkpoint()
-    }
-
-    fn bytes(&self, name: &str) -> Vec<u8> {
-        let tensors = SafeTensors::deserialize(&self.tensors).unwrap();
-        tensors.tensor(name).unwrap_or_else(|_| panic!("no golden tensor `{name}`")).data().to_vec()
-    }
-
-    fn floats(&self, name: &str) -> Vec<f32> {
-        self.bytes(name).chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().unwrap())).collect()
-    }
-
-    fn ids(&self, name: &str) -> Vec<u32> {
-        self.bytes(name).chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().unwrap()) as u32).collect()
-    }
-
-    /// Normalised pixels of the four pictures.
     /// The embeddings of all pictures, `(image_len, hidden_size)` each.
     pub(crate) fn encode(&self, encoder: &VisualEncoder) -> Vec<Vec<f32>> {
         self.pixels().iter().map(|pixels| encoder.forward(pixels)).collect()
     }
-
-    pub(crate) fn pixels(&self) -> Vec<Vec<f32>> {
-        let size = self.folder.config.vision.image_size;
-        if size == 64 {
-            let names = self.json["batch_images"].as_array().unwrap();
-            return names.iter().map(|name| pixel_values(&resized(name.as_str().unwrap()))).collect();
-        }
-        self.floats("pixels").chunks_exact(3 * size * size).map(<[f32]>::to_vec).collect()
-    }
-
-    /// Ids and number of unpadded ids of question `i` of four.
-    fn question(&self, i: usize) -> (Vec<u32>, usize) {
-        let len = self.folder.config.max_text_len;
-        let range = i * len..(i + 1) * len;
-        let valid = self.ids("question.attention_mask")[range.clone()].iter().filter(|&&m| m == 1).count();
-        (self.ids("question.input_ids")[range].to_vec(), valid)
-    }
 }
 
-/// The original's pixels of a picture after resizing to 64 x 64.
-fn resized(image: &str) -> RgbImage {
-    let file = std::fs::read(fixture("resized/resized_u8.safetensors")).unwrap();
-    let tensors = SafeTensors::deserialize(&file).unwrap();
-    let tensor = tensors.tensor(image).unwrap();
-    assert_eq!(tensor.shape(), [64, 64, 3]);
-    RgbImage::from_raw(64, 64, tensor.data().to_vec()).unwrap()
-}
+impl Deref for Golden {
+    type Target = golden::Golden;
 
-/// Largest difference, as a share of the expected values' standard deviation.
-pub(crate) fn deviation(actual: &[f32], expected: &[f32]) -> f32 {
-    assert_eq!(actual.len(), expected.len(), "lengths differ");
-    let mean = expected.iter().sum::<f32>() / expected.len() as f32;
-    let variance = expected.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / expected.len() as f32;
-    let largest = actual.iter().zip(expected).map(|(a, e)| (a - e).abs()).fold(0.0, f32::max);
-    largest / variance.sqrt()
+    fn deref(&self) -> &golden::Golden {
+        &self.numbers
+    }
 }
 
 fn assert_stage(stage: &str, actual: &[f32], expected: &[f32]) {
@@ -121,7 +61,7 @@ fn assert_stage(stage: &str, actual: &[f32], expected: &[f32]) {
 /// The encoders: what each gives for the last two of the four pictures and questions.
 fn check_encoders(golden: &Golden) {
     let config = &golden.folder.config;
-    let root = Weights::new(golden.checkpoint());
+    let root = Weights::new(golden.folder.checkpoint());
     let image_embeds = golden.encode(&VisualEncoder::load(&root, config).unwrap()).split_off(2);
     let stage = if config.has_visual_projection { "image_embeds" } else { "visual_out" };
     assert_stage(stage, &image_embeds.concat(), &golden.floats(stage));
@@ -143,14 +83,14 @@ fn check_encoders(golden: &Golden) {
 }
 
 /// Logits of the given prefixes, token by token through the cache, against those of the original, which runs them whole.
-fn check_logits(golden: &Golden, decoder: &mplug::text_decoder::TextDecoder, memories: &[Vec<f32>]) {
+fn check_logits(golden: &Golden, decoder: &mplug::text_decoder::TextDecoder, hidden_states: &[Vec<f32>]) {
     let width = golden.folder.config.text.hidden_size;
-    let memories: Vec<_> = memories.iter().map(|m| decoder.attend_to(m, m.len() / width)).collect();
+    let caches: Vec<_> = hidden_states.iter().map(|h| decoder.attend_to(h, h.len() / width)).collect();
     let (ids, mask) = (golden.ids("prefix.ids"), golden.ids("prefix.mask"));
     let (expected, masked) = (golden.floats("prefix.logits"), golden.floats("prefix.logits_masked"));
-    let (rows, len) = (memories.len(), ids.len() / memories.len());
+    let (rows, len) = (caches.len(), ids.len() / caches.len());
     let vocab_size = expected.len() / ids.len();
-    let mut state = DecoderState::new(decoder, &memories, len);
+    let mut state = DecoderState::new(decoder, &caches, len);
     for position in 0..len {
         let tokens: Vec<u32> = (0..rows).map(|row| ids[row * len + position]).collect();
         let logits = state.step(&tokens).to_vec();
@@ -340,11 +280,10 @@ fn check_answering(model: &str) {
     check_encoders(&golden);
     let answerer = Answerer::load(&golden.folder).unwrap();
     let embeds = golden.encode(answerer.visual_encoder());
-    let memories: Vec<Vec<f32>> =
-        (0..4).map(|i| fused_memory(&golden, answerer.multimodal(), &embeds, i)).collect();
-    check_logits(&golden, answerer.decoder(), &memories);
-    let questions: Vec<&str> =
-        golden.json["questions"].as_array().unwrap().iter().map(|q| q.as_str().unwrap()).collect();
+    let hidden_states: Vec<Vec<f32>> =
+        (0..4).map(|i| fused_hidden_states(&golden, answerer.multimodal(), &embeds, i)).collect();
+    check_logits(&golden, answerer.decoder(), &hidden_states);
+    let questions = golden.questions();
     let bos = tokenizer(&golden.folder).unwrap().bos_token_id();
     check_beam_searches(&golden, bos, |batch, beams, min, max| {
         let embeds: Vec<&[f32]> = batch.iter().map(|&i| embeds[i].as_slice()).collect();
@@ -356,7 +295,7 @@ fn check_answering(model: &str) {
 }
 
 /// What the decoder reads of picture and question `i`, without the question's padding.
-fn fused_memory(golden: &Golden, multimodal: &Multimodal, embeds: &[Vec<f32>], i: usize) -> Vec<f32> {
+fn fused_hidden_states(golden: &Golden, multimodal: &Multimodal, embeds: &[Vec<f32>], i: usize) -> Vec<f32> {
     let (ids, valid) = golden.question(i);
     let fused = multimodal.fuse(&embeds[i], &ids[..valid], valid);
     [fused.image, fused.text].concat()
@@ -378,9 +317,7 @@ fn check_features(golden: &Golden, matcher: &Matcher) {
     let embeds = golden.encode(matcher.visual_encoder());
     let images: Vec<f32> = embeds.iter().flat_map(|embeds| head.image_features(embeds)).collect();
     assert_stage("image_feat", &images, &golden.floats("image_feat"));
-    let questions = golden.json["questions"].as_array().unwrap();
-    let questions: Vec<&str> = questions.iter().map(|question| question.as_str().unwrap()).collect();
-    let texts = matcher.text_features(&questions).unwrap().concat();
+    let texts = matcher.text_features(&golden.questions()).unwrap().concat();
     assert_stage("text_feat", &texts, &golden.floats("text_feat"));
 }
 
@@ -395,11 +332,11 @@ fn retrieval_models() {
     check_features(&golden, &matcher);
     let embeds = golden.encode(matcher.visual_encoder());
     let expected = golden.floats("itm"); // (4 pictures, 4 texts, [no match, match])
-    for (i, question) in golden.json["questions"].as_array().unwrap().iter().enumerate() {
+    for (i, question) in golden.questions().into_iter().enumerate() {
         for (j, embeds) in embeds.iter().enumerate() {
-            let score = matcher.score(embeds, question.as_str().unwrap()).unwrap();
+            let score = matcher.score(embeds, question).unwrap();
             let expected = expected[(j * 4 + i) * 2 + 1];
-            let odds = matcher.log_odds(embeds, question.as_str().unwrap()).unwrap();
+            let odds = matcher.log_odds(embeds, question).unwrap();
             assert!((score - 1.0 / (1.0 + (-odds).exp())).abs() <= 1e-6, "{odds} for {score}");
             assert!((score - expected).abs() <= 1e-5, "picture {j}, text {i}: {score} instead of {expected}");
         }

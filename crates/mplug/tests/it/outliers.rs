@@ -10,8 +10,7 @@ use mplug::model::DecoderState;
 use mplug::preprocess::image::RgbImage;
 use mplug::smoothing::{Observer, Smoothings};
 use mplug::tasks::{Answerer, Captioner, LoadOptions, Matcher};
-
-use crate::golden::deviation;
+use mplug_testing::golden::deviation;
 
 /// A small seeded model, or the one with outliers that computes the same.
 fn folder(task: Task, seed: u64, has_outliers: bool) -> ModelFolder {
@@ -51,8 +50,8 @@ fn captions(folder: &ModelFolder, precision: Precision, pictures: &[RgbImage]) -
 /// Logits of some steps over the picture `embeds`, whatever the tokens.
 fn logits(captioner: &Captioner, embeds: &[f32]) -> Vec<f32> {
     let decoder = captioner.decoder();
-    let memories = [decoder.attend_to(embeds, embeds.len() / decoder.config().hidden_size)];
-    let mut state = DecoderState::new(decoder, &memories, 4);
+    let caches = [decoder.attend_to(embeds, embeds.len() / decoder.config().hidden_size)];
+    let mut state = DecoderState::new(decoder, &caches, 4);
     [101, 7, 250, 31].iter().flat_map(|&token| state.step(&[token]).to_vec()).collect()
 }
 

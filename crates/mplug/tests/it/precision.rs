@@ -9,8 +9,9 @@ use mplug::config::{ConfigOverrides, Task};
 use mplug::preprocess::image::RgbImage;
 use mplug::smoothing::{Observer, Smoothings};
 use mplug::tasks::{Answerer, Caption, Captioner, LoadOptions, Matcher};
+use mplug_testing::golden::deviation;
 
-use crate::golden::{Golden, deviation};
+use crate::golden::Golden;
 
 fn at(precision: Precision) -> LoadOptions<'static> {
     LoadOptions { precision: Some(precision), observer: None }

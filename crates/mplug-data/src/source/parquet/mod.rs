@@ -141,7 +141,7 @@ impl ParquetRow {
             return refused("is a web address; a row's picture is its bytes or a file");
         }
         let Some(name) = inside(name) else {
-            return refused("leads out of the Parquet file's folder; relative paths below it are wanted");
+            return refused("leads out of the Parquet file's folder; expected a relative path below it");
         };
         let folder = self.table.file.path.parent().unwrap_or(Path::new(""));
         read_file(&folder.join(name), limit)

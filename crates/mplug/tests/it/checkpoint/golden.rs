@@ -3,30 +3,30 @@
 use std::path::{Path, PathBuf};
 
 use mplug::checkpoint::expected::needed_tensors;
-use mplug::checkpoint::seeded::{Recipe, tensors_from_manifest};
+use mplug::checkpoint::seeded::Recipe;
 use mplug::checkpoint::{
     CheckpointError, Dtype, Keep, ModelFolder, Values, Weights, WriteOptions, key_names, write_model_folder,
     write_pytorch, write_safetensors,
 };
 use mplug::config::{ConfigOverrides, Language, Task, language};
+use mplug_testing::golden;
 
+/// The golden model that these tests read and write.
+const MODEL: &str = "tiny_large";
+
+/// Its folder in the fixtures, without weights.
 pub(crate) fn fixture() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures/golden/tiny_large")
+    golden::fixture("golden").join(MODEL)
 }
 
 pub(crate) fn recipe() -> Recipe {
-    let manifest = std::fs::read_to_string(fixture().join("manifest.json")).unwrap();
-    let explicit = std::fs::read(fixture().join("explicit.safetensors")).unwrap();
-    tensors_from_manifest(&manifest, Some(explicit)).unwrap()
+    golden::recipe(MODEL)
 }
 
 /// A model folder with the golden small files and weights written by `write`.
 pub(crate) fn folder(write: impl FnOnce(&Path, &Recipe)) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    for name in ["configuration.json", "config.yaml", "config_bert.json", "vocab.txt"] {
-        std::fs::copy(fixture().join(name), dir.path().join(name)).unwrap();
-    }
-    write(dir.path(), &recipe());
+    golden::write_folder(MODEL, dir.path(), write);
     dir
 }
 

@@ -1,0 +1,32 @@
+//! Where a run's events go: into its logs, and to its listener, who may end the run.
+
+use super::Listener;
+use crate::checkpoint::RunFolder;
+use crate::error::TrainError;
+use crate::log::{Progress, RunLog};
+
+/// Takes the events of a run. Only that of the leading process has logs; others are silent.
+pub(super) struct Reporter<'a> {
+    log: Option<RunLog>,
+    listener: Listener<'a>,
+    /// Whether the listener broke.
+    pub(super) is_stopped: bool,
+}
+
+impl<'a> Reporter<'a> {
+    /// Opens the logs in `folder`, if this process leads.
+    pub(super) fn open(folder: Option<&RunFolder>, listener: Listener<'a>) -> Result<Self, TrainError> {
+        Ok(Self { log: folder.map(RunLog::open).transpose()?, listener, is_stopped: false })
+    }
+
+    /// Logs an event and hands it to the listener.
+    pub(super) fn report(&mut self, event: &Progress) -> Result<(), TrainError> {
+        if let Some(log) = &mut self.log {
+            if event.is_logged() {
+                log.write(event)?;
+            }
+            self.is_stopped |= (self.listener)(event).is_break();
+        }
+        Ok(())
+    }
+}

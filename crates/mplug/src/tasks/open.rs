@@ -1,0 +1,31 @@
+//! Opens a model folder for a task.
+
+use std::path::Path;
+
+use crate::checkpoint::ModelFolder;
+use crate::config::{ConfigOverrides, Task};
+use crate::error::Error;
+
+/// How a model folder is opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpenOptions {
+    /// Side in pixels to which pictures are resized; the model's own by default.
+    pub image_size: Option<usize>,
+    /// Whether weights that the model does not know are an error. By default they are [listed](ModelFolder::unexpected).
+    pub is_strict: bool,
+}
+
+/// Opens the model folder, or the weight file in one, at `path`. [`ModelFolder::notes`] and [`ModelFolder::unexpected`] say what
+/// its user should know.
+///
+/// # Errors
+/// [`Error::Checkpoint`] if it is no model folder or is damaged, [`Error::WrongTask`] if its model is not for `task`.
+pub fn open(path: impl AsRef<Path>, task: Task, options: &OpenOptions) -> Result<ModelFolder, Error> {
+    let overrides = ConfigOverrides { image_size: options.image_size, ..ConfigOverrides::default() };
+    let folder = ModelFolder::open(path.as_ref(), &overrides)?;
+    if options.is_strict {
+        folder.refuse_unexpected()?;
+    }
+    let found = folder.config.task;
+    if found == task { Ok(folder) } else { Err(Error::WrongTask { expected: task, found }) }
+}
