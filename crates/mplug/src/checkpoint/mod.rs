@@ -37,7 +37,7 @@ use std::path::{Path, PathBuf};
 pub use error::{CheckpointError, Mismatch};
 pub use folder::{
     Keep, ModelFolder, ModelParts, WriteOptions, Written, has_weights, is_weight_file,
-    write_int8_model_folder, write_model_folder, write_model_folder_of, write_text,
+    write_int8_model_folder, write_model_folder, write_model_folder_of,
 };
 use mplug_kernels::finite::are_finite;
 use mplug_kernels::gemm::QuantizedWeight;
@@ -54,7 +54,7 @@ use tensor::TensorView;
 pub use tensor::{Dtype, NotFinite, Values};
 pub(crate) use weights::square_grid;
 pub use weights::{StoredWeight, Weights};
-pub use write::{FileFormat, TensorEntry, TensorReader, safetensors_bytes, write_safetensors};
+pub use write::{FileFormat, TensorEntry, TensorReader, safetensors_bytes, write_safetensors, write_text};
 
 /// How a weight file is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

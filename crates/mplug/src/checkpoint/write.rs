@@ -104,6 +104,17 @@ pub(crate) fn atomically(
     Ok(())
 }
 
+/// Writes a text file whole or not at all.
+pub fn write_text(path: &Path, text: &str) -> Result<(), CheckpointError> {
+    atomically(path, |file| {
+        file.write_all(text.as_bytes()).map_err(|source| CheckpointError::Io {
+            action: "write",
+            path: path.to_path_buf(),
+            source,
+        })
+    })
+}
+
 /// Temporary files are private to their owner; a model file has ordinary permissions.
 #[cfg(unix)]
 fn make_readable(file: &File) -> std::io::Result<()> {

@@ -1,10 +1,13 @@
 //! What a pickle's names and calls stand for: the allow-list of what describes a tensor, and the list of harmless
 //! leftovers. Nothing here is ever called.
 
-use super::Dtype;
-use super::{
-    Global, MAX_NAME_BYTES, MAX_TENSORS, Machine, Step, Stop, StorageRef, TensorRef, Value, bad, kind,
-};
+use super::bytes::MAX_NAME_BYTES;
+use super::machine::{Machine, Step, Stop, bad};
+use super::value::{Global, StorageRef, TensorRef, Value, kind};
+use crate::checkpoint::tensor::Dtype;
+
+/// Tensors a pickle may describe; their descriptions take the most memory.
+const MAX_TENSORS: usize = 100_000;
 
 impl<'p> Machine<'p> {
     pub(super) fn global(&mut self, module: &str, name: &str) -> Step<Global> {

@@ -1,0 +1,120 @@
+//! Writing model folders: what is written, and how the weights and the small files get into one folder.
+
+use std::path::Path;
+use std::sync::PoisonError;
+
+use super::ModelFolder;
+use super::place::move_into_place;
+use super::tensors::CheckpointTensors;
+use crate::checkpoint::small_files::{PYTORCH, SAFETENSORS, SmallFiles};
+use crate::checkpoint::write::{FileFormat, TensorReader, write_safetensors};
+use crate::checkpoint::{CheckpointError, Dtype, NotFinite, StateDict, write_pytorch};
+use crate::config::{ConfigTexts, ModelConfig};
+
+/// Which tensors [`write_model_folder`] writes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Keep {
+    /// All of the source, including what the task never reads.
+    #[default]
+    All,
+    /// Those that the model's task reads: half of a captioning checkpoint.
+    Task,
+}
+
+/// How [`write_model_folder`] writes.
+#[derive(Clone, Copy, Debug)]
+pub struct WriteOptions {
+    /// Stored type of the weights: f32, f16 or bf16.
+    pub dtype: Dtype,
+    /// Format of the weight file.
+    pub format: FileFormat,
+    /// Which tensors.
+    pub keep: Keep,
+    /// Whether an existing destination is replaced.
+    pub overwrite: bool,
+}
+
+impl Default for WriteOptions {
+    fn default() -> Self {
+        Self { dtype: Dtype::F32, format: FileFormat::Safetensors, keep: Keep::All, overwrite: false }
+    }
+}
+
+/// Writes a model folder: weights in the chosen format and the small files of `source`. The folder appears whole under
+/// its name or not at all.
+///
+/// In PyTorch's format it is a folder for the original: small files that `source` lacks are written as well, as is a
+/// `config.yaml` from which the original would not build this model; position tables are resized to the configuration's
+/// picture size (the original refuses another), and the state dict is completed ([`StateDict`]). The original builds visual encoders of width 768 with patches of 16, or of width 1024 with patches of
+/// 14: of any other shape it loads nothing.
+///
+/// # Errors
+/// When `dest` exists and may not be replaced, and when something cannot be read, converted or written: a tensor that the
+/// task reads with values that are not finite, or a value that the chosen type does not reach.
+pub fn write_model_folder(
+    dest: &Path,
+    source: &ModelFolder,
+    options: &WriteOptions,
+) -> Result<Written, CheckpointError> {
+    let mut tensors = CheckpointTensors::new(source, options.keep);
+    if options.format == FileFormat::Safetensors {
+        write_folder(dest, &tensors, &source.files, *options)?;
+    } else {
+        tensors = tensors.with_position_tables_of(&source.config);
+        let texts = source.files.texts.for_original(&source.config)?;
+        write_folder(dest, &tensors, &SmallFiles { texts, ..source.files.clone() }, *options)?;
+    }
+    let not_finite = tensors.not_finite.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(Written { not_finite })
+}
+
+/// What there is to say of a folder that was written.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Written {
+    /// Tensors with NaN or infinity. The task does not read them (there are masks among such), so they were copied as they are.
+    pub not_finite: Vec<(String, NotFinite)>,
+}
+
+/// Writes a model folder from tensors that are not in a checkpoint, such as drawn or trained ones, with small files that
+/// describe `config`. In PyTorch's format the state dict is completed as [`StateDict`] says.
+///
+/// # Errors
+/// When `dest` exists and may not be replaced, and when something cannot be read, converted or written.
+pub fn write_model_folder_of(
+    dest: &Path,
+    config: &ModelConfig,
+    vocabulary: &str,
+    tensors: &(impl TensorReader + ?Sized),
+    options: &WriteOptions,
+) -> Result<(), CheckpointError> {
+    let (texts, vocabulary) = (ConfigTexts::describing(config), vocabulary.to_owned());
+    write_folder(dest, tensors, &SmallFiles { texts, vocabulary, tokenizer_config: None }, *options)
+}
+
+pub(super) fn write_folder(
+    dest: &Path,
+    tensors: &(impl TensorReader + ?Sized),
+    files: &SmallFiles,
+    options: WriteOptions,
+) -> Result<(), CheckpointError> {
+    let io = |source| CheckpointError::Io { action: "write", path: dest.to_path_buf(), source };
+    if dest.symlink_metadata().is_ok() && !options.overwrite {
+        return Err(CheckpointError::Exists { path: dest.to_path_buf() });
+    }
+    let parent = dest.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(parent).map_err(io)?;
+    let temporary =
+        tempfile::Builder::new().prefix(".mplug-").suffix(".tmp").tempdir_in(parent).map_err(io)?;
+    let folder = temporary.path();
+    files.write(folder).map_err(io)?;
+    let (safetensors, pytorch) = (folder.join(SAFETENSORS), folder.join(PYTORCH));
+    match options.format {
+        FileFormat::Safetensors => write_safetensors(&safetensors, tensors, options.dtype)?,
+        FileFormat::Pytorch => write_pytorch(&pytorch, &StateDict::new(tensors), options.dtype)?,
+        FileFormat::PytorchTrainer => {
+            write_pytorch(&pytorch, &StateDict::new(tensors).below("model"), options.dtype)?;
+        }
+    }
+    move_into_place(temporary, parent, dest)
+}
