@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use mplug::RgbImage;
 use mplug::checkpoint::seeded::{Recipe, tensors_from_manifest};
-use mplug::checkpoint::{Checkpoint, Dtype, Weights};
+use mplug::checkpoint::{Checkpoint, Weights};
 use mplug::config::{ConfigOverrides, ConfigTexts, ModelConfig};
 use mplug::preprocess::image::pixel_values;
+use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
 
 /// The files beside the weights in a golden model's folder.
@@ -67,7 +68,8 @@ pub struct Golden {
     /// The numbers that are no tensors: texts, ids and scores.
     pub json: Value,
     checkpoint: Checkpoint,
-    numbers: Checkpoint,
+    /// A safetensors file. Numbers of the original may be infinite, which a checkpoint's may not.
+    numbers: Vec<u8>,
 }
 
 impl Golden {
@@ -75,7 +77,9 @@ impl Golden {
     pub fn open(model: &str) -> Self {
         let folder = fixture("golden").join(model);
         let text = |file: &str| fs::read_to_string(folder.join(file)).expect(file);
-        let checkpoint = recipe(model).to_checkpoint(Dtype::F32).expect("drawn weights make a checkpoint");
+        let checkpoint = recipe(model)
+            .to_checkpoint(mplug::checkpoint::Dtype::F32)
+            .expect("drawn weights make a checkpoint");
         let texts = ConfigTexts {
             configuration_json: Some(text("configuration.json")),
             config_yaml: Some(text("config.yaml")),
@@ -86,7 +90,7 @@ impl Golden {
             config: config.expect("a good model folder"),
             json: serde_json::from_str(&text("golden.json")).expect("json"),
             checkpoint,
-            numbers: open(&format!("golden/{model}/golden.safetensors")),
+            numbers: fs::read(folder.join("golden.safetensors")).expect("golden numbers"),
         }
     }
 
@@ -102,13 +106,28 @@ impl Golden {
 
     /// Whether the original recorded a tensor of that name.
     pub fn has(&self, name: &str) -> bool {
-        self.numbers.has(name)
+        self.tensors().names().contains(&name)
     }
 
-    /// A recorded tensor's values and shape.
+    fn tensors(&self) -> SafeTensors<'_> {
+        SafeTensors::deserialize(&self.numbers).expect("a safetensors file")
+    }
+
+    /// A recorded tensor's values and shape. Whole numbers are small enough for f32.
     pub fn numbers(&self, name: &str) -> (Vec<f32>, Vec<usize>) {
-        let shape = self.numbers.shape(name).unwrap_or_else(|| panic!("no golden tensor `{name}`")).to_vec();
-        (self.numbers.read_f32(name).expect("readable"), shape)
+        let tensors = self.tensors();
+        let tensor = tensors.tensor(name).unwrap_or_else(|_| panic!("no golden tensor `{name}`"));
+        let (bytes, shape) = (tensor.data(), tensor.shape().to_vec());
+        let values = match tensor.dtype() {
+            Dtype::F32 => {
+                bytes.chunks_exact(4).map(|b| f32::from_le_bytes(b.try_into().expect("4"))).collect()
+            }
+            Dtype::I64 => {
+                bytes.chunks_exact(8).map(|b| i64::from_le_bytes(b.try_into().expect("8")) as f32).collect()
+            }
+            other => panic!("golden tensor `{name}` is of {other:?}"),
+        };
+        (values, shape)
     }
 
     /// A recorded tensor's values.

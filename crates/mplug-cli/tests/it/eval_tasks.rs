@@ -183,7 +183,7 @@ fn what_does_not_fit_the_task_is_refused() {
         ("match", &["--beams", "2"], "`--beams` has no meaning for a model for image-text retrieval"),
         ("match", &["--per-image", "l.jsonl"], "`--per-image` has no meaning"),
         ("match", &["--tokenize", "char"], "`--tokenize` has no meaning"),
-        ("ask", &[], "has no questions"),
+        ("ask", &[], "expected a dataset with questions"),
     ] {
         let refused = desk.run(&[&["eval", "--model", model], &dataset[..], options].concat());
         assert_eq!((refused.code, refused.stdout.as_str()), (2, ""), "{model} {options:?}: {refused:?}");
