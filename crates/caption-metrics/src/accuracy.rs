@@ -1,9 +1,7 @@
 //! Exact-match accuracy: ModelScope's default figure for captioning and question answering.
 
-use crate::{
-    Error, Scores,
-    tokenize::chinese::{is_chinese_punctuation, is_cjk},
-};
+use crate::tokenize::chinese::{is_chinese_punctuation, is_cjk};
+use crate::{Error, Scores};
 
 /// 1 for each candidate that equals one of its references, 0 for others; the corpus figure is their mean.
 ///

@@ -3,10 +3,8 @@
 
 use rayon::prelude::*;
 
-use crate::{
-    corpus::Corpus,
-    ngram::{MAX_ORDER, NgramTable},
-};
+use crate::corpus::Corpus;
+use crate::ngram::{MAX_ORDER, NgramTable};
 
 /// Added to counts of matches and to lengths, so that their logarithms exist.
 const TINY: f64 = 1e-15;

@@ -7,11 +7,9 @@
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
-use crate::{
-    Error, Scores,
-    corpus::{Corpus, Vocabulary, Word},
-    ngram::{MAX_ORDER, Ngram, NgramTable},
-};
+use crate::corpus::{Corpus, Vocabulary, Word};
+use crate::ngram::{MAX_ORDER, Ngram, NgramTable};
+use crate::{Error, Scores};
 
 /// How fast a difference in length lowers CIDEr-D's similarity: the standard deviation of a Gaussian, in words.
 const SIGMA: f64 = 6.0;

@@ -4,17 +4,15 @@
 //! once, and [`Prepared::evaluate`] scores all images or some of them. What cannot be computed is named with its reason, and
 //! figures that mislead come with a note.
 
-use crate::{
-    Error, Scores,
-    accuracy::accuracy,
-    bleu::bleu,
-    cider::{CiderVariant, DocumentFrequencies, cider},
-    corpus::Corpus,
-    meteor::{MeteorData, meteor},
-    rouge_l::rouge_l,
-    spice::Spice,
-    tokenize::{Tokenization, ptb},
-};
+use crate::accuracy::accuracy;
+use crate::bleu::bleu;
+use crate::cider::{CiderVariant, DocumentFrequencies, cider};
+use crate::corpus::Corpus;
+use crate::meteor::{MeteorData, meteor};
+use crate::rouge_l::rouge_l;
+use crate::spice::Spice;
+use crate::tokenize::{Tokenization, ptb};
+use crate::{Error, Scores};
 
 /// The longest caption that is scored: 8 KiB.
 pub const MAX_CAPTION_BYTES: usize = 8 << 10;

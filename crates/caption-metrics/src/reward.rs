@@ -1,10 +1,8 @@
 //! CIDEr as the reward of self-critical training (Rennie et al. 2017), as caption_mplug_scst.py has it.
 
-use crate::{
-    Error,
-    cider::{CiderVariant, DocumentFrequencies, cider},
-    corpus::Corpus,
-};
+use crate::Error;
+use crate::cider::{CiderVariant, DocumentFrequencies, cider};
+use crate::corpus::Corpus;
 
 /// CIDEr-D of every candidate of every image, in the images' order: tokenised `candidates[image][candidate]` against
 /// `references[image]`.

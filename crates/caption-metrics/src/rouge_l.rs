@@ -3,10 +3,8 @@
 
 use rayon::prelude::*;
 
-use crate::{
-    Scores,
-    corpus::{Corpus, Word},
-};
+use crate::Scores;
+use crate::corpus::{Corpus, Word};
 
 /// How much recall weighs against precision.
 const BETA: f64 = 1.2;

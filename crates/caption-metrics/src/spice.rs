@@ -2,11 +2,9 @@
 //! CoreNLP 3.6.0 models that it asks for, and a Java of version 8 to 14. SPICE needs a dependency parser, so there is no form
 //! of our own; without the program the figure is not computed.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    process::{Command, Output},
-};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 

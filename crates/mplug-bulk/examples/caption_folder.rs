@@ -4,7 +4,9 @@
 //! cargo run --release -p mplug-bulk --example caption_folder -- MODEL_FOLDER PICTURES captions.jsonl
 //! ```
 
-use std::{error::Error, io, ops::ControlFlow};
+use std::error::Error;
+use std::io;
+use std::ops::ControlFlow;
 
 use mplug::Captioner;
 use mplug_bulk::{BulkPlan, CaptionFormat, CollectOptions, Event, Inputs, OnUnfinished, Output};

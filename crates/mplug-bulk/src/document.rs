@@ -1,18 +1,18 @@
 //! A document of captions: text, JSON, a table, a tar or Parquet, written record by record to a stream or to a file that appears
 //! whole at the end.
 
-use std::{collections::HashSet, io, path::Path};
+use std::collections::HashSet;
+use std::io;
+use std::path::Path;
 
 use mplug_data::picture::{Failure, PictureLoader};
 
-use crate::{
-    error::BulkError,
-    inputs::Input,
-    parquet::ParquetDocument,
-    pipeline::Answer,
-    record::{CaptionRecord, Style},
-    records::{Destination, RecordFormat, RecordWriter},
-};
+use crate::error::BulkError;
+use crate::inputs::Input;
+use crate::parquet::ParquetDocument;
+use crate::pipeline::Answer;
+use crate::record::{CaptionRecord, Style};
+use crate::records::{Destination, RecordFormat, RecordWriter};
 
 /// How the captions of many pictures are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,8 @@
 //! What ends a run over many pictures, or keeps it from beginning. A picture that fails alone is no error: it has a
 //! [`Failure`](mplug_data::picture::Failure).
 
-use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fmt, io};
 
 use mplug_data::error::DataError;
 use mplug_data::journal::JournalError;

@@ -5,28 +5,28 @@
 //! The order is the order given; within a folder or a zip, by name, within a tar, as it stands there. An input that cannot be
 //! listed is an entry with its reason, in its place, so that the others are unharmed.
 
-use std::{
-    collections::HashSet,
-    ffi::{OsStr, OsString},
-    fs,
-    io::{self, Read},
-    path::{Component, Path, PathBuf},
-};
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Component, Path, PathBuf};
 
 use glob::MatchOptions;
 use image::RgbImage;
 use mplug::io_error_is_passing;
-use mplug_data::{
-    dataset::{self, OpenOptions},
-    message::about,
-    picture::{Failure, PictureLoader, Remedy},
-    source::{PictureSource, has_picture_extension, pictures_of_archive},
-};
+use mplug_data::dataset::{self, OpenOptions};
+use mplug_data::message::about;
+use mplug_data::picture::{Failure, PictureLoader, Remedy};
+use mplug_data::source::{PictureSource, has_picture_extension, pictures_of_archive};
 use rayon::prelude::*;
-use serde::{Serialize, Serializer, ser::SerializeMap};
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
 use walkdir::{DirEntry, WalkDir};
 
-use crate::{error::BulkError, hex::hex, parquet, shard::Shard, web};
+use crate::error::BulkError;
+use crate::hex::hex;
+use crate::shard::Shard;
+use crate::{parquet, web};
 
 /// Longest list of inputs: ten million long names, and no end to a stream that has none.
 const MAX_LIST_BYTES: u64 = 1 << 30;

@@ -3,25 +3,19 @@
 //! option or list of inputs may not go on with it. A failure that passes has its place in the order, marked as what is to be
 //! tried again; the line of a later attempt stands at the end, with the input's number.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use mplug::tasks::Caption;
-use mplug_data::{
-    journal::{Journal, JournalError, Lines},
-    picture::Failure,
-};
+use mplug_data::journal::{Journal, JournalError, Lines};
+use mplug_data::picture::Failure;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    error::BulkError,
-    hex::hex,
-    inputs::Input,
-    pipeline::{Answer, Answered, Digest},
-};
+use crate::error::BulkError;
+use crate::hex::hex;
+use crate::inputs::Input;
+use crate::pipeline::{Answer, Answered, Digest};
 
 /// The kind of run.
 const KIND: &str = "caption";

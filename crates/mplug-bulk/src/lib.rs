@@ -50,13 +50,12 @@ mod sidecar;
 mod sink;
 mod web;
 
-#[cfg(feature = "keywords")]
-use mplug::keywords;
-
 pub use document::CaptionFormat;
 pub use error::BulkError;
 pub use inputs::{CollectOptions, Input, Inputs, JsonPath};
 pub use journal::OnUnfinished;
+#[cfg(feature = "keywords")]
+use mplug::keywords;
 pub use record::{CaptionRecord, Style};
 pub use records::{Destination, Record, RecordFormat, RecordWriter, write_whole};
 pub use run::{BulkPlan, BulkRun, Event, OnEvent, StoppedBy, Summary};

@@ -4,7 +4,10 @@ use std::convert::Infallible;
 
 use mplug_data::picture::{Failure, Remedy};
 
-use crate::{error::BulkError, inputs::Inputs, record::CaptionRecord, records::Destination};
+use crate::error::BulkError;
+use crate::inputs::Inputs;
+use crate::record::CaptionRecord;
+use crate::records::Destination;
 
 /// Whether this build knows Parquet.
 pub(crate) const IS_KNOWN: bool = false;

@@ -1,25 +1,20 @@
 //! Pictures through the captioner, batch by batch: opened ahead of it, and each different file captioned once.
 
-use std::{
-    collections::HashMap,
-    ops::ControlFlow,
-    sync::{Arc, PoisonError, RwLock},
-    time::Duration,
-};
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
-use mplug::{
-    generate::GenerationOptions,
-    preprocess::image::RgbImage,
-    tasks::{Caption, Captioner, Captions},
-};
-use mplug_data::{
-    batches::each_batch,
-    picture::{Failure, PictureLoader, Remedy},
-};
+use mplug::generate::GenerationOptions;
+use mplug::preprocess::image::RgbImage;
+use mplug::tasks::{Caption, Captioner, Captions};
+use mplug_data::batches::each_batch;
+use mplug_data::picture::{Failure, PictureLoader, Remedy};
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
-use crate::{error::BulkError, inputs::Input};
+use crate::error::BulkError;
+use crate::inputs::Input;
 
 /// The captions of a picture, best first, or the reason why there are none.
 pub(crate) type Answer = Result<Arc<Vec<Caption>>, Failure>;

@@ -1,21 +1,17 @@
 //! What is reported of one picture: its captions or the reason why there are none. From this one definition come the line of
 //! text, the JSON object, the row of a table and the row of a Parquet file.
 
-use std::{
-    io::{self, Write},
-    path::Path,
-};
+use std::io::{self, Write};
+use std::path::Path;
 
 use mplug::tasks::Caption;
 use mplug_data::message::one_line;
 use serde::Serialize;
 
-use crate::{
-    inputs::JsonPath,
-    keywords::{Keyword, keywords},
-    pipeline::Answer,
-    records::Record,
-};
+use crate::inputs::JsonPath;
+use crate::keywords::{Keyword, keywords};
+use crate::pipeline::Answer;
+use crate::records::Record;
 
 /// What of a picture's captions is reported.
 #[derive(Clone, Copy, Debug, Default)]

@@ -1,11 +1,9 @@
 //! Results as text, JSON or JSON lines, to a stream or to a file that appears whole or not at all. Knows records, not what is in
 //! them.
 
-use std::{
-    fs::{self, File, Permissions},
-    io::{self, BufWriter, Write},
-    path::{Path, PathBuf},
-};
+use std::fs::{self, File, Permissions};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use tempfile::NamedTempFile;

@@ -1,27 +1,25 @@
 //! A run over many pictures: everything is found and checked first; then pictures go through the pipeline and their answers to
 //! the output, in order, while events say how far it is.
 
-use std::{
-    ops::ControlFlow,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
-use mplug::{generate::GenerationOptions, preprocess::image::ImageLimits, tasks::Captioner};
+use mplug::generate::GenerationOptions;
+use mplug::preprocess::image::ImageLimits;
+use mplug::tasks::Captioner;
 use mplug_data::picture::{Failure, PictureLoader};
 
-use crate::{
-    document::CaptionFormat,
-    error::BulkError,
-    failures::Failures,
-    inputs::{Input, Inputs},
-    journal::OnUnfinished,
-    parquet,
-    pipeline::{Answered, KnownCaptions, Pipeline},
-    record::Style,
-    shard::Shard,
-    sink::{Output, Prepared, Sink},
-};
+use crate::document::CaptionFormat;
+use crate::error::BulkError;
+use crate::failures::Failures;
+use crate::inputs::{Input, Inputs};
+use crate::journal::OnUnfinished;
+use crate::parquet;
+use crate::pipeline::{Answered, KnownCaptions, Pipeline};
+use crate::record::Style;
+use crate::shard::Shard;
+use crate::sink::{Output, Prepared, Sink};
 
 /// What is to be captioned, and where the captions go.
 pub struct BulkPlan {

@@ -3,21 +3,19 @@
 //! Folders may come from strangers: a link is neither followed nor replaced, neither in a text file's place nor in that of a folder below
 //! what was typed. Its picture fails, and the others go on.
 
-use std::{
-    collections::{HashMap, HashSet},
-    ffi::OsString,
-    fs,
-    io::Read,
-    path::{Path, PathBuf},
-};
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use mplug::io_error_is_passing;
-use mplug_data::{
-    picture::{Failure, Remedy},
-    source::PictureSource,
-};
+use mplug_data::picture::{Failure, Remedy};
+use mplug_data::source::PictureSource;
 
-use crate::{error::BulkError, inputs::Input, records::write_whole};
+use crate::error::BulkError;
+use crate::inputs::Input;
+use crate::records::write_whole;
 
 /// The ending of the text files.
 const ENDING: &str = "txt";

@@ -1,27 +1,21 @@
 //! Where the answers of a run go, batch by batch, and what of them is kept for a run that goes on.
 
-use std::{
-    fs,
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
-use mplug_data::{
-    picture::{Failure, PictureLoader},
-    source::PictureSource,
-};
+use mplug_data::picture::{Failure, PictureLoader};
+use mplug_data::source::PictureSource;
 
-use crate::{
-    document::{CaptionFormat, Document},
-    error::BulkError,
-    failures::Failures,
-    inputs::Input,
-    journal::{CaptionJournal, OnUnfinished},
-    pipeline::{Answer, Answered, KnownCaptions},
-    record::Style,
-    records::Destination,
-    sidecar::{OnExisting, Sidecars},
-};
+use crate::document::{CaptionFormat, Document};
+use crate::error::BulkError;
+use crate::failures::Failures;
+use crate::inputs::Input;
+use crate::journal::{CaptionJournal, OnUnfinished};
+use crate::pipeline::{Answer, Answered, KnownCaptions};
+use crate::record::Style;
+use crate::records::Destination;
+use crate::sidecar::{OnExisting, Sidecars};
 
 /// Answers at the end of a journal whose text files may not have been written when the run was stopped: at least a batch.
 const UNSURE: usize = 1024;

@@ -1,18 +1,15 @@
 //! Web addresses among the inputs: failures until [`open_addresses`] opens them, then pictures that are fetched when they are
 //! read. What may be asked, and how, whoever fetches decides; nothing here opens a connection.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use mplug_data::{
-    picture::{Failure, Remedy},
-    source::{FetchPicture, PictureSource, RemotePicture},
-};
+use mplug_data::picture::{Failure, Remedy};
+use mplug_data::source::{FetchPicture, PictureSource, RemotePicture};
 use sha2::{Digest as _, Sha256};
 
-use crate::{hex::hex, inputs::Input};
+use crate::hex::hex;
+use crate::inputs::Input;
 
 /// Longest part of a file name that is taken from an address.
 const MAX_STEM: usize = 60;

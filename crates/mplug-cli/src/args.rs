@@ -2,14 +2,15 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, builder::FalseyValueParser};
-use mplug::{
-    generate::{GenerationOptions, sampling::SamplingOptions},
-    preprocess::image::ImageLimits,
-    tasks::SearchRequest,
-};
+use clap::Args;
+use clap::builder::FalseyValueParser;
+use mplug::generate::GenerationOptions;
+use mplug::generate::sampling::SamplingOptions;
+use mplug::preprocess::image::ImageLimits;
+use mplug::tasks::SearchRequest;
 
-use crate::{hint, precision::PrecisionArg};
+use crate::hint;
+use crate::precision::PrecisionArg;
 
 /// How the engine runs.
 #[derive(Args, Debug)]

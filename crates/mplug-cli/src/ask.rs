@@ -1,33 +1,23 @@
 //! `mplug ask`: a picture and questions in, answers out.
 
-use std::{
-    io::{self, Write},
-    path::PathBuf,
-};
+use std::io::{self, Write};
+use std::path::PathBuf;
 
 use clap::Args;
-use mplug::{
-    config::Task,
-    preprocess::image::pixel_values,
-    tasks::{Answerer, Caption},
-};
+use mplug::config::Task;
+use mplug::preprocess::image::pixel_values;
+use mplug::tasks::{Answerer, Caption};
 use mplug_bulk::{Input, JsonPath, Record};
-use mplug_data::{
-    message::{about, one_line},
-    picture::PictureLoader,
-};
+use mplug_data::message::{about, one_line};
+use mplug_data::picture::PictureLoader;
 use serde::Serialize;
 
-use crate::{
-    args::{BatchArg, EngineArgs, LimitArgs, OptionalModelArg, SearchArgs},
-    hint, model,
-    output::OutputArgs,
-    pool, precision,
-    progress::Progress,
-    report,
-    status::Status,
-    web::WebArgs,
-};
+use crate::args::{BatchArg, EngineArgs, LimitArgs, OptionalModelArg, SearchArgs};
+use crate::output::OutputArgs;
+use crate::progress::Progress;
+use crate::status::Status;
+use crate::web::WebArgs;
+use crate::{hint, model, pool, precision, report};
 
 /// Answer questions about a picture
 #[derive(Args, Debug)]

@@ -2,9 +2,9 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::status::Status;
 use crate::{
-    ask, bench, caption, convert, doctor, eval, inspect, manual, match_texts, models, pull, status::Status,
-    synth, train,
+    ask, bench, caption, convert, doctor, eval, inspect, manual, match_texts, models, pull, synth, train,
 };
 
 /// Caption pictures in Chinese and English, answer questions about pictures, and score texts against pictures, with mPLUG models.

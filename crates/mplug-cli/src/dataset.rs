@@ -2,15 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use clap::{
-    Args,
-    builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
-};
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use mplug::preprocess::image::ImageLimits;
-use mplug_data::{
-    dataset::{AnnotatedDataset, Language, OpenOptions, open},
-    format::Format,
-};
+use mplug_data::dataset::{AnnotatedDataset, Language, OpenOptions, open};
+use mplug_data::format::Format;
 
 /// How a dataset is read.
 #[derive(Args, Debug)]

@@ -1,7 +1,8 @@
 //! The demo models of a build that has them (feature `demo`), and the line that says, whenever one of them answers, that it is
 //! no more than that.
 
-use mplug::{checkpoint::ModelFolder, config::Task};
+use mplug::checkpoint::ModelFolder;
+use mplug::config::Task;
 
 use crate::report;
 

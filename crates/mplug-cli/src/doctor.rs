@@ -1,16 +1,17 @@
 //! `mplug doctor`: does this program work on this machine? Each check stands alone; a failed one does not stop the others.
 
-use std::{
-    env,
-    io::{self, Read, Seek, Write},
-};
+use std::env;
+use std::io::{self, Read, Seek, Write};
 
 use clap::{Args, CommandFactory};
 use mplug_bulk::Record;
 use mplug_data::message::one_line;
 use serde::Serialize;
 
-use crate::{commands::Cli, demo, output::OutputArgs, report, status::Status};
+use crate::commands::Cli;
+use crate::output::OutputArgs;
+use crate::status::Status;
+use crate::{demo, report};
 
 /// Check that mplug works on this machine
 #[derive(Args, Debug)]

@@ -1,15 +1,14 @@
 //! How a download looks: a bar on a terminal, elsewhere a line at each tenth. Knows `mplug_hub`'s events, not what is downloaded.
 
-use std::{
-    collections::HashMap,
-    io::IsTerminal,
-    ops::ControlFlow,
-    sync::{Mutex, PoisonError},
-};
+use std::collections::HashMap;
+use std::io::IsTerminal;
+use std::ops::ControlFlow;
+use std::sync::{Mutex, PoisonError};
 
 use mplug_hub as hub;
 
-use crate::{progress::Progress, report};
+use crate::progress::Progress;
+use crate::report;
 
 /// Shows the events of a download, from whatever thread they come.
 #[derive(Default)]

@@ -4,11 +4,9 @@ use std::path::Path;
 
 use mplug::tasks::RequestError;
 use mplug_bulk::BulkError;
-use mplug_data::{
-    journal::JournalError,
-    message::about,
-    picture::{Failure, Remedy},
-};
+use mplug_data::journal::JournalError;
+use mplug_data::message::about;
+use mplug_data::picture::{Failure, Remedy};
 
 /// What to do about a build that knows no Parquet.
 const PARQUET: &str = "build one that does: `cargo build --release -p mplug-cli --features parquet`";

@@ -1,16 +1,12 @@
 //! Ctrl-C and SIGTERM: the first asks a run to end after the work at hand, the second ends the program at once. Knows nothing of
 //! what runs.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
-};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
-use signal_hook::{
-    consts::{SIGINT, SIGTERM},
-    flag,
-};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::flag;
 
 /// The exit code of a run that Ctrl-C ended, as shells have it: 128 and the signal's number.
 pub(crate) const EXIT_CODE: u8 = 130;

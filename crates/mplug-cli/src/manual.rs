@@ -6,7 +6,9 @@ use anyhow::Context;
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
-use crate::{commands::Cli, output, status::Status};
+use crate::commands::Cli;
+use crate::output;
+use crate::status::Status;
 
 /// Print shell completions
 #[derive(Args, Debug)]

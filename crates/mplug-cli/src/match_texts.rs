@@ -1,27 +1,22 @@
 //! `mplug match`: a picture and texts in, the probability that each text describes the picture out.
 
-use std::{
-    io::{self, Write},
-    path::PathBuf,
-};
+use std::io::{self, Write};
+use std::path::PathBuf;
 
 use clap::Args;
-use mplug::{config::Task, generate::NotANumber, tasks::Matcher};
+use mplug::config::Task;
+use mplug::generate::NotANumber;
+use mplug::tasks::Matcher;
 use mplug_bulk::{Input, JsonPath, Record};
-use mplug_data::{
-    message::{about, one_line},
-    picture::PictureLoader,
-};
+use mplug_data::message::{about, one_line};
+use mplug_data::picture::PictureLoader;
 use serde::Serialize;
 
-use crate::{
-    args::{EngineArgs, LimitArgs, OptionalModelArg},
-    hint, model,
-    output::OutputArgs,
-    pool, precision, report,
-    status::Status,
-    web::WebArgs,
-};
+use crate::args::{EngineArgs, LimitArgs, OptionalModelArg};
+use crate::output::OutputArgs;
+use crate::status::Status;
+use crate::web::WebArgs;
+use crate::{hint, model, pool, precision, report};
 
 /// Score how well texts describe a picture
 #[derive(Args, Debug)]

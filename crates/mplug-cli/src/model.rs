@@ -3,17 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
-use mplug::{
-    checkpoint::{CheckpointError, ModelFolder, bert_json_below},
-    config::{ConfigOverrides, Task},
-    tasks::OpenOptions,
-};
+use mplug::checkpoint::{CheckpointError, ModelFolder, bert_json_below};
+use mplug::config::{ConfigOverrides, Task};
+use mplug::tasks::OpenOptions;
 use mplug_data::message::about;
 
-use crate::{
-    args::{OptionalModelArg, StrictArg},
-    demo, report,
-};
+use crate::args::{OptionalModelArg, StrictArg};
+use crate::{demo, report};
 
 /// Opens the model at `path`, which must be of the task `wanted`.
 ///

@@ -3,7 +3,8 @@
 
 use clap::Args;
 
-use crate::{output::OutputArgs, status::Status};
+use crate::output::OutputArgs;
+use crate::status::Status;
 
 /// List published models and which of them are on this machine
 #[derive(Args, Debug)]
@@ -40,15 +41,12 @@ pub(crate) fn run(args: &ModelsArgs) -> anyhow::Result<Status> {
 
 #[cfg(feature = "hub")]
 mod listing {
-    use std::{
-        io::{self, Write},
-        path::PathBuf,
-    };
-
-    use mplug_hub::{Cache, PublishedModel};
-    use serde::Serialize;
+    use std::io::{self, Write};
+    use std::path::PathBuf;
 
     use mplug_bulk::Record;
+    use mplug_hub::{Cache, PublishedModel};
+    use serde::Serialize;
 
     /// A published model, as it is listed.
     #[derive(Serialize)]

@@ -1,9 +1,7 @@
 //! Where results go: standard output, or a file that appears whole or not at all.
 
-use std::{
-    io::{self, Write},
-    path::{Path, PathBuf},
-};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use mplug_bulk::{BulkError, Destination, RecordFormat, RecordWriter};

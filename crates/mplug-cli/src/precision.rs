@@ -1,7 +1,9 @@
 //! `--precision`: how many bits the products of a model take, and what is said where this CPU lacks them.
 
 use clap::ValueEnum;
-use mplug::{Precision, checkpoint::ModelFolder, instruction_set, tasks::LoadOptions};
+use mplug::checkpoint::ModelFolder;
+use mplug::tasks::LoadOptions;
+use mplug::{Precision, instruction_set};
 
 use crate::report;
 

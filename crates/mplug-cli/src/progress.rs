@@ -1,13 +1,11 @@
 //! How far a run is: a bar with rate, time left and failures on standard error where that is a terminal, a line a minute where it
 //! is a log.
 
-use std::{
-    cell::Cell,
-    fmt::Write as _,
-    io::IsTerminal,
-    sync::{Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::cell::Cell;
+use std::fmt::Write as _;
+use std::io::IsTerminal;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 

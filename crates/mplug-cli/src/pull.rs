@@ -3,7 +3,8 @@
 
 #[cfg(feature = "hub")]
 use anyhow::Context;
-use clap::{Args, builder::FalseyValueParser};
+use clap::Args;
+use clap::builder::FalseyValueParser;
 
 use crate::status::Status;
 
@@ -52,7 +53,8 @@ pub(crate) fn run(args: &PullArgs) -> anyhow::Result<Status> {
 pub(crate) fn run(args: &PullArgs) -> anyhow::Result<Status> {
     use mplug_hub::Hub;
 
-    use crate::{download::DownloadReport, hint, output, report};
+    use crate::download::DownloadReport;
+    use crate::{hint, output, report};
 
     let id = args.model.parse().map_err(hint::of_hub)?;
     let hub = Hub::new(args.options()?).map_err(hint::of_hub)?;

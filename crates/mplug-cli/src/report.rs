@@ -1,10 +1,8 @@
 //! Messages to the person at the terminal: one line each on standard error, `mplug: <path>: <reason>`.
 //! A standard error that is closed is not worth a failure, so nothing here can fail.
 
-use std::{
-    fmt,
-    io::{self, Write},
-};
+use std::fmt;
+use std::io::{self, Write};
 
 use mplug_data::message::one_line;
 

@@ -1,6 +1,7 @@
 //! How a command ended, as the exit codes of the command line's contract. Knows nothing of what the commands do.
 
-use std::{io, process::ExitCode};
+use std::io;
+use std::process::ExitCode;
 
 use crate::interrupt;
 

@@ -7,7 +7,10 @@ use clap::Args;
 use mplug::config::Language;
 use mplug_data::synth::{EVAL_SEED, FolderOptions, TRAIN_SEED, write_folder};
 
-use crate::{args::between, dataset::languages, progress::Progress, status::Status};
+use crate::args::between;
+use crate::dataset::languages;
+use crate::progress::Progress;
+use crate::status::Status;
 
 /// Draw pictures with correct captions
 #[derive(Args, Debug)]

@@ -38,7 +38,8 @@ impl WebArgs {
     /// When an allowed host is none, or this program cannot fetch anything.
     #[cfg(feature = "urls")]
     pub(crate) fn open(&self, inputs: &mut [Input]) -> anyhow::Result<()> {
-        use std::{sync::Arc, time::Duration};
+        use std::sync::Arc;
+        use std::time::Duration;
 
         use anyhow::Context;
         use mplug_bulk::{HubFetcher, open_addresses};

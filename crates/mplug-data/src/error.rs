@@ -2,9 +2,8 @@
 //!
 //! Every message names the file and, where there is one, the line or the element.
 
-use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
+use std::{fmt, io};
 
 use mplug::io_error_is_passing;
 use mplug::preprocess::image::ImageError;

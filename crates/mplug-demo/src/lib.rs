@@ -14,7 +14,6 @@ mod self_check;
 
 use mplug::checkpoint::{CheckpointError, ModelFolder, ModelParts};
 use mplug::config::{ConfigOverrides, Task};
-
 pub use self_check::{SelfCheckError, self_check};
 
 macro_rules! parts {

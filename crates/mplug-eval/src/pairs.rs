@@ -7,9 +7,8 @@ use mplug_data::picture::open_example;
 use crate::error::{DatasetProblem, EvalError};
 use crate::event::OnEvent;
 use crate::pairs_report::{PairsReport, Recalls};
-use crate::search::{Pictures, Search};
-
 pub use crate::search::SearchPlan;
+use crate::search::{Pictures, Search};
 
 /// The pictures of a data set and all their captions.
 #[derive(Debug)]

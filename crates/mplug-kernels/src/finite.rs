@@ -9,8 +9,9 @@ pub fn are_finite(values: &[f32]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     proptest! {
         #[test]

@@ -45,9 +45,10 @@ fn layer_norm_row(row: &mut [f32], weight: &[f32], bias: &[f32], epsilon: f32) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::gemm::tests::{assert_close, values};
-    use proptest::prelude::*;
 
     fn naive(row: &[f32], weight: &[f32], bias: &[f32], epsilon: f32) -> Vec<f32> {
         let mean = row.iter().map(|&x| f64::from(x)).sum::<f64>() / row.len() as f64;

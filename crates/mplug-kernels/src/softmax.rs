@@ -63,9 +63,10 @@ pub(crate) fn naive_softmax(row: &[f32]) -> Vec<f32> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::gemm::tests::{assert_close, values};
-    use proptest::prelude::*;
 
     proptest! {
         #[test]

@@ -1,6 +1,7 @@
 //! BERT's embeddings: word + position + token type 0, normalised. Knows no tokens' meaning.
 
-use burn::tensor::{Int, Tensor, module::embedding};
+use burn::tensor::module::embedding;
+use burn::tensor::{Int, Tensor};
 use mplug::checkpoint::names;
 use mplug::config::TextConfig;
 

@@ -1,7 +1,6 @@
 //! Layer normalisation over the last axis. Knows nothing but rows.
 
 use burn::tensor::Tensor;
-
 use mplug::checkpoint::names;
 
 use crate::error::NnError;

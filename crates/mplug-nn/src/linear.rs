@@ -2,7 +2,6 @@
 //! rows out.
 
 use burn::tensor::Tensor;
-
 use mplug::checkpoint::names;
 
 use crate::error::NnError;

@@ -10,12 +10,10 @@ mod run;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-pub use mplug::config::Language;
-use mplug_nn::DropoutRates;
-use serde::{Deserialize, Serialize};
-
 pub use data::{AnnotationsSection, AugmentSection, DataSection, DrawnLanguage, OverflowKind, Unreadable};
 pub use model::{ModelSection, StartSection};
+pub use mplug::config::Language;
+use mplug_nn::DropoutRates;
 pub use objective::{
     AnsweringSection, BaselineKind, CiderSection, ContrastSection, Frequencies, ObjectiveSection,
     PretrainingSection, WrittenBy,
@@ -24,6 +22,7 @@ pub use run::{
     BestBy, DeviceKind, EvaluationSection, Groups, OptimizerSection, PrecisionKind, RunSection, ScheduleKind,
     ScheduleSection,
 };
+use serde::{Deserialize, Serialize};
 
 use self::check::{check_dropout, ensure};
 use self::fields::{flatten, parse_value, set, with_suggestion};

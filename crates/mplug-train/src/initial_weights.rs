@@ -11,7 +11,6 @@ use burn::tensor::Device;
 use mplug::checkpoint::{CheckpointError, ModelFolder, Weights};
 use mplug::config::{ConfigOverrides, ModelConfig, Task, vocabulary_size};
 use mplug_nn::{Initial, Mplug, NnError, ParameterSource, RandomParameters};
-
 use partial::PartialWeights;
 pub use towers::{TowerWeights, Towers};
 

@@ -6,13 +6,12 @@ mod annotated_pictures;
 mod drawn_pictures;
 mod view;
 
-pub use annotated_pictures::AnnotatedPictures;
-pub use drawn_pictures::DrawnPictures;
-pub use view::Views;
-
 use std::collections::BTreeMap;
 
+pub use annotated_pictures::AnnotatedPictures;
+pub use drawn_pictures::DrawnPictures;
 use mplug::preprocess::text::Tokenizer;
+pub use view::Views;
 
 use crate::error::TrainError;
 

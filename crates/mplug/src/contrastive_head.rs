@@ -1,8 +1,7 @@
 //! Picture and text as features of one projection space, the more similar the nearer (the original's `vision_proj` and `text_proj`): a
 //! projection of token 0 of each, of length one. Knows no temperature: only losses divide by it.
 
-use crate::checkpoint::names;
-use crate::checkpoint::{CheckpointError, Weights};
+use crate::checkpoint::{CheckpointError, Weights, names};
 use crate::config::ModelConfig;
 use crate::engine::Linear;
 

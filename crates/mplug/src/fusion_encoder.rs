@@ -10,8 +10,7 @@
 //! Every `connected_stride`-th layer after the first is connected. The original adds in place to its caller's image
 //! states; here the caller hands them over.
 
-use crate::checkpoint::names;
-use crate::checkpoint::{CheckpointError, Weights};
+use crate::checkpoint::{CheckpointError, Weights, names};
 use crate::config::{ModelConfig, TextConfig};
 use crate::engine::{CrossAttention, FeedForward, SelfAttention, Workspace};
 

@@ -9,8 +9,7 @@
 //! contrast: contrastive head on image_embeds[0] and on text_embeds[0], each alone
 //! ```
 
-use crate::checkpoint::names;
-use crate::checkpoint::{CheckpointError, Weights};
+use crate::checkpoint::{CheckpointError, Weights, names};
 use crate::config::{ModelConfig, Task};
 use crate::contrastive_head::ContrastiveHead;
 use crate::engine::Linear;

@@ -7,8 +7,7 @@
 use mplug_kernels::activation::Activation;
 use mplug_kernels::attention::PackedKeyValues;
 
-use crate::checkpoint::names;
-use crate::checkpoint::{CheckpointError, Weights};
+use crate::checkpoint::{CheckpointError, Weights, names};
 use crate::config::{ModelConfig, TextConfig};
 use crate::engine::{
     CrossAttention, FeedForward, LayerNorm, Linear, SelfAttention, TextEmbedding, Workspace,

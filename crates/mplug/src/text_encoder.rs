@@ -1,7 +1,6 @@
 //! The text encoder: the first layers of BERT, no pooler (the original's `BertModel` with `text_encoder_layers`).
 
-use crate::checkpoint::names;
-use crate::checkpoint::{CheckpointError, Weights};
+use crate::checkpoint::{CheckpointError, Weights, names};
 use crate::config::{ModelConfig, TextConfig};
 use crate::engine::{FeedForward, SelfAttention, TextEmbedding, Workspace};
 

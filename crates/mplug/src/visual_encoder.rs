@@ -15,8 +15,7 @@ use mplug_kernels::attention::{HeadShape, self_attention};
 use mplug_kernels::gemm::{Precision, row_block};
 use rayon::prelude::*;
 
-use crate::checkpoint::names;
-use crate::checkpoint::{CheckpointError, Weights};
+use crate::checkpoint::{CheckpointError, Weights, names};
 use crate::config::{ModelConfig, VisionConfig};
 use crate::engine::{LayerNorm, Linear};
 

@@ -21,12 +21,11 @@ use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
+use self::aligner::Aligner;
 pub use self::data::{CacheState, MeteorData};
 pub use self::error::MeteorError;
-pub use self::statistics::{ModuleStatistics, Statistics};
-
-use self::aligner::Aligner;
 use self::matcher::{Match, find_matches};
+pub use self::statistics::{ModuleStatistics, Statistics};
 use self::words::{Sentence, WordCache};
 use crate::{Error, Scores};
 

@@ -1,12 +1,10 @@
 //! BLEU, ROUGE-L and CIDEr of every image of every fixture, and the rewards of self-critical training.
 
-use caption_metrics::{
-    bleu::bleu,
-    cider::cider,
-    corpus::Corpus,
-    reward::{Baseline, cider_rewards},
-    rouge_l::rouge_l,
-};
+use caption_metrics::bleu::bleu;
+use caption_metrics::cider::cider;
+use caption_metrics::corpus::Corpus;
+use caption_metrics::reward::{Baseline, cider_rewards};
+use caption_metrics::rouge_l::rouge_l;
 use serde_json::Value;
 
 use crate::{fixture, strings};

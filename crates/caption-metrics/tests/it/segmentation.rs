@@ -19,7 +19,8 @@ fn characters_are_modelscopes() {
 
 #[cfg(feature = "jieba")]
 mod with_jieba {
-    use caption_metrics::tokenize::{Tokenization, chinese::words};
+    use caption_metrics::tokenize::Tokenization;
+    use caption_metrics::tokenize::chinese::words;
 
     use crate::{fixture, strings};
 

@@ -3,28 +3,20 @@
 //! The bytes depend on the answers alone: rows are gathered up to a fixed number and size, then written as a row group.
 //! `captions.list.element.…` are Arrow's and Spark's names for what lists hold.
 
-use std::{
-    io::{self, Write},
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use parquet::{
-    basic::Compression,
-    data_type::{ByteArray, ByteArrayType, DataType, FloatType, Int32Type},
-    errors::ParquetError,
-    file::{
-        properties::{EnabledStatistics, WriterProperties},
-        writer::{SerializedFileWriter, SerializedRowGroupWriter},
-    },
-    schema::parser::parse_message_type,
-};
+use parquet::basic::Compression;
+use parquet::data_type::{ByteArray, ByteArrayType, DataType, FloatType, Int32Type};
+use parquet::errors::ParquetError;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
+use parquet::schema::parser::parse_message_type;
 
-use crate::{
-    error::BulkError,
-    keywords::Keyword,
-    record::{CaptionEntry, CaptionRecord},
-    records::Destination,
-};
+use crate::error::BulkError;
+use crate::keywords::Keyword;
+use crate::record::{CaptionEntry, CaptionRecord};
+use crate::records::Destination;
 
 const SCHEMA: &str = "message captions {
     required binary path (STRING);

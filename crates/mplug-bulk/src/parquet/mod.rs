@@ -4,7 +4,8 @@
 mod document;
 mod rows;
 
-pub(crate) use self::{document::ParquetDocument, rows::expand};
+pub(crate) use self::document::ParquetDocument;
+pub(crate) use self::rows::expand;
 
 /// Whether this build knows Parquet.
 pub(crate) const IS_KNOWN: bool = true;

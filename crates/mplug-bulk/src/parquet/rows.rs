@@ -3,11 +3,9 @@
 
 use std::path::Path;
 
-use mplug_data::{
-    error::DataError,
-    picture::{Failure, Remedy},
-    source::rows_of_parquet,
-};
+use mplug_data::error::DataError;
+use mplug_data::picture::{Failure, Remedy};
+use mplug_data::source::rows_of_parquet;
 
 use crate::inputs::{Input, Inputs};
 

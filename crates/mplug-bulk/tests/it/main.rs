@@ -1,17 +1,13 @@
 //! A run as a program of one's own sees it: events, a stop, and a run that goes on.
 
-use std::{
-    fs,
-    ops::ControlFlow,
-    path::{Path, PathBuf},
-};
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
 
-use mplug::{
-    checkpoint::{ModelFolder, WriteOptions},
-    config::{ConfigOverrides, Task},
-    preprocess::image::ImageFault,
-    tasks::Captioner,
-};
+use mplug::checkpoint::{ModelFolder, WriteOptions};
+use mplug::config::{ConfigOverrides, Task};
+use mplug::preprocess::image::ImageFault;
+use mplug::tasks::Captioner;
 use mplug_bulk::{
     BulkError, BulkPlan, CaptionFormat, CollectOptions, Event, Inputs, OnExisting, OnUnfinished, Output,
     Shard, StoppedBy, Summary,

@@ -3,21 +3,17 @@
 use std::time::Instant;
 
 use anyhow::Context;
-use mplug::{
-    checkpoint::ModelFolder,
-    config::ModelConfig,
-    generate::{GenerationOptions, StepDecoder},
-    instruction_set,
-    model::DecoderState,
-    preprocess::image::{ImageLimits, RgbImage, load_image, pixel_values, resize_bicubic},
-    tasks::{Captioner, LoadOptions},
-};
+use mplug::checkpoint::ModelFolder;
+use mplug::config::ModelConfig;
+use mplug::generate::{GenerationOptions, StepDecoder};
+use mplug::instruction_set;
+use mplug::model::DecoderState;
+use mplug::preprocess::image::{ImageLimits, RgbImage, load_image, pixel_values, resize_bicubic};
+use mplug::tasks::{Captioner, LoadOptions};
 use serde::Serialize;
 
-use super::{
-    BenchArgs,
-    report::{Benchmark, Throughput},
-};
+use super::BenchArgs;
+use super::report::{Benchmark, Throughput};
 
 /// Rows of the decoder step that is timed: the beams of one picture, and of two.
 const STEP_ROWS: [usize; 2] = [5, 10];

@@ -6,23 +6,17 @@ mod report;
 use std::path::PathBuf;
 
 use clap::Args;
-use mplug::{
-    checkpoint::{Dtype, ModelFolder, seeded},
-    config::{ModelConfig, Task},
-    preprocess::image::{ImageLimits, RgbImage, load_image},
-};
+use mplug::checkpoint::{Dtype, ModelFolder, seeded};
+use mplug::config::{ModelConfig, Task};
+use mplug::preprocess::image::{ImageLimits, RgbImage, load_image};
 use mplug_data::message::about;
 
 use self::report::Benchmark;
-
-use crate::{
-    args::{EngineArgs, SearchArgs, StrictArg, between},
-    model,
-    output::OutputArgs,
-    pool,
-    precision::PrecisionArg,
-    status::Status,
-};
+use crate::args::{EngineArgs, SearchArgs, StrictArg, between};
+use crate::output::OutputArgs;
+use crate::precision::PrecisionArg;
+use crate::status::Status;
+use crate::{model, pool};
 
 /// Seed of the weights when no model is given.
 const SEED: u64 = 0;

@@ -6,23 +6,19 @@ mod view;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use mplug::{
-    checkpoint::ModelFolder,
-    config::{Language, Task},
-    tasks::{CaptionRequest, Captioner},
-};
+use mplug::checkpoint::ModelFolder;
+use mplug::config::{Language, Task};
+use mplug::tasks::{CaptionRequest, Captioner};
 use mplug_bulk::{BulkPlan, CollectOptions, Inputs, Shard, Style};
 
-use self::{
-    output::CaptionOutputArgs,
-    view::{View, conclude},
+use self::output::CaptionOutputArgs;
+use self::view::{View, conclude};
+use crate::args::{
+    BatchArg, EngineArgs, LimitArgs, OptionalModelArg, SamplingArgs, SearchArgs, between, share,
 };
-use crate::{
-    args::{BatchArg, EngineArgs, LimitArgs, OptionalModelArg, SamplingArgs, SearchArgs, between, share},
-    hint, model, pool, precision,
-    status::Status,
-    web::WebArgs,
-};
+use crate::status::Status;
+use crate::web::WebArgs;
+use crate::{hint, model, pool, precision};
 
 /// Caption pictures
 #[derive(Args, Debug)]

@@ -4,7 +4,10 @@ use std::ops::ControlFlow;
 
 use mplug_bulk::{Event, StoppedBy, Summary};
 
-use crate::{hint, interrupt::Interrupt, progress::Progress, report, status::Status};
+use crate::interrupt::Interrupt;
+use crate::progress::Progress;
+use crate::status::Status;
+use crate::{hint, report};
 
 /// What a person sees of a run, and how they end it.
 #[derive(Default)]

@@ -1,23 +1,20 @@
 //! Prepares a model for int8: runs it on some pictures while its layers take note of what they are given. The pictures are
 //! the user's, or drawn ones: outliers are habits of a model far more than of a picture.
 
-use std::{fmt, path::PathBuf};
+use std::fmt;
+use std::path::PathBuf;
 
 use anyhow::{bail, ensure};
-use mplug::{
-    Precision,
-    checkpoint::ModelFolder,
-    config::Task,
-    generate::NotANumber,
-    preprocess::image::{ImageLimits, RgbImage},
-    smoothing::{Observer, Smoothings},
-    tasks::{Answerer, Captioner, LoadOptions, Matcher},
-};
+use mplug::Precision;
+use mplug::checkpoint::ModelFolder;
+use mplug::config::Task;
+use mplug::generate::NotANumber;
+use mplug::preprocess::image::{ImageLimits, RgbImage};
+use mplug::smoothing::{Observer, Smoothings};
+use mplug::tasks::{Answerer, Captioner, LoadOptions, Matcher};
 use mplug_bulk::{CollectOptions, Inputs};
-use mplug_data::{
-    picture::{PictureLoader, split},
-    synth::draw,
-};
+use mplug_data::picture::{PictureLoader, split};
+use mplug_data::synth::draw;
 
 use crate::{hint, report};
 

@@ -8,17 +8,19 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::{Args, ValueEnum};
-use mplug::{
-    checkpoint::{
-        CheckpointError, Dtype, FileFormat, Keep, ModelFolder, WriteOptions, Written,
-        write_int8_model_folder, write_model_folder,
-    },
-    config::{ConfigOverrides, ModelConfig},
-    smoothing::Smoothings,
+use mplug::checkpoint::{
+    CheckpointError, Dtype, FileFormat, Keep, ModelFolder, WriteOptions, Written, write_int8_model_folder,
+    write_model_folder,
 };
+use mplug::config::{ConfigOverrides, ModelConfig};
+use mplug::smoothing::Smoothings;
 
-use self::{calibrate::Calibration, replaceable::check_replaceable};
-use crate::{args::StrictArg, model, precision::PrecisionArg, report, status::Status};
+use self::calibrate::Calibration;
+use self::replaceable::check_replaceable;
+use crate::args::StrictArg;
+use crate::precision::PrecisionArg;
+use crate::status::Status;
+use crate::{model, report};
 
 /// Convert a model to another file format or precision
 #[derive(Args, Debug)]

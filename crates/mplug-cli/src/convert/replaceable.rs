@@ -1,6 +1,7 @@
 //! Which folders may be replaced.
 
-use std::{fs, path::Path};
+use std::fs;
+use std::path::Path;
 
 use anyhow::{Context, bail};
 use mplug::checkpoint::bert_json_below;

@@ -4,7 +4,9 @@ use std::ops::ControlFlow;
 
 use mplug_eval::{EvalError, Event};
 
-use crate::{hint, interrupt::Interrupt, progress::Progress, report};
+use crate::interrupt::Interrupt;
+use crate::progress::Progress;
+use crate::{hint, report};
 
 /// Shows the events of one run.
 pub(super) struct Show<'i> {

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use caption_metrics::{evaluation::Metric, tokenize::Tokenization};
+use caption_metrics::evaluation::Metric;
+use caption_metrics::tokenize::Tokenization;
 use clap::{Args, ValueEnum};
 use mplug_eval::figures::{FigurePlan, cache_folder};
 

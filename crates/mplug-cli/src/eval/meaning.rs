@@ -1,6 +1,7 @@
 //! Which options mean something for what is evaluated: one that would be ignored is refused. Computes nothing.
 
-use clap::{ValueEnum, builder::PossibleValue};
+use clap::ValueEnum;
+use clap::builder::PossibleValue;
 use mplug::config::Task;
 
 use super::EvalArgs;

@@ -11,18 +11,14 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail, ensure};
 use clap::{ArgGroup, Args, ValueEnum};
-use mplug::{
-    checkpoint::ModelFolder,
-    config::{ConfigOverrides, Task},
-};
+use mplug::checkpoint::ModelFolder;
+use mplug::config::{ConfigOverrides, Task};
 
 use self::figures::FigureArgs;
-use crate::{
-    args::{BatchArg, EngineArgs, LimitArgs, OptionalModelArg, SearchArgs, between},
-    dataset::DatasetArgs,
-    model, output, pool,
-    status::Status,
-};
+use crate::args::{BatchArg, EngineArgs, LimitArgs, OptionalModelArg, SearchArgs, between};
+use crate::dataset::DatasetArgs;
+use crate::status::Status;
+use crate::{model, output, pool};
 
 /// Evaluate captions, or a model on a dataset or on drawn pictures
 #[derive(Args, Debug)]

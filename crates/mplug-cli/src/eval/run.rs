@@ -2,27 +2,25 @@
 
 use std::path::Path;
 
-use mplug::{
-    checkpoint::ModelFolder,
-    config::Task,
-    generate::GenerationOptions,
-    tasks::{Answerer, Captioner, Matcher, prompt_for},
-};
+use mplug::checkpoint::ModelFolder;
+use mplug::config::Task;
+use mplug::generate::GenerationOptions;
+use mplug::tasks::{Answerer, Captioner, Matcher, prompt_for};
 use mplug_data::dataset::AnnotatedDataset;
-use mplug_eval::{
-    EvalError,
-    answers::Questions,
-    captioning::{Captioned, Captioning, JournalPlan},
-    captions::CaptionSet,
-    drawn::{DEFAULT_COUNT, Drawn},
-    drawn_answers, drawn_captions, drawn_pairs,
-    pairs::{Pairs, SearchPlan},
-    pairs_report::PairsReport,
-    retrieval::DEFAULT_RERANK,
-};
+use mplug_eval::answers::Questions;
+use mplug_eval::captioning::{Captioned, Captioning, JournalPlan};
+use mplug_eval::captions::CaptionSet;
+use mplug_eval::drawn::{DEFAULT_COUNT, Drawn};
+use mplug_eval::pairs::{Pairs, SearchPlan};
+use mplug_eval::pairs_report::PairsReport;
+use mplug_eval::retrieval::DEFAULT_RERANK;
+use mplug_eval::{EvalError, drawn_answers, drawn_captions, drawn_pairs};
 
-use super::{EvalArgs, events::Show, meaning};
-use crate::{hint, interrupt::Interrupt, model, output, precision, report, status::Status};
+use super::events::Show;
+use super::{EvalArgs, meaning};
+use crate::interrupt::Interrupt;
+use crate::status::Status;
+use crate::{hint, model, output, precision, report};
 
 /// Evaluates in the form that was typed, until Ctrl-C.
 pub(super) fn run(args: &EvalArgs) -> anyhow::Result<Status> {

@@ -1,14 +1,10 @@
 //! The facts of a model and of a weight file, as JSON has them and as lines for people.
 
-use std::{
-    collections::BTreeMap,
-    io::{self, Write},
-};
+use std::collections::BTreeMap;
+use std::io::{self, Write};
 
-use mplug::{
-    checkpoint::Summary,
-    config::{Language, ModelConfig, language},
-};
+use mplug::checkpoint::Summary;
+use mplug::config::{Language, ModelConfig, language};
 use serde::Serialize;
 
 use super::lines::{grouped, line};

@@ -3,30 +3,22 @@
 mod facts;
 mod lines;
 
-use std::{
-    io::{self, Write},
-    path::{Path, PathBuf},
-};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use mplug::{
-    checkpoint::{Checkpoint, ModelFolder, summarize},
-    config::ConfigOverrides,
-};
+use mplug::checkpoint::{Checkpoint, ModelFolder, summarize};
+use mplug::config::ConfigOverrides;
 use mplug_bulk::{JsonPath, Record};
 use mplug_data::message::one_line;
 use serde::Serialize;
 
-use self::{
-    facts::{ModelFacts, WeightFacts},
-    lines::line,
-};
-use crate::{
-    args::StrictArg,
-    model::{self, open_folder},
-    output::OutputArgs,
-    status::Status,
-};
+use self::facts::{ModelFacts, WeightFacts};
+use self::lines::line;
+use crate::args::StrictArg;
+use crate::model::{self, open_folder};
+use crate::output::OutputArgs;
+use crate::status::Status;
 
 /// Show the contents of a model or weight file
 #[derive(Args, Debug)]

@@ -1,6 +1,7 @@
 //! Archives as pictures' places: any number of them with few open files, and none that changed under the run.
 
-use std::{fs, path::Path};
+use std::fs;
+use std::path::Path;
 
 use crate::support::Desk;
 

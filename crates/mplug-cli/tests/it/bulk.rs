@@ -1,14 +1,12 @@
 //! Captions in bulk: runs that are killed go on to the same bytes, parts make the whole, archives in and out, text files beside
 //! pictures.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::Read,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use crate::support::{Desk, Outcome};
 

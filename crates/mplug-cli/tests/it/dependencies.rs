@@ -1,7 +1,9 @@
 //! What we depend on: licences and banned crates as `deny.toml` has them, and what a default build leaves out. Cargo is asked,
 //! offline: in a build with training all packages are here.
 
-use std::{fs, path::Path, process::Command};
+use std::fs;
+use std::path::Path;
+use std::process::Command;
 
 use spdx::{Expression, ParseMode};
 

@@ -2,10 +2,8 @@
 
 use std::fs;
 
-use mplug::{
-    checkpoint::{FileFormat, WriteOptions},
-    config::Task,
-};
+use mplug::checkpoint::{FileFormat, WriteOptions};
+use mplug::config::Task;
 use mplug_testing::hub_server::{Reply, Repository, Server};
 use serde_json::Value;
 

@@ -32,7 +32,8 @@ fn a_line_break_in_a_name_makes_no_second_line() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_name_that_is_not_utf8_gives_valid_json_and_its_bytes() {
-    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
 
     let desk = Desk::new();
     let name = OsStr::from_bytes(b"\xff\xfe.png");

@@ -1,22 +1,17 @@
 //! Parquet in and out: rows are pictures, captions are a table of one schema, and a run that was killed ends in the same bytes.
 
-use std::{
-    fs::{self, File},
-    path::Path,
-    sync::Arc,
-};
+use std::fs::{self, File};
+use std::path::Path;
+use std::sync::Arc;
 
-use parquet::{
-    basic::Compression,
-    data_type::{ByteArray, ByteArrayType},
-    file::{
-        properties::WriterProperties,
-        reader::{FileReader, SerializedFileReader},
-        writer::SerializedFileWriter,
-    },
-    record::{Field, Row},
-    schema::{parser::parse_message_type, printer::print_schema},
-};
+use parquet::basic::Compression;
+use parquet::data_type::{ByteArray, ByteArrayType};
+use parquet::file::properties::WriterProperties;
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use parquet::file::writer::SerializedFileWriter;
+use parquet::record::{Field, Row};
+use parquet::schema::parser::parse_message_type;
+use parquet::schema::printer::print_schema;
 use serde_json::Value;
 
 use crate::support::{Desk, Outcome};

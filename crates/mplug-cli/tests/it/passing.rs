@@ -119,8 +119,9 @@ fn too_many_open_files_are_no_answer() {
 
 #[cfg(feature = "urls")]
 mod web {
-    use super::*;
     use mplug_testing::web_server::{Server, answer, ok};
+
+    use super::*;
 
     const OPEN: [&str; 5] = ["--allow-urls", "--allow-url-host", "127.0.0.1", "--format", "jsonl"];
 

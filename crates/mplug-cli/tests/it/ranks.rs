@@ -1,6 +1,8 @@
 //! Training by several processes of MPI: the same weights as by one. Needs `mpirun` (OpenMPI).
 
-use std::{collections::BTreeMap, path::Path, process::Command};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
 
 use crate::support::Desk;
 

@@ -1,16 +1,13 @@
 //! What the tests share: the program, a folder of pictures, a tiny model.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use assert_cmd::Command;
-use mplug::{
-    checkpoint::{WriteOptions, seeded::Recipe},
-    config::Task,
-};
+use mplug::checkpoint::WriteOptions;
+use mplug::checkpoint::seeded::Recipe;
+use mplug::config::Task;
 use mplug_testing::model::write_tiny_model;
 use serde_json::Value;
 use tempfile::TempDir;

@@ -2,13 +2,9 @@
 
 use std::fs;
 
-use mplug::{
-    checkpoint::{
-        Dtype, FileFormat, Values, WriteOptions,
-        seeded::{Draw, DrawnTensor, Recipe},
-    },
-    config::Task,
-};
+use mplug::checkpoint::seeded::{Draw, DrawnTensor, Recipe};
+use mplug::checkpoint::{Dtype, FileFormat, Values, WriteOptions};
+use mplug::config::Task;
 use serde_json::Value;
 
 use crate::support::{Desk, Outcome, mplug, outcome};

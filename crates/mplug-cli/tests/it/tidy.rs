@@ -265,3 +265,23 @@ fn fixtures_stay_small() {
         .sum();
     assert!(size < 8 << 20, "fixtures take {size} bytes");
 }
+
+/// One style of imports: a `use` for each module, as `imports_granularity = "Module"` of rustfmt writes them.
+#[test]
+fn a_use_names_one_module() {
+    let mut count = 0;
+    for path in ALLOWED.iter().flat_map(|(name, _)| rust_files(&crates().join(name))) {
+        let text = fs::read_to_string(&path).unwrap();
+        let is_use = |line: &&str| ["use ", "pub use ", "pub(crate) use "].iter().any(|u| line.starts_with(u));
+        let starts = text.split_inclusive('\n').scan(0, |at, line| {
+            *at += line.len();
+            Some((*at - line.len(), line))
+        });
+        for (at, _) in starts.filter(|(_, line)| is_use(&line.trim_start())) {
+            let statement = text[at..].split(';').next().unwrap_or_default();
+            assert!(statement.matches('{').count() <= 1, "{}: {statement}", path.display());
+            count += 1;
+        }
+    }
+    assert!(count > 1000, "only {count} imports looked at");
+}

@@ -1,18 +1,12 @@
 //! Training that is killed, or whose disk is full: nothing is lost, and the resumed run ends as an unbroken one.
 
-use std::{
-    path::Path,
-    process::{Command, Stdio},
-    time::Duration,
-};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
-use mplug::{
-    checkpoint::{
-        Values, WriteOptions,
-        seeded::{Draw, DrawnTensor},
-    },
-    config::Task,
-};
+use mplug::checkpoint::seeded::{Draw, DrawnTensor};
+use mplug::checkpoint::{Values, WriteOptions};
+use mplug::config::Task;
 
 use crate::support::{Desk, Outcome};
 

@@ -1,7 +1,8 @@
 //! Web addresses as inputs, against a server on this machine: nothing is asked unless it is allowed, and then the captions are those
 //! of the files.
 
-use std::{fs, time::Duration};
+use std::fs;
+use std::time::Duration;
 
 use mplug_testing::web_server::{Send, Server, answer, ok, redirect};
 use serde_json::Value;

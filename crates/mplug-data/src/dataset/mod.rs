@@ -11,13 +11,12 @@ use std::sync::Arc;
 use image::RgbImage;
 pub use mplug::config::Language;
 use mplug::preprocess::image::ImageLimits;
+pub use open::{OpenOptions, open};
 
 use crate::annotation::{Annotation, Annotations, Answer};
 pub use crate::error::DataError;
 use crate::source::{ImageRoot, PictureSource};
 use crate::synth::{draw, draw_at};
-
-pub use open::{OpenOptions, open};
 
 /// The name of the annotation file in a folder of pictures.
 pub const ANNOTATIONS: &str = "annotations.jsonl";

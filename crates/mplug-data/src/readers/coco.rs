@@ -82,7 +82,6 @@ fn add_caption(pictures: &mut Collector, caption: Caption<'_>) -> Result<(), Str
 #[cfg(test)]
 mod tests {
     use super::super::testing::{fails, reads};
-
     use crate::format::Format;
 
     const IMAGES: &str = r#"{"info": {"year": 2014}, "images": [

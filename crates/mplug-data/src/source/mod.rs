@@ -21,20 +21,19 @@ use std::fmt;
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
+pub use base64_table::Base64Field;
 use image::RgbImage;
 use mplug::preprocess::image::{ImageError, ImageFault, ImageLimits, decode_image, load_image};
-
-use crate::error::DataError;
-use crate::names::{Match, NameIndex, stem};
-use crate::text::open_file;
-
-pub use crate::names::{PICTURE_EXTENSIONS, has_picture_extension};
-pub use base64_table::Base64Field;
 #[cfg(feature = "parquet")]
 pub use parquet::{ParquetRow, rows_of_parquet};
 pub use remote::{FetchPicture, HostNotAllowed, NotFetched, RemotePicture};
 pub use tar_archive::TarMember;
 pub use zip_archive::ZipMember;
+
+use crate::error::DataError;
+use crate::names::{Match, NameIndex, stem};
+pub use crate::names::{PICTURE_EXTENSIONS, has_picture_extension};
+use crate::text::open_file;
 
 /// One picture, wherever it is.
 #[derive(Debug, Clone)]

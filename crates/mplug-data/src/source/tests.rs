@@ -4,12 +4,11 @@ use std::fs;
 use std::io::{Cursor, Write};
 use std::path::Path;
 
+use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use image::ImageFormat;
-use zip::write::SimpleFileOptions;
-
-use base64::Engine;
 use tar::EntryType;
+use zip::write::SimpleFileOptions;
 
 use super::*;
 

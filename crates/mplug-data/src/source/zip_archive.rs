@@ -1,10 +1,9 @@
 //! Pictures in a zip archive, found by its directory and inflated one by one. The format is the crate `zip`'s affair.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::{fmt, io};
 
 use mplug::preprocess::image::ImageFault;
 use zip::ZipArchive;

@@ -315,8 +315,7 @@ fn noun_phrases(words: &[Word]) -> Option<Vec<Part>> {
 
 /// Reads the shapes of sentence; `None` where none fits.
 fn sentence(parts: &[Part]) -> Option<Claim> {
-    use Part::Thing as T;
-    use Part::Word as W;
+    use Part::{Thing as T, Word as W};
     use Word::{And, At, Has, Is, Of, Place as In, Relation as Rel, Spot};
 
     let parts = opening_removed(&plain(parts));

@@ -11,10 +11,11 @@ use mplug::generate::GenerationOptions;
 use mplug::tasks::{Answerer, Captioner, Matcher};
 use mplug_data::dataset::{AnnotatedDataset, OpenOptions, open};
 use mplug_data::synth::{FolderOptions, write_folder};
+use mplug_eval::answers::Questions;
 use mplug_eval::captioning::{Captioned, Captioning, JournalPlan};
 use mplug_eval::drawn::Drawn;
 use mplug_eval::pairs::{Pairs, SearchPlan};
-use mplug_eval::{EvalError, Event, answers::Questions, drawn_answers, drawn_captions, drawn_pairs};
+use mplug_eval::{EvalError, Event, drawn_answers, drawn_captions, drawn_pairs};
 
 /// A model for `task` whose weights are drawn by formula.
 fn folder(task: Task) -> ModelFolder {

@@ -27,12 +27,11 @@ use std::io::Read;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use error::{FetchError, FetchFault};
+pub use resolve::{Resolve, SystemResolver};
 use ureq::Agent;
 use ureq::http::{Response, StatusCode, header};
 use ureq::unversioned::transport::DefaultConnector;
-
-pub use error::{FetchError, FetchFault};
-pub use resolve::{Resolve, SystemResolver};
 pub use url::AllowedHost;
 
 use self::resolve::Guard;

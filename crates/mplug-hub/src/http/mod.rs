@@ -7,16 +7,14 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "fetch")]
+use mplug::io_error_is_passing;
+pub(crate) use retry::Retry;
 use ureq::Agent;
 use ureq::config::ConfigBuilder;
 use ureq::http::Uri;
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::typestate::AgentScope;
-
-pub(crate) use retry::Retry;
-
-#[cfg(feature = "fetch")]
-use mplug::io_error_is_passing;
 
 /// How everything here asks: every status is an answer, redirects are left to the caller, nothing is compressed; a host is found and
 /// takes a connection in `connect_timeout`, and a server that sends nothing for `idle_timeout` is given up. TLS is rustls's, with the

@@ -13,12 +13,12 @@ use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use mplug::checkpoint;
 use serde::{Deserialize, Serialize};
 
 use super::api::RemoteFile;
 use super::download::sha256_of;
 use super::{DEFAULT_REVISION, HubError, ModelId};
-use mplug::checkpoint;
 
 /// The record of what was verified.
 const RECORD: &str = ".mplug-hub.json";

@@ -4,8 +4,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::HubError;
 use mplug::config::Task;
+
+use super::HubError;
 
 /// Most characters of an owner's or a model's name.
 const MAX_NAME: usize = 128;

@@ -6,6 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use mplug::checkpoint::{
+    self, BERT_JSON, CONFIG_YAML, CONFIGURATION_JSON, PYTORCH, SAFETENSORS, TOKENIZER_CONFIG, VOCABULARY,
+};
+use mplug::config::ConfigTexts;
+
 use super::api::{Api, RemoteFile, file_address};
 use super::cache::{CachedModel, Record, free_space, holds};
 use super::client::{Client, random_id};
@@ -13,10 +18,6 @@ use super::download::{Fetch, incomplete};
 use super::listener::Listener;
 use super::{HubError, HubOptions, ModelId, Progress, Pulled};
 use crate::http::Retry;
-use mplug::checkpoint::{
-    self, BERT_JSON, CONFIG_YAML, CONFIGURATION_JSON, PYTORCH, SAFETENSORS, TOKENIZER_CONFIG, VOCABULARY,
-};
-use mplug::config::ConfigTexts;
 
 /// Largest of the small files; the loader's own limits are no wider.
 const MAX_SMALL_BYTES: u64 = 64 << 20;

@@ -11,8 +11,7 @@ use rayon::prelude::*;
 use super::HeadShape;
 use super::block::{HeadType, QUERY_BLOCK, SCRATCH, attend_block, head_panels, pack_head};
 use crate::InstructionSet;
-use crate::gemm::library;
-use crate::gemm::{MatrixView, Precision, Target};
+use crate::gemm::{MatrixView, Precision, Target, library};
 use crate::scratch::lend;
 use crate::softmax::softmax_rows;
 

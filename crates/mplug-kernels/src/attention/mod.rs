@@ -18,11 +18,12 @@ mod cached;
 mod fused;
 mod packed;
 
-use crate::gemm::PanelType;
-use crate::gemm::panels::panels_len;
 pub use cached::attend_one;
 pub use fused::self_attention;
 pub use packed::{PackedKeyValues, cross_attention};
+
+use crate::gemm::PanelType;
+use crate::gemm::panels::panels_len;
 
 /// How a row of `heads × head_dim` values divides into heads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,12 +58,13 @@ impl HeadShape {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::fused::Fused;
     use super::*;
     use crate::gemm::tests::{assert_close, naive_transposed, values};
     use crate::gemm::{MatrixView, Precision};
     use crate::softmax::naive_softmax;
-    use proptest::prelude::*;
 
     /// The reference implementation: one query row, keys and values as rows, head by head.
     fn naive(query: &[f32], keys: &[&[f32]], values: &[&[f32]], shape: HeadShape) -> Vec<f32> {

@@ -98,8 +98,9 @@ pub(crate) fn to_bf16_row(row: &[f32], to: &mut [u16]) {
 #[cfg(test)]
 #[expect(clippy::float_cmp, reason = "roundings are exact")]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     proptest! {
         #[test]

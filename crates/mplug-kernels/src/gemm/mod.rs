@@ -24,14 +24,14 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 
+pub use driver::row_block;
+pub(crate) use driver::{PanelType, Target, multiply_rows};
 use rten_tensor::{Matrix, NdTensorView};
 
 use self::library::LibraryMatrix;
 use self::panels::Panels;
 use crate::InstructionSet;
 use crate::activation::Activation;
-pub use driver::row_block;
-pub(crate) use driver::{PanelType, Target, multiply_rows};
 
 /// How many bits the products of a matrix take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -3,7 +3,6 @@
 use burn::tensor::{Device, Tensor};
 use mplug::config::Task;
 use mplug_nn::{Dropout, EncoderHiddenStates, Mplug, Texts};
-
 use mplug_testing::golden_burn::{Golden, assert_close, devices};
 
 /// Share of the standard deviation within which our numbers must be.

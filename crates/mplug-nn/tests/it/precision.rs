@@ -3,7 +3,6 @@
 use burn::tensor::{Device, Tensor};
 use mplug::config::{ModelConfig, Task};
 use mplug_nn::{Dropout, Mplug, Parts, Precision, RandomParameters};
-
 use mplug_testing::golden_burn::{Golden, assert_close, devices};
 
 /// What the tests allow of 16 bits: the share of a stage's deviation, and how far the gradient may point elsewhere.

@@ -16,14 +16,13 @@ mod tensors;
 mod writing;
 
 pub use build::Ingredients;
+use burn::tensor::{Device, Tensor};
 pub use cider::CiderOptimisation;
 pub use contrastive::{Contrast, FeatureQueue};
+use mplug_nn::{Dropout, Mplug, Parts};
 pub use pre_training::PreTraining;
 pub use retrieval::Retrieval;
 pub use writing::{Distillation, Writing};
-
-use burn::tensor::{Device, Tensor};
-use mplug_nn::{Dropout, Mplug, Parts};
 
 use crate::batch::{Batch, MicroBatch};
 use crate::error::TrainError;

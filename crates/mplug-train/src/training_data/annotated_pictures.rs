@@ -9,7 +9,8 @@ use caption_metrics::vqa::soft_score;
 use mplug::preprocess::text::{Tokenizer, lowercase};
 use mplug_data::annotation::Answer;
 use mplug_data::dataset::{self, AnnotatedDataset, Dataset, OpenOptions};
-use rand::{SeedableRng, seq::SliceRandom};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
 use rand_pcg::Pcg64;
 
 use super::{

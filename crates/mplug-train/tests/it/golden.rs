@@ -4,14 +4,13 @@
 use burn::tensor::Device;
 use mplug::config::Task;
 use mplug_nn::{DropoutRates, MomentumModel, Parts};
+use mplug_testing::golden_burn::{Golden, assert_close, devices};
 use mplug_train::batch::{Batch, MicroBatch};
 use mplug_train::config::{Groups, OptimizerSection};
 use mplug_train::gradients::Workers;
 use mplug_train::objective::{Contrast, FeatureQueue, Objective, Retrieval, Writing};
 use mplug_train::optimizer::AdamW;
 use mplug_train::training_data::{EncodedExample, Target};
-
-use mplug_testing::golden_burn::{Golden, assert_close, devices};
 
 /// Relative difference of losses and of gradients' norms.
 const LOSS_TOLERANCE: f64 = 1e-4;

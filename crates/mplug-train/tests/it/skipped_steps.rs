@@ -8,9 +8,8 @@ use mplug_train::training_data::{EncodedExample, SpecialIds, Split, TrainingData
 use mplug_train::{Progress, Summary, TrainConfig, TrainError, train_on};
 use safetensors::SafeTensors;
 
-use crate::listener;
-use crate::objectives;
 use crate::toy::{Colours, recipe};
+use crate::{listener, objectives};
 
 /// What is wrong with an example.
 #[derive(Clone, Copy, PartialEq)]

@@ -4,8 +4,7 @@ use mplug_kernels::attention::{HeadShape, PackedKeyValues, attend_one, cross_att
 use mplug_kernels::gemm::Precision;
 use rayon::prelude::*;
 
-use crate::checkpoint::names;
-use crate::checkpoint::{CheckpointError, Weights};
+use crate::checkpoint::{CheckpointError, Weights, names};
 use crate::config::TextConfig;
 use crate::engine::{LayerNorm, Linear, Workspace};
 use crate::generate::key_value_cache::LayerCache;

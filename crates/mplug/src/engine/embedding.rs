@@ -1,7 +1,6 @@
 //! BERT's input embedding: word + position + token type 0, normalised (Devlin et al., arXiv 1810.04805).
 
-use crate::checkpoint::names;
-use crate::checkpoint::{CheckpointError, Weights};
+use crate::checkpoint::{CheckpointError, Weights, names};
 use crate::config::TextConfig;
 use crate::engine::LayerNorm;
 

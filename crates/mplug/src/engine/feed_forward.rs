@@ -2,8 +2,7 @@
 
 use mplug_kernels::activation::Activation;
 
-use crate::checkpoint::names;
-use crate::checkpoint::{CheckpointError, Weights};
+use crate::checkpoint::{CheckpointError, Weights, names};
 use crate::config::TextConfig;
 use crate::engine::{LayerNorm, Linear, Workspace};
 

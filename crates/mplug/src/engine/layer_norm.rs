@@ -1,7 +1,6 @@
 //! Layer normalisation with its weights.
 
-use crate::checkpoint::names;
-use crate::checkpoint::{CheckpointError, Weights};
+use crate::checkpoint::{CheckpointError, Weights, names};
 
 /// Normalises rows of `width` values.
 pub struct LayerNorm {

@@ -17,11 +17,11 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+pub use ::image::RgbImage;
+
 pub use self::decode::decode_image;
 pub use self::normalize::{IMAGE_MEAN, IMAGE_STD, bytes_of, pixel_values};
 pub use self::resize::resize_bicubic;
-pub use ::image::RgbImage;
-
 use crate::passing::io_error_is_passing;
 
 /// What a picture may cost. Checked before memory is taken.

@@ -8,15 +8,14 @@ mod reader;
 mod request;
 mod words;
 
-use image::RgbImage;
-use mplug_kernels::can_reserve;
-use mplug_kernels::gemm::Precision;
-use rayon::prelude::*;
-
 pub use answerer::Answerer;
 pub use captioner::Captioner;
+use image::RgbImage;
 pub use matcher::Matcher;
+use mplug_kernels::can_reserve;
+use mplug_kernels::gemm::Precision;
 pub use open::{OpenOptions, open};
+use rayon::prelude::*;
 pub use request::{CaptionRequest, RequestError, SearchRequest, prompt_for};
 
 use crate::checkpoint::expected::needed_tensors;

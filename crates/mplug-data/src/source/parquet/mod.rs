@@ -12,11 +12,10 @@ mod thrift;
 
 use std::any::Any;
 use std::collections::VecDeque;
-use std::fmt;
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::{fmt, io};
 
 use mplug::preprocess::image::ImageFault;
 use parquet::basic::{ConvertedType, Repetition, Type as PhysicalType};

@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use mplug_hub::fetch::{FetchError, FetchFault, FetchOptions, PictureFetcher, Resolve};
-
 use mplug_testing::web_server::{Send, Server, answer, ok, redirect};
 
 const PICTURE: &[u8] = b"\x89PNG and so on";

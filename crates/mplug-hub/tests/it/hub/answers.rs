@@ -5,10 +5,10 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use mplug_hub::HubError;
+use mplug_testing::hub_server::{Reply, Repository, Server};
 use serde_json::{Value, json};
 
 use super::{ID, Machine, WEIGHTS, check_whole, files, id, repository};
-use mplug_testing::hub_server::{Reply, Repository, Server};
 
 /// A hub that lists these entries, whatever it has.
 fn listing(entries: &[Value]) -> Server {

@@ -11,9 +11,8 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use mplug_hub::{Cache, Hub, HubError, HubOptions, ModelId, Progress, Pulled, Token};
-use tempfile::TempDir;
-
 use mplug_testing::hub_server::{self as server, Repository, Server};
+use tempfile::TempDir;
 
 const ID: &str = "damo/mplug_test_v1.0";
 const WEIGHTS: &str = "pytorch_model.bin";
