@@ -27,6 +27,12 @@ pub trait Resolve: Debug + Send + Sync + 'static {
     /// # Errors
     /// [`io::ErrorKind::NotFound`] when there is no such name, any other kind when it could not be looked up.
     fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>>;
+
+    /// The port to connect to, where an address names `port`: that one, but for hosts that stand in for others.
+    fn port(&self, host: &str, port: u16) -> u16 {
+        let _ = host;
+        port
+    }
 }
 
 /// Names as every program of this machine finds them.
@@ -104,6 +110,7 @@ impl Resolver for Guard {
         let port = uri.port_u16().unwrap_or(default);
         let addresses =
             self.checked(host, port, *timeout.after).map_err(|fault| ureq::Error::Other(fault.into()))?;
+        let port = self.resolver.port(host, port);
         let mut resolved = self.empty();
         for address in addresses.into_iter().take(MAX_TRIED) {
             resolved.push(SocketAddr::new(address, port));

@@ -1,0 +1,75 @@
+"""mPLUG: captions in Chinese and English, answers to questions about pictures, and how well a text fits a picture.
+
+>>> import mplug_rs
+>>> captioner = mplug_rs.Captioner("caption-base-zh")  # doctest: +SKIP
+>>> print(captioner("photo.jpg"))  # doctest: +SKIP
+一群人在海滩上
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from . import _native, errors, metrics, train
+from ._results import Answer, Caption, Keyword, Sampling
+from .answerer import Answerer
+from .captioner import Captioner
+from .errors import (
+    FetchError,
+    InternalError,
+    ModelError,
+    ModelNotFound,
+    MplugError,
+    OptionError,
+    PictureError,
+    Unsupported,
+)
+from .matcher import Matcher, check
+
+__version__: str = _native.VERSION
+
+
+def pull(name: str, revision: str | None = None) -> Path:
+    """Makes sure that a model of ModelScope's hub is on this machine, and gives its folder. A stopped download goes on."""
+    return Path(_native.pull(name, revision))
+
+
+def find_model(name: str | os.PathLike[str]) -> Path:
+    """The folder of a model that is on this machine, by its name or path. Nothing is downloaded."""
+    return Path(_native.find_model(os.fsdecode(name)))
+
+
+def set_threads(threads: int | None) -> None:
+    """How many threads models run on, in this process; ``None`` for one for each processor.
+
+    ``MPLUG_THREADS``, or else ``OMP_NUM_THREADS``, says it where this is not called.
+    """
+    _native.set_threads(threads)
+
+
+__all__ = [
+    "Answer",
+    "Answerer",
+    "Caption",
+    "Captioner",
+    "FetchError",
+    "InternalError",
+    "Keyword",
+    "Matcher",
+    "ModelError",
+    "ModelNotFound",
+    "MplugError",
+    "OptionError",
+    "PictureError",
+    "Sampling",
+    "Unsupported",
+    "__version__",
+    "check",
+    "errors",
+    "find_model",
+    "metrics",
+    "pull",
+    "set_threads",
+    "train",
+]

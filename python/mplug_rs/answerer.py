@@ -1,0 +1,131 @@
+"""Answers to questions about pictures."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from typing import Any, overload
+
+from . import _native
+from ._model import Bar, Model, OnError, prepared, raised
+from ._pictures import Picture, batches, is_many
+from ._results import Answer
+from .errors import MplugError, OptionError
+
+
+class Answerer(Model):
+    """Answers questions about pictures.
+
+    ``answerer(picture, question)`` gives an :class:`Answer`; with a list of questions a list of answers about the one picture,
+    which is encoded once; with lists of both, of the same length, one answer each.
+    """
+
+    def _load(self) -> Any:
+        return _native.Answerer(*self._arguments)
+
+    @overload
+    def __call__(self, pictures: Picture, questions: str, **options: Any) -> Answer: ...
+    @overload
+    def __call__(self, pictures: Picture, questions: Sequence[str], **options: Any) -> list[Answer]: ...
+
+    def __call__(
+        self,
+        pictures: Any,
+        questions: Any,
+        *,
+        answers: int | None = None,
+        batch_size: int = 4,
+        beams: int | None = None,
+        min_new_tokens: int | None = None,
+        max_new_tokens: int | None = None,
+        exif: bool = False,
+        on_error: OnError = "raise",
+        progress: bool | None = None,
+    ) -> Any:
+        """Answers about a picture, or about several.
+
+        :param pictures: a picture, or as many as questions.
+        :param questions: a question, or a list.
+        :param answers: how many of each, best first; the best alone by default.
+        :param batch_size: questions that pass through the model together; changes speed and memory, never an answer.
+        :param beams: beam width.
+        :param min_new_tokens: tokens before an answer may end.
+        :param max_new_tokens: most tokens of an answer.
+        :param exif: turn PIL pictures upright by their EXIF entry; files always are.
+        :param on_error: ``"return"`` puts an error into its question's place, ``"raise"`` raises the first one.
+        :param progress: a bar; by default over many questions where there is a terminal or a notebook.
+        """
+        request = json.dumps(
+            {"beams": beams, "min_new_tokens": min_new_tokens, "max_new_tokens": max_new_tokens}
+        )
+        run = partial(self._batch, request=request, answers=answers, exif=exif)
+        if isinstance(questions, str) and not is_many(pictures):
+            return raised(run([(pictures, questions)])[0], on_error)
+        pairs = _pairs(pictures, questions)
+        results: list[Any] = []
+        bar = Bar(len(pairs), progress)
+        try:
+            for batch in batches(pairs, batch_size):
+                results.extend(raised(found, on_error) for found in run(batch))
+                bar.advance(len(batch))
+        finally:
+            bar.close()
+        return results
+
+    def stream(
+        self,
+        pairs: Iterable[tuple[Picture, str]],
+        *,
+        batch_size: int = 4,
+        answers: int | None = None,
+        exif: bool = False,
+        **search: Any,
+    ) -> Iterator[Any]:
+        """Answers one after the other, in order, while pairs of a picture and a question come. An error is a value."""
+        for batch in batches(pairs, batch_size):
+            yield from self._batch(batch, request=json.dumps(search), answers=answers, exif=exif)
+
+    async def acall(self, pictures: Any, questions: Any, **options: Any) -> Any:
+        """The same as a call, on a thread of the event loop's executor."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(None, partial(self, pictures, questions, **options))
+
+    def _batch(
+        self, pairs: Sequence[tuple[Picture, str]], *, request: str, answers: int | None, exif: bool
+    ) -> list[Any]:
+        # A picture that comes again in the batch is encoded once.
+        numbers: dict[int, int] = {}
+        for picture, _ in pairs:
+            numbers.setdefault(id(picture), len(numbers))
+        different = {numbers[id(picture)]: picture for picture, _ in pairs}
+        good, order = prepared([different[number] for number in range(len(different))], exif)
+        asked = [(order[numbers[id(picture)]], question) for picture, question in pairs]
+        questions = [(index, question) for index, question in asked if isinstance(index, int)]
+        found = iter(self._native.answer(good, questions, answers or 1, request) if questions else [])
+        results = [index if isinstance(index, MplugError) else next(found) for index, _ in asked]
+        return [_result(entry, answers is None) for entry in results]
+
+
+def _pairs(pictures: Any, questions: Any) -> list[tuple[Picture, str]]:
+    if isinstance(questions, str):
+        return [(picture, questions) for picture in pictures]
+    questions = list(questions)
+    if not is_many(pictures):
+        return [(pictures, question) for question in questions]
+    pictures = list(pictures)
+    if len(pictures) != len(questions):
+        raise OptionError(
+            f"questions: expected as many as pictures, {len(pictures)}, or one of them, found {len(questions)}"
+        )
+    return list(zip(pictures, questions, strict=True))
+
+
+def _result(found: Any, is_best_alone: bool) -> Any:
+    if isinstance(found, MplugError):
+        return found
+    all_of_them = [
+        Answer(text, raw_text, score, tuple(token_ids)) for text, raw_text, score, token_ids in found
+    ]
+    return all_of_them[0] if is_best_alone else all_of_them

@@ -1,0 +1,184 @@
+"""Captions of pictures."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from functools import partial
+from typing import Any, overload
+
+from . import _native
+from ._model import Bar, Language, Model, OnError, in_order, prepared, raised
+from ._pictures import Picture, batches, is_many
+from ._results import Caption, Keyword, Sampling
+from .errors import MplugError
+
+
+class Captioner(Model):
+    """Writes captions.
+
+    ``captioner(picture)`` gives a :class:`Caption`, ``captioner([picture, ...])`` a list of them, with ``captions=n`` the ``n`` best
+    of each, best first. A caption depends on its picture alone: not on its neighbours, their number or the number of threads.
+    """
+
+    def _load(self) -> Any:
+        return _native.Captioner(*self._arguments)
+
+    @overload
+    def __call__(
+        self, pictures: Sequence[Picture] | Iterator[Picture], *, captions: None = None, **options: Any
+    ) -> list[Caption]: ...
+    @overload
+    def __call__(
+        self, pictures: Sequence[Picture] | Iterator[Picture], *, captions: int, **options: Any
+    ) -> list[list[Caption]]: ...
+    @overload
+    def __call__(self, pictures: Picture, *, captions: None = None, **options: Any) -> Caption: ...
+    @overload
+    def __call__(self, pictures: Picture, *, captions: int, **options: Any) -> list[Caption]: ...
+
+    def __call__(
+        self,
+        pictures: Any,
+        *,
+        captions: int | None = None,
+        batch_size: int = 4,
+        language: Language | None = None,
+        prefix: str | None = None,
+        forbid: Sequence[str] = (),
+        include: Sequence[str] = (),
+        diverse: float | None = None,
+        tags: int | None = None,
+        beams: int | None = None,
+        min_new_tokens: int | None = None,
+        max_new_tokens: int | None = None,
+        sample: Sampling | None = None,
+        exif: bool = False,
+        on_error: OnError = "raise",
+        progress: bool | None = None,
+    ) -> Any:
+        """Captions of a picture, or of several.
+
+        :param pictures: a picture, or a list or iterator of pictures: a path, bytes, a file object, a PIL picture, an array of
+            uint8, ``{"image": picture}``; an address where ``allow_urls`` was given.
+        :param captions: how many of each, best first; at most as many as beams. The best alone by default.
+        :param batch_size: pictures that pass through the model together; changes speed and memory, never a caption.
+        :param language: of a model that writes several.
+        :param prefix: every caption begins with this text.
+        :param forbid: words, or several in a row, that no caption has.
+        :param include: words, or several in a row, that every caption has.
+        :param diverse: of several captions, leave out those that differ from a better one in less than this share of tokens.
+        :param tags: keywords of a picture, at most so many, as ``tags`` of its best caption.
+        :param beams: beam width.
+        :param min_new_tokens: tokens before a caption may end.
+        :param max_new_tokens: most tokens of a caption.
+        :param sample: draw words at random.
+        :param exif: turn PIL pictures upright by their EXIF entry; files always are.
+        :param on_error: ``"return"`` puts a picture's error into its place, ``"raise"`` raises the first one.
+        :param progress: a bar; by default over many pictures where there is a terminal or a notebook.
+        """
+        run = self._batch_runner(
+            captions=captions,
+            language=language,
+            prefix=prefix,
+            forbid=forbid,
+            include=include,
+            diverse=diverse,
+            tags=tags,
+            beams=beams,
+            min_new_tokens=min_new_tokens,
+            max_new_tokens=max_new_tokens,
+            sample=sample,
+            exif=exif,
+        )
+        if not is_many(pictures):
+            return raised(run([pictures])[0], on_error)
+        results: list[Any] = []
+        bar = Bar(len(pictures) if isinstance(pictures, Sized) else None, progress)
+        try:
+            for batch in batches(pictures, batch_size):
+                results.extend(raised(found, on_error) for found in run(batch))
+                bar.advance(len(batch))
+        finally:
+            bar.close()
+        return results
+
+    def stream(
+        self, pictures: Iterable[Picture], *, batch_size: int = 4, exif: bool = False, **options: Any
+    ) -> Iterator[Any]:
+        """Captions one after the other, in the pictures' order, while the pictures come: no more than a batch is held.
+
+        Takes the options of a call. A picture's error is a value among the results: ``isinstance(found, MplugError)``.
+        """
+        run = self._batch_runner(exif=exif, **options)
+        for batch in batches(pictures, batch_size):
+            yield from run(batch)
+
+    async def acall(self, pictures: Any, **options: Any) -> Any:
+        """The same as a call, on a thread of the event loop's executor."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(None, partial(self, pictures, **options))
+
+    def _batch_runner(
+        self,
+        *,
+        captions: int | None = None,
+        language: Language | None = None,
+        prefix: str | None = None,
+        forbid: Sequence[str] = (),
+        include: Sequence[str] = (),
+        diverse: float | None = None,
+        tags: int | None = None,
+        beams: int | None = None,
+        min_new_tokens: int | None = None,
+        max_new_tokens: int | None = None,
+        sample: Sampling | None = None,
+        exif: bool = False,
+    ) -> Callable[[Sequence[Picture]], list[Any]]:
+        """What gives the results of a batch, errors as values."""
+        request = json.dumps(
+            {
+                "captions": captions,
+                "language": language,
+                "prefix": prefix,
+                "forbidden_words": _words(forbid),
+                "required_words": _words(include),
+                "min_difference": diverse,
+                "keywords": tags,
+                "beams": beams,
+                "min_new_tokens": min_new_tokens,
+                "max_new_tokens": max_new_tokens,
+                "sampling": None if sample is None else dataclasses.asdict(sample),
+            }
+        )
+
+        def run(batch: Sequence[Picture]) -> list[Any]:
+            good, order = prepared(batch, exif)
+            found = self._native.caption(good, request) if good else []
+            return [_result(entry, captions is None) for entry in in_order(order, found)]
+
+        return run
+
+
+def _words(words: Sequence[str]) -> list[str]:
+    return [words] if isinstance(words, str) else list(words)
+
+
+def _result(found: Any, is_best_alone: bool) -> Caption | list[Caption] | MplugError:
+    if isinstance(found, MplugError):
+        return found
+    captions, keywords = found
+    tags = tuple(Keyword(word, weight) for word, weight in keywords)
+    all_of_them = [
+        Caption(text, raw_text, score, tuple(token_ids), tags if index == 0 else ())
+        for index, (text, raw_text, score, token_ids) in enumerate(captions)
+    ]
+    if not is_best_alone:
+        return all_of_them
+    if not all_of_them:
+        return MplugError("no caption with every required word was found; more `beams` or `max_new_tokens` may help")
+    return all_of_them[0]
+
+

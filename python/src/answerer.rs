@@ -1,0 +1,109 @@
+//! `mplug_rs._native.Answerer`: answers to questions about pictures.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use mplug::config::Task;
+use mplug::tasks::SearchRequest;
+use pyo3::prelude::*;
+use rayon::prelude::*;
+
+use crate::captioner::{RawCaption, not_a_number, object_of, raw, split};
+use crate::door;
+use crate::errors::Fault;
+use crate::model::ModelArguments;
+use crate::pictures::{Picture, open_all};
+use crate::web::Fetcher;
+
+/// A loaded model that answers questions.
+#[pyclass(frozen)]
+pub(crate) struct Answerer {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    answerer: mplug::Answerer,
+    fetcher: Option<Fetcher>,
+}
+
+#[pymethods]
+impl Answerer {
+    #[new]
+    #[pyo3(signature = (model, precision, image_size, strict, allow_urls, allowed_hosts))]
+    fn new(
+        py: Python<'_>,
+        model: Option<PathBuf>,
+        precision: Option<String>,
+        image_size: Option<usize>,
+        strict: bool,
+        allow_urls: bool,
+        allowed_hosts: Vec<String>,
+    ) -> PyResult<Self> {
+        let arguments = ModelArguments { model, precision, image_size, is_strict: strict };
+        let inner = door::run(py, move |_| {
+            let (folder, options) = arguments.open(Task::VisualQuestionAnswering)?;
+            let answerer = mplug::Answerer::load_with(&folder, &options)?;
+            let fetcher = allow_urls.then(|| Fetcher::new(&allowed_hosts)).transpose()?;
+            Ok(Inner { answerer, fetcher })
+        })?;
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The answers to each `(index of a picture, question)`, best first, or an exception in their place. A picture is encoded once.
+    /// `request` is a `SearchRequest` in JSON.
+    fn answer<'py>(
+        &self,
+        py: Python<'py>,
+        pictures: Vec<Picture>,
+        questions: Vec<(usize, String)>,
+        answers: usize,
+        request: &str,
+    ) -> PyResult<Vec<Bound<'py, PyAny>>> {
+        let request: SearchRequest =
+            serde_json::from_str(request).map_err(|error| Fault::Option(error.to_string()).into_error(py))?;
+        let inner = Arc::clone(&self.inner);
+        let found = door::run(py, move |_| inner.answer(pictures, &questions, answers, &request))?;
+        found.into_iter().map(|found| object_of(py, found)).collect()
+    }
+}
+
+impl Inner {
+    fn answer(
+        &self,
+        pictures: Vec<Picture>,
+        questions: &[(usize, String)],
+        answers: usize,
+        request: &SearchRequest,
+    ) -> Result<Vec<Result<Vec<RawCaption>, Fault>>, Fault> {
+        let mut options = request.resolve(self.answerer.default_options())?;
+        options.num_return_sequences = answers;
+        let (images, indices) = split(open_all(pictures, self.fetcher.as_ref()));
+        let embeds: Vec<Vec<f32>> = images.par_iter().map(|image| self.encode(image)).collect();
+        // A question that the model cannot read fails alone.
+        let readable = |(picture, question): &(usize, String)| {
+            self.answerer.check_question(question)?;
+            indices[*picture].clone()
+        };
+        let is_readable: Vec<Result<usize, Fault>> = questions.iter().map(readable).collect();
+        let texts = questions.iter().zip(&is_readable).filter(|(_, index)| index.is_ok());
+        let texts: Vec<&str> = texts.map(|((_, question), _)| question.as_str()).collect();
+        let (good, order) = split(is_readable);
+        let embeds: Vec<&[f32]> = good.into_iter().map(|index| embeds[index].as_slice()).collect();
+        let mut answered: Vec<_> =
+            self.answerer.answer_each(&embeds, &texts, &options)?.into_iter().map(Some).collect();
+        let found = |index: Result<usize, Fault>| {
+            let captions = answered[index?].take().unwrap_or_else(|| Ok(Vec::new()));
+            Ok(captions.map_err(not_a_number)?.into_iter().map(raw).collect())
+        };
+        Ok(order.into_iter().map(found).collect())
+    }
+
+    /// The embeddings of a picture, `(image_len, hidden_size)`.
+    fn encode(&self, image: &mplug::RgbImage) -> Vec<f32> {
+        use mplug::preprocess::image::{pixel_values, resize_bicubic};
+
+        let encoder = self.answerer.visual_encoder();
+        let side = encoder.image_size() as u32;
+        encoder.forward(&pixel_values(&resize_bicubic(image, side, side)))
+    }
+}

@@ -1,0 +1,73 @@
+"""What the tests share: golden models in folders, example pictures, a captioner of the demo model."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mplug_rs
+
+ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = sorted((ROOT / "assets" / "examples").glob("*.*"))
+
+
+def _write_golden(model: str, folder: Path) -> None:
+    """Draws a golden model's weights; by a program that is built already where ``MPLUG_GOLDEN_FOLDER`` names it."""
+    built = os.environ.get("MPLUG_GOLDEN_FOLDER")
+    cargo = ["cargo", "run", "--release", "--quiet", "-p", "mplug-testing", "--example", "golden_folder", "--"]
+    subprocess.run([*([built] if built else cargo), model, str(folder)], check=True, cwd=ROOT)
+
+
+@pytest.fixture(scope="session")
+def golden(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Gives the folder of a golden model, as the original would find it."""
+    made: dict[str, Path] = {}
+
+    def folder(model: str) -> Path:
+        if model not in made:
+            made[model] = tmp_path_factory.mktemp(model)
+            _write_golden(model, made[model])
+        return made[model]
+
+    return folder
+
+
+def records(model: str) -> Any:
+    """What the original computed with a golden model."""
+    return json.loads((ROOT / "fixtures" / "golden" / model / "golden.json").read_text())
+
+
+def fixture_picture(name: str) -> Path:
+    """A picture of the golden records."""
+    return ROOT / "fixtures" / "images" / name
+
+
+@pytest.fixture(scope="session")
+def captioner() -> mplug_rs.Captioner:
+    """A captioner of the demo model."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return mplug_rs.Captioner()
+
+
+@pytest.fixture(scope="session")
+def answerer() -> mplug_rs.Answerer:
+    """An answerer of the demo model."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return mplug_rs.Answerer()
+
+
+@pytest.fixture(scope="session")
+def matcher() -> mplug_rs.Matcher:
+    """A matcher of the demo model."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return mplug_rs.Matcher()
