@@ -222,7 +222,7 @@ impl Appended {
     fn cut_torn_line(&mut self) -> Result<(), TrainError> {
         let mut whole = Vec::new();
         self.file.read_to_end(&mut whole).map_err(TrainError::file(&self.path))?;
-        let kept = whole.iter().rposition(|byte| *byte == b'\n').map_or(0, |place| place + 1);
+        let kept = whole.iter().rposition(|byte| *byte == b'\n').map_or(0, |index| index + 1);
         if kept < whole.len() {
             self.file.set_len(kept as u64).map_err(TrainError::file(&self.path))?;
         }

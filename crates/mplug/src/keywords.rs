@@ -43,8 +43,8 @@ pub fn keywords(captions: &[Caption], most: usize) -> Vec<Keyword> {
     let mut found: Vec<Keyword> = Vec::new();
     for (caption, weight) in captions.iter().zip(&weights) {
         let words = meaningful_words(&caption.text);
-        for (place, word) in words.iter().enumerate() {
-            if words[..place].contains(word) {
+        for (index, word) in words.iter().enumerate() {
+            if words[..index].contains(word) {
                 continue;
             }
             match found.iter_mut().find(|keyword| keyword.word == *word) {

@@ -133,8 +133,8 @@ fn header(identity: SourceIdentity, counts: Counts) -> [u8; HEADER_BYTES] {
     header[12..20].copy_from_slice(&identity.size.to_le_bytes());
     header[20..28].copy_from_slice(&identity.trailer);
     let numbers = [counts.nodes, counts.targets, counts.words, counts.vocabulary_bytes];
-    for (place, number) in header[28..44].chunks_exact_mut(4).zip(numbers) {
-        place.copy_from_slice(&(number as u32).to_le_bytes());
+    for (slot, number) in header[28..44].chunks_exact_mut(4).zip(numbers) {
+        slot.copy_from_slice(&(number as u32).to_le_bytes());
     }
     header
 }

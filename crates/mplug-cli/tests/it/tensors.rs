@@ -36,10 +36,10 @@ fn add(recipe: &mut Recipe, names: &[&str]) {
     }));
 }
 
-fn set(recipe: &mut Recipe, name: &str, place: usize, value: f32) {
+fn set(recipe: &mut Recipe, name: &str, at: usize, value: f32) {
     let index = recipe.tensors.iter().position(|tensor| tensor.name == name).expect(name);
     let Values::F32(mut values) = recipe.draw(index) else { panic!("{name} is not of floats") };
-    values[place] = value;
+    values[at] = value;
     recipe.tensors[index].draw = Draw::Given(Values::F32(values));
 }
 
@@ -162,9 +162,9 @@ fn a_weight_that_is_no_number_refuses_the_model_by_name() {
                 let refused = desk.run(args);
                 assert_eq!((refused.code, refused.stdout.as_str()), (2, ""), "{args:?}: {refused:?}");
                 let expected = format!("`{name}` of {model}/");
-                let place = format!("1 of 32768, the first at [1, 1] ({value:e})");
+                let found = format!("1 of 32768, the first at [1, 1] ({value:e})");
                 let message = &refused.check_messages().stderr;
-                assert!(message.contains(&expected) && message.contains(&place), "{args:?}: {message}");
+                assert!(message.contains(&expected) && message.contains(&found), "{args:?}: {message}");
                 assert!(!desk.join("out").exists());
             }
         }

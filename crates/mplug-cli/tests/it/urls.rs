@@ -72,9 +72,9 @@ fn an_address_has_the_caption_of_its_file() {
     let found = desk.caption(&arguments);
     assert_eq!((found.code, &found.stdout), (1, &listed.stdout), "{found:?}");
     // `两只 猫.png` comes percent-encoded, and this server does not undo that.
-    for (place, (record, file)) in found.jsonl().iter().zip(&files).enumerate() {
-        assert_eq!(record["path"], typed[place]);
-        match place {
+    for (index, (record, file)) in found.jsonl().iter().zip(&files).enumerate() {
+        assert_eq!(record["path"], typed[index]);
+        match index {
             3 | 4 => assert!(record["error"].as_str().unwrap().contains("127.0.0.1 answers 404"), "{record}"),
             _ => assert_eq!(without_path(record), without_path(file)),
         }
@@ -204,7 +204,7 @@ fn a_stopped_run_goes_on_and_asks_for_the_rest_alone() {
     assert_eq!(server.requests().len() - before, 2, "what was done is not requested again");
     let lines = fs::read_to_string(desk.join("out.jsonl")).unwrap();
     let whole = fs::read_to_string(desk.join("whole.jsonl")).unwrap();
-    let ends = |text: &str| [0, 2].map(|place| text.lines().nth(place).unwrap().to_owned());
+    let ends = |text: &str| [0, 2].map(|index| text.lines().nth(index).unwrap().to_owned());
     assert_eq!((lines.lines().count(), ends(&lines)), (3, ends(&whole)));
     assert!(lines.lines().nth(1).unwrap().contains("\"caption\""), "{lines}");
 }

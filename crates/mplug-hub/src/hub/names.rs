@@ -39,8 +39,8 @@ impl ModelId {
 
     /// The same model under the other name of its owner, where that was renamed (`damo`, `iic`).
     pub fn with_renamed_owner(&self) -> Option<Self> {
-        let place = RENAMED.iter().position(|owner| *owner == self.owner())?;
-        Some(Self::new(RENAMED[1 - place], self.name()))
+        let index = RENAMED.iter().position(|owner| *owner == self.owner())?;
+        Some(Self::new(RENAMED[1 - index], self.name()))
     }
 }
 

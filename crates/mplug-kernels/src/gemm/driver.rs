@@ -291,7 +291,7 @@ thread_local! {
 }
 
 /// Values from one converted row to the next: whole groups, and a cache line more, because rows that are a multiple of
-/// 4096 bytes apart would share their places in the L1 cache.
+/// 4096 bytes apart would share the same sets of the L1 cache.
 fn converted_stride<T>(depth: usize) -> usize {
     depth.next_multiple_of(4) + 64 / size_of::<T>()
 }

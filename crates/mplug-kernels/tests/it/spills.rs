@@ -92,7 +92,7 @@ fn is_vector_store(text: &str) -> bool {
     mnemonic.starts_with("vmov") && from_register && operands.ends_with(')')
 }
 
-/// Anything to a fixed place of the stack: `movq %rax, 8(%rsp)`.
+/// Anything to a fixed offset of the stack: `movq %rax, 8(%rsp)`.
 fn is_stack_store(text: &str) -> bool {
     let is_move = text.starts_with("mov") || text.starts_with("vmov");
     is_move && text.ends_with("(%rsp)") || text.starts_with("push")

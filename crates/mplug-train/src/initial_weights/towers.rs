@@ -72,10 +72,10 @@ impl Towers {
     fn vision(&self, image_size: Option<usize>) -> Result<VisionConfig, CheckpointError> {
         let names = ClipNames::of(&self.clip);
         let [hidden_size, _, patch_size, _] = shape(&self.clip, names.conv1())?;
-        let [places, _] = shape(&self.clip, names.positional_embedding())?;
+        let [positions, _] = shape(&self.clip, names.positional_embedding())?;
         let [intermediate_size, _] = shape(&self.clip, &names.block(0, "mlp.c_fc.weight"))?;
         let count = |at: usize| self.clip.has(&names.block(at, "mlp.c_fc.weight"));
-        let grid = places.saturating_sub(1).isqrt();
+        let grid = positions.saturating_sub(1).isqrt();
         Ok(VisionConfig {
             image_size: image_size.unwrap_or(grid * patch_size),
             patch_size,

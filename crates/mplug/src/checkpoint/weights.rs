@@ -10,7 +10,7 @@ use mplug_kernels::gemm::{PackedMatrix, Precision, QuantizedWeight};
 use super::{Checkpoint, CheckpointError, Mismatch, resize_position_embedding};
 use crate::smoothing::{ObservedInput, Observer};
 
-/// A place in a checkpoint (a prefix such as `text_decoder.bert`), sharing one record of what was read. Clones and
+/// A prefix in a checkpoint, such as `text_decoder.bert`, sharing one record of what was read. Clones and
 /// descendants may be used from several threads. It carries the precision at which layers are to pack their weights, so
 /// that no model file has to know it.
 #[derive(Clone)]
@@ -105,7 +105,7 @@ impl<'a> Weights<'a> {
         self.observer.map(|observer| observer.add(full_names(), in_features))
     }
 
-    /// The place `part` below this one.
+    /// The prefix `part` below this one.
     #[must_use]
     pub fn at(&self, part: impl Display) -> Weights<'a> {
         Weights { prefix: self.full_name(part), ..self.clone() }

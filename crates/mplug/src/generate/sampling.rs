@@ -68,7 +68,7 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// The stream of row `row` under `seed`; it depends on neither the picture nor its place in a batch.
+    /// The stream of row `row` under `seed`; it depends on neither the picture nor its index in a batch.
     pub fn new(seed: u64, row: usize) -> Self {
         Self { random: Pcg64::seed_from_u64(seed ^ (row as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)) }
     }

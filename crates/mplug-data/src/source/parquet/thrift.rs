@@ -12,7 +12,7 @@ use super::super::invalid;
 /// How deep structs, lists and maps may lie in each other.
 const MAX_DEPTH: usize = 64;
 
-/// What stands at a place, as the protocol numbers it.
+/// What stands at a position, as the protocol numbers it.
 pub(super) mod kind {
     pub(in super::super) const I32: u8 = 5;
     pub(in super::super) const BINARY: u8 = 8;

@@ -113,8 +113,8 @@ fn a_model_reads_every_needed_tensor_and_nothing_unknown_is_left() {
     let model = ModelFolder::open(dir.path(), &ConfigOverrides::default()).unwrap();
     let weights = Weights::new(model.checkpoint());
     for (name, shape) in needed_tensors(&model.config) {
-        let (place, tail) = name.rsplit_once('.').unwrap();
-        assert_eq!(weights.at(place).tensor(tail, &shape).unwrap().len(), shape.iter().product::<usize>());
+        let (prefix, tail) = name.rsplit_once('.').unwrap();
+        assert_eq!(weights.at(prefix).tensor(tail, &shape).unwrap().len(), shape.iter().product::<usize>());
     }
     weights.finish(|name| key_names::is_never_needed(&model.config, name)).unwrap();
     // Without the list of superfluous names, the unread ones are reported.
