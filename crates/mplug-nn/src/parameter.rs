@@ -152,7 +152,7 @@ pub enum Initial {
 
 /// Where the first values of parameters come from: a checkpoint, or chance.
 pub trait ParameterSource {
-    /// The values of the parameter `name`, row-major, as many as the product of `shape`; `initial` tells a source that
+    /// The values of the parameter `name`, row-major, as many as the product of `shape`; `initial` says to a source that
     /// has no values of its own how to draw them.
     fn read(&mut self, name: &str, shape: &[usize], initial: Initial) -> Result<Vec<f32>, NnError>;
 

@@ -1,4 +1,4 @@
-//! A web server for the tests, on this machine, that answers as a test says, however badly, and remembers what it was asked.
+//! A web server for the tests, on this machine, that answers as a test says, however badly, and records the requests.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -133,7 +133,7 @@ pub struct StepReport {
     pub data_seconds: f64,
     /// Seconds to the end of the run, evaluations left out.
     pub seconds_left: f64,
-    /// The most memory that the process has held, in bytes, where the system tells.
+    /// The most memory that the process has held, in bytes, where the system reports it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak_memory: Option<u64>,
 }
@@ -161,7 +161,7 @@ pub struct Sample {
     pub picture: String,
 }
 
-/// The most memory that this process has held, in bytes, where the system tells (Linux).
+/// The most memory that this process has held, in bytes, where the system reports it (Linux).
 pub fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

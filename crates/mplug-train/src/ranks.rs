@@ -6,7 +6,7 @@ use crate::error::TrainError;
 use crate::gradients::Outcome;
 use crate::objective::Findings;
 
-/// Variables by which `mpirun` and its like tell a process how many there are.
+/// Variables by which `mpirun` and its like inform a process how many there are.
 const SIZE_VARIABLES: [&str; 3] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS"];
 
 /// The processes of a run.

@@ -19,7 +19,7 @@ pub struct Keyword {
 }
 
 /// Parts of speech (the first of jieba's letters) that say nothing of a picture: numbers and their classifiers, pronouns,
-/// prepositions, conjunctions, adverbs, particles, directions, sounds, punctuation. The rest is not asked what it is: the
+/// prepositions, conjunctions, adverbs, particles, directions, sounds, punctuation. The part of speech of the rest is not looked at: the
 /// dictionary takes 树 for a verb and 鸟 for nothing in particular.
 const FUNCTION_KINDS: &str = "mqrpcdufyexokhw";
 

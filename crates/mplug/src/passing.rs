@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_passes_is_told_by_its_kind() {
+    fn what_passes_is_known_by_its_kind() {
         for kind in
             [ErrorKind::TimedOut, ErrorKind::StorageFull, ErrorKind::OutOfMemory, ErrorKind::Interrupted]
         {
@@ -115,7 +115,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn what_passes_is_told_by_the_systems_number() {
+    fn what_passes_is_known_by_the_systems_number() {
         // EINTR, EIO, EAGAIN, ENOMEM, EBUSY, ENFILE, EMFILE, ENOSPC, ESHUTDOWN, ETIMEDOUT, ECONNREFUSED, EHOSTDOWN, ESTALE, EREMOTEIO, EDQUOT
         for number in [4, 5, 11, 12, 16, 23, 24, 28, 108, 110, 111, 112, 116, 121, 122] {
             let error = io::Error::from_raw_os_error(number);

@@ -16,7 +16,7 @@ const MAGIC: [u8; 8] = *b"MPLUGMPT";
 const VERSION: u32 = 1;
 const HEADER_BYTES: usize = 64;
 
-/// What tells one source file from another without reading it: its size, and the last eight bytes of a gzip file, which
+/// What distinguishes one source file from another without reading it: its size, and the last eight bytes of a gzip file, which
 /// are checksum and length of the text inside.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct SourceIdentity {

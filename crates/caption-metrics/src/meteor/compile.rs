@@ -1,7 +1,7 @@
 //! `paraphrase-en.gz` into the table in memory.
 //!
 //! The text's entries are three lines: a probability (not used by METEOR), a phrase, a paraphrase of it; words are
-//! separated by one space. It knows nothing of the cache and asks no phrase's meaning.
+//! separated by one space. It knows nothing of the cache and reads no phrase's meaning.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};

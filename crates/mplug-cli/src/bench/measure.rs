@@ -185,7 +185,7 @@ fn encoder_operations(config: &ModelConfig) -> f64 {
     patches + vision.num_hidden_layers as f64 * (products + attention)
 }
 
-/// The most memory that this process ever had resident, where the system tells.
+/// The most memory that this process ever had resident, where the system reports it.
 fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -61,7 +61,7 @@ fn is_warned(run: &Outcome, expected: &str) {
 }
 
 #[test]
-fn unknown_tensors_are_told_and_change_nothing() {
+fn unknown_tensors_are_reported_and_change_nothing() {
     let desk = Desk::new();
     for (task, command) in TASKS {
         desk.model_with("plain", task, anew());
@@ -103,8 +103,8 @@ fn unknown_tensors_are_told_and_change_nothing() {
             assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{model}: {run:?}");
         }
         let copied = desk.run(&["convert", "more", "copy", "--force"]);
-        let told = "2 of the tensors that the task does not use have NaN or infinity, copied as they are: another.weight, my_head.weight";
-        assert!(copied.stderr.contains(told), "{copied:?}");
+        let message = "2 of the tensors that the task does not use have NaN or infinity, copied as they are: another.weight, my_head.weight";
+        assert!(copied.stderr.contains(message), "{copied:?}");
 
         for args in [arguments(command, "more"), vec!["convert", "more", "strict"]] {
             let by_option = desk.run(&[&args[..], &["--strict"]].concat());

@@ -1,4 +1,4 @@
-//! Web addresses as inputs, against a server on this machine: nothing is asked unless it is allowed, and then the captions are those
+//! Web addresses as inputs, against a server on this machine: nothing is requested unless it is allowed, and then the captions are those
 //! of the files.
 
 use std::fs;
@@ -33,8 +33,11 @@ fn nothing_is_downloaded_unasked() {
     assert!(closed.stderr.contains("`--allow-urls`"), "{}", closed.stderr);
     let inside = desk.caption(&["--allow-urls", &url, "red.png"]);
     assert_eq!((inside.code, inside.stdout.lines().count()), (1, 1), "{inside:?}");
-    let told = &inside.check_messages().stderr;
-    assert!(told.contains("127.0.0.1, a loopback address") && told.contains("--allow-url-host"), "{told}");
+    let message = &inside.check_messages().stderr;
+    assert!(
+        message.contains("127.0.0.1, a loopback address") && message.contains("--allow-url-host"),
+        "{message}"
+    );
     for args in [["--allow-url-host", "127.0.0.1"], ["--url-timeout", "5"]] {
         assert_eq!(desk.caption(&[args[0], args[1], &url]).code, 2);
     }
@@ -141,14 +144,14 @@ fn a_bad_server_harms_its_own_picture_alone() {
     let found =
         desk.caption(&[&open[..], &["--format", "jsonl", &urls[0], &urls[1], &urls[2], &whole]].concat());
     assert_eq!(found.code, 1, "{found:?}");
-    let told = found.jsonl();
+    let records = found.jsonl();
     for (record, reason) in
-        told.iter().zip(["was not there after 1 s", "more than the limit of 99999", "localhost has"])
+        records.iter().zip(["was not there after 1 s", "more than the limit of 99999", "localhost has"])
     {
         assert!(record["error"].as_str().unwrap().contains(reason), "{record}");
     }
     let file = desk.caption(&["red.png", "--format", "jsonl"]).jsonl();
-    assert_eq!(without_path(&told[3]), without_path(&file[0]));
+    assert_eq!(without_path(&records[3]), without_path(&file[0]));
     assert_eq!(inside.connections(), 0);
 }
 

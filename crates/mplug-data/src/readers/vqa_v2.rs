@@ -1,5 +1,5 @@
 //! The official files of VQA v2, a pair: `v2_OpenEnded_mscoco_train2014_questions.json` has the questions,
-//! `v2_mscoco_train2014_annotations.json` ten people's answers to each. Either one may be named; the other lies beside it, told
+//! `v2_mscoco_train2014_annotations.json` ten people's answers to each. Either one may be named; the other lies beside it, found
 //! by its `data_subtype`. Questions of a test split have no answers.
 //!
 //! Source: the files' own description (visualqa.org/vqa_v1_challenge.html); answers weigh as in `vqa`. Pictures are called as in

@@ -129,7 +129,7 @@ fn open_files() -> MutexGuard<'static, VecDeque<(u64, Arc<File>)>> {
     OPEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What tells a file from a later one of its name.
+/// What distinguishes a file from a later one of its name.
 fn stamp(metadata: &Metadata) -> (u64, Option<SystemTime>) {
     (metadata.len(), metadata.modified().ok())
 }

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn special_addresses_are_told_by_what_they_are() {
+    fn special_addresses_are_reported_by_what_they_are() {
         for (text, what) in [
             ("0.0.0.0", "this very network"),
             ("0.1.2.3", "this very network"),

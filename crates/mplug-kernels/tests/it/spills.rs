@@ -99,7 +99,7 @@ fn is_stack_store(text: &str) -> bool {
 }
 
 #[test]
-fn stores_are_told_from_loads() {
+fn stores_are_distinguished_from_loads() {
     assert!(is_vector_store("vmovups %zmm1, 64(%rsp)") && is_stack_store("vmovups %zmm1, 64(%rsp)"));
     assert!(is_vector_store("vmovaps %ymm1, (%rbx,%rax)") && !is_stack_store("vmovaps %ymm1, (%rbx,%rax)"));
     assert!(!is_vector_store("vmovups 64(%rsp), %zmm1") && !is_stack_store("movq 8(%rsp), %rax"));

@@ -217,7 +217,7 @@ fn default_rerank() -> usize {
 pub enum BestBy {
     /// The loss on held-out examples; less is better.
     Loss,
-    /// The share of captions that are true in full, where the data can tell.
+    /// The share of captions that are true in full, where the data can judge it.
     Truth,
     /// CIDEr-D.
     Cider,

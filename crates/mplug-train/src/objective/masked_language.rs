@@ -1,4 +1,4 @@
-//! Masked language modelling over picture and text (Devlin et al. 2019: of the tokens that are to be told, 80 % are masked, 10 %
+//! Masked language modelling over picture and text (Devlin et al. 2019: of the tokens to predict, 80 % are masked, 10 %
 //! are another token, 10 % stay). Knows neither contrast nor decoder.
 
 use burn::tensor::Tensor;

@@ -1,5 +1,5 @@
 //! Image-text matching with hard negatives (Li et al. 2021, section 3.2): for every text a picture, and for every picture a
-//! text, that are not its own and that the contrast finds like; the head tells pairs from these. Knows no contrast.
+//! text, that are not its own and that the contrast finds like; the head distinguishes pairs from these. Knows no contrast.
 
 use burn::tensor::{Int, Tensor};
 use rand::{RngExt, SeedableRng};

@@ -99,7 +99,7 @@ impl<'a> Weights<'a> {
         self.precision
     }
 
-    /// Where a layer with the weights `names` tells what its inputs are like, if anybody wants to know.
+    /// Where a layer with the weights `names` records what its inputs are like, if they are observed.
     pub(crate) fn observe(&self, names: &[&str], in_features: usize) -> Option<Arc<ObservedInput>> {
         let full_names = || names.iter().map(|name| self.full_name(name)).collect();
         self.observer.map(|observer| observer.add(full_names(), in_features))

@@ -21,7 +21,7 @@ pub struct RequiredWord {
 
 /// What texts must and must not have.
 pub struct Constraints<'a> {
-    /// The text of generated tokens, as it will be told.
+    /// The text of generated tokens, as it will be returned.
     text_of: &'a (dyn Fn(&[u32]) -> String + Sync),
     /// Whether a text has a word.
     has_word: fn(&str, &str) -> bool,

@@ -18,7 +18,7 @@ pub struct GenerationOptions {
     pub length_penalty: LengthPenalty,
     /// Draw at random instead of searching.
     pub sampling: Option<SamplingOptions>,
-    /// Text given before every result, which is not part of it: what tells a model of several languages which to write. Its
+    /// Text given before every result, which is not part of it: what makes a model of several languages write one of them. Its
     /// tokens leave fewer positions for the result, however many are requested.
     pub prompt: Option<String>,
     /// Text that every result begins with; it takes positions likewise.

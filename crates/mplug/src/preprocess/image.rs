@@ -212,7 +212,7 @@ impl ImageFault {
     }
 }
 
-/// Reads a picture from a file: upright (EXIF), RGB, alpha dropped, its format told by its bytes and not by its name.
+/// Reads a picture from a file: upright (EXIF), RGB, alpha dropped, its format detected by its bytes and not by its name.
 pub fn load_image(path: impl AsRef<Path>, limits: &ImageLimits) -> Result<RgbImage, ImageError> {
     let path = path.as_ref();
     read_file(path, limits)
@@ -223,7 +223,7 @@ pub fn load_image(path: impl AsRef<Path>, limits: &ImageLimits) -> Result<RgbIma
 /// A regular file's bytes, never more than the limit even if the file grows meanwhile.
 fn read_file(path: &Path, limits: &ImageLimits) -> Result<Vec<u8>, ImageFault> {
     let metadata = std::fs::metadata(path).map_err(ImageFault::Read)?;
-    // Asked before opening: opening a pipe nobody writes to would wait for ever.
+    // Checked before opening: opening a pipe nobody writes to would wait for ever.
     if !metadata.is_file() {
         return Err(ImageFault::NotAFile);
     }

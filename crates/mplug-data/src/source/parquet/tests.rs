@@ -130,7 +130,7 @@ fn paths_and_structs() {
 }
 
 #[test]
-fn a_missing_column_is_told_with_those_that_are_there() {
+fn a_missing_column_is_reported_with_those_that_are_there() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("a.parquet");
     let schema = "message m { optional binary pixels; optional binary text (STRING); optional int32 number;

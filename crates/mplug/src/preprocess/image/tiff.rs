@@ -2,7 +2,7 @@
 //!
 //! Source: libtiff as Pillow drives it. The TIFF says whether colours are coded, not the JPEG files in it; tables that they
 //! share stand apart from them. The crate `tiff`, which reads all other kinds, has another JPEG decoder inside, which is
-//! never asked.
+//! never called.
 
 use std::io::Cursor;
 

@@ -153,7 +153,7 @@ fn a_bare_weight_file_opens_with_its_vocabulary_beside_it() {
     std::fs::rename(dir.path().join("pytorch_model.bin"), &path).unwrap();
     let model = ModelFolder::open(&path, &ConfigOverrides::default()).unwrap();
     let text = &model.config.text;
-    // What neither weights nor files tell: the research code's captioning lengths, the large models' stride.
+    // What neither weights nor files say: the research code's captioning lengths, the large models' stride.
     assert_eq!(model.config.generation.max_new_tokens, 25);
     assert_eq!((model.config.vision.image_size, text.connected_stride, text.num_attention_heads), (56, 6, 1));
     assert_eq!(ModelFolder::open(dir.path(), &ConfigOverrides::default()).unwrap().config, model.config);
