@@ -58,8 +58,9 @@ pub fn recalls(scores: &[f32], image_of_text: &[usize]) -> RetrievalReport {
     })
 }
 
-/// The same from scores that are made when requested, of the given numbers of images and texts, where `is_right(image, text)` says which
-/// belong together: a text may belong to several images.
+/// Recall from scores that are made when requested, of the given numbers of images and texts.
+///
+/// `is_right(image, text)` says which belong together: a text may belong to several images.
 ///
 /// # Panics
 /// If there are not as many scores as images or texts.

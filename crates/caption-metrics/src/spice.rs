@@ -93,7 +93,7 @@ impl Spice {
         Ok(Self { jar, java: "java".into() })
     }
 
-    /// The same with another Java.
+    /// Runs the program by another Java.
     #[must_use]
     pub fn with_java(self, java: &Path) -> Self {
         Self { java: java.to_owned(), ..self }

@@ -87,13 +87,13 @@ impl Progress {
         Self { bar: show(ProgressBar::new(len).with_style(style)), log: None }
     }
 
-    /// So much is done.
+    /// Shows how much is done.
     #[cfg(feature = "hub")]
     pub(crate) fn set(&self, done: u64) {
         self.bar.set_position(done);
     }
 
-    /// So many items were done before this run, and say nothing of its rate.
+    /// Counts `items` that were done before this run, and say nothing of its rate.
     pub(crate) fn resume_at(&self, items: usize) {
         self.bar.set_position(items as u64);
         self.bar.reset_eta();
@@ -116,7 +116,7 @@ impl Progress {
         }
     }
 
-    /// So many items have failed until now.
+    /// Shows that `items` have failed until now.
     pub(crate) fn failed(&self, items: usize) {
         if let Some(log) = &self.log {
             log.failed.set(items);

@@ -81,12 +81,12 @@ impl Parameter {
         self.value.clone().reshape([rows, columns])
     }
 
-    /// The same values as a leaf of a new gradient graph.
+    /// Makes its values a leaf of a new gradient graph.
     pub(crate) fn make_leaf(&mut self) {
         self.value = self.value.clone().without_autodiff().autodiff().require_grad();
     }
 
-    /// The same values without a gradient graph.
+    /// Takes its values out of the gradient graph.
     fn without_autodiff(&mut self) {
         self.value = self.value.clone().without_autodiff();
     }

@@ -59,7 +59,7 @@ impl Reply {
         Self { status, headers: Vec::new(), body: body.into(), cut_after: None, drip: None }
     }
 
-    /// The same with one more header line.
+    /// Adds a header line.
     #[must_use]
     pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));

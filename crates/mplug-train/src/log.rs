@@ -127,9 +127,9 @@ pub struct StepReport {
     pub learning_rate: f64,
     /// Examples per second since the last event.
     pub examples_per_second: f64,
-    /// Seconds that a step took, and of them waiting for data.
+    /// Seconds that a step took.
     pub step_seconds: f64,
-    /// See above.
+    /// Seconds of a step that were spent waiting for data.
     pub data_seconds: f64,
     /// Seconds to the end of the run, evaluations left out.
     pub seconds_left: f64,

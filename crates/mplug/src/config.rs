@@ -305,7 +305,7 @@ impl ModelConfig {
         .with_task(task)
     }
 
-    /// The same shape for another task.
+    /// This shape for another task.
     #[must_use]
     pub fn with_task(self, task: Task) -> Self {
         let projection_size = if task == Task::ImageTextRetrieval { 256 } else { 0 };

@@ -77,8 +77,8 @@ fn is_passing_number(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|number| PASSING.iter().any(|errno| errno.raw_os_error() == number))
 }
 
-/// The same on Windows: too many open files, not ready, damaged sector, shared with another program, a network that went away, no
-/// resources, the device's error.
+/// Whether a system error passes, on Windows: too many open files, not ready, damaged sector, shared with another program, a network that
+/// went away, no resources, the device's error.
 #[cfg(windows)]
 fn is_passing_number(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(4 | 21 | 23 | 32 | 33 | 51 | 53 | 54 | 59 | 64 | 1117 | 1450 | 1460))

@@ -166,7 +166,7 @@ fn throughputs(
 ) -> anyhow::Result<Vec<Throughput>> {
     let throughput = |&batch_size: &usize| {
         let pictures = vec![picture.clone(); batch_size];
-        // As many pictures for every size, where a round has so many.
+        // As many pictures for every size, where a round has that many.
         let rounds = (args.rounds / batch_size).max(1);
         let seconds = Seconds::of(rounds, || Ok(captioner.caption_batch(&pictures, options).map(drop)?))?;
         Ok(Throughput { batch_size, value: batch_size as f64 / seconds.median })

@@ -16,7 +16,7 @@ fn write_tar(path: &Path, members: &[(&str, &[u8])]) {
     builder.into_inner().unwrap();
 }
 
-/// Folder `s` with so many tars of two pictures.
+/// Folder `s` with `count` tars of two pictures.
 #[cfg(unix)]
 fn shards(desk: &Desk, count: usize) {
     fs::create_dir(desk.join("s")).unwrap();

@@ -183,7 +183,7 @@ mod tests {
         let text = QUESTIONS.replace("val2014", "test2015");
         let folder = folder(&[("v2_OpenEnded_mscoco_test2015_questions.json", &text)]);
         let path = folder.path().join("v2_OpenEnded_mscoco_test2015_questions.json");
-        let records = read(&path, &options()).expect("no answers are wanted");
+        let records = read(&path, &options()).expect("no answers are required");
         assert!(records.iter().all(|record| record.answers.is_empty()));
         assert_eq!(records[0].file_name.as_deref(), Some("COCO_test2015_000000000009.jpg"));
     }

@@ -73,7 +73,7 @@ pub enum FetchFault {
         host: String,
         /// The status code.
         code: u16,
-        /// The same with its usual words.
+        /// The status code with its usual words.
         status: String,
     },
     /// The answer is longer than the limit.

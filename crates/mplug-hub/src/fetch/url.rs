@@ -19,7 +19,7 @@ const MAX_SHOWN: usize = 200;
 /// An address that may be requested, once its host's addresses are known to be public.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Url {
-    /// The same address, written so that it has one reading.
+    /// The address, written so that it has one reading.
     pub(super) uri: Uri,
     /// In lower case; an IPv6 address without its brackets.
     pub(super) host: String,

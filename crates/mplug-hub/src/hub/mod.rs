@@ -98,7 +98,7 @@ impl HubOptions {
         Self::from_env_with_token_in(TOKEN_VARIABLE)
     }
 
-    /// The same with the token in another variable; none where that is not set.
+    /// What the environment says, with the token in another variable; no token where that is not set.
     ///
     /// # Errors
     /// As [`Self::from_env`].
@@ -124,14 +124,14 @@ pub enum Progress<'a> {
         /// The file.
         path: &'a str,
     },
-    /// So much is to be downloaded; of some of it a part may be here from an earlier run.
+    /// What is to be downloaded; of some of it a part may be here from an earlier run.
     Planned {
         /// The number of files.
         files: usize,
         /// Their size.
         bytes: u64,
     },
-    /// So much of a file is here. It may become less: a file that came wrong begins anew.
+    /// How much of a file is here. It may become less: a file that came wrong begins anew.
     File {
         /// The file.
         path: &'a str,

@@ -241,7 +241,7 @@ unsafe fn finish_f32<const ROWS: usize>(sums: [[__m256; 2]; ROWS], finish: Finis
     }
 }
 
-/// The same in a function of its own, for bf16: inlined, it was seen to cost the loop registers (with tiles of 6 rows).
+/// [`finish_f32`] in a function of its own, for bf16: inlined, it was seen to cost the loop registers (with tiles of 6 rows).
 #[target_feature(enable = "avx2,fma")]
 #[inline(never)]
 unsafe fn finish_apart<const ROWS: usize>(sums: &[[__m256; 2]; ROWS], finish: Finish) {

@@ -21,7 +21,7 @@ pub enum DataSection {
         seed: u64,
         /// Seed of the pictures to evaluate on.
         held_out_seed: u64,
-        /// So many pictures to learn from, again and again; endless if absent.
+        /// The number of pictures to learn from, again and again; endless if absent.
         pictures: Option<u64>,
     },
     /// Annotated pictures, in any format that `mplug eval --dataset` reads.

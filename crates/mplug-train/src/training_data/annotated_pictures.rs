@@ -99,7 +99,7 @@ impl AnnotatedPictures {
         })
     }
 
-    /// The same for a model with `rows` word embeddings, where that is known: an example that needs others is an error.
+    /// Data for a model with `rows` word embeddings, where that is known: an example that needs others is an error.
     #[must_use]
     pub fn for_rows(self, rows: Option<usize>) -> Self {
         let tokenizer = self.tokenizer.with_rows(rows.unwrap_or(usize::MAX));

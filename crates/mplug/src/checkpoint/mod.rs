@@ -212,7 +212,7 @@ impl Checkpoint {
         }
     }
 
-    /// The same where NaN and infinity are no error, with where they are. Numbers that are too large for f32 still are one.
+    /// The values of a tensor, where NaN and infinity are no error, with where they are. Numbers that are too large for f32 still are one.
     pub(crate) fn read_any_values(&self, name: &str) -> Result<(Values, Option<NotFinite>), CheckpointError> {
         let (values, not_finite) = if self.quantized.contains_key(name) {
             let (values, not_finite) = self.read_any_f32(name)?;

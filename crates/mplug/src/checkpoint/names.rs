@@ -31,9 +31,9 @@ pub const EMBEDDINGS: &str = "embeddings";
 /// The layers of a BERT. Their names are in [`layer`].
 pub const LAYERS: &str = "encoder.layer";
 
-/// A weight and its bias, in whatever has both.
+/// A weight, in whatever has one and a bias.
 pub const WEIGHT: &str = "weight";
-/// See there.
+/// A bias, in whatever has one and a weight.
 pub const BIAS: &str = "bias";
 
 /// The name of `inner` in `outer`.

@@ -182,7 +182,7 @@ mod tests {
     use crate::checkpoint::seeded::seeded_tensors;
     use crate::config::{ModelConfig, Task};
 
-    /// A disk with room for so many bytes.
+    /// A disk with room for this number of bytes.
     struct Disk(usize);
 
     impl Write for Disk {

@@ -56,7 +56,7 @@ impl<'a, T: TensorReader + ?Sized> StateDict<'a, T> {
         Self { given, entries, num_given }
     }
 
-    /// The same with every name below `module`: `NAME` becomes `module.NAME`.
+    /// Puts every name below `module`: `NAME` becomes `module.NAME`.
     #[must_use]
     pub fn below(mut self, module: &str) -> Self {
         for entry in &mut self.entries {

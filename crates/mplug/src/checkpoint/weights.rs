@@ -82,13 +82,13 @@ impl<'a> Weights<'a> {
         }
     }
 
-    /// The same for a model at another precision.
+    /// Weights for a model at another precision.
     #[must_use]
     pub fn with_precision(self, precision: Precision) -> Self {
         Self { precision, ..self }
     }
 
-    /// The same for a model whose layers tell `observer` of their inputs.
+    /// Weights for a model whose layers report their inputs to `observer`.
     #[must_use]
     pub fn with_observer(self, observer: Option<&'a Observer>) -> Self {
         Self { observer, ..self }

@@ -59,7 +59,7 @@ impl<'a> Constraints<'a> {
         self.required.iter().filter(move |word| !(self.has_word)(&text, &word.text))
     }
 
-    /// So many of the required words' tokens are there, those of a word that is being written included.
+    /// How many of the required words' tokens are there, those of a word that is being written included.
     fn progress(&self, token_ids: &[u32]) -> usize {
         let all: usize = self.required.iter().map(|word| word.token_ids.len()).sum();
         let (mut missing, mut begun) = (0, 0);

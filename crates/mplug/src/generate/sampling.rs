@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct SamplingOptions {
     /// Divides the logits: below 1 sharpens, above 1 flattens.
     pub temperature: f32,
-    /// Keeps the so many most probable tokens; 0 keeps all.
+    /// The number of most probable tokens that are kept; 0 keeps all.
     pub top_k: usize,
     /// Keeps the fewest tokens whose probabilities reach this sum; 1 keeps all.
     pub top_p: f32,

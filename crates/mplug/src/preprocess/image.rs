@@ -50,7 +50,7 @@ pub struct ImageError {
 }
 
 impl ImageError {
-    /// The same fault under another name: the position in a stream, the name of an archive's member.
+    /// The error under another name of the picture: the position in a stream, the name of an archive's member.
     #[must_use]
     pub fn named(self, origin: impl fmt::Display) -> Self {
         Self { origin: origin.to_string(), fault: self.fault }

@@ -250,7 +250,7 @@ impl Tokenizer {
         })
     }
 
-    /// The same for a model with `rows` word embeddings, for [`check_ids`](Self::check_ids).
+    /// The tokenizer of a model with `rows` word embeddings, for [`check_ids`](Self::check_ids).
     #[must_use]
     pub fn with_rows(self, rows: usize) -> Self {
         Self { rows, ..self }

@@ -36,7 +36,7 @@ impl Text<'_> {
         at + self.char(at).map_or(1, char::len_utf8)
     }
 
-    /// The position after `count` characters as Java counts them (UTF-16), if there are so many.
+    /// The position after `count` characters as Java counts them (UTF-16), if the text has that many.
     pub(super) fn after_utf16(self, at: usize, count: usize) -> Option<usize> {
         let mut units = 0;
         for (offset, character) in self.text[at..].char_indices() {

@@ -53,7 +53,7 @@ impl<'a> Compact<'a> {
         Err(invalid("a number of more than ten bytes"))
     }
 
-    /// So many elements or bytes follow: no more than there are bytes.
+    /// The number of elements or bytes that follow: no more than there are bytes.
     fn count(&mut self) -> io::Result<usize> {
         let count = self.varint()?;
         if count > self.left.len() as u64 {

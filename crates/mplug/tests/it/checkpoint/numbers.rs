@@ -96,7 +96,7 @@ fn recipe(task: Task) -> (ModelConfig, Recipe) {
     (config, recipe)
 }
 
-/// The same with other values.
+/// A drawn model with other values.
 struct Edited {
     recipe: Recipe,
     /// In place of the recipe's, or beside them: name, shape, values.
