@@ -51,7 +51,7 @@ impl DocumentFrequencies {
     }
 
     /// Frequencies as others have stored them: `counts` has n-grams (words with one space between) with the number of
-    /// images that have them, among `num_documents` images. N-grams of more than four words are left out: no metric asks.
+    /// images that have them, among `num_documents` images. N-grams of more than four words are left out: no metric uses them.
     ///
     /// # Errors
     /// [`Error::Vocabulary`] for too many words.

@@ -15,7 +15,7 @@ pub enum Error {
     /// An image without references cannot be scored.
     #[error("image {image} (counted from 0) has no references")]
     NoReferences {
-        /// The image's place in the corpus.
+        /// The image's index in the corpus.
         image: usize,
     },
     /// Something too long to be a caption; the tokenisers' time grows with the square of a word's length.
@@ -24,7 +24,7 @@ pub enum Error {
         crate::evaluation::MAX_CAPTION_BYTES
     )]
     CaptionTooLong {
-        /// The image's place in the corpus.
+        /// The image's index in the corpus.
         image: usize,
         /// The caption's length.
         bytes: usize,

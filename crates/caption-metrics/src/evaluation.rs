@@ -288,8 +288,8 @@ impl Prepared<'_> {
     }
 
     fn notes(&self) -> Vec<String> {
-        let asks = |metric| self.evaluator.metrics.contains(&metric);
-        let has_cider = asks(Metric::Cider) || asks(Metric::PlainCider);
+        let requests = |metric| self.evaluator.metrics.contains(&metric);
+        let has_cider = requests(Metric::Cider) || requests(Metric::PlainCider);
         let mut notes = Vec::new();
         if self.len() == 1 && has_cider && self.evaluator.document_frequencies.is_none() {
             notes.push(
@@ -310,7 +310,7 @@ impl Prepared<'_> {
                  shift all captions after it by one"
             ));
         }
-        if asks(Metric::Meteor) && matches!(self.tokenization, Tokenization::Char | Tokenization::Jieba) {
+        if requests(Metric::Meteor) && matches!(self.tokenization, Tokenization::Char | Tokenization::Jieba) {
             notes.push(
                 "METEOR has no Chinese stems, synonyms or paraphrases: it compares characters".to_owned(),
             );
@@ -366,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn columns_come_in_the_order_asked_for() {
+    fn columns_come_in_the_requested_order() {
         let evaluator =
             evaluator(&[Metric::Cider, Metric::Spice, Metric::Bleu, Metric::Meteor, Metric::Accuracy]);
         let set = captions(&[("A dog.", &["a dog", "the dog"]), ("two cats", &["two cats"]), ("x", &["y"])]);

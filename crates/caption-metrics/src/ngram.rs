@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn orders_are_told_apart() {
+    fn orders_are_distinguished() {
         assert_eq!(Ngram::new(&[7]).order(), 1);
         assert_eq!(Ngram::new(&[1, 2, 3, u32::MAX]).order(), 4);
         assert_ne!(Ngram::new(&[1]), Ngram::new(&[1, 1]));

@@ -39,7 +39,7 @@ pub trait PairScores: Sync {
 /// Recall from `scores` (images, texts), row after row, higher meaning more alike; text `t` belongs to image
 /// `image_of_text[t]`.
 ///
-/// An equal score of a wrong partner counts as a better one, so that a scorer that cannot tell has no recall; so does a
+/// An equal score of a wrong partner counts as a better one, so that a scorer that cannot distinguish them has no recall; so does a
 /// score that is not a number. Images without texts are no queries.
 ///
 /// # Panics
@@ -58,8 +58,9 @@ pub fn recalls(scores: &[f32], image_of_text: &[usize]) -> RetrievalReport {
     })
 }
 
-/// The same from scores that are made when requested, of the given numbers of images and texts, where `is_right(image, text)` says which
-/// belong together: a text may belong to several images.
+/// Recall from scores that are made when requested, of the given numbers of images and texts.
+///
+/// `is_right(image, text)` says which belong together: a text may belong to several images.
 ///
 /// # Panics
 /// If there are not as many scores as images or texts.
@@ -141,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scorer_that_cannot_tell_has_no_recall() {
+    fn a_scorer_that_cannot_distinguish_has_no_recall() {
         let report = recalls(&[0.5; 16], &[0, 1, 2, 3]);
         assert_eq!((report.text_retrieval.r1, report.text_retrieval.r5), (0.0, 1.0));
         let nan = recalls(&[f32::NAN; 4], &[0, 1]);

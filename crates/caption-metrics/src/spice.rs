@@ -1,5 +1,5 @@
 //! SPICE (Anderson et al. 2016) by its official program, where the user has it: `spice-1.0.jar` with the libraries and the
-//! CoreNLP 3.6.0 models that it asks for, and a Java of version 8 to 14. SPICE needs a dependency parser, so there is no form
+//! CoreNLP 3.6.0 models that it needs, and a Java of version 8 to 14. SPICE needs a dependency parser, so there is no form
 //! of our own; without the program the figure is not computed.
 
 use std::path::{Path, PathBuf};
@@ -93,7 +93,7 @@ impl Spice {
         Ok(Self { jar, java: "java".into() })
     }
 
-    /// The same with another Java.
+    /// Runs the program by another Java.
     #[must_use]
     pub fn with_java(self, java: &Path) -> Self {
         Self { java: java.to_owned(), ..self }
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_are_told() {
+    fn failures_are_reported() {
         let script =
             "echo 'Exception in thread \"main\" java.lang.OutOfMemoryError' >&2; echo '  at x' >&2; exit 1";
         let message = run_with(script).unwrap_err().to_string();

@@ -69,7 +69,7 @@ pub enum BulkError {
         /// The address.
         path: PathBuf,
     },
-    /// A picture without a folder, for which a text file beside it was asked.
+    /// A picture without a folder, for which a text file beside it was requested.
     #[error("{}: is in no folder of this machine, so no text file can be beside it", path.display())]
     NoFolder {
         /// The picture.

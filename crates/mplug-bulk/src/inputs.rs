@@ -49,7 +49,7 @@ impl Input {
         Self { source: Ok(PictureSource::File(path.clone())), given, path }
     }
 
-    /// A file found in a folder of so many components.
+    /// A file found in a folder of `given` components.
     fn found(path: PathBuf, given: usize) -> Self {
         Self { given, ..Self::file(path) }
     }

@@ -1,4 +1,4 @@
-//! What stands for `mplug::keywords` in a build without the feature `keywords`, where no run asks for any.
+//! What stands for `mplug::keywords` in a build without the feature `keywords`, where no run requests any.
 
 use mplug::tasks::Caption;
 use serde::Serialize;
@@ -13,7 +13,7 @@ pub(crate) struct Keyword {
     pub(crate) weight: f32,
 }
 
-/// None: a plan that asks for keywords is refused before it comes here.
+/// None: a plan that requests keywords is refused before it comes here.
 pub(crate) fn keywords(_captions: &[Caption], _most: usize) -> Vec<Keyword> {
     Vec::new()
 }

@@ -19,7 +19,7 @@ use crate::inputs::Input;
 /// The captions of a picture, best first, or the reason why there are none.
 pub(crate) type Answer = Result<Arc<Vec<Caption>>, Failure>;
 
-/// What tells a file's bytes from others': the first half of their SHA-256.
+/// What identifies a file's bytes: the first half of their SHA-256.
 pub(crate) type Digest = [u8; 16];
 
 /// Why a picture has no caption though it was opened.

@@ -111,10 +111,10 @@ impl Sidecars {
         };
         let paths: Vec<PathBuf> = places.iter().map(name).collect();
         let mut taken = HashSet::with_capacity(paths.len());
-        if let Some(place) = (0..paths.len()).find(|place| !taken.insert(&paths[*place])) {
-            let first = paths.iter().position(|path| *path == paths[place]).unwrap_or_default();
-            let [first, second] = [first, place].map(|place| inputs[place].path.clone());
-            return Err(BulkError::SameTextFile { first, second, text_file: paths[place].clone() });
+        if let Some(index) = (0..paths.len()).find(|index| !taken.insert(&paths[*index])) {
+            let first = paths.iter().position(|path| *path == paths[index]).unwrap_or_default();
+            let [first, second] = [first, index].map(|index| inputs[index].path.clone());
+            return Err(BulkError::SameTextFile { first, second, text_file: paths[index].clone() });
         }
         let places = paths.into_iter().zip(inputs).map(|(path, input)| Place { path, given: given(input) });
         Ok(Self { places: places.collect(), on_existing })

@@ -1,5 +1,5 @@
 //! Web addresses among the inputs: failures until [`open_addresses`] opens them, then pictures that are fetched when they are
-//! read. What may be asked, and how, whoever fetches decides; nothing here opens a connection.
+//! read. What may be requested, and how, whoever fetches decides; nothing here opens a connection.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_told_by_their_beginning() {
+    fn addresses_are_detected_by_their_beginning() {
         for yes in ["http://a", "https://a/b.jpg", "HTTPS://a", "http://"] {
             assert!(is_address(Path::new(yes)), "{yes}");
         }

@@ -7,7 +7,7 @@ use mplug::config::Task;
 use crate::report;
 
 /// Says on standard error that a demo model answers, and how to get a real one.
-pub(crate) fn tell(task: Task) {
+pub(crate) fn announce(task: Task) {
     let real = match task {
         Task::ImageCaptioning => "damo/mplug_image-captioning_coco_base_zh",
         Task::VisualQuestionAnswering => "damo/mplug_visual-question-answering_coco_large_en",

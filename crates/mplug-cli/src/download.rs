@@ -23,13 +23,13 @@ struct Transfer {
     size: u64,
     /// Bytes of each file that are here.
     have: HashMap<String, u64>,
-    tenths_told: u64,
+    tenths_shown: u64,
     is_waiting: bool,
 }
 
 impl DownloadReport {
     /// Shows one event. Ctrl-C ends the program; what came is kept.
-    pub(crate) fn tell(&self, event: &hub::Progress<'_>) -> ControlFlow<()> {
+    pub(crate) fn show(&self, event: &hub::Progress<'_>) -> ControlFlow<()> {
         let mut transfer = self.transfer.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
             hub::Progress::Waiting if !std::mem::replace(&mut transfer.is_waiting, true) => {
@@ -70,8 +70,8 @@ impl Transfer {
             return;
         }
         let tenths = (have * 10).checked_div(self.size).unwrap_or(10);
-        if tenths > self.tenths_told {
-            self.tenths_told = tenths;
+        if tenths > self.tenths_shown {
+            self.tenths_shown = tenths;
             report::message(format!("{} % of {}", tenths * 10, megabytes(self.size)));
         }
     }

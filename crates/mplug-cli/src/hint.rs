@@ -34,7 +34,7 @@ pub(crate) fn of_failure(path: &Path, failure: &Failure) -> String {
     }
 }
 
-/// The error with the options that help.
+/// An error of a bulk run, with the options that help.
 pub(crate) fn of_bulk(error: BulkError) -> anyhow::Error {
     let hint = match &error {
         BulkError::Unfinished { .. } => "`--resume` goes on with it, `--force` begins anew",
@@ -43,7 +43,9 @@ pub(crate) fn of_bulk(error: BulkError) -> anyhow::Error {
         BulkError::GoneForTar { .. } => "the same command with `--resume` goes on",
         BulkError::TextFile { .. } => remedy(Remedy::OtherFolder),
         BulkError::NoParquet => PARQUET,
-        BulkError::NoKeywords => "`--tags` wants a build with the feature `jieba`, which is on by default",
+        BulkError::NoKeywords => {
+            "`--tags`: expected a build with the feature `jieba`, which is on by default, found none"
+        }
         _ => {
             return match error {
                 BulkError::Journal(error) => of_journal(error),
@@ -71,7 +73,7 @@ pub(crate) fn of_request(error: RequestError) -> anyhow::Error {
     anyhow::anyhow!("`--{}`: expected {expected}, found {found}", option.replace('_', "-"))
 }
 
-/// The same of the hub.
+/// An error of the hub, with the command or option that helps.
 #[cfg(feature = "hub")]
 pub(crate) fn of_hub(error: mplug_hub::HubError) -> anyhow::Error {
     use mplug_hub::HubError;
@@ -90,7 +92,7 @@ pub(crate) fn of_hub(error: mplug_hub::HubError) -> anyhow::Error {
     anyhow::Error::from(error).context(message)
 }
 
-/// The same of training: what to type for a run that goes on with lower rates, what to build.
+/// An error of training, with what helps: what to type for a run that goes on with lower rates, what to build.
 #[cfg(feature = "train")]
 pub(crate) fn of_training(error: mplug_train::TrainError) -> anyhow::Error {
     use mplug_train::TrainError;
@@ -110,7 +112,7 @@ pub(crate) fn of_training(error: mplug_train::TrainError) -> anyhow::Error {
     anyhow::Error::from(error).context(message)
 }
 
-/// The same of a journal, with the command whose journal it is not.
+/// An error of a journal, with the command whose journal it is not.
 pub(crate) fn of_journal(error: JournalError) -> anyhow::Error {
     match error {
         JournalError::Foreign { path, kind } => anyhow::anyhow!(

@@ -122,7 +122,7 @@ pub(crate) fn open_or_demo(
         return open(path, image_size, wanted, model.strict);
     }
     let folder = demo::open(wanted, image_size)?;
-    demo::tell(wanted);
+    demo::announce(wanted);
     Ok(folder)
 }
 

@@ -67,7 +67,7 @@ pub(crate) struct StandardOutput {
     pending: Vec<u8>,
 }
 
-/// So much is written at once, flushed or not.
+/// The most bytes that are kept; more are written at once, flushed or not.
 const MOST_PENDING: usize = 1 << 20;
 
 impl Write for StandardOutput {

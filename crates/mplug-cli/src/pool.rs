@@ -18,7 +18,7 @@ pub(crate) fn run<T: Send>(
 #[cfg(test)]
 mod tests {
     #[test]
-    fn the_pool_has_the_threads_asked_for() {
+    fn the_pool_has_the_requested_threads() {
         assert_eq!(super::run(Some(3), || Ok(rayon::current_num_threads())).unwrap(), 3);
     }
 }

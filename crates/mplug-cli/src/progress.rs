@@ -37,7 +37,7 @@ fn show(bar: ProgressBar) -> ProgressBar {
 /// The progress of a run over a known number of items.
 pub(crate) struct Progress {
     bar: ProgressBar,
-    /// Where it is told to a log.
+    /// Where it goes to a log.
     log: Option<Log>,
 }
 
@@ -48,7 +48,7 @@ struct Log {
     started: Instant,
     at_start: Cell<u64>,
     failed: Cell<usize>,
-    told: Cell<Instant>,
+    last_line: Cell<Instant>,
 }
 
 impl Progress {
@@ -64,7 +64,7 @@ impl Progress {
                 started,
                 at_start: Cell::new(0),
                 failed: Cell::new(0),
-                told: Cell::new(started),
+                last_line: Cell::new(started),
             };
             let bar = ProgressBar::hidden();
             bar.set_length(len as u64);
@@ -87,13 +87,13 @@ impl Progress {
         Self { bar: show(ProgressBar::new(len).with_style(style)), log: None }
     }
 
-    /// So much is done.
+    /// Shows how much is done.
     #[cfg(feature = "hub")]
     pub(crate) fn set(&self, done: u64) {
         self.bar.set_position(done);
     }
 
-    /// So many items were done before this run, and say nothing of its rate.
+    /// Counts `items` that were done before this run, and say nothing of its rate.
     pub(crate) fn resume_at(&self, items: usize) {
         self.bar.set_position(items as u64);
         self.bar.reset_eta();
@@ -106,8 +106,8 @@ impl Progress {
     pub(crate) fn advance(&self, items: usize) {
         self.bar.inc(items as u64);
         let Some(log) = &self.log else { return };
-        if log.told.get().elapsed() >= LINE_EVERY {
-            log.told.set(Instant::now());
+        if log.last_line.get().elapsed() >= LINE_EVERY {
+            log.last_line.set(Instant::now());
             report::message(log.line(
                 self.bar.position(),
                 self.bar.length().unwrap_or(0),
@@ -116,7 +116,7 @@ impl Progress {
         }
     }
 
-    /// So many items have failed until now.
+    /// Shows that `items` have failed until now.
     pub(crate) fn failed(&self, items: usize) {
         if let Some(log) = &self.log {
             log.failed.set(items);
@@ -161,7 +161,7 @@ mod tests {
             started: now,
             at_start: Cell::new(1000),
             failed: Cell::new(0),
-            told: Cell::new(now),
+            last_line: Cell::new(now),
         };
         let minute = Duration::from_mins(1);
         assert_eq!(log.line(1600, 7600, minute), "1600/7600 pictures, 10.0/s, 0:10 h left");

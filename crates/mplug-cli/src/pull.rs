@@ -59,7 +59,7 @@ pub(crate) fn run(args: &PullArgs) -> anyhow::Result<Status> {
     let id = args.model.parse().map_err(hint::of_hub)?;
     let hub = Hub::new(args.options()?).map_err(hint::of_hub)?;
     let shown = DownloadReport::default();
-    let pulled = hub.pull(&id, args.revision.as_deref(), &|event| shown.tell(event)).map_err(hint::of_hub)?;
+    let pulled = hub.pull(&id, args.revision.as_deref(), &|event| shown.show(event)).map_err(hint::of_hub)?;
     drop(shown);
     if pulled.downloaded == 0 {
         report::message(format!("{} is on this machine already", pulled.id));

@@ -17,13 +17,13 @@ pub(crate) fn message(text: impl fmt::Display) {
     });
 }
 
-/// An error with its causes, `: ` between them. A cause that the error above it has already told is not repeated.
+/// An error with its causes, `: ` between them. A cause that the error above it has already reported is not repeated.
 pub(crate) fn chain(error: &anyhow::Error) -> String {
-    error.chain().fold(String::new(), |told, cause| match cause.to_string() {
-        text if told.is_empty() => text,
+    error.chain().fold(String::new(), |message, cause| match cause.to_string() {
+        text if message.is_empty() => text,
         // What helps may stand behind it.
-        text if told.ends_with(&text) || told.starts_with(&text) => told,
-        text => format!("{told}: {text}"),
+        text if message.ends_with(&text) || message.starts_with(&text) => message,
+        text => format!("{message}: {text}"),
     })
 }
 
@@ -48,15 +48,15 @@ mod tests {
     #[test]
     fn long_lists_are_cut() {
         let all: Vec<String> = (0..7).map(|n| n.to_string()).collect();
-        let told = |count: usize| names(all[..count].iter().map(String::as_str));
-        assert_eq!((told(1), told(5)), ("0".to_owned(), "0, 1, 2, 3, 4".to_owned()));
-        assert_eq!(told(7), "0, 1, 2, 3, 4 and 2 more");
+        let shown = |count: usize| names(all[..count].iter().map(String::as_str));
+        assert_eq!((shown(1), shown(5)), ("0".to_owned(), "0, 1, 2, 3, 4".to_owned()));
+        assert_eq!(shown(7), "0, 1, 2, 3, 4 and 2 more");
         let long = "图".repeat(1000);
         assert_eq!(names(std::iter::once(long.as_str())).chars().count(), 200);
     }
 
     #[test]
-    fn causes_are_told_once() {
+    fn causes_are_reported_once() {
         let error = anyhow::anyhow!("no such file").context("cannot be read: no such file").context("a.jpg");
         assert_eq!(chain(&error), "a.jpg: cannot be read: no such file");
     }

@@ -67,7 +67,7 @@ pub struct Candidates {
 }
 
 impl Candidates {
-    /// Reads candidates for the pictures of `annotations`; the format is told by the file's beginning if not given. A
+    /// Reads candidates for the pictures of `annotations`; the format is detected by the file's beginning if not given. A
     /// file of more than `max_bytes` is refused.
     ///
     /// # Errors

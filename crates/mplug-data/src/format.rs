@@ -1,4 +1,4 @@
-//! The annotation formats, by name, and how a file's beginning tells its format.
+//! The annotation formats, by name, and how a file's format is detected by its beginning.
 //!
 //! Our own rules: the keys of the first objects, the form of the first line, and the extension for CSV. Refuses to read
 //! more than the first 64 KiB, and to guess: what fits no rule is an error that lists the formats.
@@ -42,7 +42,7 @@ pub enum Format {
     VqaV2,
 }
 
-/// How much of a file tells its format.
+/// How many bytes of a file are read to detect its format.
 const HEAD_BYTES: u64 = 64 << 10;
 /// How deep keys are looked at: `images[].sentences`.
 const MAX_DEPTH: usize = 4;

@@ -408,22 +408,22 @@ mod tests {
     }
 
     #[test]
-    fn lines_come_back_in_order_and_by_their_place() {
+    fn lines_come_back_in_order_and_by_their_offset() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.part");
         let (mut journal, _) = Journal::open::<String>(&path, "caption").unwrap();
         journal.begin(&"x").unwrap();
-        let places = ["猫", "", "dog"].map(|text| journal.push(&text).unwrap());
+        let offsets = ["猫", "", "dog"].map(|text| journal.push(&text).unwrap());
         journal.flush().unwrap();
         let end = journal.end;
         let mut lines = journal.lines().unwrap();
         assert_eq!(lines.next::<String>().unwrap().as_deref(), Some("猫"));
-        assert_eq!(lines.at::<String>(places[2]).unwrap(), "dog");
+        assert_eq!(lines.at::<String>(offsets[2]).unwrap(), "dog");
         assert_eq!(lines.next::<String>().unwrap().as_deref(), Some(""));
-        assert_eq!((lines.begin(), lines.end()), (places[1], places[2]));
+        assert_eq!((lines.begin(), lines.end()), (offsets[1], offsets[2]));
         assert_eq!(lines.next::<String>().unwrap().as_deref(), Some("dog"));
         assert_eq!((lines.next::<String>().unwrap(), lines.end()), (None, end));
-        let error = lines.at::<u8>(places[0]).unwrap_err().to_string();
+        let error = lines.at::<u8>(offsets[0]).unwrap_err().to_string();
         assert!(error.contains("a.part: is damaged: byte"), "{error}");
     }
 

@@ -30,7 +30,7 @@ pub(crate) enum Match {
 }
 
 impl NameIndex {
-    /// Sorts names; a name's number is its place among them.
+    /// Sorts names; a name's number is its index among them.
     pub(crate) fn new(names: Vec<String>) -> Self {
         let mut keys: Vec<_> = names.iter().enumerate().map(|(number, name)| (key(name), number)).collect();
         keys.sort_unstable();

@@ -57,7 +57,7 @@ impl Failure {
         Self { is_passing, ..Self::lasting(reason) }
     }
 
-    /// The same with what the caller can do about it.
+    /// Adds what the caller can do about it.
     #[must_use]
     pub fn with_remedy(self, remedy: Remedy) -> Self {
         Self { remedy: Some(remedy), ..self }

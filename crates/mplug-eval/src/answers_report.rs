@@ -86,7 +86,7 @@ impl AnswerLine<'_> {
 }
 
 impl AnswerReport {
-    /// The report of answers, and of so many questions without one.
+    /// The report of answers, with `failed` questions that have none.
     pub fn of(lines: &[AnswerLine<'_>], failed: usize) -> Self {
         let mean = |has_people: bool| {
             let scores = lines.iter().filter(|line| line.has_people == has_people).map(|line| line.score);

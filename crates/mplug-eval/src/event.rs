@@ -1,4 +1,4 @@
-//! What a run tells its caller while it runs, and how its batches are counted.
+//! What a run reports to its caller while it runs, and how its batches are counted.
 
 use std::ops::ControlFlow;
 

@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn stored_frequencies_are_told_from_references() {
+    fn stored_frequencies_are_distinguished_from_references() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("frequencies.json");
         let read = |text: &str| {

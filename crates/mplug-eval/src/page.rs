@@ -116,7 +116,7 @@ impl Page<'_> {
                 div.controls {
                     label { "Sort by " select #key { @for (number, column) in columns.iter().enumerate() {
                         option value=(number) selected[number == self.worst_by] { (column.label) }
-                    } option value="index" { "place in the file" } } }
+                    } option value="index" { "position in the file" } } }
                     label { select #order { option value="1" { "lowest first" } option value="-1" { "highest first" } } }
                     label { "Find " input #find type="search" placeholder="a word"; }
                     output #count {}
@@ -214,10 +214,10 @@ const SCRIPT: &str = "
 const list = document.getElementById('cards'), cards = [...list.children];
 const key = document.getElementById('key'), order = document.getElementById('order');
 const find = document.getElementById('find'), count = document.getElementById('count');
-const place = card => Number(card.dataset.index);
-const value = card => key.value === 'index' ? place(card) : Number(card.dataset.scores.split(' ')[key.value]);
+const index = card => Number(card.dataset.index);
+const value = card => key.value === 'index' ? index(card) : Number(card.dataset.scores.split(' ')[key.value]);
 function show() {
-  cards.sort((a, b) => order.value * (value(a) - value(b)) || place(a) - place(b));
+  cards.sort((a, b) => order.value * (value(a) - value(b)) || index(a) - index(b));
   const word = find.value.toLowerCase();
   let shown = 0;
   for (const card of cards) {

@@ -97,7 +97,7 @@ impl PairsReport {
         Self { version: VERSION, images, texts, failed, rerank, recalls, drawn: None }
     }
 
-    /// The same with what only drawn pictures have.
+    /// Adds what only drawn pictures have.
     #[must_use]
     pub fn with_drawn(self, drawn: DrawnPairs) -> Self {
         Self { drawn: Some(drawn), ..self }

@@ -2,7 +2,7 @@
 
 /// Whether none of `values` is NaN or infinite. In integers and without a branch, so that the compiler vectorises it.
 pub fn are_finite(values: &[f32]) -> bool {
-    // An exponent of ones, and no other, carries into the sign's place.
+    // An exponent of ones, and no other, carries into the sign bit.
     let carried = |value: &f32| (value.to_bits() & 0x7fff_ffff) + 0x0080_0000;
     values.iter().fold(0, |all, value| all | carried(value)) >> 31 == 0
 }

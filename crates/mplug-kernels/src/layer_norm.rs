@@ -17,7 +17,7 @@ pub fn layer_norm(data: &mut [f32], weight: &[f32], bias: &[f32], epsilon: f32) 
     for_each_row(data, weight.len(), |row| layer_norm_row(row, weight, bias, epsilon));
 }
 
-/// The same on this thread alone.
+/// Normalises each row of `data`, in place, on this thread alone.
 ///
 /// # Panics
 /// If `weight` and `bias` differ in length.

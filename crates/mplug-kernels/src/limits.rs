@@ -69,7 +69,7 @@ fn operations_per_round(set: InstructionSet, precision: Precision) -> usize {
 
 fn multiply_in_registers(set: InstructionSet, precision: Precision) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: each branch asks for the instructions of its function first.
+    // SAFETY: each branch detects the instructions of its function first.
     unsafe {
         match precision {
             Precision::F32 if set >= InstructionSet::Avx512 => return x86::avx512_f32(),

@@ -24,7 +24,7 @@ pub(crate) fn exponentials_row(row: &mut [f32]) -> f32 {
     {
         use crate::exponential::{avx2, avx512};
         #[expect(unsafe_code, reason = "the instructions were detected")]
-        // SAFETY: each branch asks for the instructions of its functions first.
+        // SAFETY: each branch detects the instructions of its functions first.
         unsafe {
             match InstructionSet::best() {
                 InstructionSet::Portable => {}

@@ -8,7 +8,7 @@ use burn::tensor::{Tensor, TensorData};
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64;
 
-/// How often values are dropped, by place.
+/// How often values are dropped, by part of the network.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct DropoutRates {
     /// Everywhere on the text side, and after the visual projection of large models (0.1 in the original).

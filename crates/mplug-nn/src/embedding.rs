@@ -48,8 +48,8 @@ impl Embeddings {
         let [batch, len] = input_ids.dims();
         let words = embedding(words, input_ids); // (batch, len, width)
         let width = words.dims()[2];
-        let places = self.positions.matrix().narrow(0, 0, len) + self.token_types.matrix().narrow(0, 0, 1); // (len, width)
-        let sum = (words + places.unsqueeze::<3>()).reshape([batch * len, width]);
+        let added = self.positions.matrix().narrow(0, 0, len) + self.token_types.matrix().narrow(0, 0, 1); // (len, width)
+        let sum = (words + added.unsqueeze::<3>()).reshape([batch * len, width]);
         dropout.text(self.layer_norm.forward(sum))
     }
 }

@@ -27,7 +27,7 @@ pub(crate) struct FeedForward {
 has_parameters!(FeedForward: widen, narrow);
 
 impl FeedForward {
-    /// Reads the two maps at the places `names`, with the standard deviations `stds` if they are drawn.
+    /// Reads the two maps called `names`, with the standard deviations `stds` if they are drawn.
     pub(crate) fn new(
         at: &mut Reader<'_>,
         names: [&str; 2],

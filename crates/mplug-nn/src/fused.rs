@@ -84,7 +84,7 @@ pub(crate) fn quick_gelu(input: Tensor<2>) -> Tensor<2> {
     }
 }
 
-/// The CPU backend's tensor with its place in the graph, if `tensor` is one.
+/// The CPU backend's tensor with its node in the graph, if `tensor` is one.
 pub(crate) fn tracked<const D: usize>(tensor: &Tensor<D>) -> Option<Tracked> {
     if !tensor.is_autodiff() {
         return None;
@@ -473,9 +473,9 @@ mod tests {
             let gradients = (output.clone() * weight.clone()).sum().backward();
             [output.inner(), input.grad(&gradients).expect("the input has a gradient")]
         });
-        for (name, place) in [("value", 0), ("gradient", 1)] {
+        for (name, index) in [("value", 0), ("gradient", 1)] {
             let worst =
-                (results[0][place].clone() - results[1][place].clone()).abs().max().into_scalar::<f32>();
+                (results[0][index].clone() - results[1][index].clone()).abs().max().into_scalar::<f32>();
             assert!(worst < 2e-5, "{name}: worst difference {worst}");
         }
     }

@@ -14,7 +14,7 @@
 //!   --text_decoder--> logits (rows, len, vocab)
 //! ```
 //!
-//! The same network exists once more, without gradients and much faster, as the engine in the crate `mplug`; tests hold
+//! The network exists once more, without gradients and much faster, as the engine in the crate `mplug`; tests hold
 //! the two to each other. This crate knows no files, no tokens' meaning and no optimizer: [`parameter`] gives and takes
 //! named arrays of numbers, and [`model::Mplug`] maps tensors to tensors.
 

@@ -230,7 +230,7 @@ impl Mplug {
         built(self.contrastive_head.as_ref(), "contrastive head")
     }
 
-    /// The same, to change it.
+    /// The projection space of pictures and texts, to change it.
     ///
     /// # Panics
     /// If the model was built without it.
@@ -267,7 +267,7 @@ impl Mplug {
         self.clone().parameters_mut().into_iter().map(|parameter| parameter.clone()).collect()
     }
 
-    /// The same model without a gradient graph.
+    /// The model without a gradient graph.
     #[must_use]
     pub fn without_autodiff(&self) -> Self {
         let mut model = self.clone();

@@ -81,12 +81,12 @@ impl Parameter {
         self.value.clone().reshape([rows, columns])
     }
 
-    /// The same values as a leaf of a new gradient graph.
+    /// Makes its values a leaf of a new gradient graph.
     pub(crate) fn make_leaf(&mut self) {
         self.value = self.value.clone().without_autodiff().autodiff().require_grad();
     }
 
-    /// The same values without a gradient graph.
+    /// Takes its values out of the gradient graph.
     fn without_autodiff(&mut self) {
         self.value = self.value.clone().without_autodiff();
     }
@@ -152,7 +152,7 @@ pub enum Initial {
 
 /// Where the first values of parameters come from: a checkpoint, or chance.
 pub trait ParameterSource {
-    /// The values of the parameter `name`, row-major, as many as the product of `shape`; `initial` tells a source that
+    /// The values of the parameter `name`, row-major, as many as the product of `shape`; `initial` says to a source that
     /// has no values of its own how to draw them.
     fn read(&mut self, name: &str, shape: &[usize], initial: Initial) -> Result<Vec<f32>, NnError>;
 
@@ -208,7 +208,7 @@ impl ParameterSource for RandomParameters {
         })
     }
 
-    /// Waves over rows and columns rather than noise: places are told apart from the first step on, and a small model
+    /// Waves over rows and columns rather than noise: positions are distinct from the first step on, and a small model
     /// trained from scratch learns shapes, numbers and relations far sooner.
     fn position_embedding(
         &mut self,
@@ -232,8 +232,8 @@ fn waves(grid: usize, width: usize) -> Vec<f32> {
     let mut table = vec![0.0; width];
     for patch in 0..grid * grid {
         table.extend((0..width).map(|channel| {
-            let place = if channel / 2 % 2 == 0 { patch / grid } else { patch % grid } as f32;
-            let angle = place * (grid as f32).powf(-((channel / 4) as f32) / waves as f32);
+            let position = if channel / 2 % 2 == 0 { patch / grid } else { patch % grid } as f32;
+            let angle = position * (grid as f32).powf(-((channel / 4) as f32) / waves as f32);
             if channel % 2 == 0 { angle.sin() } else { angle.cos() }
         }));
     }
@@ -254,7 +254,7 @@ fn normal(seed: u64, name: &str, len: usize, std: f32) -> Vec<f32> {
         .collect()
 }
 
-/// A place in the checkpoint's tree of names, from which a network is built.
+/// A node in the checkpoint's tree of names, from which a network is built.
 pub(crate) struct Reader<'a> {
     source: &'a mut dyn ParameterSource,
     prefix: String,
@@ -267,13 +267,13 @@ impl<'a> Reader<'a> {
         Self { source, prefix: String::new(), device }
     }
 
-    /// The part `name` below this place.
+    /// The part `name` below this node.
     pub(crate) fn at(&mut self, name: impl std::fmt::Display) -> Reader<'_> {
         let prefix = format!("{}{name}.", self.prefix);
         Reader { source: self.source, prefix, device: self.device }
     }
 
-    /// The parameter `name` at this place.
+    /// The parameter `name` of this node.
     pub(crate) fn parameter(
         &mut self,
         name: &str,
@@ -285,7 +285,7 @@ impl<'a> Reader<'a> {
         self.build(name, shape, values)
     }
 
-    /// The parameter `name` at this place, which checkpoints also store as `tied`; where both exist `tied` counts, as
+    /// The parameter `name` of this node, which checkpoints also store as `tied`; where both exist `tied` counts, as
     /// in the original, where the later key of the file wins.
     pub(crate) fn tied_parameter(
         &mut self,

@@ -74,7 +74,7 @@ impl TextDecoder {
     /// Scores of the token after each of `input_ids`.
     ///
     /// `input_ids` `(batch, len)`; `attention_mask` `(batch, len)`, 1 for tokens and 0 for padding; a sequence for every
-    /// row, or one for every so many neighbouring rows -> logits `(batch, len, vocab)`. `len` is at most the position
+    /// row, or one for every group of neighbouring rows, all groups of one size -> logits `(batch, len, vocab)`. `len` is at most the position
     /// embeddings' number.
     ///
     /// # Panics

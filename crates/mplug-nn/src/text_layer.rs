@@ -13,7 +13,7 @@ use crate::layer_norm::LayerNorm;
 use crate::linear::Linear;
 use crate::parameter::{Reader, has_parameters};
 
-/// What is added to the attention scores of hidden places.
+/// What is added to the attention scores of hidden positions.
 pub(crate) const MASKED: f32 = -10_000.0;
 
 /// The mask that hides padding: `(batch, len)` of ones and zeros -> `(batch, 1, 1, len)` of zeros and [`MASKED`].

@@ -157,7 +157,7 @@ impl VisualEncoder {
         let (width, patch) = (vision.hidden_size, vision.patch_size);
         let scale = Initial::Normal((width as f32).powf(-0.5));
         // Neighbouring pixels are alike, so their sum is far larger than independent inputs' would be: half of the usual
-        // deviation keeps patches from drowning their places.
+        // deviation keeps patches from drowning their positions.
         let conv_std = Initial::Normal(0.5 * ((3 * patch * patch) as f32).powf(-0.5));
         let projection =
             if config.has_visual_projection { Some(Self::projection(root, config)?) } else { None };

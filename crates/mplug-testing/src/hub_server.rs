@@ -1,5 +1,5 @@
 //! A hub for the tests: a server on this machine that speaks ModelScope's protocol, as well or as badly as a test wants, and
-//! remembers what it was asked.
+//! records the requests.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{BufRead, BufReader, Write};
@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 /// Entries of a listing are cut off here, without a word.
 const LISTING_CAP: usize = 3000;
 
-/// What was asked.
+/// A request that came.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// Without the query.
@@ -59,7 +59,7 @@ impl Reply {
         Self { status, headers: Vec::new(), body: body.into(), cut_after: None, drip: None }
     }
 
-    /// The same with one more header line.
+    /// Adds a header line.
     #[must_use]
     pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
@@ -223,12 +223,12 @@ impl Server {
         format!("http://{}", self.address)
     }
 
-    /// Everything that was asked so far.
+    /// All requests so far.
     pub fn requests(&self) -> Vec<Request> {
         self.requests.lock().unwrap().clone()
     }
 
-    /// What was asked of one file.
+    /// The requests for one file.
     pub fn requests_for(&self, file: &str) -> Vec<Request> {
         self.requests().into_iter().filter(|request| request.file() == Some(file)).collect()
     }

@@ -1,4 +1,4 @@
-//! A web server for the tests, on this machine, that answers as a test says, however badly, and remembers what it was asked.
+//! A web server for the tests, on this machine, that answers as a test says, however badly, and records the requests.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -53,7 +53,7 @@ impl Server {
         Self::start_at("127.0.0.1:0", handler).unwrap()
     }
 
-    /// The same at an address of this machine, where that can be had.
+    /// Serves as [`start`](Self::start) does, at an address of this machine, where that can be had.
     pub fn start_at(
         address: &str,
         handler: impl Fn(&str, usize) -> Vec<Send> + std::marker::Send + Sync + 'static,

@@ -8,7 +8,7 @@ use crate::error::TrainError;
 use crate::seed::seed_of;
 use crate::training_data::{EncodedExample, Split, Target, TrainingData};
 
-/// The label of places that do not count (PyTorch's default).
+/// The label of positions that do not count (PyTorch's default).
 pub const IGNORE_INDEX: i32 = -100;
 
 /// Batches that each data thread keeps ready.
@@ -34,9 +34,9 @@ impl TextRows {
         let mut input_ids = vec![pad as i32; rows * len];
         let mut attention_mask = vec![0.0; rows * len];
         for (row, text) in texts.iter().enumerate() {
-            for (place, id) in text.iter().enumerate() {
-                input_ids[row * len + place] = *id as i32;
-                attention_mask[row * len + place] = 1.0;
+            for (position, id) in text.iter().enumerate() {
+                input_ids[row * len + position] = *id as i32;
+                attention_mask[row * len + position] = 1.0;
             }
         }
         Self { rows, len, input_ids, attention_mask }
@@ -44,14 +44,14 @@ impl TextRows {
 
     /// The tokens of a text, without its padding.
     pub fn text(&self, row: usize) -> Vec<u32> {
-        let places = row * self.len..(row + 1) * self.len;
-        let tokens = self.input_ids[places.clone()].iter().zip(&self.attention_mask[places]);
+        let positions = row * self.len..(row + 1) * self.len;
+        let tokens = self.input_ids[positions.clone()].iter().zip(&self.attention_mask[positions]);
         tokens.filter(|(_, keep)| **keep > 0.0).map(|(id, _)| *id as u32).collect()
     }
 }
 
 /// Texts to be written. Inputs are the targets without their last token, labels the targets without their first: the
-/// place `i` predicts the token `i + 1`.
+/// position `i` predicts the token `i + 1`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TargetRows {
     /// What the decoder is given.
@@ -77,9 +77,9 @@ impl TargetRows {
         let mut labels = vec![IGNORE_INDEX; inputs.rows * inputs.len];
         let mut weights = vec![0.0; inputs.rows * inputs.len];
         for (row, (_, target)) in rows.iter().enumerate() {
-            for (place, id) in target.ids.iter().skip(1).enumerate().skip(target.given) {
-                labels[row * inputs.len + place] = *id as i32;
-                weights[row * inputs.len + place] = target.weight;
+            for (position, id) in target.ids.iter().skip(1).enumerate().skip(target.given) {
+                labels[row * inputs.len + position] = *id as i32;
+                weights[row * inputs.len + position] = target.weight;
             }
         }
         Self { inputs, picture_of_row: rows.iter().map(|(picture, _)| *picture).collect(), labels, weights }

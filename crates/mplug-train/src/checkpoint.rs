@@ -71,7 +71,7 @@ impl RunProgress {
         // Runs from before there was mixed precision have no scale, and older ones than this nothing after it.
         let loss_scale =
             later.first_chunk::<3>().map(|scale| LossScale::from_numbers(*scale)).unwrap_or_default();
-        let number = |place: usize| later.get(place).map_or(0, |number| *number as u64);
+        let number = |index: usize| later.get(index).map_or(0, |number| *number as u64);
         let best = [score, loss].map(|bits| f64::from_bits(bits as u64));
         Some(Self {
             steps: steps as u64,
@@ -136,17 +136,17 @@ impl RunFolder {
                 None => Ok(values),
             }
         };
-        for (place, parameter) in state.model.parameters_mut().into_iter().enumerate() {
+        for (index, parameter) in state.model.parameters_mut().into_iter().enumerate() {
             let (name, len) = (parameter.name().to_owned(), parameter.shape().iter().product());
             let weights = TensorData::new(read("weight", &name, len)?, [len]);
             parameter.update(|value| Tensor::from_data(weights, &value.device()));
-            state.optimizer.moments[place] = if file.has(&format!("first/{name}")) {
+            state.optimizer.moments[index] = if file.has(&format!("first/{name}")) {
                 Some([read("first", &name, len)?, read("second", &name, len)?])
             } else {
                 None
             };
             if let Some(average) = state.average {
-                average.values[place] = read("average", &name, len)?;
+                average.values[index] = read("average", &name, len)?;
             }
         }
         state.objective.restore(&mut |name, len| read("objective", name, len))
@@ -169,15 +169,15 @@ impl<'a> StateTensors<'a> {
     fn new(state: &'a State<'_>, objective: &'a [NamedTensor]) -> Self {
         let numbers = state.progress.to_numbers();
         let mut parts = vec![(PROGRESS.to_owned(), numbers.len(), Part::Progress(numbers))];
-        for (place, parameter) in state.model.parameters().into_iter().enumerate() {
+        for (index, parameter) in state.model.parameters().into_iter().enumerate() {
             let (name, len) = (parameter.name().to_owned(), parameter.shape().iter().product());
             let mut push = |kind: &str, part| parts.push((format!("{kind}/{name}"), len, part));
-            if let Some([first, second]) = &state.optimizer.moments[place] {
+            if let Some([first, second]) = &state.optimizer.moments[index] {
                 push("first", Part::Values(first));
                 push("second", Part::Values(second));
             }
             if let Some(average) = &*state.average {
-                push("average", Part::Values(&average.values[place]));
+                push("average", Part::Values(&average.values[index]));
             }
             push("weight", Part::Weight(Box::new(parameter)));
         }

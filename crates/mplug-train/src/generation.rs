@@ -107,7 +107,7 @@ impl Writer {
         Ok(found.into_iter().collect::<Result<_, NotANumber>>()?)
     }
 
-    /// The same where each example draws from a seed of its own.
+    /// Texts that are drawn, each example from a seed of its own.
     pub fn sample(
         &self,
         examples: &[EncodedExample],

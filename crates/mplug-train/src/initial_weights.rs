@@ -177,7 +177,9 @@ fn open_origin(
         return Ok(Origin::Towers(Box::new(towers), Box::new(shape)));
     }
     let Some(path) = &section.model else {
-        return Err(TrainError::Recipe("[start] wants `model`, or `clip` and `bert`".to_owned()));
+        return Err(TrainError::Recipe(
+            "[start]: expected `model`, or `clip` and `bert`, found neither".to_owned(),
+        ));
     };
     let folder = open_folder(path, section.image_size, objective)
         .and_then(|folder| known(folder, strict))

@@ -127,13 +127,13 @@ pub struct StepReport {
     pub learning_rate: f64,
     /// Examples per second since the last event.
     pub examples_per_second: f64,
-    /// Seconds that a step took, and of them waiting for data.
+    /// Seconds that a step took.
     pub step_seconds: f64,
-    /// See above.
+    /// Seconds of a step that were spent waiting for data.
     pub data_seconds: f64,
     /// Seconds to the end of the run, evaluations left out.
     pub seconds_left: f64,
-    /// The most memory that the process has held, in bytes, where the system tells.
+    /// The most memory that the process has held, in bytes, where the system reports it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak_memory: Option<u64>,
 }
@@ -161,7 +161,7 @@ pub struct Sample {
     pub picture: String,
 }
 
-/// The most memory that this process has held, in bytes, where the system tells (Linux).
+/// The most memory that this process has held, in bytes, where the system reports it (Linux).
 pub fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -222,7 +222,7 @@ impl Appended {
     fn cut_torn_line(&mut self) -> Result<(), TrainError> {
         let mut whole = Vec::new();
         self.file.read_to_end(&mut whole).map_err(TrainError::file(&self.path))?;
-        let kept = whole.iter().rposition(|byte| *byte == b'\n').map_or(0, |place| place + 1);
+        let kept = whole.iter().rposition(|byte| *byte == b'\n').map_or(0, |index| index + 1);
         if kept < whole.len() {
             self.file.set_len(kept as u64).map_err(TrainError::file(&self.path))?;
         }

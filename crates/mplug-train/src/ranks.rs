@@ -6,7 +6,7 @@ use crate::error::TrainError;
 use crate::gradients::Outcome;
 use crate::objective::Findings;
 
-/// Variables by which `mpirun` and its like tell a process how many there are.
+/// Variables by which `mpirun` and its like inform a process how many there are.
 const SIZE_VARIABLES: [&str; 3] = ["OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MPI_LOCALNRANKS"];
 
 /// The processes of a run.
@@ -126,9 +126,8 @@ mod over_mpi {
             let mut all = vec![0.0; counts.iter().sum::<i32>() as usize];
             let mut parts = PartitionMut::new(&mut all[..], &counts[..], &starts[..]);
             self.world.all_gather_varcount_into(values, &mut parts);
-            let place =
-                |(start, count): (&i32, &i32)| all[*start as usize..(start + count) as usize].to_vec();
-            starts.iter().zip(&counts).map(place).collect()
+            let part = |(start, count): (&i32, &i32)| all[*start as usize..(start + count) as usize].to_vec();
+            starts.iter().zip(&counts).map(part).collect()
         }
     }
 }

@@ -61,21 +61,21 @@ pub type Listener<'a> = &'a mut dyn FnMut(&Progress) -> ControlFlow<()>;
 /// Runs a recipe. With `resume` a run folder that holds a state goes on from there; without, such a folder is an error.
 pub fn train(config: &TrainConfig, resume: bool, listener: Listener<'_>) -> Result<Summary, TrainError> {
     config.check()?;
-    let start = InitialWeights::open(config)?;
-    let (max_len, reading) = (start.max_len, config.objective.reading());
-    let prompts = start.prompts(config);
+    let initial = InitialWeights::open(config)?;
+    let (max_len, reading) = (initial.max_len, config.objective.reading());
+    let prompts = initial.prompts(config);
     let augmentation = config.augment.as_ref().map(AugmentSection::augmentation);
-    let views = Views { size: start.image_size as u32, augmentation, seed: config.seed };
+    let views = Views { size: initial.image_size as u32, augmentation, seed: config.seed };
     match &config.data {
         DataSection::Synth { language, seed, held_out_seed, pictures } => {
             let seeds = [*seed, *held_out_seed];
-            let data =
-                DrawnPictures::new(seeds, *language, reading, views, max_len, start.vocabulary(), &prompts)?
-                    .limited_to(*pictures);
-            run(config, &start, &data, resume, listener)
+            let vocabulary = initial.vocabulary();
+            let data = DrawnPictures::new(seeds, *language, reading, views, max_len, vocabulary, &prompts)?
+                .limited_to(*pictures);
+            run(config, &initial, &data, resume, listener)
         }
         DataSection::Annotations(section) => {
-            let vocabulary = match (start.vocabulary(), &section.vocabulary) {
+            let vocabulary = match (initial.vocabulary(), &section.vocabulary) {
                 (Some(vocabulary), _) => vocabulary.to_owned(),
                 (None, Some(path)) => std::fs::read_to_string(path).map_err(TrainError::file(path))?,
                 (None, None) => {
@@ -85,8 +85,8 @@ pub fn train(config: &TrainConfig, resume: bool, listener: Listener<'_>) -> Resu
                 }
             };
             let data = AnnotatedPictures::open(section, reading, views, max_len, vocabulary, &prompts)?
-                .for_rows(start.folder().map(|folder| folder.config.text.vocab_size));
-            run(config, &start, &data, resume, listener)
+                .for_rows(initial.folder().map(|folder| folder.config.text.vocab_size));
+            run(config, &initial, &data, resume, listener)
         }
     }
 }
@@ -104,15 +104,15 @@ pub fn train_on(
 
 fn run(
     config: &TrainConfig,
-    start: &InitialWeights,
+    initial: &InitialWeights,
     data: &dyn TrainingData,
     resume: bool,
     listener: Listener<'_>,
 ) -> Result<Summary, TrainError> {
-    let (mut trainer, mended) = Trainer::new(config, start, data, resume)?;
+    let (mut trainer, mended) = Trainer::new(config, initial, data, resume)?;
     let leads = trainer.ranks.leads();
     let mut reporter = Reporter::open(leads.then_some(&trainer.folder), listener)?;
-    if let Some((file, names)) = start.unexpected() {
+    if let Some((file, names)) = initial.unexpected() {
         reporter.report(&Progress::Unexpected { file: file.to_owned(), names: names.to_vec() })?;
     }
     reporter.report(&trainer.started())?;
@@ -168,24 +168,25 @@ enum Stepped {
 impl<'a> Trainer<'a> {
     fn new(
         config: &'a TrainConfig,
-        start: &InitialWeights,
+        initial: &InitialWeights,
         data: &'a dyn TrainingData,
         resume: bool,
     ) -> Result<(Self, Option<Progress>), TrainError> {
         let device = device::open(&config.run)?;
         let autodiff = device.clone().autodiff();
-        let (mut model, shape) = start.model(config, data.vocabulary(), &autodiff)?;
+        let (mut model, shape) = initial.model(config, data.vocabulary(), &autodiff)?;
         model.set_gradient_checkpointing(config.run.gradient_checkpointing);
         model.set_precision(config.run.precision.precision());
         divergence::check_weights(config, &model)?;
-        let ingredients = Ingredients { config, start, model: &model, shape: &shape, data, device: &device };
+        let ingredients =
+            Ingredients { config, initial, model: &model, shape: &shape, data, device: &device };
         let objective = ingredients.build()?;
         let decay = config.optimizer.average_decay;
         let mut trainer = Self {
             config,
             data,
             shape,
-            max_len: start.max_len,
+            max_len: initial.max_len,
             workers: Workers::new(config.run.threads, autodiff, config.dropout())?,
             device,
             optimizer: AdamW::new(&config.optimizer, model.parameters().len()),

@@ -87,7 +87,7 @@ pub trait TrainingData: Sync {
         &[]
     }
 
-    /// How right `text`, written about the held-out example `index`, is, if the dataset can tell: from 0 to 1.
+    /// How right `text`, written about the held-out example `index`, is, if the dataset can judge it: from 0 to 1.
     fn judge(&self, index: u64, text: &str) -> Option<f64>;
 
     /// What would be right to write about the held-out example `index`, if the dataset says.
@@ -164,7 +164,7 @@ pub struct SpecialIds {
     pub start: u32,
     /// Ends a caption.
     pub end: u32,
-    /// Stands for a token that is to be told.
+    /// Stands for a token to predict.
     pub mask: u32,
 }
 

@@ -1,7 +1,7 @@
 //! What shape a model has: the original's `config.yaml` and BERT json, checked against the checkpoint's own tensors.
 //!
 //! Shapes come from the tensors, because the published models' files are not known to us; what the small files say
-//! too must agree, and a contradiction is an error that names both. What only the files can tell (task, picture size,
+//! too must agree, and a contradiction is an error that names both. What only the files can say (task, picture size,
 //! connected stride, generation settings) is read from them, with the original's defaults.
 //!
 //! Names follow the field's words; the original's spellings (`stride_layer`, `image_res`, …) appear only here.
@@ -305,7 +305,7 @@ impl ModelConfig {
         .with_task(task)
     }
 
-    /// The same shape for another task.
+    /// This shape for another task.
     #[must_use]
     pub fn with_task(self, task: Task) -> Self {
         let projection_size = if task == Task::ImageTextRetrieval { 256 } else { 0 };

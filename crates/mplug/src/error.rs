@@ -26,7 +26,7 @@ pub enum Error {
     /// The model was fine-tuned for something else.
     #[error("expected a model for {expected}, found one for {found}")]
     WrongTask {
-        /// What was asked of it.
+        /// What was requested of it.
         expected: Task,
         /// What it can do.
         found: Task,

@@ -19,7 +19,7 @@ pub struct Keyword {
 }
 
 /// Parts of speech (the first of jieba's letters) that say nothing of a picture: numbers and their classifiers, pronouns,
-/// prepositions, conjunctions, adverbs, particles, directions, sounds, punctuation. The rest is not asked what it is: the
+/// prepositions, conjunctions, adverbs, particles, directions, sounds, punctuation. The part of speech of the rest is not looked at: the
 /// dictionary takes 树 for a verb and 鸟 for nothing in particular.
 const FUNCTION_KINDS: &str = "mqrpcdufyexokhw";
 
@@ -43,8 +43,8 @@ pub fn keywords(captions: &[Caption], most: usize) -> Vec<Keyword> {
     let mut found: Vec<Keyword> = Vec::new();
     for (caption, weight) in captions.iter().zip(&weights) {
         let words = meaningful_words(&caption.text);
-        for (place, word) in words.iter().enumerate() {
-            if words[..place].contains(word) {
+        for (index, word) in words.iter().enumerate() {
+            if words[..index].contains(word) {
                 continue;
             }
             match found.iter_mut().find(|keyword| keyword.word == *word) {

@@ -49,7 +49,7 @@ pub enum Head {
     Captioning(TextDecoder),
     /// A decoder over picture and question.
     Answering(Multimodal, TextDecoder),
-    /// What tells how well picture and text fit.
+    /// What scores how well picture and text fit.
     Matching(Multimodal, RetrievalHeads),
 }
 

@@ -77,8 +77,8 @@ fn is_passing_number(error: &io::Error) -> bool {
     error.raw_os_error().is_some_and(|number| PASSING.iter().any(|errno| errno.raw_os_error() == number))
 }
 
-/// The same on Windows: too many open files, not ready, damaged sector, shared with another program, a network that went away, no
-/// resources, the device's error.
+/// Whether a system error passes, on Windows: too many open files, not ready, damaged sector, shared with another program, a network that
+/// went away, no resources, the device's error.
 #[cfg(windows)]
 fn is_passing_number(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(4 | 21 | 23 | 32 | 33 | 51 | 53 | 54 | 59 | 64 | 1117 | 1450 | 1460))
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_passes_is_told_by_its_kind() {
+    fn what_passes_is_known_by_its_kind() {
         for kind in
             [ErrorKind::TimedOut, ErrorKind::StorageFull, ErrorKind::OutOfMemory, ErrorKind::Interrupted]
         {
@@ -115,7 +115,7 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[test]
-    fn what_passes_is_told_by_the_systems_number() {
+    fn what_passes_is_known_by_the_systems_number() {
         // EINTR, EIO, EAGAIN, ENOMEM, EBUSY, ENFILE, EMFILE, ENOSPC, ESHUTDOWN, ETIMEDOUT, ECONNREFUSED, EHOSTDOWN, ESTALE, EREMOTEIO, EDQUOT
         for number in [4, 5, 11, 12, 16, 23, 24, 28, 108, 110, 111, 112, 116, 121, 122] {
             let error = io::Error::from_raw_os_error(number);

@@ -146,7 +146,7 @@ pub struct SmoothingChoice {
     pub outlier_ratio: f32,
     /// Error of the layer's output without smoothing, as a share of its norm, on rows that chose nothing.
     pub error_before: f32,
-    /// The same with what was chosen.
+    /// Error of the layer's output with what was chosen, as `error_before` is measured.
     pub error_after: f32,
 }
 
@@ -272,7 +272,7 @@ mod tests {
         (0..rows * WIDTH).map(|_| (0..12).map(|_| random.random::<f32>()).sum::<f32>() - 6.0).collect()
     }
 
-    /// The same with a few channels many times larger than the rest, as trained transformers have them.
+    /// Gaussian values with a few channels many times larger than the rest, as trained transformers have them.
     fn with_outliers(rows: usize, channels: &[usize]) -> Vec<f32> {
         let mut x = gaussian(rows, 7);
         x.chunks_exact_mut(WIDTH).for_each(|row| channels.iter().for_each(|&channel| row[channel] *= 60.0));

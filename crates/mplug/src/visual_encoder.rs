@@ -107,7 +107,7 @@ impl Block {
 pub struct VisualEncoder {
     patch_embedding: Linear,
     class_embedding: Vec<f32>,
-    /// `(image_len, width)`, resized to the asked image size.
+    /// `(image_len, width)`, resized to the requested image size.
     position_embedding: Vec<f32>,
     ln_pre: LayerNorm,
     blocks: Vec<Block>,

@@ -84,7 +84,7 @@ impl Aligner {
         self.index(lengths, matches);
         let best = self.search(lengths, matches);
         alignment
-            .extend(self.fixed.iter().filter(|place| **place != NONE).map(|place| matches[*place as usize]));
+            .extend(self.fixed.iter().filter(|index| **index != NONE).map(|index| matches[*index as usize]));
         let mut step = self.steps[best.step as usize];
         while step.previous != NONE {
             alignment.push(matches[step.chosen as usize]);
@@ -112,11 +112,11 @@ impl Aligner {
         for word in 0..reference_length {
             self.starts[word + 1] += self.starts[word];
         }
-        for (place, found) in matches.iter().enumerate() {
+        for (index, found) in matches.iter().enumerate() {
             let is_alone = self.candidate_coverage[candidate_span(found)].iter().all(|covered| *covered == 1)
                 && self.reference_coverage[reference_span(found)].iter().all(|covered| *covered == 1);
             if is_alone {
-                self.fixed[found.reference_start as usize] = place as u32;
+                self.fixed[found.reference_start as usize] = index as u32;
             }
         }
     }
@@ -160,14 +160,14 @@ impl Aligner {
             return;
         }
         let (start, end) = (self.starts[word], self.starts[word + 1]);
-        for (place, found) in (start..).zip(&matches[start..end]) {
+        for (index, found) in (start..).zip(&matches[start..end]) {
             if self.is_used(path.step, found) {
                 continue;
             }
             let mut longer = path;
             longer.continue_chunk(found);
             longer.matches += gain(found);
-            longer.step = self.use_words(path.step, place, found);
+            longer.step = self.use_words(path.step, index, found);
             self.next_paths.push(longer);
             // The jar adds this to the path it copied from, after copying: it weighs on later branches and the skip.
             path.distance += u64::from(found.reference_start.abs_diff(found.candidate_start));
@@ -182,14 +182,14 @@ impl Aligner {
     }
 
     /// A new step with the words of `found` used as well.
-    fn use_words(&mut self, previous: u32, place: usize, found: &Match) -> u32 {
+    fn use_words(&mut self, previous: u32, index: usize, found: &Match) -> u32 {
         let set = previous as usize * self.set_words;
         self.used.extend_from_within(set..set + self.set_words);
         let step = self.steps.len();
         for word in candidate_span(found) {
             self.used[step * self.set_words + word / 64] |= 1 << (word % 64);
         }
-        self.steps.push(Step { previous, chosen: place as u32 });
+        self.steps.push(Step { previous, chosen: index as u32 });
         step as u32
     }
 }

@@ -16,7 +16,7 @@ const MAGIC: [u8; 8] = *b"MPLUGMPT";
 const VERSION: u32 = 1;
 const HEADER_BYTES: usize = 64;
 
-/// What tells one source file from another without reading it: its size, and the last eight bytes of a gzip file, which
+/// What distinguishes one source file from another without reading it: its size, and the last eight bytes of a gzip file, which
 /// are checksum and length of the text inside.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct SourceIdentity {
@@ -133,8 +133,8 @@ fn header(identity: SourceIdentity, counts: Counts) -> [u8; HEADER_BYTES] {
     header[12..20].copy_from_slice(&identity.size.to_le_bytes());
     header[20..28].copy_from_slice(&identity.trailer);
     let numbers = [counts.nodes, counts.targets, counts.words, counts.vocabulary_bytes];
-    for (place, number) in header[28..44].chunks_exact_mut(4).zip(numbers) {
-        place.copy_from_slice(&(number as u32).to_le_bytes());
+    for (slot, number) in header[28..44].chunks_exact_mut(4).zip(numbers) {
+        slot.copy_from_slice(&(number as u32).to_le_bytes());
     }
     header
 }

@@ -1,7 +1,7 @@
 //! `paraphrase-en.gz` into the table in memory.
 //!
 //! The text's entries are three lines: a probability (not used by METEOR), a phrase, a paraphrase of it; words are
-//! separated by one space. It knows nothing of the cache and asks no phrase's meaning.
+//! separated by one space. It knows nothing of the cache and reads no phrase's meaning.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -151,7 +151,7 @@ impl Builder {
     }
 }
 
-/// The nodes level by level, children of one parent together and sorted by word; and each node's place in that order.
+/// The nodes level by level, children of one parent together and sorted by word; and each node's index in that order.
 fn level_order(nodes: &[(u32, u32)]) -> (Vec<u32>, Vec<u32>) {
     let mut levels = vec![0_u16; nodes.len()];
     for (node, (parent, _)) in nodes.iter().enumerate().skip(1) {
@@ -180,8 +180,8 @@ fn starts(sorted_keys: impl Iterator<Item = u32>, count: usize) -> Vec<u32> {
     for key in sorted_keys {
         starts[key as usize + 1] += 1;
     }
-    for place in 0..count {
-        starts[place + 1] += starts[place];
+    for index in 0..count {
+        starts[index + 1] += starts[index];
     }
     starts
 }

@@ -137,10 +137,10 @@ mod tests {
         cache.read_sentence(reference, &data, &mut theirs);
         let mut matches = Vec::new();
         find_matches(&ours, &theirs, &cache, &data, &mut matches);
-        let place = |m: &Match| {
+        let spans = |m: &Match| {
             (m.reference_start, m.reference_length, m.candidate_start, m.candidate_length, m.module)
         };
-        matches.iter().map(place).collect()
+        matches.iter().map(spans).collect()
     }
 
     #[test]

@@ -33,7 +33,7 @@ impl ParaphraseTable {
     pub(crate) fn child(&self, node: u32, word: u32) -> Option<u32> {
         let start = self.first_child[node as usize];
         let children = &self.words[start as usize..self.first_child[node as usize + 1] as usize];
-        children.binary_search(&word).ok().map(|place| start + place as u32)
+        children.binary_search(&word).ok().map(|index| start + index as u32)
     }
 
     /// The paraphrases of a phrase in the text's order; none for most beginnings of phrases.

@@ -122,8 +122,8 @@ impl Statistics {
 /// Prints the numbers as the jar does: `5.0 6.0 …`.
 impl fmt::Display for Statistics {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (place, number) in self.to_array().iter().enumerate() {
-            let space = if place == 0 { "" } else { " " };
+        for (index, number) in self.to_array().iter().enumerate() {
+            let space = if index == 0 { "" } else { " " };
             write!(formatter, "{space}{number:?}")?;
         }
         Ok(())

@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_language_is_told_from_the_characters() {
+    fn the_language_is_detected_by_the_characters() {
         assert_eq!(Tokenization::suited_to(["一只猫", "a cat"]), Tokenization::Char);
         assert_eq!(Tokenization::suited_to(["a cat", "a dog", "狗"]), Tokenization::Ptb);
         assert_eq!(Tokenization::suited_to([]), Tokenization::Ptb);

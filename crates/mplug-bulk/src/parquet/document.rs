@@ -38,7 +38,7 @@ const SCHEMA: &str = "message captions {
 
 /// Most rows of a row group.
 const MOST_ROWS: usize = 1 << 14;
-/// A row group ends with the row that brings its values to so many bytes.
+/// A row group ends with the row that brings its values to this number of bytes.
 const MOST_BYTES: usize = 8 << 20;
 
 /// A Parquet file in the making.

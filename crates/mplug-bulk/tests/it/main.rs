@@ -170,7 +170,7 @@ fn the_fault_of_a_picture_reaches_the_caller_with_its_kind() {
 }
 
 #[test]
-fn a_failure_ends_a_run_that_was_asked_to_stop_there_and_it_is_tried_again() {
+fn a_failure_ends_a_run_that_was_set_to_stop_there_and_it_is_tried_again() {
     let desk = Desk::new();
     let mut plan = desk.plan("out.jsonl");
     plan.stops_at_failure = true;

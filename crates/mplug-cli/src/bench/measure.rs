@@ -166,7 +166,7 @@ fn throughputs(
 ) -> anyhow::Result<Vec<Throughput>> {
     let throughput = |&batch_size: &usize| {
         let pictures = vec![picture.clone(); batch_size];
-        // As many pictures for every size, where a round has so many.
+        // As many pictures for every size, where a round has that many.
         let rounds = (args.rounds / batch_size).max(1);
         let seconds = Seconds::of(rounds, || Ok(captioner.caption_batch(&pictures, options).map(drop)?))?;
         Ok(Throughput { batch_size, value: batch_size as f64 / seconds.median })
@@ -185,7 +185,7 @@ fn encoder_operations(config: &ModelConfig) -> f64 {
     patches + vision.num_hidden_layers as f64 * (products + attention)
 }
 
-/// The most memory that this process ever had resident, where the system tells.
+/// The most memory that this process ever had resident, where the system reports it.
 fn peak_memory() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

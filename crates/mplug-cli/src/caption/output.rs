@@ -89,7 +89,7 @@ impl CaptionOutputArgs {
         );
         anyhow::ensure!(
             is_sidecar || self.output.is_some() || !(self.resume || self.force),
-            "`--resume` and `--force` want `--output FILE`: what was written to standard output is gone"
+            "`--resume` and `--force`: expected `--output FILE`, found none: what was written to standard output is gone"
         );
         Ok(())
     }

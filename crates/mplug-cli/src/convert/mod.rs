@@ -83,7 +83,7 @@ enum FormatArg {
     Safetensors,
     /// pytorch_model.bin, for PyTorch and the original
     Pytorch,
-    /// The same with the prefix `model.`, as ModelScope's trainer writes it
+    /// pytorch_model.bin with the prefix `model.`, as ModelScope's trainer writes it
     PytorchTrainer,
 }
 

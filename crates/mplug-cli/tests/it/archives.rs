@@ -16,7 +16,7 @@ fn write_tar(path: &Path, members: &[(&str, &[u8])]) {
     builder.into_inner().unwrap();
 }
 
-/// Folder `s` with so many tars of two pictures.
+/// Folder `s` with `count` tars of two pictures.
 #[cfg(unix)]
 fn shards(desk: &Desk, count: usize) {
     fs::create_dir(desk.join("s")).unwrap();
@@ -63,8 +63,11 @@ fn a_list_that_is_not_whole_has_no_parts() {
     for args in [&["--shard", "0/2"][..], &["--output", "out.txt"]] {
         let refused = desk.caption(&[&["red.png", "bad.tar"], args].concat());
         assert_eq!(refused.code, 2, "{refused:?}");
-        let told = &refused.check_messages().stderr;
-        assert!(told.contains("bad.tar: ") && told.contains("list of inputs is not whole"), "{told}");
+        let message = &refused.check_messages().stderr;
+        assert!(
+            message.contains("bad.tar: ") && message.contains("list of inputs is not whole"),
+            "{message}"
+        );
         assert!(!desk.join("out.txt").exists() && !desk.join("out.txt.part").exists());
     }
     let alone = desk.caption(&["red.png", "bad.tar"]);

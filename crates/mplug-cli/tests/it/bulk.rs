@@ -57,12 +57,12 @@ fn an_unfinished_run_is_asked_about_and_another_run_refused() {
     assert!(stopped.check_messages().stderr.contains("stopped at the first failure"), "{}", stopped.stderr);
     assert!(desk.join("out.txt.part").exists() && !desk.join("out.txt").exists());
 
-    let asked = caption(&desk, &["tree", "-r", "--output", "out.txt"]);
-    assert_eq!(asked.code, 2);
+    let refused = caption(&desk, &["tree", "-r", "--output", "out.txt"]);
+    assert_eq!(refused.code, 2);
     assert!(
-        asked.stderr.contains("`--resume` goes on") && asked.stderr.contains("out.txt.part"),
+        refused.stderr.contains("`--resume` goes on") && refused.stderr.contains("out.txt.part"),
         "{}",
-        asked.stderr
+        refused.stderr
     );
     for other in [&["--beams", "2"][..], &["--raw"], &["--prefix", "red"], &["--captions", "1"]] {
         let args = [&["tree", "-r", "--output", "out.txt", "--resume"], other].concat();
@@ -291,9 +291,9 @@ fn ctrl_c_keeps_what_was_done() {
     }
     let killed = Command::new("sh").args(["-c", &format!("kill -INT {}", child.id())]).status().unwrap();
     let output = child.wait_with_output().unwrap();
-    let told = String::from_utf8(output.stderr).unwrap();
-    assert!(killed.success() && output.status.code() == Some(130), "{told}");
-    assert!(told.contains("stopped by a signal") && told.contains("--resume"), "{told}");
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(killed.success() && output.status.code() == Some(130), "{message}");
+    assert!(message.contains("stopped by a signal") && message.contains("--resume"), "{message}");
     assert!(!desk.join("out.jsonl").exists() && journal.exists());
     caption(&desk, &[&arguments[..], &["out.jsonl", "--resume"]].concat());
     assert_eq!(read(desk.join("out.jsonl")), read(desk.join("whole.jsonl")));
@@ -339,13 +339,13 @@ fn what_is_gone_or_closed_is_named() {
     assert!(records[1]["error"].as_str().unwrap().contains("cannot be read"), "{}", records[1]);
     // A folder where a text file should go, and an output below a file: as closed as a read-only folder, for root too.
     fs::create_dir(desk.join("album/a.txt")).unwrap();
-    for (args, told) in [
+    for (args, expected) in [
         (&["album", "--format", "sidecar", "--on-existing", "overwrite"][..], "album/a.txt"),
         (&["album", "--output", "red.png/out.txt"], "red.png/out.txt"),
         (&["album", "--format", "sidecar", "--output", "red.png/texts"], "red.png/texts"),
     ] {
         let outcome = caption(&desk, args);
         assert_eq!(outcome.code, 2, "{args:?}: {}", outcome.stderr);
-        assert!(outcome.stderr.contains(told), "{args:?}: {}", outcome.stderr);
+        assert!(outcome.stderr.contains(expected), "{args:?}: {}", outcome.stderr);
     }
 }

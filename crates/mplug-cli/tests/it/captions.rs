@@ -113,7 +113,7 @@ fn one_missing_file_is_exit_code_1() {
 }
 
 #[test]
-fn folders_are_listed_by_name_and_deeper_only_when_asked() {
+fn folders_are_listed_by_name_and_deeper_only_when_requested() {
     let desk = Desk::new();
     desk.picture("folder/b.png", [1, 2, 3]);
     desk.picture("folder/a.jpg", [4, 5, 6]);

@@ -39,8 +39,8 @@ fn no_file_but_its_own_is_a_journal() {
             let args = [&["red.png", "--format", "jsonl", "--output", "out.jsonl"], way].concat();
             let refused = caption(&desk, &args);
             assert_eq!(refused.code, 2, "{way:?} {refused:?}");
-            let told = &refused.check_messages().stderr;
-            assert!(told.contains("out.jsonl.part") && told.contains("move it away"), "{told}");
+            let message = &refused.check_messages().stderr;
+            assert!(message.contains("out.jsonl.part") && message.contains("move it away"), "{message}");
             assert_eq!(fs::read(desk.join("out.jsonl.part")).unwrap(), bytes, "{way:?}");
             assert!(!desk.join("out.jsonl").exists());
         }
@@ -77,7 +77,7 @@ fn no_link_folder_or_pipe_is_a_journal() {
     }
     fs::create_dir(desk.join("e.part")).unwrap();
     assert!(std::process::Command::new("mkfifo").arg(desk.join("f.part")).status().unwrap().success());
-    for (name, told) in [
+    for (name, expected) in [
         ("a", "a.part: is a link"),
         ("b", "b.part: is a link"),
         ("c", "c.part: is a link"),
@@ -89,7 +89,7 @@ fn no_link_folder_or_pipe_is_a_journal() {
         let resumed = caption(&desk, &["red.png", "--output", name, "--resume"]);
         let begun = caption(&desk, &["red.png", "--output", name, "--force"]);
         for refused in [evaluated, resumed, begun] {
-            assert!(refused.code == 2 && refused.stderr.contains(told), "{refused:?}");
+            assert!(refused.code == 2 && refused.stderr.contains(expected), "{refused:?}");
         }
     }
     assert_eq!(fs::read(desk.join("victim")).unwrap(), b"precious");
@@ -119,10 +119,10 @@ fn a_link_in_place_of_a_text_file_fails_its_picture_alone() {
         let _ = fs::remove_file(desk.join("d/b.txt"));
         let outcome = caption(&desk, &["d", "--format", "sidecar", "--on-existing", on_existing]);
         assert_eq!(outcome.code, 1, "{outcome:?}");
-        let told = &outcome.check_messages().stderr;
-        assert!(told.contains("d/a.png: its text file d/a.txt is a link"), "{told}");
-        assert!(told.contains("d/c.png: its text file d/c.txt is no regular file"), "{told}");
-        assert!(told.contains("2 of 3 inputs failed"), "{told}");
+        let message = &outcome.check_messages().stderr;
+        assert!(message.contains("d/a.png: its text file d/a.txt is a link"), "{message}");
+        assert!(message.contains("d/c.png: its text file d/c.txt is no regular file"), "{message}");
+        assert!(message.contains("2 of 3 inputs failed"), "{message}");
         assert_eq!(fs::read(desk.join("victim")).unwrap(), b"precious\n", "{on_existing}");
         assert!(desk.join("d/a.txt").is_symlink());
         assert_eq!(fs::read_to_string(desk.join("d/b.txt")).unwrap(), mine, "{on_existing}");

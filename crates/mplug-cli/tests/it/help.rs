@@ -33,7 +33,7 @@ fn every_command_has_help_with_examples() {
 }
 
 #[test]
-fn the_version_is_told() {
+fn the_version_is_printed() {
     let version = run(&["--version"]);
     assert_eq!((version.code, version.stdout), (0, format!("mplug {}\n", env!("CARGO_PKG_VERSION"))));
 }

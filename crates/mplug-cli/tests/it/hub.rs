@@ -64,7 +64,7 @@ fn a_pulled_model_captions_by_its_name() {
     assert!(pulled.check_messages().stderr.contains("100 % of"), "{}", pulled.stderr);
     assert!(hub.server.requests_for("README.md").is_empty());
 
-    let asked = hub.server.requests().len();
+    let before = hub.server.requests().len();
     let expected = hub.run(&["caption", "--model", "published", "red.png", "--format", "jsonl"]).stdout;
     assert!(!expected.is_empty());
     for name in [ID, "iic/mplug_image-captioning_coco_base_zh", "caption-base-zh", folder] {
@@ -73,7 +73,7 @@ fn a_pulled_model_captions_by_its_name() {
         assert!(hub.run(&["inspect", name]).stdout.contains("PyTorch (zip)"), "{name}");
     }
     assert_eq!(hub.run(&["convert", ID, "converted"]).code, 0);
-    assert_eq!(hub.server.requests().len(), asked, "no command but `pull` opens a connection");
+    assert_eq!(hub.server.requests().len(), before, "no command but `pull` opens a connection");
 
     let again = hub.run(&["pull", ID]);
     assert_eq!((again.code, again.stdout.trim_end()), (0, folder), "{again:?}");
@@ -121,7 +121,7 @@ fn models_are_listed_with_what_is_here() {
 }
 
 #[test]
-fn what_goes_wrong_is_told_in_a_line() {
+fn what_goes_wrong_is_reported_in_a_line() {
     let hub = HubDesk::new();
     let closed = Server::start(|_, _| Reply::new(401, ""));
     let closed_url = closed.url();
@@ -179,9 +179,9 @@ fn a_damaged_download_names_file_and_hashes() {
     });
     let refused = hub.run(&["pull", ID, "--endpoint", &bad.url()]);
     assert_eq!(refused.code, 2, "{refused:?}");
-    let told = refused.check_messages().stderr.lines().last().unwrap();
+    let message = refused.check_messages().stderr.lines().last().unwrap();
     for part in ["vocab.txt", "expected the SHA-256", "found"] {
-        assert!(told.contains(part), "{told}");
+        assert!(message.contains(part), "{message}");
     }
     assert_eq!(bad.requests_for("vocab.txt").len(), 3);
 }

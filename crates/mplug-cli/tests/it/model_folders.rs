@@ -21,9 +21,9 @@ fn a_blank_last_line_of_the_vocabulary_is_a_note() {
     for args in
         [&["caption", "--model", "model", "red.png"][..], &["inspect", "model"], &["convert", "model", "out"]]
     {
-        let told = desk.run(args);
-        assert_eq!(told.code, 0, "{told:?}");
-        let stderr = &told.check_messages().stderr;
+        let outcome = desk.run(args);
+        assert_eq!(outcome.code, 0, "{outcome:?}");
+        let stderr = &outcome.check_messages().stderr;
         assert!(
             stderr.contains("note: model/vocab.txt has 144 tokens, the model has 143 word embeddings"),
             "{stderr}"
@@ -40,10 +40,10 @@ fn a_text_beyond_the_embeddings_leaves_the_others_unharmed() {
         let alone =
             desk.run(&[name, "--model", name, "red.png", texts[0], texts[2], "--format", "jsonl"]).jsonl();
         add_token(&desk, name, "zebra");
-        let told =
+        let outcome =
             desk.run(&[name, "--model", name, "red.png", texts[0], texts[1], texts[2], "--format", "jsonl"]);
-        assert_eq!(told.code, 1, "{told:?}");
-        let lines = told.jsonl();
+        assert_eq!(outcome.code, 1, "{outcome:?}");
+        let lines = outcome.jsonl();
         assert_eq!((lines.len(), alone.len()), (3, 2));
         if name == "match" {
             assert_eq!([&lines[0], &lines[2]], [&alone[0], &alone[1]]);
@@ -53,7 +53,7 @@ fn a_text_beyond_the_embeddings_leaves_the_others_unharmed() {
         assert!(problem.contains("vocab.txt; the model has word embeddings for 0 to 142 only"), "{problem}");
         let text = lines[1].get("question").or(lines[1].get("text")).unwrap();
         assert_eq!(text, "a zebra");
-        assert!(told.check_messages().stderr.contains("`a zebra` needs the token"), "{}", told.stderr);
+        assert!(outcome.check_messages().stderr.contains("`a zebra` needs the token"), "{}", outcome.stderr);
     }
 }
 

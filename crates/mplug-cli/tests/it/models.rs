@@ -49,7 +49,7 @@ fn a_weight_file_alone_is_counted() {
 }
 
 #[test]
-fn what_is_no_model_is_told_in_one_line() {
+fn what_is_no_model_is_reported_in_one_line() {
     let desk = Desk::new();
     desk.write("text/model.safetensors", b"not a weight file");
     desk.write("text/vocab.txt", b"[PAD]\n");

@@ -79,7 +79,7 @@ fn a_closed_pipe_is_no_error() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_full_disk_is_told() {
+fn a_full_disk_is_reported() {
     let outcome = Desk::new().caption(&["red.png", "--output", "/dev/full"]);
     assert_eq!(outcome.code, 2);
     assert!(outcome.check_messages().stderr.starts_with("mplug: /dev/full: "), "{}", outcome.stderr);

@@ -184,7 +184,7 @@ fn another_column_is_another_run() {
 }
 
 #[test]
-fn what_cannot_be_is_told() {
+fn what_cannot_be_is_reported() {
     let desk = Desk::new();
     four_rows(&desk);
     let unknown = caption(&desk, &["in.parquet", "red.png", "--image-column", "imag"]);

@@ -33,10 +33,16 @@ fn a_devices_error_is_no_answer() {
         let _ = fs::remove_file(desk.join("out"));
         let troubled = run(&["--format", format, "--output", "out"]);
         assert_eq!(troubled.code, 1, "{troubled:?}");
-        let told = &troubled.check_messages().stderr;
-        assert!(told.contains("x.png: cannot be read") && told.contains("(not tried to the end)"), "{told}");
-        assert!(told.contains("2 of 4 inputs failed"), "{told}");
-        assert!(told.ends_with("1 of 4 inputs not tried to the end; run again with `--resume`\n"), "{told}");
+        let message = &troubled.check_messages().stderr;
+        assert!(
+            message.contains("x.png: cannot be read") && message.contains("(not tried to the end)"),
+            "{message}"
+        );
+        assert!(message.contains("2 of 4 inputs failed"), "{message}");
+        assert!(
+            message.ends_with("1 of 4 inputs not tried to the end; run again with `--resume`\n"),
+            "{message}"
+        );
         // The output is there, with what is known; the journal too.
         assert!(desk.join("out").exists() && desk.join("out.part").exists());
         assert_ne!(fs::read(desk.join("out")).unwrap(), whole);
@@ -136,7 +142,7 @@ mod web {
     }
 
     #[test]
-    fn a_server_that_was_down_is_asked_again() {
+    fn a_server_that_was_down_is_tried_again() {
         let desk = Desk::new();
         let server = serve(&desk, 0);
         let port = server.port();
@@ -166,12 +172,15 @@ mod web {
 
         // Without a file nothing is kept, and nothing can be gone on with.
         drop(server);
-        let told = run(&[]);
-        assert!(told.code == 1 && told.stderr.ends_with("not tried to the end; run again\n"), "{told:?}");
+        let outcome = run(&[]);
+        assert!(
+            outcome.code == 1 && outcome.stderr.ends_with("not tried to the end; run again\n"),
+            "{outcome:?}"
+        );
     }
 
     #[test]
-    fn an_overloaded_server_is_asked_again_and_what_is_gone_is_not() {
+    fn an_overloaded_server_is_tried_again_and_what_is_gone_is_not() {
         let desk = Desk::new();
         let red = fs::read(desk.join("red.png")).unwrap();
         // Three attempts of the first run for each of four pictures; "gone" is requested once.

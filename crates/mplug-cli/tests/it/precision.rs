@@ -15,9 +15,9 @@ fn every_precision_captions_and_bf16_says_what_this_cpu_does() {
         let found = desk.caption(&["red.png", "--precision", precision, "--format", "jsonl"]);
         assert_eq!(found.code, 0, "{found:?}");
         assert!(found.jsonl()[0]["caption"].is_string());
-        let is_told = found.check_messages().stderr.contains("does not multiply bf16");
+        let is_reported = found.check_messages().stderr.contains("does not multiply bf16");
         let expected = precision == "bf16" && !mplug::instruction_set().multiplies_bf16();
-        assert_eq!(is_told, expected, "{found:?}");
+        assert_eq!(is_reported, expected, "{found:?}");
     }
     let wrong = desk.caption(&["red.png", "--precision", "fp4"]);
     assert_eq!(wrong.code, 2);
@@ -37,8 +37,8 @@ fn an_int8_folder_is_written_inspected_and_used_without_asking() {
 
     let own = desk.run(&["caption", "--model", "int8", "red.png"]);
     assert_eq!((own.code, own.stderr.as_str()), (0, ""), "{own:?}");
-    let asked = desk.run(&["caption", "--model", "int8", "--precision", "int8", "red.png"]);
-    assert_eq!(own.stdout, asked.stdout);
+    let requested = desk.run(&["caption", "--model", "int8", "--precision", "int8", "red.png"]);
+    assert_eq!(own.stdout, requested.stdout);
     let exact = desk.run(&["caption", "--model", "int8", "--precision", "f32", "red.png"]);
     assert!(exact.check_messages().stderr.contains("cannot bring back"), "{}", exact.stderr);
     // It is a model like any other: it can be converted back to floats.

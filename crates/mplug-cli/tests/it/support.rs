@@ -175,12 +175,12 @@ impl Desk {
         self.model_with(name, task, WriteOptions::default());
     }
 
-    /// The same, written in another way.
+    /// A tiny model of `task`, written as `options` say.
     pub(crate) fn model_with(&self, name: &str, task: Task, options: WriteOptions) {
         self.edited_model(name, task, options, |_| ());
     }
 
-    /// The same with tensors changed.
+    /// A tiny model of `task` with tensors changed.
     pub(crate) fn edited_model(
         &self,
         name: &str,

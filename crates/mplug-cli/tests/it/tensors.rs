@@ -36,10 +36,10 @@ fn add(recipe: &mut Recipe, names: &[&str]) {
     }));
 }
 
-fn set(recipe: &mut Recipe, name: &str, place: usize, value: f32) {
+fn set(recipe: &mut Recipe, name: &str, at: usize, value: f32) {
     let index = recipe.tensors.iter().position(|tensor| tensor.name == name).expect(name);
     let Values::F32(mut values) = recipe.draw(index) else { panic!("{name} is not of floats") };
-    values[place] = value;
+    values[at] = value;
     recipe.tensors[index].draw = Draw::Given(Values::F32(values));
 }
 
@@ -61,7 +61,7 @@ fn is_warned(run: &Outcome, expected: &str) {
 }
 
 #[test]
-fn unknown_tensors_are_told_and_change_nothing() {
+fn unknown_tensors_are_reported_and_change_nothing() {
     let desk = Desk::new();
     for (task, command) in TASKS {
         desk.model_with("plain", task, anew());
@@ -103,8 +103,8 @@ fn unknown_tensors_are_told_and_change_nothing() {
             assert_eq!((run.code, run.stderr.as_str()), (0, ""), "{model}: {run:?}");
         }
         let copied = desk.run(&["convert", "more", "copy", "--force"]);
-        let told = "2 of the tensors that the task does not use have NaN or infinity, copied as they are: another.weight, my_head.weight";
-        assert!(copied.stderr.contains(told), "{copied:?}");
+        let message = "2 of the tensors that the task does not use have NaN or infinity, copied as they are: another.weight, my_head.weight";
+        assert!(copied.stderr.contains(message), "{copied:?}");
 
         for args in [arguments(command, "more"), vec!["convert", "more", "strict"]] {
             let by_option = desk.run(&[&args[..], &["--strict"]].concat());
@@ -162,9 +162,9 @@ fn a_weight_that_is_no_number_refuses_the_model_by_name() {
                 let refused = desk.run(args);
                 assert_eq!((refused.code, refused.stdout.as_str()), (2, ""), "{args:?}: {refused:?}");
                 let expected = format!("`{name}` of {model}/");
-                let place = format!("1 of 32768, the first at [1, 1] ({value:e})");
+                let found = format!("1 of 32768, the first at [1, 1] ({value:e})");
                 let message = &refused.check_messages().stderr;
-                assert!(message.contains(&expected) && message.contains(&place), "{args:?}: {message}");
+                assert!(message.contains(&expected) && message.contains(&found), "{args:?}: {message}");
                 assert!(!desk.join("out").exists());
             }
         }

@@ -1,4 +1,4 @@
-//! Web addresses as inputs, against a server on this machine: nothing is asked unless it is allowed, and then the captions are those
+//! Web addresses as inputs, against a server on this machine: nothing is requested unless it is allowed, and then the captions are those
 //! of the files.
 
 use std::fs;
@@ -33,8 +33,11 @@ fn nothing_is_downloaded_unasked() {
     assert!(closed.stderr.contains("`--allow-urls`"), "{}", closed.stderr);
     let inside = desk.caption(&["--allow-urls", &url, "red.png"]);
     assert_eq!((inside.code, inside.stdout.lines().count()), (1, 1), "{inside:?}");
-    let told = &inside.check_messages().stderr;
-    assert!(told.contains("127.0.0.1, a loopback address") && told.contains("--allow-url-host"), "{told}");
+    let message = &inside.check_messages().stderr;
+    assert!(
+        message.contains("127.0.0.1, a loopback address") && message.contains("--allow-url-host"),
+        "{message}"
+    );
     for args in [["--allow-url-host", "127.0.0.1"], ["--url-timeout", "5"]] {
         assert_eq!(desk.caption(&[args[0], args[1], &url]).code, 2);
     }
@@ -72,9 +75,9 @@ fn an_address_has_the_caption_of_its_file() {
     let found = desk.caption(&arguments);
     assert_eq!((found.code, &found.stdout), (1, &listed.stdout), "{found:?}");
     // `两只 猫.png` comes percent-encoded, and this server does not undo that.
-    for (place, (record, file)) in found.jsonl().iter().zip(&files).enumerate() {
-        assert_eq!(record["path"], typed[place]);
-        match place {
+    for (index, (record, file)) in found.jsonl().iter().zip(&files).enumerate() {
+        assert_eq!(record["path"], typed[index]);
+        match index {
             3 | 4 => assert!(record["error"].as_str().unwrap().contains("127.0.0.1 answers 404"), "{record}"),
             _ => assert_eq!(without_path(record), without_path(file)),
         }
@@ -141,14 +144,14 @@ fn a_bad_server_harms_its_own_picture_alone() {
     let found =
         desk.caption(&[&open[..], &["--format", "jsonl", &urls[0], &urls[1], &urls[2], &whole]].concat());
     assert_eq!(found.code, 1, "{found:?}");
-    let told = found.jsonl();
+    let records = found.jsonl();
     for (record, reason) in
-        told.iter().zip(["was not there after 1 s", "more than the limit of 99999", "localhost has"])
+        records.iter().zip(["was not there after 1 s", "more than the limit of 99999", "localhost has"])
     {
         assert!(record["error"].as_str().unwrap().contains(reason), "{record}");
     }
     let file = desk.caption(&["red.png", "--format", "jsonl"]).jsonl();
-    assert_eq!(without_path(&told[3]), without_path(&file[0]));
+    assert_eq!(without_path(&records[3]), without_path(&file[0]));
     assert_eq!(inside.connections(), 0);
 }
 
@@ -204,7 +207,7 @@ fn a_stopped_run_goes_on_and_asks_for_the_rest_alone() {
     assert_eq!(server.requests().len() - before, 2, "what was done is not requested again");
     let lines = fs::read_to_string(desk.join("out.jsonl")).unwrap();
     let whole = fs::read_to_string(desk.join("whole.jsonl")).unwrap();
-    let ends = |text: &str| [0, 2].map(|place| text.lines().nth(place).unwrap().to_owned());
+    let ends = |text: &str| [0, 2].map(|index| text.lines().nth(index).unwrap().to_owned());
     assert_eq!((lines.lines().count(), ends(&lines)), (3, ends(&whole)));
     assert!(lines.lines().nth(1).unwrap().contains("\"caption\""), "{lines}");
 }

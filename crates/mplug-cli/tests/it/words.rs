@@ -54,7 +54,7 @@ fn a_required_word_is_in_every_caption() {
             assert!(found["caption"].as_str().unwrap().contains("蓝色"), "{found}");
         }
     }
-    for (args, told) in [
+    for (args, expected) in [
         (&["--include", "手机"][..], "`手机` is required, but the model's vocabulary cannot write it"),
         (&["--include", "蓝色", "--forbid", "色"], "`色` is forbidden"),
         (&["--include", "蓝色", "--max-new-tokens", "2"], "at most 2 are generated"),
@@ -64,15 +64,15 @@ fn a_required_word_is_in_every_caption() {
     ] {
         let outcome = run_in(examples(), &[&["caption", "cars.png"], args].concat());
         assert_eq!(outcome.code, 2, "{args:?}: {}", outcome.stdout);
-        assert!(outcome.stderr.contains(told), "{args:?}: {}", outcome.stderr);
+        assert!(outcome.stderr.contains(expected), "{args:?}: {}", outcome.stderr);
     }
 }
 
 #[test]
 fn captions_that_say_nearly_the_same_are_left_out() {
     let lines = |args: &[&str]| -> Vec<String> {
-        let told = text(&[&[".", "--captions", "5"], args].concat());
-        told.lines().map(str::to_owned).collect()
+        let text = text(&[&[".", "--captions", "5"], args].concat());
+        text.lines().map(str::to_owned).collect()
     };
     let (plain, some, few) = (lines(&[]), lines(&["--diverse=0.3"]), lines(&["--diverse=1"]));
     assert_eq!(plain.len(), 5 * 7, "five captions of seven pictures");
@@ -84,10 +84,10 @@ fn captions_that_say_nearly_the_same_are_left_out() {
 #[cfg(feature = "jieba")]
 #[test]
 fn keywords_come_from_all_captions() {
-    let told = text(&["cars.png", "--tags=3"]);
-    let (caption, tags) = told.split_once('\t').unwrap();
+    let line = text(&["cars.png", "--tags=3"]);
+    let (caption, tags) = line.split_once('\t').unwrap();
     assert!(!caption.contains('\t'));
-    assert!(tags.split(',').any(|tag| tag == "汽车"), "{told}");
+    assert!(tags.split(',').any(|tag| tag == "汽车"), "{line}");
     let outcome = caption_json(&["cars.png", "--tags", "--format", "jsonl"]);
     let tags = outcome["tags"].as_array().unwrap();
     let weights: Vec<f64> = tags.iter().map(|tag| tag["weight"].as_f64().unwrap()).collect();

@@ -1,7 +1,7 @@
 //! Affine distortions, equal to OpenCV's `warpAffine` (bilinear, constant border) in every byte.
 //!
 //! Source: OpenCV 4, as measured on 4.5.5, 4.8.1, 4.12 and 4.13, which agree; 5.0 computes in floats, and up to 8 levels
-//! off. A pixel's place in the source is kept in 1/1024 of a pixel, its column's and its row's part rounded apart and
+//! off. A pixel's position in the source is kept in 1/1024 of a pixel, its column's and its row's part rounded apart and
 //! then added, and cut to 1/32; the four neighbours are weighed in whole 1/1024. OpenCV's weights have 15 bits, but all
 //! of them are multiples of 32 save those of a pixel hit squarely, whose one stray bit cannot show in a byte.
 //!
@@ -12,13 +12,13 @@ use mplug::preprocess::image::RgbImage;
 /// What is seen beyond the picture's edge.
 const FILL: [u8; CHANNELS] = [128; CHANNELS];
 const CHANNELS: usize = 3;
-/// Fractional bits of a place while it is added up.
-const PLACE_BITS: u32 = 10;
-/// Fractional bits of a place that choose the weights.
+/// Fractional bits of a position while it is added up.
+const POSITION_BITS: u32 = 10;
+/// Fractional bits of a position that choose the weights.
 const WEIGHT_BITS: u32 = 5;
 const WEIGHT_ONE: i64 = 1 << WEIGHT_BITS;
-/// Half of the finest place kept: makes a cut a rounding.
-const HALF: i64 = 1 << (PLACE_BITS - WEIGHT_BITS - 1);
+/// Half of the finest position kept: makes a cut a rounding.
+const HALF: i64 = 1 << (POSITION_BITS - WEIGHT_BITS - 1);
 
 /// Two rows of x, y, 1: where a source pixel goes, or where a pixel comes from.
 type Matrix = [[f64; 3]; 2];
@@ -41,14 +41,15 @@ pub(super) fn warp(image: &RgbImage, matrix: Matrix) -> RgbImage {
         return warped;
     }
     let [[xx, xy, x1], [yx, yy, y1]] = inverse(matrix);
-    let columns: Vec<(i64, i64)> =
-        (0..image.width()).map(|x| (to_place(xx * f64::from(x)), to_place(yx * f64::from(x)))).collect();
+    let columns: Vec<(i64, i64)> = (0..image.width())
+        .map(|x| (to_position(xx * f64::from(x)), to_position(yx * f64::from(x))))
+        .collect();
     let row_len = image.width() as usize * CHANNELS;
     for (y, row) in warped.chunks_exact_mut(row_len).enumerate() {
-        let row_x = to_place(xy * y as f64 + x1) + HALF;
-        let row_y = to_place(yy * y as f64 + y1) + HALF;
+        let row_x = to_position(xy * y as f64 + x1) + HALF;
+        let row_y = to_position(yy * y as f64 + y1) + HALF;
         for (pixel, &(column_x, column_y)) in row.chunks_exact_mut(CHANNELS).zip(&columns) {
-            let shift = PLACE_BITS - WEIGHT_BITS;
+            let shift = POSITION_BITS - WEIGHT_BITS;
             pixel.copy_from_slice(&sample(image, (row_x + column_x) >> shift, (row_y + column_y) >> shift));
         }
     }
@@ -65,12 +66,12 @@ fn inverse([[xx, xy, x1], [yx, yy, y1]]: Matrix) -> Matrix {
 }
 
 /// To 1/1024 of a pixel, halves to even. Bounded far beyond any picture, so that sums of two cannot overflow.
-fn to_place(coordinate: f64) -> i64 {
+fn to_position(coordinate: f64) -> i64 {
     const BOUND: f64 = (1u64 << 50) as f64;
-    (coordinate * f64::from(1u32 << PLACE_BITS)).round_ties_even().clamp(-BOUND, BOUND) as i64
+    (coordinate * f64::from(1u32 << POSITION_BITS)).round_ties_even().clamp(-BOUND, BOUND) as i64
 }
 
-/// The picture's colour at a place in 1/32 of a pixel.
+/// The picture's colour at a position in 1/32 of a pixel.
 fn sample(image: &RgbImage, x: i64, y: i64) -> [u8; CHANNELS] {
     let (left, top) = (x >> WEIGHT_BITS, y >> WEIGHT_BITS);
     let (right_part, lower_part) = (x & (WEIGHT_ONE - 1), y & (WEIGHT_ONE - 1));

@@ -34,7 +34,7 @@ pub struct Example {
     pub answers: Vec<Answer>,
 }
 
-/// Examples by number. Any thread may ask for any example at any time, and gets the same one each time.
+/// Examples by number. Any thread may request any example at any time, and gets the same one each time.
 pub trait Dataset: Send + Sync {
     /// How many examples there are.
     fn len(&self) -> usize;

@@ -22,7 +22,7 @@ const EXTENSIONS: [&str; 5] = ["json", "jsonl", "csv", "token", "txt"];
 /// How a dataset is opened.
 #[derive(Debug, Clone)]
 pub struct OpenOptions {
-    /// How the annotation file is written; told by its name and content if `None`.
+    /// How the annotation file is written; detected by its name and content if `None`.
     pub format: Option<Format>,
     /// Only this split. `train` means COCO's `restval` too.
     pub split: Option<String>,
@@ -41,7 +41,7 @@ pub struct OpenOptions {
 }
 
 impl Default for OpenOptions {
-    /// Everything is told by the file, of at most 2 GiB.
+    /// Everything is detected from the file, of at most 2 GiB.
     fn default() -> Self {
         Self {
             format: None,

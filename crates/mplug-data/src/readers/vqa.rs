@@ -3,7 +3,7 @@
 //! Source: `vqa_dataset` of the original: ten answers (VQA) weigh as often as they were given; a single answer (Visual
 //! Genome, GQA) weighs one half. The id is `question_id`: a picture may have many questions. Test files have no answers.
 //!
-//! Refuses to know `ocr` and `object_label`, which the original appends to a question only if told to.
+//! Refuses to know `ocr` and `object_label`, which the original appends to a question only if set to.
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -1,5 +1,5 @@
 //! The official files of VQA v2, a pair: `v2_OpenEnded_mscoco_train2014_questions.json` has the questions,
-//! `v2_mscoco_train2014_annotations.json` ten people's answers to each. Either one may be named; the other lies beside it, told
+//! `v2_mscoco_train2014_annotations.json` ten people's answers to each. Either one may be named; the other lies beside it, found
 //! by its `data_subtype`. Questions of a test split have no answers.
 //!
 //! Source: the files' own description (visualqa.org/vqa_v1_challenge.html); answers weigh as in `vqa`. Pictures are called as in
@@ -183,7 +183,7 @@ mod tests {
         let text = QUESTIONS.replace("val2014", "test2015");
         let folder = folder(&[("v2_OpenEnded_mscoco_test2015_questions.json", &text)]);
         let path = folder.path().join("v2_OpenEnded_mscoco_test2015_questions.json");
-        let records = read(&path, &options()).expect("no answers are wanted");
+        let records = read(&path, &options()).expect("no answers are required");
         assert!(records.iter().all(|record| record.answers.is_empty()));
         assert_eq!(records[0].file_name.as_deref(), Some("COCO_test2015_000000000009.jpg"));
     }

@@ -142,7 +142,7 @@ const MAX_MEMBERS: usize = 16_000_000;
 const MAX_NAMES_BYTES: usize = 1 << 30;
 
 impl ImageRoot {
-    /// Opens a folder, a zip or tar archive, or a table of `id`, tab, base64 (MUGE). What a file is, its bytes tell.
+    /// Opens a folder, a zip or tar archive, or a table of `id`, tab, base64 (MUGE). What a file is, its bytes say.
     ///
     /// # Errors
     /// [`DataError::Io`] if it cannot be read or is damaged, [`DataError::UnknownFormat`] if it is something else.
@@ -219,7 +219,7 @@ fn find_in_folder(folder: &Path, name: &str) -> Option<PathBuf> {
     None
 }
 
-/// The pictures of a zip or tar archive with their members' names, told by their extensions: those of a tar in its order, those of
+/// The pictures of a zip or tar archive with their members' names, detected by their extensions: those of a tar in its order, those of
 /// a zip by name.
 ///
 /// # Errors

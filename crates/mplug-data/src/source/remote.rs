@@ -1,4 +1,4 @@
-//! A picture at a web address. What an address is, and whether it may be asked, whoever fetches it knows; nothing here opens a
+//! A picture at a web address. What an address is, and whether it may be fetched, whoever fetches it knows; nothing here opens a
 //! connection.
 
 use std::error::Error;

@@ -92,8 +92,8 @@ impl SharedFile {
 
     /// The file among the open ones, where it becomes the last.
     fn find_open(&self, open: &mut VecDeque<(u64, Arc<File>)>) -> Option<Arc<File>> {
-        let place = open.iter().position(|(number, _)| *number == self.number)?;
-        let entry = open.remove(place)?;
+        let index = open.iter().position(|(number, _)| *number == self.number)?;
+        let entry = open.remove(index)?;
         let file = Arc::clone(&entry.1);
         open.push_back(entry);
         Some(file)
@@ -129,12 +129,12 @@ fn open_files() -> MutexGuard<'static, VecDeque<(u64, Arc<File>)>> {
     OPEN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What tells a file from a later one of its name.
+/// What distinguishes a file from a later one of its name.
 fn stamp(metadata: &Metadata) -> (u64, Option<SystemTime>) {
     (metadata.len(), metadata.modified().ok())
 }
 
-/// A place in a shared file, from which one reader reads.
+/// A position in a shared file, from which one reader reads.
 #[derive(Debug, Clone)]
 pub(super) struct FileCursor {
     pub(super) file: Arc<SharedFile>,

@@ -129,13 +129,13 @@ fn a_zip_bomb_is_stopped_by_its_claim_and_by_what_it_inflates_to() {
 
 fn replace(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
     let mut bytes = bytes.to_vec();
-    let places: Vec<usize> = bytes
+    let positions: Vec<usize> = bytes
         .windows(from.len())
         .enumerate()
         .filter(|(_, window)| *window == from)
         .map(|(at, _)| at)
         .collect();
-    for at in places {
+    for at in positions {
         bytes[at..at + to.len()].copy_from_slice(to);
     }
     bytes

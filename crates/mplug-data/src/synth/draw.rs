@@ -213,7 +213,7 @@ fn draw_street(pen: &mut Pen<'_>, horizon: f32, ground: Rgb) {
     }
 }
 
-/// The same colour, lighter or darker.
+/// A colour made lighter or darker.
 pub(super) fn shifted(rgb: Rgb, by: i16) -> Rgb {
     rgb.map(|v| (i16::from(v) + by).clamp(0, 255) as u8)
 }

@@ -39,7 +39,7 @@ impl Difference {
 pub struct FalseCaption {
     /// What is not so: [`check_caption`] says that it is not true.
     pub caption: String,
-    /// The same sentence as it is true.
+    /// The true sentence.
     pub true_caption: String,
     /// What was changed.
     pub difference: Difference,
@@ -160,7 +160,7 @@ fn other_colours(scene: &Scene, groups: &[Group], group: Group) -> Vec<Colour> {
     colours(group.kind, scene.place()).into_iter().filter(is_free).collect()
 }
 
-/// One more and one fewer, where scenes of the family have so many.
+/// One more and one fewer, where scenes of the family have that many.
 fn other_counts(family: Family, group: Group) -> Vec<usize> {
     let most = match family {
         Family::Counts => 4,

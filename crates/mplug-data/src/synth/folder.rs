@@ -26,7 +26,7 @@ use crate::dataset::{ANNOTATIONS, DataError, Language};
 pub struct FolderOptions {
     /// Draw at this width and height instead of the natural size.
     pub size: Option<(u32, u32)>,
-    /// Of 100 pictures so many are JPEG, the others PNG.
+    /// How many of 100 pictures are JPEG; the others are PNG.
     pub jpeg_percent: u32,
     /// JPEG quality, 1 to 100.
     pub jpeg_quality: u8,

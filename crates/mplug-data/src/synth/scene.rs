@@ -223,7 +223,7 @@ impl Relation {
     /// Every relation.
     pub const ALL: [Self; 5] = [Self::LeftOf, Self::RightOf, Self::Above, Self::Below, Self::Beside];
 
-    /// The same fact, said from the other thing's side.
+    /// The relation as it is said from the other thing's side.
     #[must_use]
     pub fn reversed(self) -> Self {
         match self {

@@ -268,7 +268,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn any_picture_has_views_of_the_size_asked_for(
+    fn any_picture_has_views_of_the_requested_size(
         width in prop_oneof![1u32..4, 1u32..150, 2000u32..3000],
         height in prop_oneof![1u32..4, 1u32..150],
         size in 1u32..64,

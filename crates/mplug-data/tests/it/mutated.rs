@@ -84,24 +84,24 @@ fn mutations() -> impl Strategy<Value = Vec<Mutation>> {
 fn mutate(sample: &[u8], mutations: &[Mutation]) -> Vec<u8> {
     let mut bytes = sample.to_vec();
     for mutation in mutations {
-        let place = |at: &usize| at % (bytes.len() + 1);
+        let offset = |at: &usize| at % (bytes.len() + 1);
         match mutation {
-            Mutation::Cut(at) => bytes.truncate(place(at)),
+            Mutation::Cut(at) => bytes.truncate(offset(at)),
             Mutation::Overwrite(at, new) => {
-                let at = place(at);
+                let at = offset(at);
                 let end = (at + new.len()).min(bytes.len());
                 bytes.splice(at..end, new.iter().copied());
             }
             Mutation::Insert(at, new) => {
-                let at = place(at);
+                let at = offset(at);
                 bytes.splice(at..at, new.iter().copied());
             }
             Mutation::Remove(at, len) => {
-                let at = place(at);
+                let at = offset(at);
                 bytes.drain(at..(at + len).min(bytes.len()));
             }
             Mutation::Double(at, len) => {
-                let at = place(at);
+                let at = offset(at);
                 let piece = bytes[at..(at + len).min(bytes.len())].to_vec();
                 bytes.splice(at..at, piece);
             }

@@ -47,7 +47,7 @@ const SPECIAL_V6: [(Ipv6Addr, u32, &str); 13] = [
 
 /// IPv6 addresses that are an IPv4 address in other clothes, and go where that goes.
 const MAPPED: (Ipv6Addr, u32) = (Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96);
-/// The same by a translator (NAT64): where a network has IPv6 alone, every IPv4 host looks so.
+/// IPv6 addresses that a translator (NAT64) leads to an IPv4 address: where a network has IPv6 alone, every IPv4 host looks so.
 const TRANSLATED: (Ipv6Addr, u32) = (Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96);
 /// What is handed out as public.
 const UNICAST: (Ipv6Addr, u32) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn special_addresses_are_told_by_what_they_are() {
+    fn special_addresses_are_reported_by_what_they_are() {
         for (text, what) in [
             ("0.0.0.0", "this very network"),
             ("0.1.2.3", "this very network"),

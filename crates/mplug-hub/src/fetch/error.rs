@@ -10,7 +10,7 @@ use crate::http::{self, Retry};
 
 /// An address that gave no bytes, and why.
 ///
-/// The fault of [`FetchFault::NotPublic`] says where a name leads: who shows it to strangers tells them of his network.
+/// The fault of [`FetchFault::NotPublic`] says where a name leads: who shows it to strangers reveals his network.
 #[derive(Debug, thiserror::Error)]
 #[error("{url}: {fault}")]
 pub struct FetchError {
@@ -73,13 +73,13 @@ pub enum FetchFault {
         host: String,
         /// The status code.
         code: u16,
-        /// The same with its usual words.
+        /// The status code with its usual words.
         status: String,
     },
     /// The answer is longer than the limit.
     #[error("has {} bytes, more than the limit of {limit}", .found.map_or("endless".to_owned(), |found| found.to_string()))]
     TooManyBytes {
-        /// Its length, where the server told it.
+        /// Its length, where the server gave it.
         found: Option<u64>,
         /// The limit.
         limit: u64,

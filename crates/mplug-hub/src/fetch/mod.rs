@@ -55,7 +55,7 @@ pub struct FetchOptions {
     pub max_redirects: usize,
     /// Attempts after the first, where the server is overloaded or broken, or the connection breaks.
     pub retries: u32,
-    /// The pause before the first of them, where the server asks for no other; the next is twice as long.
+    /// The pause before the first of them, where the server requests no other; the next is twice as long.
     pub first_pause: Duration,
     /// Who looks names up.
     pub resolver: Arc<dyn Resolve>,
@@ -86,13 +86,13 @@ struct Failure {
     fault: FetchFault,
     /// Whether the next may succeed.
     is_passing: bool,
-    /// The pause before it that the server asks for.
-    asked: Option<Duration>,
+    /// The pause before it that the server requests.
+    requested: Option<Duration>,
 }
 
 impl From<FetchFault> for Failure {
     fn from(fault: FetchFault) -> Self {
-        Self { fault, is_passing: false, asked: None }
+        Self { fault, is_passing: false, requested: None }
     }
 }
 
@@ -119,16 +119,16 @@ impl PictureFetcher {
         let retry = Retry { retries, first_pause };
         let mut failures = 0;
         loop {
-            let Failure { fault, is_passing, asked } = match self.follow(first, max_bytes, deadline) {
+            let Failure { fault, is_passing, requested } = match self.follow(first, max_bytes, deadline) {
                 Ok(bytes) => return Ok(bytes),
                 Err(failure) => failure,
             };
             failures += 1;
-            let has_time = || retry.wait(failures, asked) < left(deadline);
+            let has_time = || retry.wait(failures, requested) < left(deadline);
             if !is_passing || failures > retry.retries || !has_time() {
                 return Err(fault);
             }
-            retry.pause(failures, asked);
+            retry.pause(failures, requested);
         }
     }
 
@@ -159,7 +159,7 @@ impl PictureFetcher {
         let (head, body) = answer.into_parts();
         let host = || url.host.clone();
         if head.status != StatusCode::OK {
-            let asked = head.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+            let requested = head.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
             return Err(Failure {
                 fault: FetchFault::Status {
                     host: host(),
@@ -167,7 +167,7 @@ impl PictureFetcher {
                     status: head.status.to_string(),
                 },
                 is_passing: Retry::is_worth(head.status),
-                asked: asked.and_then(|seconds| seconds.trim().parse().ok()).map(Duration::from_secs),
+                requested: requested.and_then(|seconds| seconds.trim().parse().ok()).map(Duration::from_secs),
             });
         }
         let encoding =
@@ -202,7 +202,7 @@ impl PictureFetcher {
             error => {
                 let is_passing = http::is_passing(&error);
                 let fault = FetchFault::Transport { host: url.host.clone(), source: error.into() };
-                Failure { fault, is_passing, asked: None }
+                Failure { fault, is_passing, requested: None }
             }
         }
     }
@@ -243,8 +243,8 @@ mod tests {
 
     #[test]
     fn a_redirect_stays_encrypted() {
-        let told = redirect("https://a.example/", "http://a.example/").unwrap_err();
-        assert_eq!(told, "a.example redirects to an unencrypted address");
+        let message = redirect("https://a.example/", "http://a.example/").unwrap_err();
+        assert_eq!(message, "a.example redirects to an unencrypted address");
         let followed = |from, to| redirect(from, to).unwrap().unwrap();
         assert_eq!(followed("http://a.example/", "https://b.example/c"), "https://b.example/c");
         assert_eq!(followed("https://a.example/b/c?d", "两.jpg"), "https://a.example/b/%E4%B8%A4.jpg");

@@ -41,7 +41,7 @@ pub struct SystemResolver;
 
 impl Resolve for SystemResolver {
     fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
-        // The standard library's own look-up tells the two apart in words alone.
+        // The standard library's own look-up distinguishes the two in words alone.
         let hints = AddrInfoHints { socktype: SockType::Stream.into(), ..AddrInfoHints::default() };
         let found = getaddrinfo(Some(host), None, Some(hints)).map_err(io_error_of)?;
         found.map(|info| Ok(info?.sockaddr.ip())).collect()
@@ -57,7 +57,7 @@ fn io_error_of(error: LookupError) -> io::Error {
     io::Error::new(kind, io::Error::from(error))
 }
 
-/// What `ureq` asks where to connect to.
+/// What `ureq` calls to find where to connect to.
 #[derive(Debug)]
 pub(super) struct Guard {
     pub(super) resolver: Arc<dyn Resolve>,

@@ -1,6 +1,6 @@
-//! A web address as typed, taken apart and put together again: stricter than a browser, so that what is checked and what is asked
+//! A web address as typed, taken apart and put together again: stricter than a browser, so that what is checked and what is requested
 //! cannot be two things. Hosts are ASCII names or plain IP addresses; no other spelling of a number is one; nothing may stand before
-//! an `@`. Asks no network.
+//! an `@`. Uses no network.
 
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv6Addr};
@@ -16,10 +16,10 @@ const MAX_HOST_BYTES: usize = 253;
 /// Longest part of an address that a message repeats.
 const MAX_SHOWN: usize = 200;
 
-/// An address that may be asked, once its host's addresses are known to be public.
+/// An address that may be requested, once its host's addresses are known to be public.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Url {
-    /// The same address, written so that it has one reading.
+    /// The address, written so that it has one reading.
     pub(super) uri: Uri,
     /// In lower case; an IPv6 address without its brackets.
     pub(super) host: String,
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_told() {
+    fn what_is_no_address_is_reported() {
         for (text, problem) in [
             ("file:///etc/passwd", "neither an http nor"),
             ("ftp://example.org/a", "neither an http nor"),
@@ -233,8 +233,8 @@ mod tests {
             ("https://[fe80::1%25eth0]/", "brackets"),
             ("https://example.org/\r\nX: y", "control"),
         ] {
-            let told = parsed(text).unwrap_err();
-            assert!(told.contains(problem) && !told.contains("secret"), "{text}: {told}");
+            let message = parsed(text).unwrap_err();
+            assert!(message.contains(problem) && !message.contains("secret"), "{text}: {message}");
         }
         assert!(parsed(&format!("https://a/{}", "x".repeat(8192))).unwrap_err().contains("8192"));
     }

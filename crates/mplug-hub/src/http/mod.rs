@@ -1,5 +1,5 @@
 //! What everything that opens connections has in common, over `ureq`: whom TLS trusts, which failures pass, where a redirect
-//! leads, and the pauses between attempts (`retry`). Knows neither the hub nor pictures, and asks nobody anything itself.
+//! leads, and the pauses between attempts (`retry`). Knows neither the hub nor pictures, and sends no request itself.
 
 mod retry;
 
@@ -16,7 +16,7 @@ use ureq::http::Uri;
 use ureq::tls::{RootCerts, TlsConfig};
 use ureq::typestate::AgentScope;
 
-/// How everything here asks: every status is an answer, redirects are left to the caller, nothing is compressed; a host is found and
+/// How everything here sends requests: every status is an answer, redirects are left to the caller, nothing is compressed; a host is found and
 /// takes a connection in `connect_timeout`, and a server that sends nothing for `idle_timeout` is given up. TLS is rustls's, with the
 /// system's certificates: networks that add their own put them there.
 pub(crate) fn agent_config(connect_timeout: Duration, idle_timeout: Duration) -> ConfigBuilder<AgentScope> {

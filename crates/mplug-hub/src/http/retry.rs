@@ -1,10 +1,10 @@
-//! How often and after which pause something is tried again: twice the pause each time, or what the server asks for.
+//! How often and after which pause something is tried again: twice the pause each time, or what the server requests.
 
 use std::time::Duration;
 
 use ureq::http::StatusCode;
 
-/// No pause is longer, whatever the server asks for.
+/// No pause is longer, whatever the server requests.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// The patience of a download.
@@ -23,14 +23,14 @@ impl Retry {
     }
 
     /// The pause after the failure number `failures` (from 1).
-    pub(crate) fn wait(&self, failures: u32, asked: Option<Duration>) -> Duration {
+    pub(crate) fn wait(&self, failures: u32, requested: Option<Duration>) -> Duration {
         let doubled = self.first_pause.saturating_mul(1 << failures.saturating_sub(1).min(16));
-        asked.unwrap_or(doubled).min(LONGEST_PAUSE)
+        requested.unwrap_or(doubled).min(LONGEST_PAUSE)
     }
 
     /// Sleeps that long.
-    pub(crate) fn pause(&self, failures: u32, asked: Option<Duration>) {
-        std::thread::sleep(self.wait(failures, asked));
+    pub(crate) fn pause(&self, failures: u32, requested: Option<Duration>) {
+        std::thread::sleep(self.wait(failures, requested));
     }
 }
 
@@ -43,7 +43,7 @@ mod tests {
         let retry = Retry { retries: 5, first_pause: Duration::from_secs(1) };
         let waits = [1, 2, 3, 6, 7, 100].map(|failures| retry.wait(failures, None).as_secs());
         assert_eq!(waits, [1, 2, 4, 32, 60, 60]);
-        let asked = |seconds| retry.wait(1, Some(Duration::from_secs(seconds))).as_secs();
-        assert_eq!([asked(7), asked(100_000)], [7, 60]);
+        let requested = |seconds| retry.wait(1, Some(Duration::from_secs(seconds))).as_secs();
+        assert_eq!([requested(7), requested(100_000)], [7, 60]);
     }
 }

@@ -81,7 +81,7 @@ enum Refusal {
     Error(Box<HubError>),
 }
 
-/// Asks about one model at one revision.
+/// Sends requests about one model at one revision.
 pub(super) struct Api<'a> {
     pub(super) client: &'a Client,
     pub(super) id: &'a ModelId,
@@ -211,7 +211,7 @@ impl Api<'_> {
         }
     }
 
-    /// An answer of success; asks again where that may help.
+    /// An answer of success; requests it again where that may help.
     fn answer(&self, path: &str) -> Result<Answer, Refusal> {
         let mut attempts = 0;
         loop {

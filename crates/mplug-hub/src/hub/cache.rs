@@ -265,14 +265,14 @@ fn read_limited(path: &Path) -> std::io::Result<String> {
     Ok(text)
 }
 
-/// Bytes that may still be written where `folder` is, if the system tells.
+/// Bytes that may still be written where `folder` is, if the system reports them.
 #[cfg(any(target_os = "linux", target_os = "macos"))]
 pub(super) fn free_space(folder: &Path) -> Option<u64> {
     let found = rustix::fs::statvfs(folder).ok()?;
     Some(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
-/// Bytes that may still be written where `folder` is, if the system tells.
+/// Bytes that may still be written where `folder` is, if the system reports them.
 #[cfg(not(any(target_os = "linux", target_os = "macos")))]
 pub(super) fn free_space(_folder: &Path) -> Option<u64> {
     None

@@ -87,7 +87,7 @@ impl Answer {
         self.headers.get(name)?.to_str().ok()
     }
 
-    /// How long the server asks to be left alone.
+    /// How long the server wants no further request.
     pub(super) fn retry_after(&self) -> Option<Duration> {
         self.header(header::RETRY_AFTER)?.trim().parse().ok().map(Duration::from_secs)
     }
@@ -105,13 +105,13 @@ pub(super) enum HttpError {
 }
 
 impl HttpError {
-    /// Whether the same question may be answered in a moment.
+    /// Whether the same request may be answered in a moment.
     pub(super) fn is_passing(&self) -> bool {
         matches!(self, Self::Transport { source, .. } if http::is_passing(source))
     }
 }
 
-/// Asks one hub.
+/// Sends requests to one hub.
 pub(super) struct Client {
     agent: Agent,
     endpoint: String,
@@ -241,8 +241,8 @@ mod tests {
         for bad in ["", "ftp://a", "https://", "https://a/?b=c", "https://a/#b", "https://a b"] {
             assert!(parsed(bad).is_err(), "{bad}");
         }
-        let told = parsed("https://me:secret@host").unwrap_err().to_string();
-        assert!(!told.contains("secret"), "{told}");
+        let message = parsed("https://me:secret@host").unwrap_err().to_string();
+        assert!(!message.contains("secret"), "{message}");
     }
 
     #[test]

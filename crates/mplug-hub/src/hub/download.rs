@@ -107,7 +107,7 @@ impl Fetch<'_> {
         let (mut failures, mut wrong_sizes, mut wrong_hashes) = (0, 0, 0);
         loop {
             let before = partial.len;
-            self.tell(&partial)?;
+            self.report(&partial)?;
             let failure = match self.attempt(&mut partial) {
                 Ok(()) => match self.check(&partial) {
                     None => return self.io("write", partial.file.sync_all()),
@@ -152,7 +152,7 @@ impl Fetch<'_> {
         }
     }
 
-    /// Asks for what is missing, once.
+    /// Requests what is missing, once.
     fn attempt(&self, partial: &mut Partial) -> Result<(), Failure> {
         if partial.len == self.file.size {
             return Ok(()); // Also the empty file, which is never requested.
@@ -206,7 +206,7 @@ impl Fetch<'_> {
                 return Err(Failure::Size(partial.len + count as u64));
             }
             partial.append(&buffer[..count]).map_err(|source| self.cannot_write(source))?;
-            self.tell(partial).map_err(|stopped| Failure::Final(Box::new(stopped)))?;
+            self.report(partial).map_err(|stopped| Failure::Final(Box::new(stopped)))?;
             bytes_since += count as u64;
             if since.elapsed() >= self.idle_timeout {
                 if bytes_since < LEAST_BYTES && partial.len < self.file.size {
@@ -252,7 +252,7 @@ impl Fetch<'_> {
         (found != *expected).then_some(found)
     }
 
-    fn tell(&self, partial: &Partial) -> Result<(), HubError> {
+    fn report(&self, partial: &Partial) -> Result<(), HubError> {
         let (have, size) = (partial.len, self.file.size);
         self.listener.hear(&Progress::File { path: &self.file.path, have, size })
     }

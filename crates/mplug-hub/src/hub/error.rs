@@ -92,7 +92,7 @@ pub enum HubError {
         /// Its branches and tags.
         known: Vec<String>,
     },
-    /// The hub wants to know who asks.
+    /// The hub requires a valid access token.
     #[error("{endpoint} refuses {id} (status {status}): {}", if *.had_token {
         "the access token is not valid, or its account may not read this model"
     } else {

@@ -1,6 +1,6 @@
 //! Models of ModelScope's hub: found in the folders of its Python clients, or downloaded there. Feature `hub`.
 //!
-//! [`Hub::pull`] makes a model folder of a model's name: it asks the hub for its list of files (`api`), takes what this
+//! [`Hub::pull`] makes a model folder of a model's name: it requests its list of files from the hub (`api`), takes what this
 //! machine has already (`cache`), downloads the rest in parallel (`download`) and gives the files their names when all of
 //! them are there and right. Only the files that a model is opened with are fetched. The protocol was read in the Python clients' code.
 
@@ -98,7 +98,7 @@ impl HubOptions {
         Self::from_env_with_token_in(TOKEN_VARIABLE)
     }
 
-    /// The same with the token in another variable; none where that is not set.
+    /// What the environment says, with the token in another variable; no token where that is not set.
     ///
     /// # Errors
     /// As [`Self::from_env`].
@@ -113,7 +113,7 @@ impl HubOptions {
     }
 }
 
-/// What happens while a model is pulled; told from several threads.
+/// What happens while a model is pulled; reported from several threads.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Progress<'a> {
@@ -124,14 +124,14 @@ pub enum Progress<'a> {
         /// The file.
         path: &'a str,
     },
-    /// So much is to be downloaded; of some of it a part may be here from an earlier run.
+    /// What is to be downloaded; of some of it a part may be here from an earlier run.
     Planned {
         /// The number of files.
         files: usize,
         /// Their size.
         bytes: u64,
     },
-    /// So much of a file is here. It may become less: a file that came wrong begins anew.
+    /// How much of a file is here. It may become less: a file that came wrong begins anew.
     File {
         /// The file.
         path: &'a str,
@@ -171,7 +171,7 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// A hub; nothing is asked of it yet.
+    /// A hub, to which nothing is sent yet.
     ///
     /// # Errors
     /// [`HubError::Endpoint`] where its address is none, [`HubError::Token`] where the token would travel unencrypted.
@@ -180,7 +180,7 @@ impl Hub {
         Ok(Self { options, client })
     }
 
-    /// The model on this machine; the network is not asked.
+    /// The model on this machine; the network is not used.
     pub fn find_cached(&self, id: &ModelId, revision: Option<&str>) -> Option<CachedModel> {
         self.options.cache.find(id, revision)
     }

@@ -37,10 +37,10 @@ impl ModelId {
         &self.text[self.owner_len + 1..]
     }
 
-    /// The same model under the other name of its owner, where that was renamed (`damo`, `iic`).
+    /// The id under the other name of its owner, where that was renamed (`damo`, `iic`).
     pub fn with_renamed_owner(&self) -> Option<Self> {
-        let place = RENAMED.iter().position(|owner| *owner == self.owner())?;
-        Some(Self::new(RENAMED[1 - place], self.name()))
+        let index = RENAMED.iter().position(|owner| *owner == self.owner())?;
+        Some(Self::new(RENAMED[1 - index], self.name()))
     }
 }
 

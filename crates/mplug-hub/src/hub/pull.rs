@@ -142,8 +142,8 @@ impl Pull<'_> {
                 return Err(other);
             }
             for file in there {
-                if let Some(place) = plan.to_download.iter().position(|missing| missing.path == file.path) {
-                    plan.to_download.remove(place);
+                if let Some(index) = plan.to_download.iter().position(|missing| missing.path == file.path) {
+                    plan.to_download.remove(index);
                     plan.to_link.push((file, other.join(&file.path)));
                 }
             }

@@ -58,7 +58,7 @@ pub(super) unsafe fn attend_block<T: PanelType>(
     target: Target,
 ) {
     let (rows, keys) = (queries.rows(), key_panels.columns);
-    // Rows do not lie a multiple of 4096 bytes apart, which would share places in the L1 cache.
+    // Rows do not lie a multiple of 4096 bytes apart, which would share the same sets of the L1 cache.
     let stride = keys.next_multiple_of(PANEL) + PANEL;
     scores.resize(rows * stride, 0.0); // (rows, stride)
     // The last panel is computed whole, so that no product ends inside one: nobody reads the scores beyond the keys.

@@ -36,7 +36,7 @@ const LINE: usize = 64;
 const STREAM_AHEAD: usize = 24 << 10;
 
 /// A panel, and where in the next one a tile begins to fetch it into the L2 cache: the tiles fetch a share each, so
-/// that memory delivers evenly (the first tile alone would ask for three times what a core gets, and wait).
+/// that memory delivers evenly (the first tile alone would request three times what a core gets, and wait).
 #[derive(Clone, Copy)]
 struct Panel<T> {
     start: *const T,
@@ -57,7 +57,7 @@ impl<T> Panel<T> {
         Self { start, ahead: next.cast::<i8>().wrapping_add(share), shares }
     }
 
-    /// Asks for what is due with the `LINES` lines of this panel from `line` on. Never faults.
+    /// Prefetches what is due with the `LINES` lines of this panel from `line` on. Never faults.
     #[target_feature(enable = "avx2,fma")]
     #[inline]
     fn fetch_ahead<const LINES: usize>(self, line: usize) {
@@ -241,7 +241,7 @@ unsafe fn finish_f32<const ROWS: usize>(sums: [[__m256; 2]; ROWS], finish: Finis
     }
 }
 
-/// The same in a function of its own, for bf16: inlined, it was seen to cost the loop registers (with tiles of 6 rows).
+/// [`finish_f32`] in a function of its own, for bf16: inlined, it was seen to cost the loop registers (with tiles of 6 rows).
 #[target_feature(enable = "avx2,fma")]
 #[inline(never)]
 unsafe fn finish_apart<const ROWS: usize>(sums: &[[__m256; 2]; ROWS], finish: Finish) {

@@ -141,7 +141,7 @@ kernel! {
     load |from: *const i32| _mm512_loadu_si512(from.cast()), broadcast |from: *const i32| _mm512_set1_epi32(from.read_unaligned()), finish_int8
 }
 
-/// The same 64 bytes as 32 bf16 values.
+/// 64 bytes as 32 bf16 values.
 #[target_feature(enable = "avx512f")]
 #[inline]
 fn as_bf16(values: __m512) -> __m512bh {

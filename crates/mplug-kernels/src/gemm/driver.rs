@@ -133,7 +133,7 @@ impl Target {
         unsafe { std::slice::from_raw_parts_mut(self.output.add(row * self.stride), len) }
     }
 
-    /// The same from a later row and column on.
+    /// The part of the target from a later row and column on.
     pub(crate) fn at(self, row: usize, column: usize) -> Self {
         // Only the functions that write to it use the pointer, and their callers answer for its range.
         Self { output: self.output.wrapping_add(row * self.stride + column), ..self }
@@ -154,7 +154,7 @@ pub(crate) trait Ready: Sync {
     unsafe fn run(&self, panels: Range<usize>, target: Target);
 }
 
-/// The same with its kernel.
+/// A product whose left-hand side is in the form of `kernel`.
 struct ReadyFor<'a, K: Kernel> {
     kernel: K,
     lhs: Rows<K::Lhs>,
@@ -291,7 +291,7 @@ thread_local! {
 }
 
 /// Values from one converted row to the next: whole groups, and a cache line more, because rows that are a multiple of
-/// 4096 bytes apart would share their places in the L1 cache.
+/// 4096 bytes apart would share the same sets of the L1 cache.
 fn converted_stride<T>(depth: usize) -> usize {
     depth.next_multiple_of(4) + 64 / size_of::<T>()
 }

@@ -23,7 +23,7 @@ pub(super) struct Finish {
 }
 
 impl Finish {
-    /// The same for the panel `columns` further on. Safe, because nothing is read or written here: those who do answer for
+    /// What is done to the panel `columns` further on. Safe, because nothing is read or written here: those who do answer for
     /// the range.
     pub(super) fn at_column(self, columns: usize) -> Self {
         Self {
@@ -35,7 +35,7 @@ impl Finish {
         }
     }
 
-    /// The same for the tile `rows` further down.
+    /// What is done to the tile `rows` further down.
     pub(super) fn at_row(self, rows: usize) -> Self {
         Self {
             output: self.output.wrapping_add(rows * self.output_stride),

@@ -245,7 +245,7 @@ impl PackedMatrix {
         Self::pack(weight, out_features, in_features, precision, InstructionSet::best())
     }
 
-    /// The same for an instruction set that this CPU has.
+    /// Packs a weight for an instruction set that this CPU has.
     fn pack(
         weight: &[f32],
         out_features: usize,
@@ -340,7 +340,7 @@ impl PackedMatrix {
         }
     }
 
-    /// The same for callers that are split over threads by rows themselves: on this thread, but for what idle ones take.
+    /// [`multiply`](Self::multiply) for callers that are split over threads by rows themselves: on this thread, but for what idle ones take.
     ///
     /// # Panics
     /// If the sizes do not fit together.

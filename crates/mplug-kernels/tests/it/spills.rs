@@ -92,14 +92,14 @@ fn is_vector_store(text: &str) -> bool {
     mnemonic.starts_with("vmov") && from_register && operands.ends_with(')')
 }
 
-/// Anything to a fixed place of the stack: `movq %rax, 8(%rsp)`.
+/// Anything to a fixed offset of the stack: `movq %rax, 8(%rsp)`.
 fn is_stack_store(text: &str) -> bool {
     let is_move = text.starts_with("mov") || text.starts_with("vmov");
     is_move && text.ends_with("(%rsp)") || text.starts_with("push")
 }
 
 #[test]
-fn stores_are_told_from_loads() {
+fn stores_are_distinguished_from_loads() {
     assert!(is_vector_store("vmovups %zmm1, 64(%rsp)") && is_stack_store("vmovups %zmm1, 64(%rsp)"));
     assert!(is_vector_store("vmovaps %ymm1, (%rbx,%rax)") && !is_stack_store("vmovaps %ymm1, (%rbx,%rax)"));
     assert!(!is_vector_store("vmovups 64(%rsp), %zmm1") && !is_stack_store("movq 8(%rsp), %rax"));

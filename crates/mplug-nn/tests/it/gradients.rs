@@ -68,7 +68,7 @@ fn check(config: &ModelConfig, parts: Parts, counts: impl Fn(&str) -> bool) {
     let case = Case::draw(config, &device);
     let gradients = case.scalar(&model).backward();
     let parameters = model.parameters();
-    for (place, parameter) in parameters.iter().enumerate().filter(|(_, p)| counts(p.name())) {
+    for (index, parameter) in parameters.iter().enumerate().filter(|(_, p)| counts(p.name())) {
         let gradient: Vec<f32> = parameter
             .value()
             .grad(&gradients)
@@ -88,7 +88,7 @@ fn check(config: &ModelConfig, parts: Parts, counts: impl Fn(&str) -> bool) {
                 .map(|(v, g)| v + (sign * step * f64::from(*g) / norm.max(1e-30)) as f32)
                 .collect();
             let data = TensorData::new(values, [gradient.len()]);
-            model.parameters_mut()[place].update(|value| Tensor::from_data(data, &value.device()));
+            model.parameters_mut()[index].update(|value| Tensor::from_data(data, &value.device()));
             f64::from(case.scalar(&model).into_scalar::<f32>())
         };
         let difference = (moved(1.0) - moved(-1.0)) / (2.0 * step);

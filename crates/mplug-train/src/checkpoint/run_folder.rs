@@ -30,7 +30,7 @@ const RECIPE: &str = "recipe.toml";
 const LOCK: &str = "run.lock";
 /// The file with the run's number.
 const RECORD: &str = "run.json";
-/// The same for a model folder, with what it should hold.
+/// The file with the number of the run that wrote a model folder, and with what that should hold.
 const MARK: &str = "checkpoint.json";
 /// Who writes both.
 const PROGRAM: &str = "mplug train";

@@ -7,7 +7,7 @@ pub(super) fn check_dropout(field: &'static str, rate: f32) -> Result<(), TrainE
     ensure((0.0..1.0).contains(&rate), field, || ("at least 0 and below 1".to_owned(), rate.to_string()))
 }
 
-/// An error unless `good`; `words` tells what was expected and what was found.
+/// An error unless `good`; `words` says what was expected and what was found.
 pub(super) fn ensure(
     good: bool,
     field: &'static str,

@@ -21,7 +21,7 @@ pub enum DataSection {
         seed: u64,
         /// Seed of the pictures to evaluate on.
         held_out_seed: u64,
-        /// So many pictures to learn from, again and again; endless if absent.
+        /// The number of pictures to learn from, again and again; endless if absent.
         pictures: Option<u64>,
     },
     /// Annotated pictures, in any format that `mplug eval --dataset` reads.
@@ -80,7 +80,7 @@ pub enum DrawnLanguage {
 pub struct AugmentSection {
     /// Least and greatest share of a picture that a crop covers; 0.2 to 1 in pre-training.
     pub scale: [f64; 2],
-    /// The probability of mirroring; 0 where texts tell left from right.
+    /// The probability of mirroring; 0 where texts distinguish left from right.
     pub flip: f64,
     /// Distortions drawn for a picture, each applied with the probability 1/2.
     pub operations: usize,

@@ -67,7 +67,7 @@ pub struct ModelSection {
     /// Layers of the fusion encoder.
     #[serde(default = "default_layers")]
     pub fusion_layers: usize,
-    /// Every so many fusion layers, the first excluded, one attends over picture and text together.
+    /// The number of fusion layers from one that attends over picture and text together to the next; the first layer never does.
     #[serde(default = "default_stride")]
     pub connected_stride: usize,
     /// Size of the space that pictures and texts share (the original's `embed_dim`).

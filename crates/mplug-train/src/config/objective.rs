@@ -37,7 +37,7 @@ pub struct CiderSection {
     pub temperature: f32,
     /// What a reward is compared with.
     pub baseline: BaselineKind,
-    /// What tells how rare n-grams are.
+    /// What says how rare n-grams are.
     pub frequencies: Frequencies,
     /// Fewest tokens of a caption.
     pub min_new_tokens: usize,
@@ -79,7 +79,7 @@ pub enum BaselineKind {
     LeaveOneOut,
 }
 
-/// What tells how rare n-grams are.
+/// What says how rare n-grams are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Frequencies {

@@ -198,7 +198,7 @@ pub struct EvaluationSection {
     /// Retrieval: how many candidates of each picture and text the matching head orders anew (the original's `k_test`).
     #[serde(default = "default_rerank")]
     pub rerank: usize,
-    /// Ends the run after so many evaluations in a row that were not the best; 0 never does.
+    /// The number of evaluations in a row, none of them the best, that ends the run; 0 never does.
     #[serde(default)]
     pub patience: u64,
 }
@@ -217,7 +217,7 @@ fn default_rerank() -> usize {
 pub enum BestBy {
     /// The loss on held-out examples; less is better.
     Loss,
-    /// The share of captions that are true in full, where the data can tell.
+    /// The share of captions that are true in full, where the data can judge it.
     Truth,
     /// CIDEr-D.
     Cider,

@@ -49,7 +49,7 @@ impl Towers {
         &self.vocabulary
     }
 
-    /// The network's shape, as the tensors tell; `image_size` in pixels if it is not to be CLIP's.
+    /// The network's shape, as the tensors have it; `image_size` in pixels if it is not to be CLIP's.
     pub fn config(&self, task: Task, image_size: Option<usize>) -> Result<ModelConfig, CheckpointError> {
         let vision = self.vision(image_size)?;
         let text = self.text(vision.hidden_size)?;
@@ -72,10 +72,10 @@ impl Towers {
     fn vision(&self, image_size: Option<usize>) -> Result<VisionConfig, CheckpointError> {
         let names = ClipNames::of(&self.clip);
         let [hidden_size, _, patch_size, _] = shape(&self.clip, names.conv1())?;
-        let [places, _] = shape(&self.clip, names.positional_embedding())?;
+        let [positions, _] = shape(&self.clip, names.positional_embedding())?;
         let [intermediate_size, _] = shape(&self.clip, &names.block(0, "mlp.c_fc.weight"))?;
         let count = |at: usize| self.clip.has(&names.block(at, "mlp.c_fc.weight"));
-        let grid = places.saturating_sub(1).isqrt();
+        let grid = positions.saturating_sub(1).isqrt();
         Ok(VisionConfig {
             image_size: image_size.unwrap_or(grid * patch_size),
             patch_size,
@@ -250,7 +250,7 @@ impl ParameterSource for TowerWeights<'_> {
         }
         match self.bert_name(name) {
             Some(name) => self.bert.tensor(&name, shape).map_err(error),
-            // BERT's own words tell what is missing.
+            // BERT's own words say what is missing.
             None if Self::must_be_there(name) => self.bert.tensor(name, shape).map_err(error),
             None => self.random.read(name, shape, initial),
         }
@@ -331,7 +331,7 @@ mod tests {
             let towers = Towers::open(&folder.path().join("clip.safetensors"), &folder.path().join("bert"));
             let towers = towers.expect("both are there");
             assert_eq!(towers.vocabulary(), "[PAD]\n[UNK]\n");
-            let config = towers.config(Task::ImageTextRetrieval, None).expect("shapes tell");
+            let config = towers.config(Task::ImageTextRetrieval, None).expect("the shapes fit");
             assert_eq!(config.vision, drawn.vision);
             let layers =
                 [config.text.text_encoder_layers, config.text.fusion_layers, config.text.decoder_layers];

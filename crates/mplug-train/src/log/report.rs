@@ -96,10 +96,10 @@ impl ReportPage {
     /// The curves, what matters most first.
     fn ordered(&self) -> Vec<(&String, &Vec<(u64, f64)>)> {
         let first = ["loss", "reward", "held out", "learning rate"];
-        let place =
+        let index =
             |name: &str| first.iter().position(|start| name.starts_with(start)).unwrap_or(first.len());
         let mut curves: Vec<_> = self.curves.iter().collect();
-        curves.sort_by_key(|(name, _)| place(name));
+        curves.sort_by_key(|(name, _)| index(name));
         curves
     }
 
@@ -152,8 +152,8 @@ fn curve(name: &str, points: &[(u64, f64)]) -> Markup {
     };
     let every = finite.len().div_ceil(POINTS);
     let mut path = String::new();
-    for (place, (step, value)) in finite.iter().enumerate() {
-        if place % every == 0 || place + 1 == finite.len() {
+    for (index, (step, value)) in finite.iter().enumerate() {
+        if index % every == 0 || index + 1 == finite.len() {
             let letter = if path.is_empty() { 'M' } else { 'L' };
             write!(path, "{letter}{:.1} {:.1}", across(*step), up(*value)).expect("text grows");
         }

@@ -19,7 +19,7 @@ use crate::error::TrainError;
 use crate::initial_weights::InitialWeights;
 use crate::training_data::{Split, TrainingData};
 
-/// Pictures whose references tell how rare n-grams are, where there is no end of pictures.
+/// Pictures whose references say how rare n-grams are, where there is no end of pictures.
 const FREQUENCY_PICTURES: u64 = 10_000;
 
 /// What an objective is made from.
@@ -27,7 +27,7 @@ pub struct Ingredients<'a> {
     /// The recipe.
     pub config: &'a TrainConfig,
     /// What the run starts from.
-    pub start: &'a InitialWeights,
+    pub initial: &'a InitialWeights,
     /// The model.
     pub model: &'a Mplug,
     /// Its shape.
@@ -51,7 +51,7 @@ impl Ingredients<'_> {
     }
 
     fn momentum_model(&self, parts: Parts, momentum: f64) -> Result<MomentumModel, TrainError> {
-        let mut weights = self.start.weights(self.data.vocabulary());
+        let mut weights = self.initial.weights(self.data.vocabulary());
         Ok(MomentumModel::new(self.model, self.shape, parts, momentum, &mut *weights, self.device)?)
     }
 
@@ -74,7 +74,7 @@ impl Ingredients<'_> {
 
     /// The queue of the model to start from, if it has one of that size.
     fn stored_queue(&self, len: usize) -> Result<Option<FeatureQueue>, TrainError> {
-        let Some(folder) = self.start.folder() else { return Ok(None) };
+        let Some(folder) = self.initial.folder() else { return Ok(None) };
         let (checkpoint, space) = (folder.checkpoint(), self.shape.projection_size);
         let fits = |name: &str, shape: &[usize]| checkpoint.shape(name) == Some(shape);
         let is_there = fits("image_queue", &[space, len])

@@ -26,7 +26,7 @@ pub struct CiderOptimisation {
     writing: Writing,
     /// The network's shape, for the engine.
     pub config: ModelConfig,
-    /// How captions are written: so many of each picture, by beams or by chance.
+    /// How captions are written: how many of each picture, by beams or by chance.
     pub options: GenerationOptions,
     /// What a reward is compared with.
     pub baseline: Baseline,

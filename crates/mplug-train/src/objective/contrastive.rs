@@ -11,7 +11,7 @@ use super::{Findings, NamedTensor, Pass, StateReader};
 use crate::error::TrainError;
 use crate::loss::soft_cross_entropy;
 
-/// The number of a place of the queue that nothing has filled.
+/// The number of an entry of the queue that nothing has filled.
 const NOBODY: i64 = -100;
 
 /// Points of pictures and texts of past steps.
@@ -20,13 +20,13 @@ pub struct FeatureQueue {
     space: usize,
     /// Pictures and texts, `(len, space)` each: the original's `image_queue` and `text_queue`, transposed.
     features: [Vec<f32>; 2],
-    /// Which picture each place belongs to, `(len)`.
+    /// Which picture each entry belongs to, `(len)`.
     picture_ids: Vec<i64>,
     next: usize,
 }
 
 impl FeatureQueue {
-    /// A queue of the original's layout: `image` and `text` `(space, len)`, the numbers `(len)`, the next place.
+    /// A queue of the original's layout: `image` and `text` `(space, len)`, the numbers `(len)`, the index of the next entry.
     pub fn from_original(space: usize, image: &[f32], text: &[f32], ids: &[f32], next: usize) -> Self {
         let len = ids.len();
         Self {
@@ -76,16 +76,16 @@ impl FeatureQueue {
         self.picture_ids.len()
     }
 
-    /// Whether it has no places.
+    /// Whether it has no entries.
     pub fn is_empty(&self) -> bool {
         self.picture_ids.is_empty()
     }
 
     /// Puts features in, the oldest go; a batch that reaches the end goes on at the start.
     pub fn push(&mut self, findings: &Findings) {
-        for (place, id) in findings.picture_ids.iter().enumerate() {
+        for (index, id) in findings.picture_ids.iter().enumerate() {
             for (side, features) in findings.features.iter().enumerate() {
-                let feature = &features[place * self.space..][..self.space];
+                let feature = &features[index * self.space..][..self.space];
                 self.features[side][self.next * self.space..][..self.space].copy_from_slice(feature);
             }
             self.picture_ids[self.next] = short_id(*id);
@@ -191,7 +191,7 @@ impl Contrast {
         matrix(self.queue.features[side].clone(), [self.queue.len(), self.queue.space], device)
     }
 
-    /// `(pictures, pictures + queue)`: each row evenly spread over the places of the same picture.
+    /// `(pictures, pictures + queue)`: each row evenly spread over the entries of the same picture.
     fn same_picture(&self, ids: &[u64], device: &Device) -> Tensor<2> {
         let everybody: Vec<i64> =
             ids.iter().map(|id| short_id(*id)).chain(self.queue.picture_ids.iter().copied()).collect();

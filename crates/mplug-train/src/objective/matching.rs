@@ -1,5 +1,5 @@
 //! Image-text matching with hard negatives (Li et al. 2021, section 3.2): for every text a picture, and for every picture a
-//! text, that are not its own and that the contrast finds like; the head tells pairs from these. Knows no contrast.
+//! text, that are not its own and that the contrast finds like; the head distinguishes pairs from these. Knows no contrast.
 
 use burn::tensor::{Int, Tensor};
 use rand::{RngExt, SeedableRng};
@@ -38,13 +38,13 @@ impl HardNegatives {
     }
 }
 
-/// The place at the share `at` (0 to 1) of the weights' sum, if they have one.
+/// The index at the share `at` (0 to 1) of the weights' sum, if they have one.
 fn pick(weights: &[f64], at: f64) -> Option<usize> {
     let sum: f64 = weights.iter().sum();
     let mut left = at * sum;
     let mut last = None;
-    for (place, weight) in weights.iter().enumerate().filter(|(_, weight)| **weight > 0.0) {
-        last = Some(place);
+    for (index, weight) in weights.iter().enumerate().filter(|(_, weight)| **weight > 0.0) {
+        last = Some(index);
         if left < *weight {
             break;
         }
@@ -72,10 +72,10 @@ pub(super) fn matching_loss(
     };
     rows.extend(swapped(&negatives.pictures).into_iter().map(|(text, picture)| (picture, text, 0)));
     rows.extend(swapped(&negatives.texts).into_iter().map(|(picture, text)| (picture, text, 0)));
-    let places = |side: fn(&(usize, usize, i32)) -> usize| -> Tensor<1, Int> {
+    let indexes = |side: fn(&(usize, usize, i32)) -> usize| -> Tensor<1, Int> {
         integers(rows.iter().map(|row| side(row) as i32).collect(), pass.device)
     };
-    let (of_picture, of_text) = (places(|row| row.0), places(|row| row.1));
+    let (of_picture, of_text) = (indexes(|row| row.0), indexes(|row| row.1));
     let image = image.select(0, of_picture);
     let text = text.select(0, of_text.clone());
     let fused = pass.model.fuse(image, text, text_mask.select(0, of_text), pass.dropout);

@@ -99,7 +99,7 @@ impl AnnotatedPictures {
         })
     }
 
-    /// The same for a model with `rows` word embeddings, where that is known: an example that needs others is an error.
+    /// Data for a model with `rows` word embeddings, where that is known: an example that needs others is an error.
     #[must_use]
     pub fn for_rows(self, rows: Option<usize>) -> Self {
         let tokenizer = self.tokenizer.with_rows(rows.unwrap_or(usize::MAX));
@@ -165,9 +165,9 @@ impl AnnotatedPictures {
     /// The example `index` of the run, whose epoch has `order`, or the next one whose picture can be read, where the recipe
     /// allows that.
     fn train_example(&self, order: &[usize], index: u64) -> Result<EncodedExample, TrainError> {
-        let place = (index % order.len() as u64) as usize;
+        let position = (index % order.len() as u64) as usize;
         for step in 0..order.len() {
-            let example = self.examples[order[(place + step) % order.len()]];
+            let example = self.examples[order[(position + step) % order.len()]];
             match self.encode(&self.train, example, Some(index)) {
                 Err(_) if self.unreadable == Unreadable::Skip => {
                     self.skipped.lock().unwrap_or_else(PoisonError::into_inner).insert(example.0);

@@ -14,7 +14,7 @@ use super::{
 use crate::config::{DrawnLanguage, Language};
 use crate::error::TrainError;
 
-/// One training picture in so many is drawn at its natural size and then resized, as every held-out picture is; the
+/// One training picture in this number is drawn at its natural size and then resized, as every held-out picture is; the
 /// others are drawn straight at the model's size, which is faster.
 const NATURAL_EVERY: u64 = 4;
 
@@ -65,7 +65,7 @@ impl DrawnPictures {
         Ok(Self { seeds, language, reading, views, max_len, vocabulary, tokenizer, prompts, pictures: None })
     }
 
-    /// The same with so many pictures to learn from.
+    /// Limits the data to this number of pictures to learn from.
     #[must_use]
     pub fn limited_to(self, pictures: Option<u64>) -> Self {
         Self { pictures, ..self }

@@ -36,8 +36,8 @@ const OF_OWN_ROUNDING: f64 = 10.0;
 fn tokens(golden: &Golden, kind: &str, row: usize) -> Vec<u32> {
     let (ids, shape) = golden.numbers(&format!("train.{kind}_input_ids"));
     let mask = golden.numbers(&format!("train.{kind}_attention_mask")).0;
-    let places = row * shape[1]..(row + 1) * shape[1];
-    let tokens = ids[places.clone()].iter().zip(&mask[places]);
+    let positions = row * shape[1]..(row + 1) * shape[1];
+    let tokens = ids[positions.clone()].iter().zip(&mask[positions]);
     tokens.filter(|(_, keep)| **keep > 0.0).map(|(id, _)| *id as u32).collect()
 }
 

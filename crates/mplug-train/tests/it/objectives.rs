@@ -8,7 +8,7 @@ use mplug_train::{Progress, Summary, TrainConfig, TrainError, train_on};
 
 use crate::listener;
 
-/// Eight colours. The text of a picture is `[CLS] colour colour [SEP]`; the question is a token that asks for the colour
+/// Eight colours. The text of a picture is `[CLS] colour colour [SEP]`; the question is a token that means the colour
 /// itself or for its successor.
 pub(crate) struct Colours {
     pub(crate) reading: Reading,

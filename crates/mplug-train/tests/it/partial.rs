@@ -99,23 +99,23 @@ fn weights_to_start_from_are_looked_at_as_the_engine_looks_at_them() {
     let nan = write("nan", broken, vec![text.hidden_size, text.intermediate_size]);
     for recipe in [recipe, going_on] {
         let mut lax = recipe(&more, &config);
-        let start = InitialWeights::open(&lax).expect("the model opens");
-        let (file, names) = start.unexpected().expect("a tensor that nobody knows");
+        let initial = InitialWeights::open(&lax).expect("the model opens");
+        let (file, names) = initial.unexpected().expect("a tensor that nobody knows");
         assert_eq!(
             (file, names),
             (&*more.join("model.safetensors").display().to_string(), &["my_head.weight".to_owned()][..])
         );
-        start.model(&lax, &vocabulary, &Device::default()).expect("it is not used");
+        initial.model(&lax, &vocabulary, &Device::default()).expect("it is not used");
         lax.strict = true;
         let refused = InitialWeights::open(&lax).err().expect("strict").to_string();
         assert!(refused.contains("1 unexpected: my_head.weight"), "{refused}");
 
         let mut strict = recipe(&nan, &config);
         strict.strict = true;
-        let start = InitialWeights::open(&strict).expect("it has what it should");
-        assert_eq!(start.unexpected(), None);
+        let initial = InitialWeights::open(&strict).expect("it has what it should");
+        assert_eq!(initial.unexpected(), None);
         let refused =
-            start.model(&strict, &vocabulary, &Device::default()).map(drop).expect_err("NaN").to_string();
+            initial.model(&strict, &vocabulary, &Device::default()).map(drop).expect_err("NaN").to_string();
         assert!(
             refused.contains(broken) && refused.contains("6144 of 6144, the first at [0, 0] (NaN)"),
             "{refused}"
@@ -140,8 +140,8 @@ fn what_fits_is_taken_and_the_rest_drawn() {
         }
     };
 
-    let start = InitialWeights::open(&recipe(&path, &config)).expect("the old model opens");
-    let mut weights = start.weights(&(NEW.join("\n") + "\n"));
+    let initial = InitialWeights::open(&recipe(&path, &config)).expect("the old model opens");
+    let mut weights = initial.weights(&(NEW.join("\n") + "\n"));
     let width = config.text.hidden_size;
     let draw = Initial::Normal(0.02);
 

@@ -227,7 +227,7 @@ fn a_resumed_run_is_finished_only_when_its_models_are_there() {
 }
 
 #[test]
-fn a_best_model_that_is_gone_is_told_of_and_the_run_goes_on() {
+fn a_best_model_that_is_gone_is_reported_and_the_run_goes_on() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut config = short(folder.path());
     config.optimizer.learning_rate = 0.0;

@@ -62,7 +62,7 @@ pub enum CheckpointError {
         file: String,
         /// The plain name of the tensor.
         name: String,
-        /// What the model's configuration asks for.
+        /// What the model's configuration requires.
         expected: Vec<usize>,
         /// What the file holds.
         found: Vec<usize>,

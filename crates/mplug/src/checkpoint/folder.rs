@@ -2,7 +2,7 @@
 //! and one weight file. Opens a folder, a bare weight file with its `vocab.txt` beside it, or parts embedded in a binary;
 //! writes a folder whole or not at all. Which small files there are and how they are read is `small_files`' matter.
 //!
-//! Opening is strict: the weights must hold what the configuration asks for, in its shapes; everything wrong is reported at
+//! Opening is strict: the weights must hold what the configuration requires, in its shapes; everything wrong is reported at
 //! once. Tensors that are neither needed nor on the written list of superfluous ones are kept in a list, which callers show or
 //! refuse. What the original takes and a person should know is a note. This file knows no tokenizer: the vocabulary is counted.
 

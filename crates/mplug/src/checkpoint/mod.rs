@@ -77,7 +77,7 @@ impl std::fmt::Display for CheckpointFormat {
     }
 }
 
-/// An opened weight file: tensors by their plain names. Opening reads names and shapes alone; values are read when asked
+/// An opened weight file: tensors by their plain names. Opening reads names and shapes alone; values are read when requested
 /// for. Can be shared between threads.
 #[derive(Debug)]
 pub struct Checkpoint {
@@ -89,7 +89,7 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Opens a weight file. The format is told from its first bytes; a wrapping `model` or `module` entry is taken off, and
+    /// Opens a weight file. The format is detected by its first bytes; a wrapping `model` or `module` entry is taken off, and
     /// names get their plain form ([`key_names::plain_name`]).
     pub fn open(path: &Path) -> Result<Self, CheckpointError> {
         Self::from_source(Source::open(path)?)
@@ -212,7 +212,7 @@ impl Checkpoint {
         }
     }
 
-    /// The same where NaN and infinity are no error, with where they are. Numbers that are too large for f32 still are one.
+    /// The values of a tensor, where NaN and infinity are no error, with where they are. Numbers that are too large for f32 still are one.
     pub(crate) fn read_any_values(&self, name: &str) -> Result<(Values, Option<NotFinite>), CheckpointError> {
         let (values, not_finite) = if self.quantized.contains_key(name) {
             let (values, not_finite) = self.read_any_f32(name)?;

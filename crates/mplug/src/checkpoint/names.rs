@@ -17,7 +17,7 @@ pub const FUSION_HEAD: &str = "fusion_encoder.cls.predictions";
 pub const TEXT_DECODER: &str = "text_decoder.bert";
 /// The text decoder's head. Its names are in [`language_head`].
 pub const DECODER_HEAD: &str = "text_decoder.cls.predictions";
-/// The head that tells whether picture and text match.
+/// The head that predicts whether picture and text match.
 pub const MATCHING_HEAD: &str = "itm_head";
 /// The projection of a picture's embedding for retrieval.
 pub const IMAGE_FEATURES: &str = "vision_proj";
@@ -31,9 +31,9 @@ pub const EMBEDDINGS: &str = "embeddings";
 /// The layers of a BERT. Their names are in [`layer`].
 pub const LAYERS: &str = "encoder.layer";
 
-/// A weight and its bias, in whatever has both.
+/// A weight, in whatever has one and a bias.
 pub const WEIGHT: &str = "weight";
-/// See there.
+/// A bias, in whatever has one and a weight.
 pub const BIAS: &str = "bias";
 
 /// The name of `inner` in `outer`.

@@ -182,7 +182,7 @@ mod tests {
     use crate::checkpoint::seeded::seeded_tensors;
     use crate::config::{ModelConfig, Task};
 
-    /// A disk with room for so many bytes.
+    /// A disk with room for this number of bytes.
     struct Disk(usize);
 
     impl Write for Disk {
@@ -208,8 +208,8 @@ mod tests {
         pytorch_to(&mut whole, &tensors, Dtype::Bf16, Path::new("a.bin")).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.bin");
-        let places = [0, 1, 100, whole.len() / 3, whole.len() / 2, whole.len() - 1];
-        for room in places {
+        let rooms = [0, 1, 100, whole.len() / 3, whole.len() / 2, whole.len() - 1];
+        for room in rooms {
             let mut disk = Disk(room);
             let result = atomically(&path, |file| {
                 file.write_all(&whole[..room]).unwrap();

@@ -57,7 +57,7 @@ pub enum Draw {
     },
     /// Given values.
     Given(Values),
-    /// The same tensor as the one at this index of the recipe.
+    /// The tensor at this index of the recipe, under another name.
     Alias(usize),
 }
 

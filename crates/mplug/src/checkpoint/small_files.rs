@@ -48,7 +48,7 @@ pub enum FolderNote {
         /// Rows of word embeddings.
         rows: usize,
     },
-    /// There is no BERT json, and nothing else tells which fusion layers attend over image and text together.
+    /// There is no BERT json, and nothing else says which fusion layers attend over image and text together.
     GuessedStride {
         /// Where the file is missing.
         path: PathBuf,
@@ -136,7 +136,7 @@ impl SmallFiles {
 }
 
 /// Where the BERT json of a folder lies that is in a folder below it; `None` where it lies in the folder itself, or cannot
-/// be told.
+/// be determined.
 pub fn bert_json_below(folder: &Path) -> Option<PathBuf> {
     let config_yaml = read_text(&folder.join(CONFIG_YAML), MAX_CONFIG_BYTES).ok()??;
     let named = ConfigTexts::bert_json_name(Some(&config_yaml)).ok()??;

@@ -40,11 +40,11 @@ impl<'a, T: TensorReader + ?Sized> StateDict<'a, T> {
             entries.push(TensorEntry { name: name.to_owned(), same_as, ..entries[known].clone() });
         }
         for known in 0..num_given {
-            let Some(place) = entries[known].name.strip_suffix("embeddings.position_embeddings.weight")
+            let Some(prefix) = entries[known].name.strip_suffix("embeddings.position_embeddings.weight")
             else {
                 continue;
             };
-            let name = format!("{place}embeddings.position_ids");
+            let name = format!("{prefix}embeddings.position_ids");
             if !index.contains_key(&name) {
                 // An empty table may claim any number of rows.
                 let is_empty = entries[known].shape.contains(&0);
@@ -56,7 +56,7 @@ impl<'a, T: TensorReader + ?Sized> StateDict<'a, T> {
         Self { given, entries, num_given }
     }
 
-    /// The same with every name below `module`: `NAME` becomes `module.NAME`.
+    /// Puts every name below `module`: `NAME` becomes `module.NAME`.
     #[must_use]
     pub fn below(mut self, module: &str) -> Self {
         for entry in &mut self.entries {

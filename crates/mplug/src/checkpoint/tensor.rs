@@ -82,7 +82,7 @@ pub struct NotFinite {
     pub count: usize,
     /// Of how many.
     pub numel: usize,
-    /// The place of the first of them, an index for each dimension.
+    /// The index of the first of them, a number for each dimension.
     pub first: Vec<usize>,
     /// Its value as it is stored.
     pub value: f64,

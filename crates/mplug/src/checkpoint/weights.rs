@@ -10,7 +10,7 @@ use mplug_kernels::gemm::{PackedMatrix, Precision, QuantizedWeight};
 use super::{Checkpoint, CheckpointError, Mismatch, resize_position_embedding};
 use crate::smoothing::{ObservedInput, Observer};
 
-/// A place in a checkpoint (a prefix such as `text_decoder.bert`), sharing one record of what was read. Clones and
+/// A prefix in a checkpoint, such as `text_decoder.bert`, sharing one record of what was read. Clones and
 /// descendants may be used from several threads. It carries the precision at which layers are to pack their weights, so
 /// that no model file has to know it.
 #[derive(Clone)]
@@ -82,13 +82,13 @@ impl<'a> Weights<'a> {
         }
     }
 
-    /// The same for a model at another precision.
+    /// Weights for a model at another precision.
     #[must_use]
     pub fn with_precision(self, precision: Precision) -> Self {
         Self { precision, ..self }
     }
 
-    /// The same for a model whose layers tell `observer` of their inputs.
+    /// Weights for a model whose layers report their inputs to `observer`.
     #[must_use]
     pub fn with_observer(self, observer: Option<&'a Observer>) -> Self {
         Self { observer, ..self }
@@ -99,13 +99,13 @@ impl<'a> Weights<'a> {
         self.precision
     }
 
-    /// Where a layer with the weights `names` tells what its inputs are like, if anybody wants to know.
+    /// Where a layer with the weights `names` records what its inputs are like, if they are observed.
     pub(crate) fn observe(&self, names: &[&str], in_features: usize) -> Option<Arc<ObservedInput>> {
         let full_names = || names.iter().map(|name| self.full_name(name)).collect();
         self.observer.map(|observer| observer.add(full_names(), in_features))
     }
 
-    /// The place `part` below this one.
+    /// The prefix `part` below this one.
     #[must_use]
     pub fn at(&self, part: impl Display) -> Weights<'a> {
         Weights { prefix: self.full_name(part), ..self.clone() }

@@ -21,7 +21,7 @@ pub enum FileFormat {
     /// `pytorch_model.bin`, PyTorch's zip format, with the state dict that the original expects
     /// ([`StateDict`](super::StateDict)).
     Pytorch,
-    /// The same with every name under `model.`, as the ModelScope trainer writes it. The original takes that prefix off
+    /// `pytorch_model.bin` with every name under `model.`, as the ModelScope trainer writes it. The original takes that prefix off
     /// again; programs that expect plain names do not.
     PytorchTrainer,
 }

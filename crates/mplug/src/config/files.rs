@@ -168,7 +168,7 @@ impl ConfigTexts {
         }
     }
 
-    /// The same as the original needs them: all three there, and a `config.yaml` and a BERT json from which it builds this
+    /// The files as the original needs them: all three there, and a `config.yaml` and a BERT json from which it builds this
     /// very model. One that says less than that, such as those of the research code, is replaced by a description.
     pub(crate) fn for_original(&self, config: &ModelConfig) -> Result<Self, CheckpointError> {
         let described = Self::describing(config);

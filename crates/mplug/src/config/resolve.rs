@@ -1,6 +1,6 @@
-//! From tensors and small files to one configuration. What the tensors tell counts; a file that says otherwise is an error
+//! From tensors and small files to one configuration. What the tensors say counts; a file that says otherwise is an error
 //! that names both; a key that a file lacks has the original's default, and what the original cannot do without is an error
-//! where the tensors do not tell it. Guesses are made only where a file is not there at all.
+//! where the tensors do not say it. Guesses are made only where a file is not there at all.
 
 use super::files::{
     CONFIG_YAML, ConfigTexts, RawBert, RawConfig, RawConfiguration, bert_default, parse_bert_json, parse_yaml,
@@ -12,7 +12,7 @@ use crate::checkpoint::{Checkpoint, CheckpointError, square_grid};
 /// What a user sets against what a model folder says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfigOverrides {
-    /// The task; what a bare weight file was trained for cannot always be told from it.
+    /// The task; what a bare weight file was trained for cannot always be detected.
     pub task: Option<Task>,
     /// Side of the picture; the position table is resized. A multiple of the patch size.
     pub image_size: Option<usize>,
@@ -102,21 +102,21 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// A value that the tensors tell: what a file says must be the same.
+    /// A value that the tensors have: what a file says must be the same.
     fn agree(
         &self,
-        told: usize,
+        stored: usize,
         tensor: &str,
         said: Option<usize>,
         file: &str,
         key: &str,
     ) -> Result<usize, CheckpointError> {
         match said {
-            Some(said) if said != told => Err(self.contradiction(
-                format!("`{tensor}`, which makes {key} {told},"),
+            Some(said) if said != stored => Err(self.contradiction(
+                format!("`{tensor}`, which makes {key} {stored},"),
                 format!("`{key}: {said}` in {file}"),
             )),
-            _ => Ok(told),
+            _ => Ok(stored),
         }
     }
 
@@ -181,7 +181,7 @@ impl<'a> Resolver<'a> {
             {
                 Ok(Task::ImageTextRetrieval)
             }
-            // Captioning and answering have the same decoder: the names cannot tell.
+            // Captioning and answering have the same decoder: the names do not differ.
             (None, None) => Ok(Task::ImageCaptioning),
         }
     }
@@ -321,7 +321,7 @@ impl<'a> Resolver<'a> {
             Some(running) => running,
             None if self.has_bert && task != Task::ImageCaptioning => {
                 return Err(self.bert_error(
-                    "it has no `fusion_layers`, and neither the weights nor the original tell how many fusion layers run; \
+                    "it has no `fusion_layers`, and neither the weights nor the original say how many fusion layers run; \
                      write it into the file (the published models run 6)",
                 ));
             }
@@ -384,7 +384,7 @@ impl<'a> Resolver<'a> {
     }
 
     fn connected_stride(&self, task: Task, overrides: &ConfigOverrides) -> Result<usize, CheckpointError> {
-        // Without a BERT json nothing tells: 6 in the large models, 3 in the base ones.
+        // Without a BERT json nothing says it: 6 in the large models, 3 in the base ones.
         let default =
             match (self.has_bert, self.checkpoint.has(&below(names::VISUAL_PROJECTION, names::WEIGHT))) {
                 (true, _) => bert_default::STRIDE,
@@ -431,9 +431,9 @@ impl<'a> Resolver<'a> {
     }
 }
 
-/// Channels of a head where the files do not tell the number of heads; always in the visual encoder.
+/// Channels of a head where the files do not say the number of heads; always in the visual encoder.
 const HEAD_DIM: usize = 64;
-/// Widest beam that a file may ask for.
+/// Widest beam that a file may request.
 const MAX_BEAMS: usize = 1024;
 /// Most patches along a side: 504 px need 36.
 const MAX_GRID: usize = 256;

@@ -39,7 +39,7 @@ impl TextEmbedding {
         hidden_states
     }
 
-    /// The same into a buffer.
+    /// Embeds `token_ids` into a buffer.
     ///
     /// # Panics
     /// As [`forward`](Self::forward).

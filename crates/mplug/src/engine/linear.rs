@@ -91,7 +91,7 @@ impl Linear {
         output
     }
 
-    /// The same into a buffer, which gets the length that is needed, and through an activation.
+    /// Writes the layer's output, through an activation, to a buffer, which gets the length that is needed.
     pub fn forward_to(&self, x: &[f32], activation: Option<Activation>, output: &mut Vec<f32>) {
         let x = self.view(x);
         output.resize(x.rows() * self.out_features(), 0.0);
@@ -108,7 +108,7 @@ impl Linear {
         self.weight.multiply_here(self.view(x), self.product(activation, false), output);
     }
 
-    /// [`forward_add`](Self::forward_add) likewise.
+    /// [`forward_add`](Self::forward_add) for callers that are split over threads by rows themselves.
     pub fn forward_add_here(&self, x: &[f32], residual: &mut [f32]) {
         self.weight.multiply_here(self.view(x), self.product(None, true), residual);
     }

@@ -1,6 +1,6 @@
 //! Buffers that layers use one after the other: made once for a sequence or a decoder, so that a step allocates nothing.
 
-/// Row-major buffers, named by what stands in them. Each grows to the largest size asked of it and keeps its memory.
+/// Row-major buffers, named by what stands in them. Each grows to the largest size requested of it and keeps its memory.
 #[derive(Default)]
 pub struct Workspace {
     /// Output of a projection: queries, or queries, keys and values side by side.

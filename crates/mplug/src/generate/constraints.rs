@@ -21,7 +21,7 @@ pub struct RequiredWord {
 
 /// What texts must and must not have.
 pub struct Constraints<'a> {
-    /// The text of generated tokens, as it will be told.
+    /// The text of generated tokens, as it will be returned.
     text_of: &'a (dyn Fn(&[u32]) -> String + Sync),
     /// Whether a text has a word.
     has_word: fn(&str, &str) -> bool,
@@ -59,7 +59,7 @@ impl<'a> Constraints<'a> {
         self.required.iter().filter(move |word| !(self.has_word)(&text, &word.text))
     }
 
-    /// So many of the required words' tokens are there, those of a word that is being written included.
+    /// How many of the required words' tokens are there, those of a word that is being written included.
     fn progress(&self, token_ids: &[u32]) -> usize {
         let all: usize = self.required.iter().map(|word| word.token_ids.len()).sum();
         let (mut missing, mut begun) = (0, 0);

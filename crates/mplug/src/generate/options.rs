@@ -18,14 +18,14 @@ pub struct GenerationOptions {
     pub length_penalty: LengthPenalty,
     /// Draw at random instead of searching.
     pub sampling: Option<SamplingOptions>,
-    /// Text given before every result, which is not part of it: what tells a model of several languages which to write. Its
+    /// Text given before every result, which is not part of it: what makes a model of several languages write one of them. Its
     /// tokens leave fewer positions for the result, however many are requested.
     pub prompt: Option<String>,
-    /// Text that every result begins with; it takes positions likewise.
+    /// Text that every result begins with; its tokens too leave fewer positions for the rest.
     pub prefix: Option<String>,
     /// Words, or several in a row, that no result has. In scripts with spaces whole words are meant.
     pub forbidden_words: Vec<String>,
-    /// The same that every result has; with beam search alone. More beams find better places for them.
+    /// Words, or several in a row, that every result has; with beam search alone. More beams find better places for them.
     pub required_words: Vec<String>,
     /// Of several results, each differs from every better one in at least this share of its tokens (0 to 1): those that do
     /// not are left out, so that fewer may remain.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct SamplingOptions {
     /// Divides the logits: below 1 sharpens, above 1 flattens.
     pub temperature: f32,
-    /// Keeps the so many most probable tokens; 0 keeps all.
+    /// The number of most probable tokens that are kept; 0 keeps all.
     pub top_k: usize,
     /// Keeps the fewest tokens whose probabilities reach this sum; 1 keeps all.
     pub top_p: f32,
@@ -68,7 +68,7 @@ pub struct Sampler {
 }
 
 impl Sampler {
-    /// The stream of row `row` under `seed`; it depends on neither the picture nor its place in a batch.
+    /// The stream of row `row` under `seed`; it depends on neither the picture nor its index in a batch.
     pub fn new(seed: u64, row: usize) -> Self {
         Self { random: Pcg64::seed_from_u64(seed ^ (row as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)) }
     }

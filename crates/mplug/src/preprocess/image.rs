@@ -50,7 +50,7 @@ pub struct ImageError {
 }
 
 impl ImageError {
-    /// The same fault under another name: the position in a stream, the name of an archive's member.
+    /// The error under another name of the picture: the position in a stream, the name of an archive's member.
     #[must_use]
     pub fn named(self, origin: impl fmt::Display) -> Self {
         Self { origin: origin.to_string(), fault: self.fault }
@@ -212,7 +212,7 @@ impl ImageFault {
     }
 }
 
-/// Reads a picture from a file: upright (EXIF), RGB, alpha dropped, its format told by its bytes and not by its name.
+/// Reads a picture from a file: upright (EXIF), RGB, alpha dropped, its format detected by its bytes and not by its name.
 pub fn load_image(path: impl AsRef<Path>, limits: &ImageLimits) -> Result<RgbImage, ImageError> {
     let path = path.as_ref();
     read_file(path, limits)
@@ -223,7 +223,7 @@ pub fn load_image(path: impl AsRef<Path>, limits: &ImageLimits) -> Result<RgbIma
 /// A regular file's bytes, never more than the limit even if the file grows meanwhile.
 fn read_file(path: &Path, limits: &ImageLimits) -> Result<Vec<u8>, ImageFault> {
     let metadata = std::fs::metadata(path).map_err(ImageFault::Read)?;
-    // Asked before opening: opening a pipe nobody writes to would wait for ever.
+    // Checked before opening: opening a pipe nobody writes to would wait for ever.
     if !metadata.is_file() {
         return Err(ImageFault::NotAFile);
     }

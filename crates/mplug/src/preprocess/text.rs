@@ -49,7 +49,7 @@ pub enum TokenizerError {
         /// Tokens found.
         found: usize,
     },
-    /// `tokenizer_config.json` is not JSON, or asks for what BERT's tokenizer here does not do.
+    /// `tokenizer_config.json` is not JSON, or requests what BERT's tokenizer here does not do.
     #[error("{}: {problem}", path.display())]
     Settings {
         /// The file.
@@ -250,7 +250,7 @@ impl Tokenizer {
         })
     }
 
-    /// The same for a model with `rows` word embeddings, for [`check_ids`](Self::check_ids).
+    /// The tokenizer of a model with `rows` word embeddings, for [`check_ids`](Self::check_ids).
     #[must_use]
     pub fn with_rows(self, rows: usize) -> Self {
         Self { rows, ..self }
@@ -403,7 +403,7 @@ impl TokenizerSettings {
     /// defaults, and `null` is no in the original.
     ///
     /// # Errors
-    /// [`TokenizerError::Settings`] when it is not JSON, or asks for what is not supported.
+    /// [`TokenizerError::Settings`] when it is not JSON, or requests what is not supported.
     pub fn from_json(text: &str, path: &Path) -> Result<Self, TokenizerError> {
         let wrong = |problem: String| TokenizerError::Settings { path: path.into(), problem };
         let json: serde_json::Value =

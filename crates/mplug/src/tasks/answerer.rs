@@ -35,7 +35,7 @@ impl Answerer {
         Self::load_with(folder, &LoadOptions::default())
     }
 
-    /// The same at another precision, or observed.
+    /// Loads a question-answering model at another precision, or observed.
     pub fn load_with(folder: &ModelFolder, options: &LoadOptions) -> Result<Self, Error> {
         let (model, tokenizer) = load(folder, Task::VisualQuestionAnswering, options)?;
         let Head::Answering(multimodal, decoder) = model.head else { unreachable!("the task was checked") };
@@ -53,12 +53,12 @@ impl Answerer {
         &self.reader.visual_encoder
     }
 
-    /// Text and fusion encoder, likewise.
+    /// Text and fusion encoder, for those who want the stages one by one.
     pub fn multimodal(&self) -> &Multimodal {
         &self.reader.multimodal
     }
 
-    /// The decoder, likewise.
+    /// The decoder, for those who want the stages one by one.
     pub fn decoder(&self) -> &TextDecoder {
         &self.decoder
     }
@@ -88,7 +88,7 @@ impl Answerer {
         self.answer_embeds(&embeds, questions, options)
     }
 
-    /// The same for pictures that are encoded already: `image_embeds` holds `(image_len, hidden_size)` of each. Several
+    /// Answers `questions[i]` about pictures that are encoded already: `image_embeds` holds `(image_len, hidden_size)` of each. Several
     /// questions may share a picture's.
     ///
     /// # Errors
@@ -105,7 +105,7 @@ impl Answerer {
         all(self.answer_each(image_embeds, questions, options)?)
     }
 
-    /// The same where each answer fails alone.
+    /// Answers questions about encoded pictures, where each answer fails alone.
     ///
     /// # Errors
     /// For options that cannot be.

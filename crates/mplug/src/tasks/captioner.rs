@@ -48,7 +48,7 @@ impl Captioner {
         Self::load_with(folder, &LoadOptions::default())
     }
 
-    /// The same at another precision, or observed.
+    /// Loads a captioning model at another precision, or observed.
     pub fn load_with(folder: &ModelFolder, options: &LoadOptions) -> Result<Self, Error> {
         let (model, tokenizer) = load(folder, Task::ImageCaptioning, options)?;
         let Head::Captioning(decoder) = model.head else { unreachable!("the task was checked") };
@@ -70,7 +70,7 @@ impl Captioner {
         &self.visual_encoder
     }
 
-    /// The decoder, likewise.
+    /// The decoder, for those who want the stages one by one.
     pub fn decoder(&self) -> &TextDecoder {
         &self.decoder
     }
@@ -94,7 +94,7 @@ impl Captioner {
         all(self.caption_each(images, options)?)
     }
 
-    /// The same where each picture fails alone.
+    /// Captions every picture, where each fails alone.
     pub fn caption_each(
         &self,
         images: &[RgbImage],

@@ -38,7 +38,7 @@ impl Matcher {
         Self::load_with(folder, &LoadOptions::default())
     }
 
-    /// The same at another precision, or observed.
+    /// Loads a retrieval model at another precision, or observed.
     pub fn load_with(folder: &ModelFolder, options: &LoadOptions) -> Result<Self, Error> {
         let (model, tokenizer) = load(folder, Task::ImageTextRetrieval, options)?;
         let Head::Matching(multimodal, heads) = model.head else { unreachable!("the task was checked") };
@@ -56,7 +56,7 @@ impl Matcher {
         &self.reader.visual_encoder
     }
 
-    /// Text and fusion encoder, likewise.
+    /// Text and fusion encoder, for those who want the stages one by one.
     pub fn multimodal(&self) -> &Multimodal {
         &self.reader.multimodal
     }

@@ -52,7 +52,7 @@ pub type Captions = Result<Vec<Caption>, NotANumber>;
 pub struct LoadOptions<'a> {
     /// The precision of its products; the files' own by default: int8 where they are int8, else f32.
     pub precision: Option<Precision>,
-    /// Told what the layers' inputs are like, to prepare an int8 model.
+    /// Records what the layers' inputs are like, to prepare an int8 model.
     pub observer: Option<&'a Observer>,
 }
 
@@ -122,7 +122,7 @@ fn write(
     let prompt = given_ids(tokenizer, options.prompt.as_deref())?;
     let begun = given_ids(tokenizer, options.prefix.as_deref())?;
     let prefix = [&[tokenizer.bos_token_id()], &prompt[..], &begun[..]].concat();
-    // Who gives a beginning does not ask for fewer tokens: what it takes of the positions is no error.
+    // Who gives a beginning does not request fewer tokens: what it takes of the positions is no error.
     let positions = decoder.config().max_position_embeddings;
     let most = if prefix.len() == 1 { usize::MAX } else { (positions + 1).saturating_sub(prefix.len()) };
     let mut options = options.clone();

@@ -1,4 +1,4 @@
-//! What a user asks of a captioner, with the product's rules: what goes with what, what is the model's own where nothing is
+//! What a user requests of a captioner, with the product's rules: what goes with what, what is the model's own where nothing is
 //! said, and errors that name the field.
 
 use serde::{Deserialize, Serialize};
@@ -120,7 +120,7 @@ impl CaptionRequest {
     }
 }
 
-/// What a captioning model is given before it writes in `language`; nothing in the language that it writes unasked.
+/// What a captioning model is given before it writes in `language`; nothing in the language that it writes by itself.
 ///
 /// # Errors
 /// If it does not write in that language.

@@ -1,4 +1,4 @@
-//! From the words of [`GenerationOptions`] to [`Constraints`]: read by the tokenizer, as texts will be told, and checked before
+//! From the words of [`GenerationOptions`] to [`Constraints`]: read by the tokenizer, as texts will be returned, and checked before
 //! anything is generated.
 
 use super::word_ids;
@@ -105,7 +105,7 @@ mod tests {
     fn words_are_checked_before_anything_is_written() {
         assert_eq!(checked(&options(&[], &[])), Ok(0));
         assert_eq!(checked(&options(&["Cats", "dog"], &["小猫", "RED"])), Ok(1));
-        for (forbidden, required, told) in [
+        for (forbidden, required, expected) in [
             (&["a"][..], &[][..], "prefix"),
             (&[" "], &[], "nothing in it"),
             (&[], &["dog"], "cannot write"),
@@ -113,7 +113,7 @@ mod tests {
             (&[], &["red cat", "小猫", "a"], "takes 5 tokens"),
         ] {
             let problem = checked(&options(forbidden, required)).unwrap_err();
-            assert!(problem.contains(told), "{problem}");
+            assert!(problem.contains(expected), "{problem}");
         }
     }
 }

@@ -169,15 +169,15 @@ fn dropped(case: &Value) -> Option<(&str, &str)> {
 enum Ours {
     /// The configuration is what it was: the default is the value that the file had, or nothing depends on the key.
     Unchanged,
-    /// The configuration is what it was, for the weights tell it, or it is of what never runs. The original takes its default,
+    /// The configuration is what it was, for the weights have it, or it is of what never runs. The original takes its default,
     /// and fails or has random layers where that is another value.
-    Told,
+    Stored,
     /// The original's default, where it is another value than that of the file.
     Default(fn(&ModelConfig) -> usize, usize),
     /// An error that says this. The original fails, or does not do what the model is for.
     Refused(&'static str),
 }
-use Ours::{Default, Refused, Told, Unchanged};
+use Ours::{Default, Refused, Stored, Unchanged};
 
 /// Each key of the golden models' files: the file, the key, the original's default (`-` where it has none and fails), and
 /// what we make of its absence.
@@ -186,24 +186,24 @@ const KEYS: &[(&str, &str, &str, Ours)] = &[
     ("config_bert.json", "attention_probs_dropout_prob", "0.1", Unchanged),
     ("config_bert.json", "hidden_act", "gelu", Unchanged),
     ("config_bert.json", "hidden_dropout_prob", "0.1", Unchanged),
-    ("config_bert.json", "hidden_size", "768", Told),
+    ("config_bert.json", "hidden_size", "768", Stored),
     ("config_bert.json", "initializer_range", "0.02", Unchanged),
-    ("config_bert.json", "intermediate_size", "3072", Told),
+    ("config_bert.json", "intermediate_size", "3072", Stored),
     ("config_bert.json", "layer_norm_eps", "1e-12", Unchanged),
-    ("config_bert.json", "max_position_embeddings", "512", Told),
+    ("config_bert.json", "max_position_embeddings", "512", Stored),
     ("config_bert.json", "model_type", "bert", Unchanged),
     ("config_bert.json", "num_attention_heads", "12", Unchanged),
-    ("config_bert.json", "num_hidden_layers", "12", Told),
+    ("config_bert.json", "num_hidden_layers", "12", Stored),
     ("config_bert.json", "pad_token_id", "0", Unchanged),
     ("config_bert.json", "type_vocab_size", "2", Unchanged),
-    ("config_bert.json", "vocab_size", "30522", Told),
-    ("config_bert.json", "encoder_width", "-", Told),
+    ("config_bert.json", "vocab_size", "30522", Stored),
+    ("config_bert.json", "encoder_width", "-", Stored),
     ("config_bert.json", "add_cross_attention", "False", Unchanged),
     ("config_bert.json", "use_cache", "True", Unchanged),
     ("config_bert.json", "gradient_checkpointing", "False", Unchanged),
-    ("config_bert.json", "text_encoder_layers", "-", Told),
+    ("config_bert.json", "text_encoder_layers", "-", Stored),
     ("config_bert.json", "fusion_layers", "-", Refused("config_bert.json: it has no `fusion_layers`")),
-    ("config_bert.json", "text_decode_layers", "-", Told),
+    ("config_bert.json", "text_decode_layers", "-", Stored),
     ("config_bert.json", "stride_layer", "100", Default(|config| config.text.connected_stride, 100)),
     ("config.yaml", "task", "visual-question-answering", Refused("config.yaml without `task`")),
     ("config.yaml", "bert_config", "config_bert.json", Unchanged),
@@ -215,19 +215,19 @@ const KEYS: &[(&str, &str, &str, Ours)] = &[
     ("config.yaml", "eos", "[SEP]", Unchanged),
     ("config.yaml", "text_encoder", "bert-base-uncased", Unchanged),
     ("config.yaml", "text_decoder", "bert-base-uncased", Unchanged),
-    ("config.yaml", "clip_name", "ViT-L-14", Told),
-    ("config.yaml", "vision_width", "1024", Told),
-    ("config.yaml", "clip_vision_width", "1024", Told),
-    ("config.yaml", "clip_vision_patch_size", "14", Told),
-    ("config.yaml", "clip_embed_dim", "768", Told),
+    ("config.yaml", "clip_name", "ViT-L-14", Stored),
+    ("config.yaml", "vision_width", "1024", Stored),
+    ("config.yaml", "clip_vision_width", "1024", Stored),
+    ("config.yaml", "clip_vision_patch_size", "14", Stored),
+    ("config.yaml", "clip_embed_dim", "768", Stored),
     ("config.yaml", "clip_image_resolution", "224", Unchanged),
-    ("config.yaml", "clip_vision_layers", "24", Told),
-    ("config.yaml", "clip_context_length", "77", Told),
-    ("config.yaml", "clip_vocab_size", "49408", Told),
-    ("config.yaml", "clip_transformer_width", "768", Told),
-    ("config.yaml", "clip_transformer_heads", "12", Told),
-    ("config.yaml", "clip_transformer_layers", "12", Told),
-    ("config.yaml", "image_res", "504", Told),
+    ("config.yaml", "clip_vision_layers", "24", Stored),
+    ("config.yaml", "clip_context_length", "77", Stored),
+    ("config.yaml", "clip_vocab_size", "49408", Stored),
+    ("config.yaml", "clip_transformer_width", "768", Stored),
+    ("config.yaml", "clip_transformer_heads", "12", Stored),
+    ("config.yaml", "clip_transformer_layers", "12", Stored),
+    ("config.yaml", "image_res", "504", Stored),
     ("config.yaml", "distill", "True", Unchanged),
     ("config.yaml", "min_length", "1", Unchanged),
     ("config.yaml", "max_length", "10", Default(|config| config.generation.max_new_tokens, 10)),
@@ -251,13 +251,13 @@ fn check_key(models: &Models, case: &Value, base: &ModelConfig, unchanged: &[Val
             assert_eq!(value(&opened.config), expected, "{what}");
             assert_same(&opened, case);
         }
-        Unchanged | Told | Refused(_) => {
+        Unchanged | Stored | Refused(_) => {
             assert_eq!(opened.unwrap_or_else(|problem| panic!("{what}: {problem}")).config, *base, "{what}");
             if original_is_sure {
                 let answers = answers.unwrap();
                 assert_eq!(answers[..], unchanged[..answers.len()], "{what}: the original answers otherwise");
             } else {
-                assert!(matches!(ours, Told | Refused(_)), "{what}: the original does not answer");
+                assert!(matches!(ours, Stored | Refused(_)), "{what}: the original does not answer");
             }
         }
     }

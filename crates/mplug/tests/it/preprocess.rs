@@ -410,7 +410,7 @@ fn decodes_the_fuzzers_corpus() {
     }
 }
 
-/// The most memory that this process has held, where Linux tells.
+/// The most memory that this process has held, where Linux reports it.
 fn peak_resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmHWM"))?;

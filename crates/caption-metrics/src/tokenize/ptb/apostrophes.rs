@@ -31,7 +31,7 @@ impl Lexer<'_> {
             .then(|| Match::new(not, Kind::Plain).seen(seen))
     }
 
-    /// The end of "n't" at a place.
+    /// The end of "n't" at a position.
     fn negation(&self, at: usize) -> Option<usize> {
         if !self.text.byte(at).eq_ignore_ascii_case(&b'n') {
             return None;

@@ -1,4 +1,4 @@
-//! One token at a time: of all rules that match at a place the longest wins, and of equally long ones the first.
+//! One token at a time: of all rules that match at a position the longest wins, and of equally long ones the first.
 //!
 //! The rules were found by watching CoreNLP 3.4.1's PTBTokenizer from outside. A rule may look ahead, and what it
 //! looked at counts in its length, as lexer generators have it; that explains much of the reference's odd behaviour.
@@ -36,7 +36,7 @@ pub(super) enum Kind {
     Fixed(&'static str),
 }
 
-/// What a rule found at a place.
+/// What a rule found at a position.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Match {
     /// Where the token ends and the next one starts.
@@ -88,7 +88,7 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Whether a dot or a comma before this place is punctuation: no number, no ellipsis, no address.
+    /// Whether a dot or a comma before this position is punctuation: no number, no ellipsis, no address.
     fn ends_clause(&self, at: usize) -> bool {
         match self.text.byte(at) {
             b'\n' => true,

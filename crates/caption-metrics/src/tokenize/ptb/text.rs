@@ -1,10 +1,10 @@
-//! The text under the rules: what stands at a place, and how far a run of characters goes.
+//! The text under the rules: what stands at a position, and how far a run of characters goes.
 //!
 //! Places are byte offsets at character boundaries. This file knows nothing of tokens.
 
 use super::chars::{Class, class_of, is_any_apostrophe, is_apostrophe};
 
-/// A text that rules look at by place; every question about a place past the end has an answer.
+/// A text that rules look at by position; every question about a position past the end has an answer.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Text<'a> {
     pub(super) text: &'a str,
@@ -15,7 +15,7 @@ impl Text<'_> {
         self.text.len()
     }
 
-    /// The byte at a place, 0 past the end.
+    /// The byte at a position, 0 past the end.
     pub(super) fn byte(self, at: usize) -> u8 {
         self.text.as_bytes().get(at).copied().unwrap_or(0)
     }
@@ -31,12 +31,12 @@ impl Text<'_> {
         }
     }
 
-    /// The place after the character at `at`, which must not be past the end.
+    /// The position after the character at `at`, which must not be past the end.
     pub(super) fn after(self, at: usize) -> usize {
         at + self.char(at).map_or(1, char::len_utf8)
     }
 
-    /// The place after `count` characters as Java counts them (UTF-16), if there are so many.
+    /// The position after `count` characters as Java counts them (UTF-16), if the text has that many.
     pub(super) fn after_utf16(self, at: usize, count: usize) -> Option<usize> {
         let mut units = 0;
         for (offset, character) in self.text[at..].char_indices() {
@@ -67,7 +67,7 @@ impl Text<'_> {
         found.eq_ignore_ascii_case(word.as_bytes()).then_some(end)
     }
 
-    /// The place after a straight or closing apostrophe, or its entity.
+    /// The position after a straight or closing apostrophe, or its entity.
     pub(super) fn apostrophe(self, at: usize) -> Option<usize> {
         match self.char(at)? {
             '&' => self.text[at..].starts_with("&apos;").then(|| at + "&apos;".len()),
@@ -75,7 +75,7 @@ impl Text<'_> {
         }
     }
 
-    /// The place after an apostrophe of any sort, or its entity.
+    /// The position after an apostrophe of any sort, or its entity.
     pub(super) fn any_apostrophe(self, at: usize) -> Option<usize> {
         match self.char(at)? {
             '&' => self.text[at..].starts_with("&apos;").then(|| at + "&apos;".len()),

@@ -1,4 +1,4 @@
-//! A place in a Parquet file from which rows are read one after the other.
+//! A position in a Parquet file from which rows are read one after the other.
 //!
 //! Rows are requested in about the order in which they stand, by several threads at once. A page can only be read from its beginning, so
 //! that rows which are passed over are kept for a while, a bounded number of them and of their bytes; what is requested later than
@@ -46,8 +46,8 @@ impl Cursor {
 
     /// The value of a row; one of more bytes than `limit` is not kept.
     pub(super) fn find(&mut self, table: &Table, row: u64, limit: u64) -> io::Result<Value> {
-        if let Some(place) = self.passed.iter().position(|(passed, _)| *passed == row)
-            && let Some((_, value)) = self.passed.remove(place)
+        if let Some(index) = self.passed.iter().position(|(passed, _)| *passed == row)
+            && let Some((_, value)) = self.passed.remove(index)
         {
             self.passed_bytes -= value.len();
             return Ok(value);

@@ -60,7 +60,7 @@ pub(super) fn read(file: &Arc<SharedFile>) -> io::Result<ParquetMetaData> {
     .map_err(damaged)
 }
 
-/// A `SchemaElement`: a column, or a group with so many children behind it.
+/// A `SchemaElement`: a column, or a group with the number of children behind it.
 #[derive(Default)]
 struct Element<'a> {
     physical_type: Option<i32>,
@@ -130,7 +130,7 @@ struct Tree<'a> {
 }
 
 impl Tree<'_> {
-    /// So many columns, below a group whose full name has `path_bytes`.
+    /// The next `count` columns, below a group whose full name has `path_bytes`.
     fn fields(&mut self, count: i32, path_bytes: usize, depth: usize) -> io::Result<Vec<Arc<Type>>> {
         if depth == MAX_DEPTH {
             return Err(invalid(format!("its columns are nested deeper than {MAX_DEPTH}")));

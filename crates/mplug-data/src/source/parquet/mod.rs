@@ -95,7 +95,7 @@ enum Value {
     Null,
     /// A picture.
     Bytes(Vec<u8>),
-    /// A picture or a path of so many bytes, which are more than was allowed.
+    /// The bytes of a picture or a path that has more than was allowed.
     TooManyBytes(u64),
     /// A picture's file.
     Path(String),

@@ -21,7 +21,7 @@ use super::thrift::{Compact, kind};
 
 /// Longest page, decompressed: 1 GiB, a thousand pictures of a megabyte.
 const MAX_PAGE_BYTES: u64 = 1 << 30;
-/// A page longer than this must not have more than so many bytes for each compressed one.
+/// A page longer than this must not have more than [`MAX_PAGE_RATIO`] bytes for each compressed one.
 const FREE_PAGE_BYTES: u64 = 16 << 20;
 const MAX_PAGE_RATIO: u64 = 512;
 /// What is read at once for a page's header.

@@ -130,7 +130,7 @@ fn paths_and_structs() {
 }
 
 #[test]
-fn a_missing_column_is_told_with_those_that_are_there() {
+fn a_missing_column_is_reported_with_those_that_are_there() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("a.parquet");
     let schema = "message m { optional binary pixels; optional binary text (STRING); optional int32 number;
@@ -182,10 +182,10 @@ fn damage_is_an_error() {
             assert_eq!(read_all(&path), 0, "cut to {len}");
         }
         // Every bit of the footer, and of a part of the pages.
-        for place in 0..whole.len() {
-            for bit in (0..8).filter(|bit| place + 900 > whole.len() || (place + bit) % 7 == 0) {
+        for index in 0..whole.len() {
+            for bit in (0..8).filter(|bit| index + 900 > whole.len() || (index + bit) % 7 == 0) {
                 let mut damaged = whole.clone();
-                damaged[place] ^= 1 << bit;
+                damaged[index] ^= 1 << bit;
                 fs::write(&path, damaged).expect("written");
                 read_all(&path);
             }

@@ -12,7 +12,7 @@ use super::super::invalid;
 /// How deep structs, lists and maps may lie in each other.
 const MAX_DEPTH: usize = 64;
 
-/// What stands at a place, as the protocol numbers it.
+/// What stands at a position, as the protocol numbers it.
 pub(super) mod kind {
     pub(in super::super) const I32: u8 = 5;
     pub(in super::super) const BINARY: u8 = 8;
@@ -53,7 +53,7 @@ impl<'a> Compact<'a> {
         Err(invalid("a number of more than ten bytes"))
     }
 
-    /// So many elements or bytes follow: no more than there are bytes.
+    /// The number of elements or bytes that follow: no more than there are bytes.
     fn count(&mut self) -> io::Result<usize> {
         let count = self.varint()?;
         if count > self.left.len() as u64 {

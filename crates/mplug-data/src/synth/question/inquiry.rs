@@ -9,7 +9,7 @@ use super::QuestionKind;
 
 /// How many phrasings each question has, in every language.
 pub(super) const PHRASINGS: usize = 3;
-/// Of 100 things that are asked after though they are not there, so many are objects where shapes are drawn.
+/// How many of 100 things that are asked after though they are not there are objects where shapes are drawn.
 const STRANGER_PERCENT: usize = 25;
 
 /// The most objects that a drawn picture has, and the highest number that has a word.

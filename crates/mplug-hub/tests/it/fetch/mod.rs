@@ -18,7 +18,7 @@ const LIMIT: u64 = 1 << 20;
 #[derive(Debug, Default)]
 struct Names {
     answers: Mutex<HashMap<&'static str, Vec<Vec<IpAddr>>>>,
-    asked: AtomicUsize,
+    lookups: AtomicUsize,
 }
 
 impl Names {
@@ -26,13 +26,13 @@ impl Names {
         let parse = |addresses: &&[&str]| addresses.iter().map(|text| text.parse().unwrap()).collect();
         let answers =
             names.iter().map(|(name, answers)| (*name, answers.iter().map(parse).collect())).collect();
-        Arc::new(Self { answers: Mutex::new(answers), asked: AtomicUsize::new(0) })
+        Arc::new(Self { answers: Mutex::new(answers), lookups: AtomicUsize::new(0) })
     }
 }
 
 impl Resolve for Names {
     fn resolve(&self, host: &str) -> io::Result<Vec<IpAddr>> {
-        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.lookups.fetch_add(1, Ordering::Relaxed);
         let mut answers = self.answers.lock().unwrap();
         let answers = answers.get_mut(host).ok_or(io::ErrorKind::NotFound)?;
         Ok(if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() })
@@ -105,14 +105,14 @@ fn no_spelling_of_this_machine_is_connected_to() {
     ] {
         let url = server.url(host, "/");
         let error = fetcher.get(&url, LIMIT).unwrap_err();
-        let is_told = match error.fault {
+        let is_reported = match error.fault {
             FetchFault::Url { .. } => true,
             FetchFault::NotPublic { .. } => host.is_ascii(),
             // `localhost.` with a full stop is not known to every system.
             FetchFault::NoHost { .. } => host == "localhost.",
             _ => false,
         };
-        assert!(is_told, "{host}: {error}");
+        assert!(is_reported, "{host}: {error}");
     }
     assert_eq!(server.connections(), 0);
 }
@@ -189,8 +189,8 @@ fn a_redirect_is_judged_like_any_address() {
         let location = target.clone();
         let server = Server::start(move |_, _| redirect(&location));
         let error = get(&server.url("open.example", "/")).unwrap_err();
-        let is_told = matches!(error.fault, FetchFault::NotPublic { .. } | FetchFault::Redirect { .. });
-        assert!(is_told, "{target}: {error}");
+        let is_reported = matches!(error.fault, FetchFault::NotPublic { .. } | FetchFault::Redirect { .. });
+        assert!(is_reported, "{target}: {error}");
         assert_eq!(server.connections(), 1, "{target}: what is refused is not tried again");
     }
     assert_eq!(inside.connections(), 0);
@@ -223,7 +223,7 @@ fn a_name_that_changes_its_mind_changes_nothing() {
     for attempt in 1..=3 {
         let error = fetcher.get(&server.url("rebinds.example", "/"), LIMIT).unwrap_err();
         assert!(matches!(error.fault, FetchFault::NotPublic { .. }), "{error}");
-        assert_eq!(names.asked.load(Ordering::Relaxed), attempt, "a connection looks its host up once");
+        assert_eq!(names.lookups.load(Ordering::Relaxed), attempt, "a connection looks its host up once");
     }
     assert_eq!(server.connections(), 0);
 }
@@ -249,7 +249,7 @@ fn what_was_judged_is_what_is_dialled() {
     options.resolver = names.clone();
     options.allowed_hosts = vec!["rebinds.example".parse().unwrap()];
     assert_eq!(PictureFetcher::new(options).get(&right.url("rebinds.example", "/"), LIMIT).unwrap(), PICTURE);
-    assert_eq!((wrong.connections(), names.asked.load(Ordering::Relaxed)), (0, 1));
+    assert_eq!((wrong.connections(), names.lookups.load(Ordering::Relaxed)), (0, 1));
 }
 
 #[test]
@@ -328,7 +328,7 @@ fn slow_answers_end_in_time() {
     }
     let fault = get_within(second, &turning.url("open.example", "/"));
     assert!(matches!(fault, FetchFault::Timeout { .. }), "{fault}");
-    // The server asks for a longer pause than there is time.
+    // The server requests a longer pause than there is time.
     let busy = Server::start(|_, _| answer(429, "Retry-After: 3600\r\n", b""));
     let fault = get_within(second, &busy.url("open.example", "/"));
     assert!(matches!(fault, FetchFault::Status { .. }) && busy.connections() == 1, "{fault}");

@@ -23,24 +23,24 @@ fn listing(entries: &[Value]) -> Server {
 }
 
 #[test]
-fn an_unknown_model_is_told() {
+fn an_unknown_model_is_reported() {
     let server = Server::of(Repository { id: "someone/else".to_owned(), ..repository() });
     let error = Machine::new(&server).pull().unwrap_err();
     assert!(matches!(error, HubError::NoSuchModel { .. }), "{error:?}");
-    let told = error.to_string();
-    assert!(told.contains(ID) && told.contains("access token"), "{told}");
+    let message = error.to_string();
+    assert!(message.contains(ID) && message.contains("access token"), "{message}");
 }
 
 #[test]
-fn an_unknown_revision_is_told_with_those_known() {
+fn an_unknown_revision_is_reported_with_those_known() {
     let server = Server::of(repository());
     let pull = |machine: &Machine, revision| {
         machine.hub().pull(&id(), Some(revision), &|_| ControlFlow::Continue(())).unwrap_err()
     };
     let error = pull(&Machine::new(&server), "v9");
     assert!(matches!(error, HubError::NoSuchRevision { .. }), "{error:?}");
-    let told = error.to_string();
-    assert!(told.contains("`v9`") && told.contains("master, v1.0.1"), "{told}");
+    let message = error.to_string();
+    assert!(message.contains("`v9`") && message.contains("master, v1.0.1"), "{message}");
 
     // Some hubs list nothing in place of refusing.
     let silent = listing(&[]);
@@ -51,15 +51,18 @@ fn an_unknown_revision_is_told_with_those_known() {
 }
 
 #[test]
-fn a_closed_door_is_told() {
+fn a_closed_door_is_reported() {
     for status in [401, 403] {
         let server = Server::start(move |_, _| Reply::new(status, "{}"));
         let mut machine = Machine::new(&server);
-        let told = machine.refused();
-        assert!(told.contains(&status.to_string()) && told.contains("MODELSCOPE_API_TOKEN"), "{told}");
+        let message = machine.refused();
+        assert!(
+            message.contains(&status.to_string()) && message.contains("MODELSCOPE_API_TOKEN"),
+            "{message}"
+        );
         machine.options.token = Some(mplug_hub::Token::new("s3cret").unwrap());
-        let told = machine.refused();
-        assert!(told.contains("not valid") && !told.contains("s3cret"), "{told}");
+        let message = machine.refused();
+        assert!(message.contains("not valid") && !message.contains("s3cret"), "{message}");
     }
     // The list may be open and the file closed.
     let repository = repository();
@@ -71,7 +74,7 @@ fn a_closed_door_is_told() {
 }
 
 #[test]
-fn a_listing_of_three_thousand_entries_is_asked_for_again_by_folder() {
+fn a_listing_of_three_thousand_entries_is_requested_again_by_folder() {
     let many = (0..3000).map(|n| (format!("aaa/{n:04}.png"), b"x".to_vec()));
     let server = Server::of(Repository::new(ID, files().into_iter().chain(many)));
     check_whole(&Machine::new(&server).pull().unwrap().folder);
@@ -128,14 +131,14 @@ fn a_disk_that_is_too_small_is_found_before_the_start() {
 }
 
 #[test]
-fn what_is_no_model_of_the_family_is_told() {
-    for (missing, told) in [(WEIGHTS, "no weights"), ("vocab.txt", "no vocab.txt")] {
+fn what_is_no_model_of_the_family_is_reported() {
+    for (missing, expected) in [(WEIGHTS, "no weights"), ("vocab.txt", "no vocab.txt")] {
         let mut repository = repository();
         repository.files.remove(missing);
         let server = Server::of(repository);
         let error = Machine::new(&server).pull().unwrap_err();
         assert!(matches!(error, HubError::NotAModel { .. }), "{error:?}");
-        assert!(error.to_string().contains(told), "{error}");
+        assert!(error.to_string().contains(expected), "{error}");
     }
 }
 
@@ -175,7 +178,7 @@ fn a_refusal_inside_the_envelope_is_one() {
 }
 
 #[test]
-fn a_hub_that_fails_for_a_while_is_asked_again() {
+fn a_hub_that_fails_for_a_while_is_tried_again() {
     let repository = repository();
     let server = Server::start(move |request, before| match before {
         0 if request.path.ends_with("/repo/files") => Reply::new(500, ""),

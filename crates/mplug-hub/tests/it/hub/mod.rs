@@ -133,10 +133,10 @@ fn a_model_is_pulled_whole_and_once() {
     assert_eq!(events.into_inner().unwrap(), [(6, pulled.downloaded)]);
     assert!(server.requests_for("tokenizer_config.json").is_empty(), "an empty file is not requested");
 
-    let asked = server.requests().len();
+    let before = server.requests().len();
     assert_eq!(machine.pull().unwrap().downloaded, 0);
     let later: Vec<_> =
-        server.requests().into_iter().skip(asked).filter_map(|r| r.file().map(str::to_owned)).collect();
+        server.requests().into_iter().skip(before).filter_map(|r| r.file().map(str::to_owned)).collect();
     assert_eq!(later, ["config.yaml"], "which names a file that is needed");
     assert_eq!(machine.hub().find_cached(&id(), None).unwrap().folder, pulled.folder);
 }
@@ -249,12 +249,12 @@ fn two_at_once_download_once() {
 }
 
 #[test]
-fn offline_nothing_is_asked() {
+fn offline_nothing_is_requested() {
     let server = Server::of(repository());
     let mut machine = Machine::new(&server);
     machine.options.offline = true;
-    let told = machine.refused();
-    assert!(told.contains("damo/mplug_test_v1.0") && told.contains("snapshots/master"), "{told}");
+    let message = machine.refused();
+    assert!(message.contains("damo/mplug_test_v1.0") && message.contains("snapshots/master"), "{message}");
     assert!(server.requests().is_empty());
     machine.options.offline = false;
     let pulled = machine.pull().unwrap();
@@ -264,14 +264,14 @@ fn offline_nothing_is_asked() {
 }
 
 #[test]
-fn without_a_network_the_way_around_is_told() {
+fn without_a_network_the_way_around_is_reported() {
     let server = Server::of(repository());
     let machine = Machine::new(&server);
     drop(server);
     let error = machine.pull().unwrap_err();
     assert!(matches!(error, HubError::Unreachable { .. }), "{error:?}");
-    let told = error.to_string();
-    assert!(told.contains("damo/mplug_test_v1.0") && told.contains("snapshots/master"), "{told}");
+    let message = error.to_string();
+    assert!(message.contains("damo/mplug_test_v1.0") && message.contains("snapshots/master"), "{message}");
 }
 
 #[test]

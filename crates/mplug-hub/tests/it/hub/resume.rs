@@ -32,10 +32,10 @@ fn a_download_goes_on_at_every_tenth() {
         let machine = Machine::new(&server);
         machine.leave(&weights[..have]);
         check_whole(&machine.pull().unwrap().folder);
-        let asked = starts(&server);
+        let requested = starts(&server);
         match tenth {
-            10 => assert_eq!(asked.len(), 10, "nothing is missing, nothing is asked"),
-            _ => assert_eq!(asked[tenth..], [have]),
+            10 => assert_eq!(requested.len(), 10, "nothing is missing, nothing is requested"),
+            _ => assert_eq!(requested[tenth..], [have]),
         }
     }
 }
@@ -62,8 +62,8 @@ fn what_stopped_for_good_goes_on_with_the_next_call() {
     });
     let mut machine = Machine::new(&server);
     machine.options.retries = 2;
-    let told = machine.refused();
-    assert!(told.contains(WEIGHTS) && told.contains("same command"), "{told}");
+    let message = machine.refused();
+    assert!(message.contains(WEIGHTS) && message.contains("same command"), "{message}");
     assert!(!machine.snapshot().join(WEIGHTS).exists(), "no half file has the name");
     assert!(!machine.snapshot().join("vocab.txt").exists(), "nor has a file of half a model");
     check_whole(&machine.pull().unwrap().folder);
@@ -79,7 +79,7 @@ fn a_whole_file_instead_of_a_range_starts_anew() {
 }
 
 #[test]
-fn another_range_than_was_asked_for_does_not_count() {
+fn another_range_than_was_requested_does_not_count() {
     for range in ["bytes 0-600010/600011", "bytes 1235-600010/600011", "nonsense"] {
         let server = with_weights(move |request, _, bytes| match request.range_start() {
             Some(start) => Reply::new(206, &bytes[start..]).with_header("Content-Range", range),
@@ -130,9 +130,12 @@ fn a_wrong_hash_is_an_error_that_tells_both() {
         send(&bytes, request)
     });
     let machine = Machine::new(&server);
-    let told = machine.refused();
+    let message = machine.refused();
     let expected = mplug_testing::hub_server::sha256(&files()[WEIGHTS]);
-    assert!(told.contains(WEIGHTS) && told.contains(&expected) && told.contains("3 times"), "{told}");
+    assert!(
+        message.contains(WEIGHTS) && message.contains(&expected) && message.contains("3 times"),
+        "{message}"
+    );
     assert!(!machine.snapshot().join(WEIGHTS).exists());
     let left = fs::metadata(machine.snapshot().join("pytorch_model.bin.incomplete")).unwrap().len();
     assert_eq!(left, 0, "what is wrong is not kept");
@@ -157,14 +160,17 @@ fn a_wrong_size_is_an_error_that_tells_both() {
             bytes.resize(len, 0);
             Reply::new(200, bytes)
         });
-        let told = Machine::new(&server).refused();
-        assert!(told.contains(&WEIGHTS_LEN.to_string()) && told.contains(&len.to_string()), "{told}");
+        let message = Machine::new(&server).refused();
+        assert!(
+            message.contains(&WEIGHTS_LEN.to_string()) && message.contains(&len.to_string()),
+            "{message}"
+        );
         assert_eq!(starts(&server), [0, 0]);
     }
 }
 
 #[test]
-fn a_server_that_fails_is_asked_again() {
+fn a_server_that_fails_is_tried_again() {
     for status in [500, 502, 429] {
         let server = with_weights(move |request, before, bytes| match before {
             0 | 1 => Reply::new(status, "").with_header("Retry-After", "0"),
@@ -185,7 +191,7 @@ fn a_server_that_goes_on_failing_is_given_up() {
 }
 
 #[test]
-fn a_server_that_drips_is_left_and_asked_again() {
+fn a_server_that_drips_is_left_and_tried_again() {
     let server = with_weights(|request, before, bytes| Reply {
         drip: (before == 0).then_some(Duration::from_millis(20)),
         ..send(bytes, request)
@@ -198,7 +204,7 @@ fn a_server_that_drips_is_left_and_asked_again() {
 }
 
 #[test]
-fn a_server_that_falls_silent_is_left_and_asked_again() {
+fn a_server_that_falls_silent_is_left_and_tried_again() {
     let server = with_weights(|request, before, bytes| Reply {
         drip: (before == 0).then_some(Duration::from_secs(10)),
         ..send(bytes, request)

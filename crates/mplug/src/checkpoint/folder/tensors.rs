@@ -59,7 +59,7 @@ impl<'a> CheckpointTensors<'a> {
         Ok(values)
     }
 
-    /// The same with visual position tables for the configuration's picture size, those of momentum models included.
+    /// Resizes visual position tables to the configuration's picture size, those of momentum models included.
     pub(super) fn with_position_tables_of(mut self, config: &ModelConfig) -> Self {
         let grid = config.vision.image_size / config.vision.patch_size;
         let tables = self.entries.iter_mut().filter(|e| e.name.ends_with(".visual.positional_embedding"));

@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_is_told_in_words() {
+    fn a_panic_is_reported_in_words() {
         assert_eq!(panic_text(&"words"), "words");
         assert_eq!(panic_text(&String::from("more words")), "more words");
         assert_eq!(panic_text(&5), "no message");

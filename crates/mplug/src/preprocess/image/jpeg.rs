@@ -2,7 +2,7 @@
 //!
 //! Source: libjpeg-turbo as Pillow 13 drives it (exact integer transform, smooth upsampling of colour, smoothing of blocks
 //! that a progressive file leaves coarse), through the crate `libjpeg-turbo-rs`, which computes the same in Rust. What that
-//! crate reads differently is refused here, before it is asked: see [`markers`].
+//! crate reads differently is refused here, before it is called: see [`markers`].
 //!
 //! Pillow refuses a file that ends early, and decodes damaged data into whatever comes out. Here damaged data is an error.
 

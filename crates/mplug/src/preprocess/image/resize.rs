@@ -157,7 +157,7 @@ mod tests {
 
     use super::*;
 
-    /// The same resampling, written as plainly as it can be said: one 64-bit sum for each value, no blocks, no halves.
+    /// The resampling, written as plainly as it can be said: one 64-bit sum for each value, no blocks, no halves.
     fn naive(image: &RgbImage, width: u32, height: u32) -> RgbImage {
         let pass = |image: &RgbImage, out_size: u32, in_size: u32, is_row: bool| {
             let (w, h) = if is_row { (out_size, image.height()) } else { (image.width(), out_size) };

@@ -2,7 +2,7 @@
 //!
 //! Source: libtiff as Pillow drives it. The TIFF says whether colours are coded, not the JPEG files in it; tables that they
 //! share stand apart from them. The crate `tiff`, which reads all other kinds, has another JPEG decoder inside, which is
-//! never asked.
+//! never called.
 
 use std::io::Cursor;
 
@@ -14,9 +14,9 @@ use super::decode::check_size;
 use super::jpeg::{self, Colours};
 use super::{ImageFault, ImageLimits, RgbImage};
 
-/// Value of the tag of compression.
+/// The tag of compression: JPEG as TIFF 6.0 first had it.
 const OLD_JPEG: u16 = 6;
-/// The same.
+/// The tag of compression: JPEG.
 const JPEG: u16 = 7;
 /// Values of the tag of colours.
 const BLACK_IS_ZERO: u16 = 1;

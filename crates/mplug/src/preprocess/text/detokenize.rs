@@ -95,7 +95,7 @@ mod tests {
         for word in ["at", "ca", "mat", "猫小", "cats"] {
             assert!(!has_word("a cat, 2小猫 mats", word), "{word}");
         }
-        assert!(has_word("concat cat", "cat"), "a later place counts too");
+        assert!(has_word("concat cat", "cat"), "a later position counts too");
     }
 
     #[test]

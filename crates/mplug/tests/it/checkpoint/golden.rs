@@ -113,8 +113,8 @@ fn a_model_reads_every_needed_tensor_and_nothing_unknown_is_left() {
     let model = ModelFolder::open(dir.path(), &ConfigOverrides::default()).unwrap();
     let weights = Weights::new(model.checkpoint());
     for (name, shape) in needed_tensors(&model.config) {
-        let (place, tail) = name.rsplit_once('.').unwrap();
-        assert_eq!(weights.at(place).tensor(tail, &shape).unwrap().len(), shape.iter().product::<usize>());
+        let (prefix, tail) = name.rsplit_once('.').unwrap();
+        assert_eq!(weights.at(prefix).tensor(tail, &shape).unwrap().len(), shape.iter().product::<usize>());
     }
     weights.finish(|name| key_names::is_never_needed(&model.config, name)).unwrap();
     // Without the list of superfluous names, the unread ones are reported.
@@ -153,7 +153,7 @@ fn a_bare_weight_file_opens_with_its_vocabulary_beside_it() {
     std::fs::rename(dir.path().join("pytorch_model.bin"), &path).unwrap();
     let model = ModelFolder::open(&path, &ConfigOverrides::default()).unwrap();
     let text = &model.config.text;
-    // What neither weights nor files tell: the research code's captioning lengths, the large models' stride.
+    // What neither weights nor files say: the research code's captioning lengths, the large models' stride.
     assert_eq!(model.config.generation.max_new_tokens, 25);
     assert_eq!((model.config.vision.image_size, text.connected_stride, text.num_attention_heads), (56, 6, 1));
     assert_eq!(ModelFolder::open(dir.path(), &ConfigOverrides::default()).unwrap().config, model.config);

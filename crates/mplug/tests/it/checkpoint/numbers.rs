@@ -14,7 +14,7 @@ use super::build::{SIX, TensorBytes, legacy, one_tensor, safetensors, torch_zip}
 const TASKS: [Task; 3] = [Task::ImageCaptioning, Task::VisualQuestionAnswering, Task::ImageTextRetrieval];
 
 /// What is said of the tensor `weight` of a file.
-fn told(bytes: Vec<u8>) -> Option<NotFinite> {
+fn reported(bytes: Vec<u8>) -> Option<NotFinite> {
     let checkpoint = Checkpoint::from_bytes(bytes).unwrap();
     let (one, other) = (checkpoint.read_f32("weight"), checkpoint.read_values("weight"));
     match (one, other) {
@@ -55,23 +55,23 @@ fn values_that_are_no_numbers_are_found_in_every_format_and_type() {
                 torch_zip(&one_tensor(&whole), &bytes),
                 legacy(&old, &[("0", 6, &bytes)]),
             ] {
-                let found = told(file).expect(dtype);
+                let found = reported(file).expect(dtype);
                 assert_eq!((found.count, found.numel, &found.first[..]), (2, 6, &[1, 1][..]), "{dtype}");
                 assert_eq!(found.value.to_string(), odd.to_string(), "{dtype}");
             }
             // The same through strides, and a view that does not have them.
             let transposed = TensorBytes { shape: &[3, 2], strides: &[1, 3], ..whole };
-            let found = told(torch_zip(&one_tensor(&transposed), &bytes)).expect(dtype);
+            let found = reported(torch_zip(&one_tensor(&transposed), &bytes)).expect(dtype);
             assert_eq!((found.count, &found.first[..]), (2, &[1, 1][..]), "{dtype}");
             let before = TensorBytes { shape: &[2, 2], strides: &[2, 1], ..whole };
-            assert_eq!(told(torch_zip(&one_tensor(&before), &bytes)), None, "{dtype}");
+            assert_eq!(reported(torch_zip(&one_tensor(&before), &bytes)), None, "{dtype}");
             let scalar = TensorBytes { offset: 5, shape: &[], strides: &[], ..whole };
-            let found = told(torch_zip(&one_tensor(&scalar), &bytes)).expect(dtype);
+            let found = reported(torch_zip(&one_tensor(&scalar), &bytes)).expect(dtype);
             assert_eq!((found.count, found.first.len()), (1, 0), "{dtype}");
         }
     }
     let (_, storage, bytes) = &stored([0.0, 0.0, 0.0, -1e300, 0.0, 0.0])[0];
-    let found = told(torch_zip(&one_tensor(&TensorBytes { storage, ..SIX }), bytes)).unwrap();
+    let found = reported(torch_zip(&one_tensor(&TensorBytes { storage, ..SIX }), bytes)).unwrap();
     assert_eq!(found.to_string(), "1 of 6, the first at [1, 0] (-1e300)", "f32 does not reach it");
 }
 
@@ -83,7 +83,7 @@ fn the_last_of_many_values_is_looked_at() {
             let mut values = vec![1.0; len];
             values[at] = f32::NAN;
             let tensors = [("weight".to_owned(), vec![len], values)];
-            let found = told(safetensors_bytes(&tensors[..], dtype).unwrap()).unwrap();
+            let found = reported(safetensors_bytes(&tensors[..], dtype).unwrap()).unwrap();
             assert_eq!((found.count, &found.first[..]), (1, &[at][..]), "{dtype}");
         }
     }
@@ -96,7 +96,7 @@ fn recipe(task: Task) -> (ModelConfig, Recipe) {
     (config, recipe)
 }
 
-/// The same with other values.
+/// A drawn model with other values.
 struct Edited {
     recipe: Recipe,
     /// In place of the recipe's, or beside them: name, shape, values.

@@ -10,7 +10,7 @@ const LARGEST_LEVEL: f32 = 511.0;
 
 /// Whether each block of a component has such levels only.
 pub(super) fn are_plausible(component: &ComponentCoefficients, quantization: &[u16; 64]) -> bool {
-    let steps = ZIGZAG.map(|place| f32::from(quantization[place]));
+    let steps = ZIGZAG.map(|index| f32::from(quantization[index]));
     component.blocks.iter().all(|block| {
         let scaled: [f32; 64] = std::array::from_fn(|i| f32::from(block[i]) * steps[i]);
         // No cosine is larger than one: most blocks need no more than this sum.
@@ -22,8 +22,8 @@ pub(super) fn are_plausible(component: &ComponentCoefficients, quantization: &[u
 /// The largest of a block's levels, whatever its sign.
 fn largest_level(scaled: &[f32; 64]) -> f32 {
     let mut rows = [[0.0f32; 8]; 8]; // rows of frequencies, columns of levels
-    for (value, place) in scaled.iter().zip(ZIGZAG) {
-        add_scaled(&mut rows[place / 8], &WAVES[place % 8], *value);
+    for (value, index) in scaled.iter().zip(ZIGZAG) {
+        add_scaled(&mut rows[index / 8], &WAVES[index % 8], *value);
     }
     let mut largest = 0.0f32;
     for y in 0..8 {
@@ -42,7 +42,7 @@ fn add_scaled(sums: &mut [f32; 8], values: &[f32; 8], factor: f32) {
     }
 }
 
-/// What a coefficient of each frequency adds at each place: the cosine transform.
+/// What a coefficient of each frequency adds at each position: the cosine transform.
 const WAVES: [[f32; 8]; 8] = {
     /// Half the cosines of sixteenths of half a turn.
     const HALF_COSINES: [f32; 9] = [
@@ -59,8 +59,8 @@ const WAVES: [[f32; 8]; 8] = {
     let mut waves = [[HALF_COSINES[4]; 8]; 8];
     let mut at = 8;
     while at < 64 {
-        let (frequency, place) = (at / 8, at % 8);
-        waves[frequency][place] = match (2 * place + 1) * frequency % 32 {
+        let (frequency, position) = (at / 8, at % 8);
+        waves[frequency][position] = match (2 * position + 1) * frequency % 32 {
             turn @ 0..=8 => HALF_COSINES[turn],
             turn @ 9..=16 => -HALF_COSINES[16 - turn],
             turn @ 17..=24 => -HALF_COSINES[turn - 16],
@@ -97,9 +97,9 @@ mod tests {
 
     /// The transform by its definition.
     fn level(scaled: &[f32; 64], x: usize, y: usize) -> f32 {
-        let cosine = |place: usize, frequency: usize| {
+        let cosine = |position: usize, frequency: usize| {
             let norm = if frequency == 0 { 0.5f32.sqrt() } else { 1.0 };
-            norm * ((2 * place + 1) as f32 * frequency as f32 * std::f32::consts::PI / 16.0).cos()
+            norm * ((2 * position + 1) as f32 * frequency as f32 * std::f32::consts::PI / 16.0).cos()
         };
         let terms =
             scaled.iter().zip(ZIGZAG).map(|(value, at)| value * cosine(x, at % 8) * cosine(y, at / 8));

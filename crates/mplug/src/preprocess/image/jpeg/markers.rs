@@ -492,7 +492,7 @@ fn check_components(components: &[Component]) -> Result<(), ImageFault> {
     Ok(())
 }
 
-/// The places in the frame of the components that a scan header names.
+/// The indexes in the frame of the components that a scan header names.
 fn scanned_components(frame: &Frame, body: &[u8]) -> Result<Vec<usize>, ImageFault> {
     let count = body.first().map_or(0, |&count| usize::from(count));
     if count == 0 || count > 4 || body.len() != 1 + 2 * count + 3 {
