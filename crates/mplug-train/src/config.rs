@@ -91,7 +91,9 @@ impl TrainConfig {
     /// Checks what types cannot say.
     pub fn check(&self) -> Result<(), TrainError> {
         if self.model.is_some() == self.start.is_some() {
-            return Err(TrainError::Recipe("expected a table [model] or [start], found neither".to_owned()));
+            let found = if self.model.is_some() { "both" } else { "neither" };
+            let problem = format!("expected one of the tables [model] and [start], found {found}");
+            return Err(TrainError::Recipe(problem));
         }
         if let Some(model) = &self.model {
             model.check()?;

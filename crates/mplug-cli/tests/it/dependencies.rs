@@ -1,6 +1,7 @@
 //! What we depend on: licences and banned crates as `deny.toml` has them, and what a default build leaves out. Cargo is asked,
 //! offline: in a build with training all packages are here.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -111,4 +112,26 @@ fn a_default_build_is_lean() {
             assert!(!is_heavy, "a default build has {name}");
         }
     }
+}
+
+/// The Python package is built from what the tests of training build: burn takes minutes. Features of shared dependencies that differ
+/// would mean a second burn; `mplug-nn` names those that it does not need itself.
+#[test]
+fn the_python_package_shares_the_build_of_burn() {
+    let with_features = |args: &[&str]| {
+        let format = ["-e", "normal,build", "--prefix", "none", "--format", "{p}\t{f}"];
+        let tree = cargo(&[&["tree"], args, &format].concat());
+        tree.lines().map(|line| line.trim_end_matches(" (*)").to_owned()).collect::<BTreeSet<String>>()
+    };
+    let tested = [
+        &["-p", "mplug-nn", "-p", "mplug-train", "-p", "mplug-data", "-p", "mplug-bulk", "-p", "mplug-cli"][..],
+        &["-p", "mplug-python", "--features", "mplug-cli/train,mplug-cli/parquet", "-e", "dev"],
+    ];
+    let tested = with_features(&tested.concat());
+    let of_burn = with_features(&["-p", "burn"]);
+    let names: BTreeSet<&str> = of_burn.iter().filter_map(|line| line.split('\t').next()).collect();
+    let package = with_features(&["-p", "mplug-python"]);
+    let shared = package.iter().filter(|line| line.split('\t').next().is_some_and(|name| names.contains(name)));
+    let others: Vec<&String> = shared.filter(|line| !tested.contains(*line)).collect();
+    assert!(names.len() > 50 && others.is_empty(), "built with other features: {others:?}");
 }

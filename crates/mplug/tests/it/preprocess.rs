@@ -313,6 +313,10 @@ fn truncated_pictures_are_errors() {
             let error = fault(&bytes[..bytes.len() - 2]);
             assert!(matches!(error, ImageFault::Truncated { format: "JPEG" }), "{name}: {error}");
         }
+        if has_suffix(&name, "png") && bytes.len() > 1000 {
+            let error = fault(&bytes[..bytes.len() / 2]);
+            assert!(matches!(error, ImageFault::Truncated { format: "PNG" }), "{name}: {error}");
+        }
     }
 }
 

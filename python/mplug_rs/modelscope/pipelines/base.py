@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from ..._pictures import batches
 from ...errors import Unsupported
 
 Result: TypeAlias = dict[str, Any]
 """One entry, under a key of :class:`~mplug_rs.modelscope.outputs.OutputKeys`."""
+
+_LIST_BATCH = 4
+"""Inputs of a list that pass through the model together where the caller does not say."""
 
 _NEAREST_OPTIONS = (
     "a call takes batch_size; the options of the search (beams, min_new_tokens, max_new_tokens, sample) are those of "
@@ -30,7 +33,9 @@ class Pipeline(ABC):
     """
 
     @overload
-    def __call__(self, input: list[Any], *, batch_size: int | None = None, **options: Any) -> list[Result]: ...
+    def __call__(  # pyright: ignore[reportOverlappingOverload] # an input may be anything else but a list
+        self, input: list[Any], *, batch_size: int | None = None, **options: Any
+    ) -> list[Result]: ...
     @overload
     def __call__(
         self, input: Iterator[Any], *, batch_size: int | None = None, **options: Any
@@ -46,15 +51,18 @@ class Pipeline(ABC):
         if options:
             raise Unsupported(f"{', '.join(sorted(options))}: not taken here; {_NEAREST_OPTIONS}")
         if isinstance(input, list):
-            return [result for batch in batches(input, batch_size or 4) for result in self._run(batch)]
+            return self._run(input, _LIST_BATCH if batch_size is None else batch_size)
         if isinstance(input, Iterator) and not hasattr(input, "read"):
-            return (result for batch in batches(input, batch_size or 1) for result in self._run(batch))
-        return self._run([input])[0]
+            size = 1 if batch_size is None else batch_size
+            return (result for batch in batches(input, size) for result in self._run(batch, size))
+        return self._run([input], 1)[0]
 
     @abstractmethod
-    def _run(self, batch: list[Any]) -> list[Result]:
-        """The results of inputs that pass through the model together."""
+    def _run(self, inputs: list[Any], batch_size: int) -> list[Result]:
+        """The result of each input."""
 
-    def __getattr__(self, name: str) -> Any:
-        nearest = f"; {_NEAREST_PARTS}" if name in _PARTS else ""
-        raise AttributeError(f"{type(self).__name__} has no attribute {name}{nearest}")
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            nearest = f"; {_NEAREST_PARTS}" if name in _PARTS else ""
+            raise AttributeError(f"{type(self).__name__} has no attribute {name}{nearest}")

@@ -9,7 +9,6 @@ from typing import Any
 
 from ... import find_model, pull
 from ...errors import ModelNotFound, OptionError, Unsupported
-from .._absent import Absent
 from ..utils.constant import DEFAULT_MODEL_REVISION, Tasks
 from .base import Pipeline
 from .multi_modal import ImageCaptioningPipeline, ImageTextRetrievalPipeline, VisualQuestionAnsweringPipeline
@@ -110,12 +109,10 @@ def _model_of(task: str, model: object) -> str:
         model = DEFAULT_MODELS.get(task)
     if model is None:
         raise Unsupported(
-            f"model: the original's own choice for {task} is not an mPLUG model; name one, such as {_SUGGESTED[task]}"
+            f"model: the original has no mPLUG model of its own choice for {task}; name one, such as {_SUGGESTED[task]}"
         )
     if isinstance(model, (str, os.PathLike)):
         return os.fsdecode(model)
-    if isinstance(model, Absent):
-        model()
     raise Unsupported(
         f"model: expected a model's name or its folder, found {type(model).__name__}; make a pipeline for each of several models"
     )

@@ -6,6 +6,7 @@ import os
 from itertools import groupby
 from typing import Any
 
+from ..._pictures import batches
 from ...answerer import Answerer
 from ...captioner import Captioner
 from ...matcher import Matcher
@@ -22,9 +23,8 @@ class ImageCaptioningPipeline(Pipeline):
     def __init__(self, model: Folder) -> None:
         self._captioner = Captioner(model, allow_urls=True)
 
-    def _run(self, batch: list[Any]) -> list[Result]:
-        pictures = [picture_of(entry) for entry in batch]
-        captions = self._captioner(pictures, batch_size=len(batch))
+    def _run(self, inputs: list[Any], batch_size: int) -> list[Result]:
+        captions = self._captioner([picture_of(entry) for entry in inputs], batch_size=batch_size)
         return [{OutputKeys.CAPTION: caption.raw_text} for caption in captions]
 
 
@@ -34,9 +34,11 @@ class VisualQuestionAnsweringPipeline(Pipeline):
     def __init__(self, model: Folder) -> None:
         self._answerer = Answerer(model, allow_urls=True)
 
-    def _run(self, batch: list[Any]) -> list[Result]:
-        pictures, questions = zip(*map(pair_of, batch), strict=True)
-        answers = self._answerer(list(pictures), list(questions), batch_size=len(batch))
+    def _run(self, inputs: list[Any], batch_size: int) -> list[Result]:
+        pairs = [pair_of(entry) for entry in inputs]
+        answers = self._answerer(
+            [picture for picture, _ in pairs], [question for _, question in pairs], batch_size=batch_size
+        )
         return [{OutputKeys.TEXT: answer.raw_text} for answer in answers]
 
 
@@ -46,11 +48,12 @@ class ImageTextRetrievalPipeline(Pipeline):
     def __init__(self, model: Folder) -> None:
         self._matcher = Matcher(model, allow_urls=True)
 
-    def _run(self, batch: list[Any]) -> list[Result]:
+    def _run(self, inputs: list[Any], batch_size: int) -> list[Result]:
         results: list[Result] = []
-        # A picture with several texts is encoded once.
-        for _, group in groupby(map(pair_of, batch), key=lambda pair: id(pair[0])):
-            pairs = list(group)
-            fits = self._matcher(pairs[0][0], [text for _, text in pairs]).tolist()
-            results.extend({OutputKeys.SCORES: [1.0 - fit, fit]} for fit in fits)
+        for batch in batches([pair_of(entry) for entry in inputs], batch_size):
+            # A picture with several texts is encoded once.
+            for _, group in groupby(batch, key=lambda pair: id(pair[0])):
+                pairs = list(group)
+                fits = self._matcher(pairs[0][0], [text for _, text in pairs]).tolist()
+                results.extend({OutputKeys.SCORES: [1.0 - fit, fit]} for fit in fits)
         return results

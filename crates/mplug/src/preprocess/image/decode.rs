@@ -122,6 +122,9 @@ fn format_name(format: ImageFormat) -> &'static str {
     }
 }
 
+/// How the standard library words [`ErrorKind::UnexpectedEof`].
+const UNEXPECTED_END: &str = "unexpected end of file";
+
 /// Says "truncated" where the decoder ran out of bytes.
 fn fault_of(error: ::image::ImageError, format: &'static str) -> ImageFault {
     let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
@@ -130,6 +133,10 @@ fn fault_of(error: ::image::ImageError, format: &'static str) -> ImageFault {
             return ImageFault::Truncated { format };
         }
         cause = inner.source();
+    }
+    // The PNG decoder hands its cause over as a text alone.
+    if error.to_string().ends_with(UNEXPECTED_END) {
+        return ImageFault::Truncated { format };
     }
     ImageFault::Decode(error.into())
 }
