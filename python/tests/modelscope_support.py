@@ -113,9 +113,13 @@ def picture_server(picture: Path, host: str, certificate: Path) -> Iterator[Serv
         yield server
 
 
-def run(script: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """Runs a program of ``samples`` in an interpreter of its own, without any proxy and with these variables set."""
+def run(
+    script: str, *arguments: str, variables: Mapping[str, str] | None = None, cwd: Path = SAMPLES
+) -> subprocess.CompletedProcess[str]:
+    """Runs a program, of ``samples`` or anywhere, in an interpreter of its own, without any proxy and with these variables set."""
     kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
-    environment = {**kept, "PYTHONPATH": str(PACKAGE), "PYTHONUTF8": "1", **variables}
+    environment = {**kept, "PYTHONPATH": str(PACKAGE), "PYTHONUTF8": "1", **(variables or {})}
     command = [sys.executable, str(SAMPLES / script), *arguments]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, encoding="utf-8", timeout=120)
+    return subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, encoding="utf-8", timeout=120
+    )

@@ -6,6 +6,8 @@ from __future__ import annotations
 import csv
 import importlib
 import pickle
+import re
+import subprocess
 import types
 import warnings
 from collections.abc import Callable, Iterator
@@ -14,8 +16,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import fixture_picture, records
-from modelscope_support import hub, picture_server, run, serving
+from conftest import ROOT, fixture_picture, records
+from modelscope_support import SAMPLES, hub, picture_server, run, serving
 from PIL import Image
 
 import mplug_rs
@@ -32,6 +34,7 @@ Golden = Callable[[str], Path]
 
 CAPTION_ID = "damo/mplug_image-captioning_coco_base_zh"
 ANSWER_ID = "damo/mplug_visual-question-answering_coco_large_en"
+MATCH_ID = "damo/mplug_image-text-retrieval_flickr30k_large_en"
 HOST = "alice-open.oss-cn-zhangjiakou.aliyuncs.com"
 NAMES = ["noise_rgb.png", "grad_rgb.png", "wide.png", "photo_like.jpg", "shapes_gray.png", "tiny7x5.png"]
 
@@ -82,7 +85,7 @@ def test_the_cards_first_sample_runs_as_printed(golden: Golden, empty_cache: Pat
             "MPLUG_RESOLVE": f"{HOST}=127.0.0.1:{pictures.port}",
             "SSL_CERT_FILE": str(certificate),
         }
-        first = run("card_captioning.py", **variables)
+        first = run("card_captioning.py", variables=variables)
         assert (first.stdout, first.stderr, first.returncode) == (expected, "", 0)
         assert pictures.asked == ["/mPLUG/image_captioning.png"]
         assert any("FilePath=pytorch_model.bin" in asked for asked in models.asked)
@@ -90,7 +93,7 @@ def test_the_cards_first_sample_runs_as_printed(golden: Golden, empty_cache: Pat
 
         # What was downloaded is found, and the hub is left alone.
         models.asked.clear()
-        second = run("card_captioning.py", **variables)
+        second = run("card_captioning.py", variables=variables)
         assert (second.stdout, second.stderr, models.asked) == (expected, "", [])
 
 
@@ -106,6 +109,42 @@ def test_a_scorer_of_pictures_runs(golden: Golden, tmp_path: Path) -> None:
     answers = [entry["result"]["text"] for entry in entries]
     assert [line for line in done.stdout.splitlines() if not line.endswith(": 0.00")] == answers
     assert done.stderr.count("UserWarning: device: gpu") == 1 and done.stderr.count("Warning") == 1
+
+
+def test_the_pages_code_runs(golden: Golden, empty_cache: Path, tmp_path: Path) -> None:
+    english, chinese = (ROOT / "docs" / "from-modelscope.md").read_text(encoding="utf-8").split("\n---\n")
+
+    def blocks(page: str, kind: str) -> list[str]:
+        found = re.findall(rf"^```{kind}\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+        return [re.sub(r" *#.*", "", block) for block in found]
+
+    assert blocks(english, "python") == blocks(chinese, "python") and blocks(english, "sh") == blocks(chinese, "sh")
+    sample = (SAMPLES / "card_captioning.py").read_text(encoding="utf-8")
+    assert blocks(english, "python")[0] == sample
+
+    # The search and replace makes the sample of the card's.
+    (tmp_path / "program.py").write_text(sample.replace("mplug_rs.", ""), encoding="utf-8")
+    subprocess.run(blocks(english, "sh")[0], shell=True, check=True, cwd=tmp_path)
+    assert (tmp_path / "program.py").read_text(encoding="utf-8") == sample
+
+    program = tmp_path / "page.py"
+    program.write_text("\n".join(blocks(english, "python")), encoding="utf-8")
+    picture, certificate = fixture_picture("noise_rgb.png"), tmp_path / "ca.pem"
+    (tmp_path / "photo.jpg").write_bytes(picture.read_bytes())
+    models = {CAPTION_ID: golden("tiny"), ANSWER_ID: golden("tiny_vqa"), MATCH_ID: golden("tiny_large_itr")}
+    with hub(models) as server, picture_server(picture, HOST, certificate) as pictures:
+        variables = {
+            "MODELSCOPE_ENDPOINT": f"http://127.0.0.1:{server.port}",
+            "MPLUG_RESOLVE": f"{HOST}=127.0.0.1:{pictures.port}",
+            "SSL_CERT_FILE": str(certificate),
+        }
+        done = run(str(program), cwd=tmp_path, variables=variables)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    raw = originals("tiny")["noise_rgb.png"]["caption"]
+    assert lines[0] == str({"caption": raw})
+    assert lines[6] == raw.replace(" ", "") and lines[7].startswith(f"{raw} -")
+    assert len(lines) == 11
 
 
 # Inputs and results.
@@ -308,7 +347,7 @@ def test_private_addresses_are_refused_and_not_connected_to(caption: Pipeline, e
         (lambda: pipeline("text-classification", model="a/b"), "image-captioning"),
         (lambda: pipeline(), "image-captioning"),
         (lambda: pipeline(Tasks.image_captioning), CAPTION_ID),
-        (lambda: pipeline(Tasks.image_text_retrieval), "mplug_image-text-retrieval_flickr30k_large_en"),
+        (lambda: pipeline(Tasks.image_text_retrieval), MATCH_ID),
         (lambda: pipeline(Tasks.image_captioning, model=["a/b", "c/d"]), "several models"),  # type: ignore[arg-type]
         (lambda: pipeline(Tasks.image_captioning, "a/b", preprocessor=object()), r"vocab\.txt"),  # type: ignore[arg-type]
         (lambda: pipeline(Tasks.image_captioning, "a/b", config_file="c.json"), "folder"),  # type: ignore[arg-type]
@@ -323,8 +362,10 @@ def test_what_is_not_here_names_what_is_nearest(use: Callable[[], object], neare
 
 
 def test_options_that_change_nothing_are_taken_and_others_named(golden: Golden, caption: Pipeline) -> None:
-    harmless: dict[str, Any] = {"auto_collate": False, "compile": True, "trust_remote_code": True, "ignore_file_pattern": [r"\w+\.h5"]}
-    made = pipeline(Tasks.image_captioning, golden("tiny"), framework="pytorch", pipeline_name="image-captioning", **harmless)
+    harmless: dict[str, Any] = {"auto_collate": False, "compile": True, "ignore_file_pattern": [r"\w+\.h5"]}
+    made = pipeline(
+        Tasks.image_captioning, golden("tiny"), framework="pytorch", pipeline_name="image-captioning", **harmless
+    )
     path = str(fixture_picture("wide.png"))
     assert made(path) == caption(path)
     with pytest.raises(TypeError, match=r"'precision'.*mplug_rs\.Captioner"):

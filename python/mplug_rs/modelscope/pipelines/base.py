@@ -28,8 +28,8 @@ _PARTS = frozenset({"model", "models", "preprocessor", "preprocess", "forward", 
 class Pipeline(ABC):
     """A model with its task. Called with one input it gives a result, with a list of inputs a list of results.
 
-    An input is a picture (a path, an address, a PIL picture, an array of uint8), ``(picture, text)``, or ``{"image": picture}`` with
-    ``"question"`` or ``"text"`` beside it. A result depends on its input alone, whatever ``batch_size`` is.
+    An input is a picture (a path, an address, a PIL picture, an array of uint8), ``(picture, text)``, or ``{"image": picture}``
+    with ``"question"`` or ``"text"`` beside it. A result depends on its input alone, whatever ``batch_size`` is.
     """
 
     @overload

@@ -88,8 +88,8 @@ def _check_options(options: dict[str, Any]) -> None:
         if name in _NEAREST:
             raise Unsupported(f"{name}: not taken here; {_NEAREST[name]}")
         raise TypeError(
-            f"pipeline() got an unexpected keyword argument {name!r}; precision, image_size and the options of the search are those "
-            "of mplug_rs.Captioner, mplug_rs.Answerer and mplug_rs.Matcher"
+            f"pipeline() got an unexpected keyword argument {name!r}; precision, image_size and the options of the search are "
+            "those of mplug_rs.Captioner, mplug_rs.Answerer and mplug_rs.Matcher"
         )
 
 

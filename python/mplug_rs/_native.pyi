@@ -1,0 +1,88 @@
+"""
+The engine of `mplug_rs`.
+"""
+
+from _typeshed import SupportsGetItem
+from os import PathLike
+from pathlib import Path
+from typing import Any, Final, SupportsIndex, final
+
+__all__ = ["VERSION", "Answerer", "Captioner", "Matcher", "_panic", "evaluate", "find_model", "pull", "set_threads", "train"]
+
+VERSION: Final[str]
+"""
+The version of the package.
+"""
+
+@final
+class Answerer:
+    """
+    A loaded model that answers questions.
+    """
+    def __new__(cls, /, model: str | PathLike[str] | None, precision: str | None, image_size: SupportsIndex | None, strict: bool, allow_urls: bool, allowed_hosts: SupportsGetItem[int, str]) -> Answerer: ...
+    def answer(self, /, pictures: SupportsGetItem[int, tuple[SupportsIndex, SupportsIndex, SupportsGetItem[int, SupportsIndex]] | tuple[str, str | PathLike[str]] | SupportsGetItem[int, SupportsIndex]], questions: SupportsGetItem[int, tuple[SupportsIndex, str]], answers: SupportsIndex, request: str) -> list[Any]:
+        """
+        The answers to each `(index of a picture, question)`, best first, or an exception in their place. A picture is encoded once.
+        `request` is a `SearchRequest` in JSON.
+        """
+
+@final
+class Captioner:
+    """
+    A loaded captioning model.
+    """
+    def __new__(cls, /, model: str | PathLike[str] | None, precision: str | None, image_size: SupportsIndex | None, strict: bool, allow_urls: bool, allowed_hosts: SupportsGetItem[int, str]) -> Captioner: ...
+    def caption(self, /, pictures: SupportsGetItem[int, tuple[SupportsIndex, SupportsIndex, SupportsGetItem[int, SupportsIndex]] | tuple[str, str | PathLike[str]] | SupportsGetItem[int, SupportsIndex]], request: str) -> list[Any]:
+        """
+        Captions of each picture, or an exception in its place. `request` is a `CaptionRequest` in JSON.
+        """
+
+@final
+class Matcher:
+    """
+    A loaded model that matches pictures and texts.
+    """
+    def __new__(cls, /, model: str | PathLike[str] | None, precision: str | None, image_size: SupportsIndex | None, strict: bool, allow_urls: bool, allowed_hosts: SupportsGetItem[int, str]) -> Matcher: ...
+    def image_features(self, /, pictures: SupportsGetItem[int, tuple[SupportsIndex, SupportsIndex, SupportsGetItem[int, SupportsIndex]] | tuple[str, str | PathLike[str]] | SupportsGetItem[int, SupportsIndex]]) -> list[Any]:
+        """
+        The feature of each picture, or an exception.
+        """
+    def score(self, /, pictures: SupportsGetItem[int, tuple[SupportsIndex, SupportsIndex, SupportsGetItem[int, SupportsIndex]] | tuple[str, str | PathLike[str]] | SupportsGetItem[int, SupportsIndex]], texts: SupportsGetItem[int, str]) -> list[Any]:
+        """
+        For each picture the probability of each text, or an exception.
+        """
+    def text_features(self, /, texts: SupportsGetItem[int, str]) -> list[list[float]]:
+        """
+        The feature of each text.
+        """
+
+def _panic() -> None:
+    """
+    Panics, on purpose: a test sees that nothing but an `InternalError` comes of it.
+    """
+
+def evaluate(candidates: SupportsGetItem[int, str], references: SupportsGetItem[int, SupportsGetItem[int, str]], metrics: SupportsGetItem[int, str] | None = None, tokens: str | None = None) -> tuple[str, dict[str, tuple[float, list[float]]]]:
+    """
+    The name of the tokenization, and the figures by name.
+    """
+
+def find_model(named: str | PathLike[str]) -> Path:
+    """
+    The folder of a model that is here, by its path or name. Nothing is downloaded.
+    """
+
+def pull(name: str, revision: str | None = None) -> Path:
+    """
+    Makes sure that a model is on this machine, and gives its folder. Ctrl-C keeps what came.
+    """
+
+def set_threads(threads: SupportsIndex | None = None) -> None:
+    """
+    Makes the engine's pool of this process one of so many threads; none: one for each processor.
+    """
+
+def train(recipe: str | PathLike[str], settings: SupportsGetItem[int, tuple[str, str]], resume: bool, callback: Any | None = None) -> tuple[int, float | None, tuple[float, float] | None, bool, int]:
+    """
+    Trains as the recipe at `recipe` says, with `settings` in the place of its own. `callback` gets every event as JSON; where it
+    raises, the step at hand is saved, and the exception comes out here. Ctrl-C is such an exception.
+    """
