@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 
 from . import _native, errors, metrics, train
+from ._model import DownloadBar
 from ._results import Answer, Caption, Keyword, Sampling
 from .answerer import Answerer
 from .captioner import Captioner
@@ -30,9 +31,13 @@ from .matcher import Matcher, check
 __version__: str = _native.VERSION
 
 
-def pull(name: str, revision: str | None = None) -> Path:
-    """Makes sure that a model of ModelScope's hub is on this machine, and gives its folder. A stopped download goes on."""
-    return Path(_native.pull(name, revision))
+def pull(name: str, revision: str | None = None, *, progress: bool | None = None) -> Path:
+    """Makes sure that a model of ModelScope's hub is on this machine, and gives its folder. A stopped download goes on.
+
+    A bar shows how far it is where there is a terminal; ``progress`` says it otherwise.
+    """
+    with DownloadBar(progress) as bar:
+        return _native.pull(name, revision, bar.show if bar.is_shown else None)
 
 
 def find_model(name: str | os.PathLike[str]) -> Path:

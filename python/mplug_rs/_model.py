@@ -119,6 +119,28 @@ class Bar:
         self._is_shown = False
 
 
+class DownloadBar:
+    """A line on standard error that says how much of a model is here."""
+
+    def __init__(self, shown: bool | None) -> None:
+        self.is_shown = sys.stderr.isatty() or _is_notebook() if shown is None else shown
+        self._files: dict[str, tuple[int, int]] = {}
+
+    def show(self, path: str, have: int, size: int) -> None:
+        """So many bytes of a file are here. Called from several threads."""
+        self._files[path] = (have, size)
+        files = list(self._files.values())
+        here, all_of_it = (sum(column) / 1e6 for column in zip(*files, strict=True))
+        print(f"\r{here:.1f}/{all_of_it:.1f} MB", end="", file=sys.stderr, flush=True)
+
+    def __enter__(self) -> DownloadBar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._files:
+            print(file=sys.stderr)
+
+
 def _is_notebook() -> bool:
     shell = sys.modules.get("IPython")
     found = shell.get_ipython() if shell is not None else None

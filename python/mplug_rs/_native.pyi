@@ -71,9 +71,10 @@ def find_model(named: str | PathLike[str]) -> Path:
     The folder of a model that is here, by its path or name. Nothing is downloaded.
     """
 
-def pull(name: str, revision: str | None = None) -> Path:
+def pull(name: str, revision: str | None = None, progress: Any | None = None) -> Path:
     """
-    Makes sure that a model is on this machine, and gives its folder. Ctrl-C keeps what came.
+    Makes sure that a model is on this machine, and gives its folder. `progress` gets a file's name, the bytes of it that are here,
+    and its size. Ctrl-C keeps what came.
     """
 
 def set_threads(threads: SupportsIndex | None = None) -> None:

@@ -4,13 +4,46 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from .errors import OptionError, PictureError
 
-Picture: TypeAlias = Any
+
+class BinaryFile(Protocol):
+    """A file that is open for reading bytes."""
+
+    def read(self) -> bytes:
+        """All of them."""
+        ...
+
+
+class PilPicture(Protocol):
+    """A picture of Pillow, or of what behaves like it."""
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        ...
+
+    def convert(self, mode: str) -> Any:
+        """The picture with other colours."""
+        ...
+
+
+Picture: TypeAlias = (
+    str
+    | os.PathLike[str]
+    | bytes
+    | bytearray
+    | memoryview
+    | BinaryFile
+    | PilPicture
+    | npt.NDArray[np.uint8]
+    | Mapping[str, Any]
+)
 """A path, the bytes of a file, a file object, a PIL picture, an array, or ``{"image": picture}``; see :func:`prepare`."""
 
 Prepared: TypeAlias = "tuple[str, str] | bytes | tuple[int, int, bytes]"
@@ -31,7 +64,7 @@ def is_many(pictures: object) -> bool:
     return isinstance(pictures, Iterable)
 
 
-def prepare(picture: Picture, *, exif: bool = False) -> Prepared:
+def prepare(picture: Any, *, exif: bool = False) -> Prepared:
     """Takes a picture to what the engine reads.
 
     Files are turned upright by their EXIF entry. A PIL picture is taken as it is, as the original does, or turned with ``exif``.

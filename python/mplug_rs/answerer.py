@@ -6,13 +6,34 @@ import asyncio
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, overload
+from typing import Any, TypedDict, Unpack, overload
 
 from . import _native
 from ._model import Bar, Model, OnError, prepared, raised
 from ._pictures import Picture, batches, is_many
 from ._results import Answer
 from .errors import MplugError, OptionError
+
+
+class AnswerOptions(TypedDict, total=False):
+    """How a call goes through its questions; what is absent is the model's own."""
+
+    answers: int | None
+    """How many of each, best first; the best alone by default."""
+    batch_size: int
+    """Questions that pass through the model together (4); changes speed and memory, never an answer."""
+    beams: int | None
+    """Beam width."""
+    min_new_tokens: int | None
+    """Tokens before an answer may end."""
+    max_new_tokens: int | None
+    """Most tokens of an answer."""
+    exif: bool
+    """Turn PIL pictures upright by their EXIF entry; files always are."""
+    on_error: OnError
+    """``"return"`` puts an error into its question's place, ``"raise"``, the default, raises the first one."""
+    progress: bool | None
+    """A bar; by default over many questions where there is a terminal or a notebook."""
 
 
 class Answerer(Model):
@@ -26,11 +47,22 @@ class Answerer(Model):
         return _native.Answerer(*self._arguments)
 
     @overload
-    def __call__(self, pictures: Picture, questions: str, **options: Any) -> Answer: ...
+    def __call__(self, pictures: list[Any], questions: str | list[str], **options: Unpack[AnswerOptions]) -> list[Answer]: ...
     @overload
-    def __call__(self, pictures: Picture, questions: Sequence[str], **options: Any) -> list[Answer]: ...
+    def __call__(self, pictures: Picture, questions: list[str], **options: Unpack[AnswerOptions]) -> list[Answer]: ...
+    @overload
+    def __call__(self, pictures: Picture, questions: str, **options: Unpack[AnswerOptions]) -> Answer: ...
 
-    def __call__(
+    def __call__(self, pictures: Any, questions: Any, **options: Unpack[AnswerOptions]) -> Any:
+        """Answers about a picture, or about several.
+
+        :param pictures: a picture, or as many as questions.
+        :param questions: a question, or a list.
+        :param options: :class:`AnswerOptions`.
+        """
+        return self._call(pictures, questions, **options)
+
+    def _call(
         self,
         pictures: Any,
         questions: Any,
@@ -44,19 +76,6 @@ class Answerer(Model):
         on_error: OnError = "raise",
         progress: bool | None = None,
     ) -> Any:
-        """Answers about a picture, or about several.
-
-        :param pictures: a picture, or as many as questions.
-        :param questions: a question, or a list.
-        :param answers: how many of each, best first; the best alone by default.
-        :param batch_size: questions that pass through the model together; changes speed and memory, never an answer.
-        :param beams: beam width.
-        :param min_new_tokens: tokens before an answer may end.
-        :param max_new_tokens: most tokens of an answer.
-        :param exif: turn PIL pictures upright by their EXIF entry; files always are.
-        :param on_error: ``"return"`` puts an error into its question's place, ``"raise"`` raises the first one.
-        :param progress: a bar; by default over many questions where there is a terminal or a notebook.
-        """
         request = json.dumps(
             {"beams": beams, "min_new_tokens": min_new_tokens, "max_new_tokens": max_new_tokens}
         )
@@ -87,10 +106,10 @@ class Answerer(Model):
         for batch in batches(pairs, batch_size):
             yield from self._batch(batch, request=json.dumps(search), answers=answers, exif=exif)
 
-    async def acall(self, pictures: Any, questions: Any, **options: Any) -> Any:
-        """The same as a call, on a thread of the event loop's executor."""
+    async def acall(self, pictures: Any, questions: Any, **options: Unpack[AnswerOptions]) -> Any:
+        """A call on a thread of the event loop's executor."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(None, partial(self, pictures, questions, **options))
+        return await loop.run_in_executor(None, partial(self._call, pictures, questions, **options))
 
     def _batch(
         self, pairs: Sequence[tuple[Picture, str]], *, request: str, answers: int | None, exif: bool

@@ -5,15 +5,53 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, overload
+from typing import Any, TypedDict, Unpack, overload
 
 from . import _native
 from ._model import Bar, Language, Model, OnError, in_order, prepared, raised
 from ._pictures import Picture, batches, is_many
 from ._results import Caption, Keyword, Sampling
 from .errors import MplugError
+
+
+class CaptionOptions(TypedDict, total=False):
+    """How captions are written; what is absent is the model's own."""
+
+    language: Language | None
+    """Of a model that writes several."""
+    prefix: str | None
+    """Every caption begins with this text."""
+    forbid: str | Sequence[str]
+    """Words, or several in a row, that no caption has."""
+    include: str | Sequence[str]
+    """Words, or several in a row, that every caption has."""
+    diverse: float | None
+    """Of several captions, leave out those that differ from a better one in less than this share of their tokens."""
+    tags: int | None
+    """Keywords of a picture, at most so many, as ``tags`` of its best caption."""
+    beams: int | None
+    """Beam width."""
+    min_new_tokens: int | None
+    """Tokens before a caption may end."""
+    max_new_tokens: int | None
+    """Most tokens of a caption."""
+    sample: Sampling | None
+    """Draw words at random."""
+    exif: bool
+    """Turn PIL pictures upright by their EXIF entry; files always are."""
+
+
+class CallOptions(CaptionOptions, total=False):
+    """How a call goes through its pictures."""
+
+    batch_size: int
+    """Pictures that pass through the model together (4); changes speed and memory, never a caption."""
+    on_error: OnError
+    """``"return"`` puts a picture's error into its place, ``"raise"``, the default, raises the first one."""
+    progress: bool | None
+    """A bar; by default over many pictures where there is a terminal or a notebook."""
 
 
 class Captioner(Model):
@@ -27,76 +65,43 @@ class Captioner(Model):
         return _native.Captioner(*self._arguments)
 
     @overload
-    def __call__(
-        self, pictures: Sequence[Picture] | Iterator[Picture], *, captions: None = None, **options: Any
-    ) -> list[Caption]: ...
+    def __call__(self, pictures: list[Any], *, captions: None = None, **options: Unpack[CallOptions]) -> list[Caption]: ...
     @overload
-    def __call__(
-        self, pictures: Sequence[Picture] | Iterator[Picture], *, captions: int, **options: Any
-    ) -> list[list[Caption]]: ...
+    def __call__(self, pictures: list[Any], *, captions: int, **options: Unpack[CallOptions]) -> list[list[Caption]]: ...
     @overload
-    def __call__(self, pictures: Picture, *, captions: None = None, **options: Any) -> Caption: ...
+    def __call__(self, pictures: Picture, *, captions: None = None, **options: Unpack[CallOptions]) -> Caption: ...
     @overload
-    def __call__(self, pictures: Picture, *, captions: int, **options: Any) -> list[Caption]: ...
+    def __call__(self, pictures: Picture, *, captions: int, **options: Unpack[CallOptions]) -> list[Caption]: ...
+    @overload
+    def __call__(self, pictures: Iterator[Any], *, captions: None = None, **options: Unpack[CallOptions]) -> list[Caption]: ...
+    @overload
+    def __call__(self, pictures: Iterator[Any], *, captions: int, **options: Unpack[CallOptions]) -> list[list[Caption]]: ...
 
-    def __call__(
-        self,
-        pictures: Any,
-        *,
-        captions: int | None = None,
-        batch_size: int = 4,
-        language: Language | None = None,
-        prefix: str | None = None,
-        forbid: Sequence[str] = (),
-        include: Sequence[str] = (),
-        diverse: float | None = None,
-        tags: int | None = None,
-        beams: int | None = None,
-        min_new_tokens: int | None = None,
-        max_new_tokens: int | None = None,
-        sample: Sampling | None = None,
-        exif: bool = False,
-        on_error: OnError = "raise",
-        progress: bool | None = None,
-    ) -> Any:
+    def __call__(self, pictures: Any, *, captions: int | None = None, **options: Unpack[CallOptions]) -> Any:
         """Captions of a picture, or of several.
 
-        :param pictures: a picture, or a list or iterator of pictures: a path, bytes, a file object, a PIL picture, an array of
+        :param pictures: a picture, or a list, tuple or iterator of pictures: a path, bytes, a file object, a PIL picture, an array of
             uint8, ``{"image": picture}``; an address where ``allow_urls`` was given.
         :param captions: how many of each, best first; at most as many as beams. The best alone by default.
-        :param batch_size: pictures that pass through the model together; changes speed and memory, never a caption.
-        :param language: of a model that writes several.
-        :param prefix: every caption begins with this text.
-        :param forbid: words, or several in a row, that no caption has.
-        :param include: words, or several in a row, that every caption has.
-        :param diverse: of several captions, leave out those that differ from a better one in less than this share of tokens.
-        :param tags: keywords of a picture, at most so many, as ``tags`` of its best caption.
-        :param beams: beam width.
-        :param min_new_tokens: tokens before a caption may end.
-        :param max_new_tokens: most tokens of a caption.
-        :param sample: draw words at random.
-        :param exif: turn PIL pictures upright by their EXIF entry; files always are.
-        :param on_error: ``"return"`` puts a picture's error into its place, ``"raise"`` raises the first one.
-        :param progress: a bar; by default over many pictures where there is a terminal or a notebook.
+        :param options: :class:`CallOptions`.
         """
-        run = self._batch_runner(
-            captions=captions,
-            language=language,
-            prefix=prefix,
-            forbid=forbid,
-            include=include,
-            diverse=diverse,
-            tags=tags,
-            beams=beams,
-            min_new_tokens=min_new_tokens,
-            max_new_tokens=max_new_tokens,
-            sample=sample,
-            exif=exif,
-        )
+        return self._call(pictures, captions, **options)
+
+    def _call(
+        self,
+        pictures: Any,
+        captions: int | None,
+        *,
+        batch_size: int = 4,
+        on_error: OnError = "raise",
+        progress: bool | None = None,
+        **options: Unpack[CaptionOptions],
+    ) -> Any:
+        run = self._batch_runner(captions, **options)
         if not is_many(pictures):
             return raised(run([pictures])[0], on_error)
         results: list[Any] = []
-        bar = Bar(len(pictures) if isinstance(pictures, Sized) else None, progress)
+        bar = Bar(len(pictures) if hasattr(pictures, "__len__") else None, progress)
         try:
             for batch in batches(pictures, batch_size):
                 results.extend(raised(found, on_error) for found in run(batch))
@@ -106,29 +111,34 @@ class Captioner(Model):
         return results
 
     def stream(
-        self, pictures: Iterable[Picture], *, batch_size: int = 4, exif: bool = False, **options: Any
+        self,
+        pictures: Iterable[Picture],
+        *,
+        batch_size: int = 4,
+        captions: int | None = None,
+        **options: Unpack[CaptionOptions],
     ) -> Iterator[Any]:
         """Captions one after the other, in the pictures' order, while the pictures come: no more than a batch is held.
 
-        Takes the options of a call. A picture's error is a value among the results: ``isinstance(found, MplugError)``.
+        A picture's error is a value among the results: ``isinstance(found, MplugError)``.
         """
-        run = self._batch_runner(exif=exif, **options)
+        run = self._batch_runner(captions, **options)
         for batch in batches(pictures, batch_size):
             yield from run(batch)
 
-    async def acall(self, pictures: Any, **options: Any) -> Any:
-        """The same as a call, on a thread of the event loop's executor."""
+    async def acall(self, pictures: Any, *, captions: int | None = None, **options: Unpack[CallOptions]) -> Any:
+        """A call on a thread of the event loop's executor."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(None, partial(self, pictures, **options))
+        return await loop.run_in_executor(None, partial(self._call, pictures, captions, **options))
 
     def _batch_runner(
         self,
+        captions: int | None,
         *,
-        captions: int | None = None,
         language: Language | None = None,
         prefix: str | None = None,
-        forbid: Sequence[str] = (),
-        include: Sequence[str] = (),
+        forbid: str | Sequence[str] = (),
+        include: str | Sequence[str] = (),
         diverse: float | None = None,
         tags: int | None = None,
         beams: int | None = None,
@@ -162,7 +172,7 @@ class Captioner(Model):
         return run
 
 
-def _words(words: Sequence[str]) -> list[str]:
+def _words(words: str | Sequence[str]) -> list[str]:
     return [words] if isinstance(words, str) else list(words)
 
 

@@ -71,7 +71,7 @@ class Matcher(Model):
         return np.asarray(features[0] if isinstance(texts, str) else features, dtype=np.float32)
 
     async def acall(self, pictures: Any, texts: str | Sequence[str], **options: Any) -> Scores:
-        """The same as a call, on a thread of the event loop's executor."""
+        """A call on a thread of the event loop's executor."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(None, partial(self, pictures, texts, **options))
 

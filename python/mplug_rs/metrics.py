@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -48,4 +48,4 @@ def evaluate(
     )
     corpus = {key: whole for key, (whole, _) in figures.items()}
     images = {key: np.array(each, dtype=np.float64) for key, (_, each) in figures.items()}
-    return Evaluation(corpus, images, name)
+    return Evaluation(corpus, images, cast(Tokens, name))

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use mplug::preprocess::image::{ImageError, ImageFault};
 use mplug::tasks::RequestError;
-use mplug_hub::fetch::FetchError;
+use mplug_data::message::about;
+use mplug_hub::fetch::{FetchError, FetchFault};
 use mplug_hub::{HubError, OpenError};
 use mplug_train::TrainError;
 use pyo3::prelude::*;
@@ -83,7 +84,7 @@ fn reason(fault: &ImageFault) -> &'static str {
 
 /// A fault of a model folder; `<path>: <what is wrong>`.
 pub(crate) fn of_model(path: &Path, error: &mplug::Error) -> Fault {
-    Fault::Model(with_causes(&format!("{}: {error}", path.display()), error))
+    Fault::Model(with_causes(&about(path, &error.to_string()), error))
 }
 
 impl From<OpenError> for Fault {
@@ -91,7 +92,7 @@ impl From<OpenError> for Fault {
         match error {
             OpenError::Hub(error) => error.into(),
             OpenError::Model { path, source } if !path.exists() => {
-                Self::ModelNotFound(with_causes(&format!("{}: {source}", path.display()), &source))
+                Self::ModelNotFound(with_causes(&about(&path, &source.to_string()), source.as_ref()))
             }
             OpenError::Model { path, source } => of_model(&path, &source),
             error => Self::Model(error.to_string()),
@@ -161,7 +162,11 @@ impl From<TrainError> for Fault {
 
 impl From<FetchError> for Fault {
     fn from(error: FetchError) -> Self {
-        Self::Fetch(error.to_string())
+        let hint = match error.fault {
+            FetchFault::NotPublic { .. } => "; `allowed_hosts=[...]` allows one of yours",
+            _ => "",
+        };
+        Self::Fetch(format!("{error}{hint}"))
     }
 }
 

@@ -131,7 +131,8 @@ fn the_python_package_shares_the_build_of_burn() {
     let of_burn = with_features(&["-p", "burn"]);
     let names: BTreeSet<&str> = of_burn.iter().filter_map(|line| line.split('\t').next()).collect();
     let package = with_features(&["-p", "mplug-python"]);
-    let shared = package.iter().filter(|line| line.split('\t').next().is_some_and(|name| names.contains(name)));
+    let shared =
+        package.iter().filter(|line| line.split('\t').next().is_some_and(|name| names.contains(name)));
     let others: Vec<&String> = shared.filter(|line| !tested.contains(*line)).collect();
     assert!(names.len() > 50 && others.is_empty(), "built with other features: {others:?}");
 }

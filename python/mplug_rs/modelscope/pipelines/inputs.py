@@ -24,7 +24,8 @@ def picture_of(entry: Any) -> Picture:
         entry = entry[0]
     if isinstance(entry, str) and entry.startswith("oss://"):
         raise Unsupported(f"{entry}: object storage is not read here; give an http or https address of it")
-    return entry
+    picture: Picture = entry
+    return picture
 
 
 def pair_of(entry: Any) -> tuple[Picture, str]:
