@@ -5,13 +5,18 @@
 //! Both come as weight files in their usual names: CLIP's own state dict or transformers' `CLIPModel`, transformers'
 //! `BertModel` or one with heads.
 
+mod clip_names;
+mod weights;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use mplug::checkpoint::{Checkpoint, CheckpointError, Weights};
 use mplug::config::{GenerationDefaults, ModelConfig, Task, TextConfig, VisionConfig};
-use mplug_nn::{Initial, NnError, ParameterSource, RandomParameters};
+use mplug_nn::RandomParameters;
 
+use self::clip_names::ClipNames;
+pub use self::weights::TowerWeights;
 use crate::error::TrainError;
 
 /// Names of a weight file in a folder.
@@ -19,9 +24,6 @@ const WEIGHT_FILES: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
 
 /// Layers of a tower at most.
 const MOST_LAYERS: usize = 1 << 10;
-
-/// The prefix of the visual encoder's tensors.
-const VISUAL: &str = "visual_encoder.visual.";
 
 /// A CLIP and a BERT.
 pub struct Towers {
@@ -141,139 +143,6 @@ fn shape<const N: usize>(file: &Checkpoint, name: &str) -> Result<[usize; N], Ch
     })
 }
 
-/// How a CLIP file calls its tensors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ClipNames {
-    /// `visual.transformer.resblocks.0.…`
-    OpenAi,
-    /// `vision_model.encoder.layers.0.…`
-    Transformers,
-}
-
-impl ClipNames {
-    fn of(file: &Checkpoint) -> Self {
-        if file.has("vision_model.embeddings.class_embedding") { Self::Transformers } else { Self::OpenAi }
-    }
-
-    fn conv1(self) -> &'static str {
-        match self {
-            Self::OpenAi => "visual.conv1.weight",
-            Self::Transformers => "vision_model.embeddings.patch_embedding.weight",
-        }
-    }
-
-    fn positional_embedding(self) -> &'static str {
-        match self {
-            Self::OpenAi => "visual.positional_embedding",
-            Self::Transformers => "vision_model.embeddings.position_embedding.weight",
-        }
-    }
-
-    /// The tensor `rest` of the block `at`.
-    fn block(self, at: usize, rest: &str) -> String {
-        self.name(&format!("transformer.resblocks.{at}.{rest}"))
-    }
-
-    /// The name of the tensor that the original calls `visual_encoder.visual.{name}`.
-    fn name(self, name: &str) -> String {
-        if self == Self::OpenAi {
-            return format!("visual.{name}");
-        }
-        let parts = [
-            ("conv1.weight", "embeddings.patch_embedding.weight"),
-            ("class_embedding", "embeddings.class_embedding"),
-            ("positional_embedding", "embeddings.position_embedding.weight"),
-            ("ln_pre.", "pre_layrnorm."),
-            ("ln_post.", "post_layernorm."),
-            ("transformer.resblocks.", "encoder.layers."),
-            (".attn.out_proj.", ".self_attn.out_proj."),
-            (".ln_1.", ".layer_norm1."),
-            (".ln_2.", ".layer_norm2."),
-            (".mlp.c_fc.", ".mlp.fc1."),
-            (".mlp.c_proj.", ".mlp.fc2."),
-        ];
-        let renamed = parts.iter().fold(name.to_owned(), |name, (ours, theirs)| name.replace(ours, theirs));
-        format!("vision_model.{renamed}")
-    }
-}
-
-/// The weights of a network from both towers.
-pub struct TowerWeights<'a> {
-    names: ClipNames,
-    clip: Weights<'a>,
-    bert: Weights<'a>,
-    random: RandomParameters,
-}
-
-impl TowerWeights<'_> {
-    /// A tensor of the visual encoder; transformers keeps query, key and value apart.
-    fn visual(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, CheckpointError> {
-        let packed = name.strip_suffix("attn.in_proj_weight").map(|block| (block, "weight"));
-        let packed = packed.or_else(|| name.strip_suffix("attn.in_proj_bias").map(|block| (block, "bias")));
-        match (packed, self.names) {
-            (Some((block, kind)), ClipNames::Transformers) => {
-                let mut part = shape.to_vec();
-                part[0] /= 3;
-                let mut joined = Vec::new();
-                for projection in ["q_proj", "k_proj", "v_proj"] {
-                    let name = format!("{block}self_attn.{projection}.{kind}");
-                    joined.extend(self.clip.tensor(&self.names.name(&name), &part)?);
-                }
-                Ok(joined)
-            }
-            _ => self.clip.tensor(&self.names.name(name), shape),
-        }
-    }
-
-    /// The name of a tensor in BERT, if it has one like it. Old files call the parts of norms `gamma` and `beta`.
-    fn bert_name(&self, name: &str) -> Option<String> {
-        let (_, rest) = name.split_once('.')?;
-        let rest = rest.strip_prefix("bert.").unwrap_or(rest);
-        let old =
-            rest.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta");
-        [rest.to_owned(), old].into_iter().find(|name| self.bert.has(name))
-    }
-
-    /// Whether the towers must have the tensor.
-    fn must_be_there(name: &str) -> bool {
-        let text = ["text_encoder.", "fusion_encoder.encoder.", "text_decoder.bert."];
-        text.iter().any(|module| name.starts_with(module)) && !name.contains(".crossattention.")
-    }
-}
-
-impl ParameterSource for TowerWeights<'_> {
-    fn read(&mut self, name: &str, shape: &[usize], initial: Initial) -> Result<Vec<f32>, NnError> {
-        let error =
-            |source: CheckpointError| NnError::Source { name: name.to_owned(), source: Box::new(source) };
-        if let Some(visual) = name.strip_prefix(VISUAL) {
-            return self.visual(visual, shape).map_err(error);
-        }
-        match self.bert_name(name) {
-            Some(name) => self.bert.tensor(&name, shape).map_err(error),
-            // BERT's own words say what is missing.
-            None if Self::must_be_there(name) => self.bert.tensor(name, shape).map_err(error),
-            None => self.random.read(name, shape, initial),
-        }
-    }
-
-    fn position_embedding(
-        &mut self,
-        name: &str,
-        grid: usize,
-        width: usize,
-        _: Initial,
-    ) -> Result<Vec<f32>, NnError> {
-        let stored = self.names.positional_embedding();
-        self.clip
-            .position_embedding(stored, grid, width)
-            .map_err(|source| NnError::Source { name: name.to_owned(), source: Box::new(source) })
-    }
-
-    fn has(&self, _: &str) -> bool {
-        false
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use burn::tensor::Device;
@@ -281,6 +150,7 @@ mod tests {
     use mplug::checkpoint::{Dtype, write_safetensors};
     use mplug_nn::{Mplug, Parts};
 
+    use super::weights::VISUAL;
     use super::*;
 
     /// Writes drawn towers, taken from a drawn model; `transformers` says by which names.

@@ -1,0 +1,128 @@
+//! Writing: in a folder of the run's own first, and under the name that was meant when all of it is there.
+
+use std::path::{Path, PathBuf};
+
+use mplug::checkpoint::{CheckpointError, WriteOptions, write_model_folder_of};
+use mplug::config::ModelConfig;
+use mplug_nn::Mplug;
+
+use super::mark::{MARK, Mark, RECORD, record};
+use super::{RunFolder, foreign, found_at};
+use crate::checkpoint::files;
+use crate::error::TrainError;
+
+/// A model to write.
+#[derive(Clone, Copy)]
+pub struct Written<'a> {
+    /// The weights.
+    pub model: &'a Mplug,
+    /// Their shape.
+    pub config: &'a ModelConfig,
+    /// The vocabulary, one token a line.
+    pub vocabulary: &'a str,
+}
+
+impl RunFolder {
+    pub(super) fn staging_path(&self) -> PathBuf {
+        self.path.join(format!(".mplug-train-{}", self.run))
+    }
+
+    /// A folder for what is not whole yet. It goes when it is dropped.
+    pub(super) fn staging(&self) -> Result<Staging, TrainError> {
+        let path = self.staging_path();
+        files::create_folder(&path).map_err(TrainError::file(&path))?;
+        let staging = Staging { path, is_kept: false };
+        let mark = staging.path.join(RECORD);
+        files::write_new(&mark, record(&self.run).as_bytes()).map_err(TrainError::file(&mark))?;
+        Ok(staging)
+    }
+
+    /// Writes one of the run's own files anew.
+    pub(crate) fn write_file(&self, name: &str, bytes: &[u8]) -> Result<(), TrainError> {
+        self.write_file_by(name, |path| {
+            files::write_new(path, bytes).map_err(TrainError::file(self.path.join(name)))
+        })
+    }
+
+    /// Has `write` write a file, and gives it its name.
+    pub(in crate::checkpoint) fn write_file_by(
+        &self,
+        name: &str,
+        write: impl FnOnce(&Path) -> Result<(), TrainError>,
+    ) -> Result<(), TrainError> {
+        let staging = self.staging()?;
+        let (new, path) = (staging.path.join(name), self.path.join(name));
+        write(&new)?;
+        files::rename(&new, &path).map_err(TrainError::file(&path))?;
+        files::sync_folder(&self.path).map_err(TrainError::file(&self.path))
+    }
+
+    /// Writes the model folder `name`, in the place of the run's own of that name.
+    pub fn write_model(&self, name: &str, mark: Mark, written: Written<'_>) -> Result<(), TrainError> {
+        let mut staging = self.staging()?;
+        let (new, path) = (staging.path.join(name), self.path.join(name));
+        let Written { model, config, vocabulary } = written;
+        let tensors = model.export();
+        let options = WriteOptions::default();
+        write_model_folder_of(&new, config, vocabulary, tensors.as_slice(), &options)
+            .map_err(|error| at_its_name(error, &new, &path))?;
+        let io = || TrainError::file(&path);
+        let mark = self.mark_file(mark, &new).map_err(io())?;
+        files::write_new(&new.join(MARK), mark.as_bytes()).map_err(io())?;
+        files::sync_content(&new).map_err(io())?;
+        self.put(&mut staging, name)
+    }
+
+    /// Gives a finished folder its name. One of the run's own that has it changes places with it at once where the system
+    /// can do that; elsewhere it steps aside first.
+    fn put(&self, staging: &mut Staging, name: &str) -> Result<(), TrainError> {
+        let (new, path) = (staging.path.join(name), self.path.join(name));
+        let io = || TrainError::file(&path);
+        if found_at(&path)?.is_none() {
+            files::rename(&new, &path).map_err(io())?;
+        } else if !self.owns(&path) {
+            return Err(foreign(path));
+        } else if !files::exchange(&new, &path).map_err(io())? {
+            let old = staging.path.join(replaced(name));
+            files::rename(&path, &old).map_err(io())?;
+            if let Err(error) = files::rename(&new, &path) {
+                staging.is_kept = std::fs::rename(&old, &path).is_err();
+                return Err(io()(error));
+            }
+        }
+        files::sync_folder(&self.path).map_err(TrainError::file(&self.path))
+    }
+}
+
+/// Where a folder is that a new one takes the place of.
+pub(super) fn replaced(name: &str) -> String {
+    format!("replaced-{name}")
+}
+
+/// The error with the path that a file was to get at last.
+pub(in crate::checkpoint) fn at_its_name(error: CheckpointError, new: &Path, path: &Path) -> TrainError {
+    TrainError::Checkpoint(match error {
+        CheckpointError::Io { action, path: at, source } => {
+            let name = at.file_name().filter(|_| at != new);
+            let path = name.map_or_else(|| path.to_owned(), |name| path.join(name));
+            CheckpointError::Io { action, path, source }
+        }
+        other => other,
+    })
+}
+
+/// A folder for what is not whole yet.
+pub(super) struct Staging {
+    pub(super) path: PathBuf,
+    /// Whether it holds a folder that could not be put back, which the next start does.
+    is_kept: bool,
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            // What stays goes at the next start.
+            let _gone = files::remove_marked_folder(&self.path, RECORD);
+        }
+    }
+}
