@@ -106,7 +106,7 @@ class Bar:
         self._done = 0
 
     def advance(self, count: int) -> None:
-        """So many more are done."""
+        """``count`` more are done."""
         self._done += count
         if self._is_shown:
             of = "" if self._total is None else f"/{self._total}"
@@ -127,7 +127,7 @@ class DownloadBar:
         self._files: dict[str, tuple[int, int]] = {}
 
     def show(self, path: str, have: int, size: int) -> None:
-        """So many bytes of a file are here. Called from several threads."""
+        """``have`` of the ``size`` bytes of a file are here. Called from several threads."""
         self._files[path] = (have, size)
         files = list(self._files.values())
         here, all_of_it = (sum(column) / 1e6 for column in zip(*files, strict=True))

@@ -79,7 +79,7 @@ def pull(name: str, revision: str | None = None, progress: Any | None = None) ->
 
 def set_threads(threads: SupportsIndex | None = None) -> None:
     """
-    Makes the engine's pool of this process one of so many threads; none: one for each processor.
+    Makes the engine's pool of this process one of `threads` threads; without, of one for each processor.
     """
 
 def train(recipe: str | PathLike[str], settings: SupportsGetItem[int, tuple[str, str]], resume: bool, callback: Any | None = None) -> tuple[int, float | None, tuple[float, float] | None, bool, int]:

@@ -30,7 +30,7 @@ class CaptionOptions(TypedDict, total=False):
     diverse: float | None
     """Of several captions, leave out those that differ from a better one in less than this share of their tokens."""
     tags: int | None
-    """Keywords of a picture, at most so many, as ``tags`` of its best caption."""
+    """The largest number of keywords of a picture, which are ``tags`` of its best caption."""
     beams: int | None
     """Beam width."""
     min_new_tokens: int | None

@@ -40,7 +40,7 @@ pub(crate) fn run<T: Send + 'static>(
     done?.map_err(|fault| fault.into_error(py))
 }
 
-/// The same for work that keeps what it has done when it is given up: its end is waited for, and then the handler's exception comes.
+/// Does `work` that keeps what it has done when it is given up: its end is waited for, and then the handler's exception comes.
 pub(crate) fn run_to_the_end<T: Send + 'static>(
     py: Python<'_>,
     work: impl FnOnce(&GivenUp) -> Result<T, Fault> + Send + 'static,

@@ -39,7 +39,7 @@ mod _native {
     #[pymodule_export]
     const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-    /// Makes the engine's pool of this process one of so many threads; none: one for each processor.
+    /// Makes the engine's pool of this process one of `threads` threads; without, of one for each processor.
     #[pyfunction]
     #[pyo3(signature = (threads=None))]
     fn set_threads(py: Python<'_>, threads: Option<usize>) -> PyResult<()> {

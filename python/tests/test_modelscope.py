@@ -88,7 +88,7 @@ def test_the_cards_first_sample_runs_as_printed(golden: Golden, empty_cache: Pat
         first = run("card_captioning.py", variables=variables)
         assert (first.stdout, first.stderr, first.returncode) == (expected, "", 0)
         assert pictures.asked == ["/mPLUG/image_captioning.png"]
-        assert any("FilePath=pytorch_model.bin" in asked for asked in models.asked)
+        assert any("FilePath=pytorch_model.bin" in request for request in models.asked)
         assert list(empty_cache.rglob("pytorch_model.bin"))
 
         # What was downloaded is found, and the hub is left alone.
@@ -297,7 +297,7 @@ def test_models_come_from_the_hub_by_id_and_revision(
         monkeypatch.setenv("MODELSCOPE_ENDPOINT", f"http://127.0.0.1:{server.port}")
         # The original's choice for this task is an mPLUG model, and so it is here.
         ask = pipeline(Tasks.visual_question_answering, model_revision="v1.0.1")
-        assert server.asked and all("Revision=v1.0.1" in asked for asked in server.asked)
+        assert server.asked and all("Revision=v1.0.1" in request for request in server.asked)
         entry = records("tiny_vqa")["pipeline"][3]
         assert ask((str(fixture_picture(entry["image"])), entry["text"])) == entry["result"]
 
@@ -310,7 +310,7 @@ def test_models_come_from_the_hub_by_id_and_revision(
         assert not server.asked
         # Another revision is another model: the hub is asked, though this machine has one.
         pipeline(Tasks.visual_question_answering, ANSWER_ID, model_revision="master")
-        assert any("Revision=master" in asked for asked in server.asked)
+        assert any("Revision=master" in request for request in server.asked)
 
         with pytest.raises(ModelNotFound):
             pipeline(Tasks.image_captioning, model="someone/else")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -94,12 +95,12 @@ except KeyboardInterrupt:
 
 
 def test_ctrl_c_within_a_batch() -> None:
-    command = [sys.executable, "-c", SLOW, *map(str, EXAMPLES)]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert child.stdout is not None and child.stdout.readline() == "ready\n"
-    time.sleep(0.3)
-    child.send_signal(signal.SIGINT)
-    out, _ = child.communicate(timeout=60)
+    command = [sys.executable, "-P", "-c", SLOW, *map(str, EXAMPLES)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None and child.stdout.readline() == "ready\n"
+        time.sleep(0.3)
+        child.send_signal(signal.SIGINT)
+        out, _ = child.communicate(timeout=60)
     assert (out, child.returncode) == ("interrupted\n", 7)
 
 
@@ -148,7 +149,8 @@ def test_memory_is_flat(captioner: Captioner) -> None:
     before = _resident()
     for _ in range(2000):
         captioner(content)
-    assert _resident() - before < 8 << 10, "KiB more after 2,000 calls"
+    # It goes up and down by some 40 MiB with what the engine's threads keep. 64 MiB are 32 KiB a call: a decoded picture has 1 MiB.
+    assert _resident() - before < 64 << 10, "KiB more after 2,000 calls"
 
 
 def test_the_number_of_threads_can_be_set(captioner: Captioner) -> None:
@@ -164,5 +166,21 @@ def test_the_number_of_threads_can_be_set(captioner: Captioner) -> None:
 def test_a_variable_that_is_no_number_is_named() -> None:
     code = "import mplug_rs\ntry: mplug_rs.Captioner('x')\nexcept mplug_rs.OptionError as e: print(e)"
     environment = {**os.environ, "MPLUG_THREADS": "many"}
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
+    run = subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, env=environment, check=True)
     assert run.stdout == "MPLUG_THREADS: expected a number of threads, found `many`\n"
+
+
+PLAIN = """
+import sys, warnings
+warnings.simplefilter("ignore")
+sys.path[:0] = sys.argv[2:]
+import mplug_rs
+print(mplug_rs.Captioner()(sys.argv[1]))
+"""
+
+
+@pytest.mark.skipif(shutil.which("qemu-x86_64") is None, reason="qemu-user is not installed")
+def test_a_processor_without_avx_captions(captioner: Captioner) -> None:
+    command = ["qemu-x86_64", "-cpu", "Nehalem", os.path.realpath(sys.executable), "-P", "-c", PLAIN, str(EXAMPLES[0])]
+    run = subprocess.run([*command, *sys.path], capture_output=True, text=True, timeout=300)
+    assert (run.stdout, run.returncode) == (captioner(EXAMPLES[0]).text + "\n", 0), run.stderr

@@ -233,9 +233,15 @@ const PRIVATE_WORDS: [(&str, &str); 17] = [
 fn the_fields_words_are_used() {
     let root = crates().join("..");
     let mut files: Vec<PathBuf> = ALLOWED.iter().flat_map(|(name, _)| rust_files(&folder_of(name))).collect();
-    let markdown =
-        walkdir::WalkDir::new(root.join("docs")).into_iter().map(|entry| entry.unwrap().into_path());
-    files.extend(markdown.filter(|path| path.is_file()));
+    let is_text = |path: &PathBuf| {
+        path.extension()
+            .is_some_and(|ending| ["json", "md", "py", "pyi"].iter().any(|known| ending == *known))
+    };
+    for folder in ["docs", "python"] {
+        let all =
+            walkdir::WalkDir::new(root.join(folder)).into_iter().map(|entry| entry.unwrap().into_path());
+        files.extend(all.filter(is_text));
+    }
     files.extend(["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"].map(|name| root.join(name)));
     for path in files.iter().filter(|path| !path.ends_with("tidy.rs")) {
         let text = fs::read_to_string(path).unwrap().to_lowercase();
