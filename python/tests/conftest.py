@@ -19,10 +19,11 @@ EXAMPLES = sorted((ROOT / "assets" / "examples").glob("*.*"))
 
 
 def _write_golden(model: str, folder: Path) -> None:
-    """Draws a golden model's weights; by a program that is built already where ``MPLUG_GOLDEN_FOLDER`` names it."""
-    built = os.environ.get("MPLUG_GOLDEN_FOLDER")
-    cargo = ["cargo", "run", "--release", "--quiet", "-p", "mplug-testing", "--example", "golden_folder", "--"]
-    subprocess.run([*([built] if built else cargo), model, str(folder)], check=True, cwd=ROOT)
+    """Draws a golden model's weights, by an example of the engine. ``MPLUG_SEEDED_MODEL`` names it where it is built already."""
+    built = os.environ.get("MPLUG_SEEDED_MODEL")
+    program = [built] if built else "cargo run --release --quiet -p mplug --example seeded_model --".split()
+    golden = ROOT / "fixtures" / "golden" / model
+    subprocess.run([*program, str(folder), "--golden", str(golden), "--format", "pytorch"], check=True, cwd=ROOT)
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +33,7 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
     def folder(model: str) -> Path:
         if model not in made:
-            made[model] = tmp_path_factory.mktemp(model)
+            made[model] = tmp_path_factory.mktemp("golden") / model
             _write_golden(model, made[model])
         return made[model]
 

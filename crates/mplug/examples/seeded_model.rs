@@ -4,11 +4,12 @@
 //! cargo run --release -p mplug --example seeded_model -- OUT_DIR [--size base|large|tiny] [--task caption|ask|match]
 //!     [--seed N] [--format safetensors|pytorch|pytorch-trainer] [--dtype f32|f16|bf16] [--keep all|task] [--overwrite]
 //!     [--outliers]
-//! cargo run --release -p mplug --example seeded_model -- OUT_DIR --golden fixtures/golden/NAME [--seed N] [--outliers]
+//! cargo run --release -p mplug --example seeded_model -- OUT_DIR --golden fixtures/golden/NAME [--format pytorch] [--seed N]
+//!     [--outliers]
 //! ```
 //!
 //! The captions of such a model are nonsense; its shapes, speed and memory are those of a real one. With `--golden` it is the
-//! model of which the original's numbers are known, always with all its tensors, at f32 in safetensors; with `--seed` as well it is
+//! model of which the original's numbers are known, always with all its tensors, at f32; with `--seed` as well it is
 //! another model drawn by the same manifest. `--outliers` gives the model channels that are 40 times larger than the others and
 //! changes nothing that it computes (`mplug::checkpoint::outliers`).
 
@@ -21,7 +22,7 @@ use mplug::checkpoint::seeded::{
     Recipe, seeded_stored_tensors, seeded_tensors, synthetic_vocabulary, tensors_from_manifest,
 };
 use mplug::checkpoint::{
-    Dtype, FileFormat, Keep, TensorReader, WriteOptions, write_model_folder_of, write_safetensors,
+    Dtype, FileFormat, Keep, TensorReader, WriteOptions, write_model_folder_of, write_pytorch, write_safetensors,
 };
 use mplug::config::{ModelConfig, Task};
 
@@ -67,7 +68,10 @@ fn write(arguments: &Arguments, tensors: &impl TensorReader) -> Result<(), Box<d
     for name in ["configuration.json", "config.yaml", "config_bert.json", "vocab.txt"] {
         fs::copy(golden.join(name), out_dir.join(name))?;
     }
-    write_safetensors(&out_dir.join("model.safetensors"), tensors, Dtype::F32)?;
+    match options.format {
+        FileFormat::Safetensors => write_safetensors(&out_dir.join("model.safetensors"), tensors, Dtype::F32)?,
+        _ => write_pytorch(&out_dir.join("pytorch_model.bin"), tensors, Dtype::F32)?,
+    }
     Ok(())
 }
 
