@@ -22,7 +22,8 @@ use mplug::checkpoint::seeded::{
     Recipe, seeded_stored_tensors, seeded_tensors, synthetic_vocabulary, tensors_from_manifest,
 };
 use mplug::checkpoint::{
-    Dtype, FileFormat, Keep, TensorReader, WriteOptions, write_model_folder_of, write_pytorch, write_safetensors,
+    Dtype, FileFormat, Keep, TensorReader, WriteOptions, write_model_folder_of, write_pytorch,
+    write_safetensors,
 };
 use mplug::config::{ModelConfig, Task};
 
@@ -69,7 +70,9 @@ fn write(arguments: &Arguments, tensors: &impl TensorReader) -> Result<(), Box<d
         fs::copy(golden.join(name), out_dir.join(name))?;
     }
     match options.format {
-        FileFormat::Safetensors => write_safetensors(&out_dir.join("model.safetensors"), tensors, Dtype::F32)?,
+        FileFormat::Safetensors => {
+            write_safetensors(&out_dir.join("model.safetensors"), tensors, Dtype::F32)?
+        }
         _ => write_pytorch(&out_dir.join("pytorch_model.bin"), tensors, Dtype::F32)?,
     }
     Ok(())
