@@ -272,7 +272,8 @@ fn a_use_names_one_module() {
     let mut count = 0;
     for path in ALLOWED.iter().flat_map(|(name, _)| rust_files(&crates().join(name))) {
         let text = fs::read_to_string(&path).unwrap();
-        let is_use = |line: &&str| ["use ", "pub use ", "pub(crate) use "].iter().any(|u| line.starts_with(u));
+        let is_use =
+            |line: &&str| ["use ", "pub use ", "pub(crate) use "].iter().any(|u| line.starts_with(u));
         let starts = text.split_inclusive('\n').scan(0, |at, line| {
             *at += line.len();
             Some((*at - line.len(), line))
