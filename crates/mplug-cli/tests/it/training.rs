@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use mplug::checkpoint::seeded::{Draw, DrawnTensor};
@@ -68,10 +69,27 @@ fn train(desk: &Desk, output: &str, more: &[&str]) -> Outcome {
     desk.run(&[&["train", "recipe.toml", "--set", &output], more].concat())
 }
 
-fn same_results(one: &Path, other: &Path) {
-    for name in RESULTS {
-        let [one, other] = [one, other].map(|run| std::fs::read(run.join(name)).expect(name));
-        assert!(one == other, "{name} differs");
+/// The results of a run, in the order of [`RESULTS`].
+type Results = [Vec<u8>; RESULTS.len()];
+
+fn results(run: &Path) -> Results {
+    RESULTS.map(|name| std::fs::read(run.join(name)).expect(name))
+}
+
+/// Those of the recipe's run that nothing broke, which saves at its end alone.
+fn unbroken() -> &'static Results {
+    static UNBROKEN: OnceLock<Results> = OnceLock::new();
+    UNBROKEN.get_or_init(|| {
+        let desk = desk();
+        let unbroken = train(&desk, "unbroken", &["--set", "run.checkpoint_every=24"]);
+        assert_eq!(unbroken.code, 0, "{}", unbroken.stderr);
+        results(&desk.join("unbroken"))
+    })
+}
+
+fn same_results(one: &Results, other: &Path) {
+    for ((name, one), other) in RESULTS.iter().zip(one).zip(results(other)) {
+        assert!(*one == other, "{name} differs");
     }
 }
 
@@ -80,19 +98,19 @@ fn same_results(one: &Path, other: &Path) {
 #[test]
 fn a_resumed_run_says_where_the_model_is_only_when_it_is_there() {
     let desk = desk();
-    assert_eq!(train(&desk, "unbroken", &[]).code, 0);
-    assert_eq!(train(&desk, "broken", &["--set", "run.keep_last=2"]).code, 0);
+    let two_kept = ["--set", "run.keep_last=2", "--set", "run.checkpoint_every=12"];
+    assert_eq!(train(&desk, "broken", &two_kept).code, 0);
     let broken = desk.join("broken");
     for name in ["last", "step-00000024"] {
         std::fs::remove_dir_all(broken.join(name)).unwrap();
     }
-    let resumed = train(&desk, "broken", &["--resume", "--set", "run.keep_last=2"]);
+    let resumed = train(&desk, "broken", &[&["--resume"], &two_kept[..]].concat());
     assert_eq!(resumed.code, 0, "{}", resumed.stderr);
     assert!(resumed.stderr.contains("written from the state: last, step-00000024"), "{}", resumed.stderr);
     assert!(
         resumed.stdout.starts_with("24 steps, best") && resumed.stdout.contains("the model is in broken")
     );
-    same_results(&desk.join("unbroken"), &broken);
+    same_results(unbroken(), &broken);
     let [last, step] =
         ["last", "step-00000024"].map(|name| std::fs::read(broken.join(name).join("model.safetensors")));
     assert!(last.unwrap() == step.unwrap());
@@ -161,8 +179,6 @@ fn leftovers(run: &Path) -> Vec<String> {
 #[test]
 fn a_run_killed_again_and_again_ends_as_an_unbroken_one() {
     let desk = desk();
-    let unbroken = train(&desk, "unbroken", &[]);
-    assert_eq!(unbroken.code, 0, "{}", unbroken.stderr);
     let mut kills = 0;
     let mut wait = Duration::from_millis(60);
     loop {
@@ -187,8 +203,8 @@ fn a_run_killed_again_and_again_ends_as_an_unbroken_one() {
         assert!(wait < Duration::from_mins(2), "the run never ends");
     }
     assert!(kills > 2, "only {kills} kills");
-    let (unbroken, broken) = (desk.join("unbroken"), desk.join("broken"));
-    same_results(&unbroken, &broken);
+    let broken = desk.join("broken");
+    same_results(unbroken(), &broken);
     let resumed = train(&desk, "broken", &["--resume"]);
     assert_eq!(resumed.code, 0, "{}", resumed.stderr);
     assert_eq!(leftovers(&broken), [""; 0]);
@@ -231,7 +247,6 @@ fn ctrl_c_saves_the_step_at_hand() {
 #[test]
 fn a_full_disk_names_the_file_and_spoils_nothing() {
     let desk = desk();
-    assert_eq!(train(&desk, "unbroken", &[]).code, 0);
     let half = desk.join("half");
     std::fs::create_dir(&half).unwrap();
     let full = desk.run_without_room(40, &["train", "recipe.toml", "--set", "output=\"half\""]);
@@ -239,9 +254,9 @@ fn a_full_disk_names_the_file_and_spoils_nothing() {
     assert!(full.stderr.contains("half/state.safetensors"), "{}", full.stderr);
     assert!(!half.join("state.safetensors").exists());
     assert_eq!(leftovers(&half), [""; 0]);
-    let resumed = train(&desk, "half", &["--resume"]);
+    let resumed = train(&desk, "half", &["--resume", "--set", "run.checkpoint_every=12"]);
     assert_eq!(resumed.code, 0, "{}", resumed.stderr);
-    same_results(&desk.join("unbroken"), &half);
+    same_results(unbroken(), &half);
 }
 
 #[test]
@@ -258,7 +273,7 @@ fn tensors_that_nobody_knows_are_reported_before_a_run_or_refused() {
     let lax = train(&desk, "lax", &short);
     let expected = "model/model.safetensors: 1 unexpected tensor is not used: my_head.bias (`--strict`";
     assert_eq!((lax.code, lax.stderr.matches(expected).count()), (0, 1), "{}", lax.stderr);
-    same_results(&desk.join("quiet"), &desk.join("lax"));
+    same_results(&results(&desk.join("quiet")), &desk.join("lax"));
     let refused = train(&desk, "refused", &[&short[..], &["--strict"]].concat());
     assert_eq!((refused.code, desk.join("refused").exists()), (2, false), "{}", refused.stderr);
     assert!(refused.stderr.contains("1 unexpected: my_head.bias"), "{}", refused.stderr);

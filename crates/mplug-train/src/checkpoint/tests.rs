@@ -4,6 +4,8 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::Command;
 
+use tempfile::TempDir;
+
 use super::files::faults::{self, Fault, KILLED};
 use crate::{Progress, TrainConfig, TrainError, train};
 
@@ -59,6 +61,12 @@ const RESULTS: [&str; 5] = [
 const OUTPUT: &str = "MPLUG_TRAIN_TEST_OUTPUT";
 const KILL_BEFORE: &str = "MPLUG_TRAIN_TEST_KILL_BEFORE";
 const CANNOT_EXCHANGE: &str = "MPLUG_TRAIN_TEST_CANNOT_EXCHANGE";
+
+/// A folder in memory where the system has one. Each of hundreds of runs would wait for the disk at every change, and what the
+/// disk has matters only to a system that crashes; the tests in `tests` train on the disk.
+fn folder() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a temporary folder")
+}
 
 fn run(output: &Path, resume: bool) -> Result<Vec<Progress>, TrainError> {
     let output = toml::Value::String(output.to_str().expect("utf-8").to_owned()).to_string();
@@ -124,7 +132,7 @@ fn trains_until_it_is_killed() {
 /// A run is killed before every change of its folder, some once more while they are resumed.
 #[test]
 fn a_run_killed_between_any_two_writes_goes_on_to_the_same_files() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder();
     let whole = folder.path().join("whole");
     let changes = unbroken(&whole);
     assert!(changes > 60, "only {changes} changes");
@@ -135,12 +143,13 @@ fn a_run_killed_between_any_two_writes_goes_on_to_the_same_files() {
             is_killed(&broken, before % 13, before % 2 == 0);
         }
         goes_on_as(&whole, &broken, &format!("killed before change {before}"));
+        std::fs::remove_dir_all(&broken).expect("removed");
     }
 }
 
 #[test]
 fn a_disk_that_fills_at_any_write_spoils_nothing() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
+    let folder = folder();
     let whole = folder.path().join("whole");
     let writes = unbroken(&whole) - faults::removals();
     for before in 0..writes {
@@ -152,5 +161,6 @@ fn a_disk_that_fills_at_any_write_spoils_nothing() {
         assert!(error.contains("storage space") || error.contains("space left"), "change {before}: {error}");
         assert_eq!(hidden(&broken), [""; 0], "change {before}");
         goes_on_as(&whole, &broken, &format!("full before change {before}"));
+        std::fs::remove_dir_all(&broken).expect("removed");
     }
 }

@@ -2,12 +2,14 @@
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use mplug::checkpoint::ModelFolder;
 use mplug::config::ConfigOverrides;
 use mplug_data::synth::{FolderOptions, write_folder};
 use mplug_train::{Progress, Summary, TrainConfig, TrainError, train};
 
+use crate::kept_run::KeptRun;
 use crate::listener;
 
 fn demo_model() -> PathBuf {
@@ -71,13 +73,30 @@ fn run(config: &TrainConfig, resume: bool) -> (Vec<Progress>, Result<Summary, Tr
     (events, result)
 }
 
+/// The recipe's run that nothing broke.
+struct Unbroken {
+    events: Vec<Progress>,
+    summary: Summary,
+    run: KeptRun,
+}
+
+fn unbroken() -> &'static Unbroken {
+    static UNBROKEN: OnceLock<Unbroken> = OnceLock::new();
+    UNBROKEN.get_or_init(|| {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        draw(folder.path());
+        let config = recipe(folder.path(), &[]).expect("a good recipe");
+        let (events, summary) = run(&config, false);
+        let summary = summary.expect("the run ends well");
+        Unbroken { events, summary, run: KeptRun::read(&config.output) }
+    })
+}
+
 #[test]
 fn a_model_goes_on_from_where_it_was() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    draw(folder.path());
-    let config = recipe(folder.path(), &[]).expect("a good recipe");
-    let (events, summary) = run(&config, false);
-    assert_eq!(summary.expect("the run ends well").skipped, 0);
+    let Unbroken { events, summary, run } = unbroken();
+    assert_eq!(summary.skipped, 0);
     let found = events.iter().find_map(|event| match event {
         Progress::Evaluated { metrics, samples, .. } => Some((metrics.clone(), samples.len())),
         _ => None,
@@ -87,7 +106,8 @@ fn a_model_goes_on_from_where_it_was() {
     assert!(metrics["loss"] < 1.0, "{metrics:?}");
     assert!(metrics["cider"] > 3.0, "{metrics:?}");
     assert_eq!((metrics.get("truth"), samples), (None, 8));
-    let model = ModelFolder::open(folder.path().join("run/best"), &ConfigOverrides::default());
+    run.write(folder.path());
+    let model = ModelFolder::open(folder.path().join("best"), &ConfigOverrides::default());
     let before = ModelFolder::open(demo_model(), &ConfigOverrides::default()).expect("the demo model");
     let model = model.expect("the engine's loader reads what training wrote");
     assert_eq!(model.config.vision, before.config.vision);
@@ -96,29 +116,20 @@ fn a_model_goes_on_from_where_it_was() {
 
 #[test]
 fn a_resumed_run_sees_what_it_would_have_seen() {
-    let [whole, parts] = [(); 2].map(|()| tempfile::tempdir().expect("a temporary folder"));
-    for folder in [&whole, &parts] {
-        draw(folder.path());
-    }
-    run(&recipe(whole.path(), &[]).expect("good"), false).1.expect("the run ends well");
-    // The state of step 2 is put back in the place of the last one, as if the run had been killed after it. Data threads, of
-    // which the second run has one, change nothing.
-    let config = recipe(parts.path(), &[("run.data_threads", "1")]).expect("good");
-    let state = parts.path().join("run/state.safetensors");
-    let mut cut = |event: &Progress| {
-        if matches!(event, Progress::Saved { step: 2 }) {
-            std::fs::copy(&state, parts.path().join("kept")).expect("copied");
-        }
-        ControlFlow::Continue(())
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    draw(folder.path());
+    // The run ends after step 2 and goes on from there. Data threads, of which it has one, change nothing.
+    let config = recipe(folder.path(), &[("run.data_threads", "1")]).expect("good");
+    let mut cut = |event: &Progress| match event {
+        Progress::StepDone { step: 2 } => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
     };
-    train(&config, false, &mut cut).expect("the run ends well");
-    std::fs::copy(parts.path().join("kept"), &state).expect("copied");
+    assert!(train(&config, false, &mut cut).expect("it ends well").interrupted);
     let (events, result) = run(&config, true);
     result.expect("the rest ends well");
     assert!(matches!(events[0], Progress::Started { step: 2, .. }), "{:?}", events[0]);
-    let [whole, parts] =
-        [whole, parts].map(|folder| std::fs::read(folder.path().join("run/state.safetensors")));
-    assert!(whole.expect("a state") == parts.expect("a state"), "the weights differ");
+    let resumed = std::fs::read(config.output.join("state.safetensors")).expect("a state");
+    assert!(resumed == unbroken().run.file("state.safetensors"), "the weights differ");
 }
 
 #[test]
@@ -127,9 +138,11 @@ fn a_picture_that_cannot_be_read_is_an_error_or_passed_over() {
     draw(folder.path());
     let bad = std::fs::read_dir(folder.path().join("train/images")).expect("pictures").next().expect("one");
     std::fs::write(bad.expect("an entry").path(), "no picture").expect("written");
-    let (_, result) = run(&recipe(folder.path(), &[("run.steps", "6")]).expect("good"), false);
+    // Two batches hold each of the six pictures.
+    let short = [("run.steps", "2"), ("evaluation.every", "0")];
+    let (_, result) = run(&recipe(folder.path(), &short).expect("good"), false);
     assert!(result.expect_err("an error").to_string().contains("train/images/0000"));
-    let skip = [("run.steps", "6"), ("data.unreadable", "skip"), ("output", "other")];
+    let skip = [&short[..], &[("data.unreadable", "skip"), ("output", "other")]].concat();
     let mut config = recipe(folder.path(), &skip).expect("good");
     config.output = folder.path().join("other");
     assert_eq!(run(&config, false).1.expect("the run ends well").skipped, 1);

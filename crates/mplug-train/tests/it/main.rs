@@ -2,6 +2,7 @@
 
 mod annotated;
 mod golden;
+mod kept_run;
 mod objectives;
 mod partial;
 mod recipe;

@@ -182,19 +182,24 @@ pub(crate) fn settings(kind: &str) -> Vec<(&'static str, &'static str)> {
     }
 }
 
+/// What is learned is looked at in the end alone.
+const AT_THE_END: [(&str, &str); 2] = [("run.checkpoint_every", "1000"), ("evaluation.every", "1000")];
+
 #[test]
 fn answers_are_learned() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let (events, result) = run(&recipe(folder.path(), &settings("answering")), u64::MAX, false);
+    let settings = [settings("answering"), AT_THE_END.to_vec()].concat();
+    let (events, result) = run(&recipe(folder.path(), &settings), u64::MAX, false);
     result.expect("the run ends well");
     assert!(last(&events, "accuracy") > 0.9, "{events:?}");
 }
 
 #[test]
 fn pictures_and_texts_find_each_other() {
-    for kind in ["retrieval", "pretraining"] {
+    for (kind, steps) in [("retrieval", "100"), ("pretraining", "150")] {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let (events, result) = run(&recipe(folder.path(), &settings(kind)), u64::MAX, false);
+        let settings = [settings(kind), AT_THE_END.to_vec(), vec![("run.steps", steps)]].concat();
+        let (events, result) = run(&recipe(folder.path(), &settings), u64::MAX, false);
         result.expect("the run ends well");
         assert!(last(&events, "r_mean") > 0.9, "{kind}: {events:?}");
         let parts = events.iter().find_map(|event| match event {
@@ -210,7 +215,7 @@ fn pictures_and_texts_find_each_other() {
 fn every_task_starts_from_a_pre_trained_model() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let pre_trained = folder.path().join("pre");
-    let short = [("run.steps", "20"), ("evaluation.every", "20")];
+    let short = [("run.steps", "4"), ("evaluation.every", "4")];
     let settings_of = |kind| [settings(kind), short.to_vec()].concat();
     run(&recipe(&pre_trained, &settings_of("pretraining")), u64::MAX, false)
         .1
@@ -229,12 +234,13 @@ fn every_task_starts_from_a_pre_trained_model() {
 /// CIDEr optimisation makes captions better than cross-entropy left them.
 #[test]
 fn rewards_rise() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let warm = [("run.steps", "25"), ("evaluation.every", "25")];
+    run(&recipe(&folder.path().join("warm"), &warm), u64::MAX, false).1.expect("the run ends well");
     for kind in ["beams", "samples"] {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let warm = [("run.steps", "25"), ("evaluation.every", "25")];
-        run(&recipe(&folder.path().join("warm"), &warm), u64::MAX, false).1.expect("the run ends well");
-        let more = [("run.steps", "60"), ("evaluation.every", "60"), ("optimizer.learning_rate", "1e-3")];
-        let mut config = recipe(&folder.path().join("cider"), &[settings(kind), more.to_vec()].concat());
+        let more = [("run.steps", "40"), ("run.log_every", "10"), ("optimizer.learning_rate", "1e-3")];
+        let settings = [settings(kind), AT_THE_END.to_vec(), more.to_vec()].concat();
+        let mut config = recipe(&folder.path().join(kind), &settings);
         config.model = None;
         let start = format!("model = '{}'\nmax_text_tokens = 8", folder.path().join("warm/last").display());
         config.start = Some(toml::from_str(&start).expect("a good table"));
@@ -255,15 +261,20 @@ fn rewards_rise() {
 fn a_run_cut_off_ends_with_the_same_weights() {
     for kind in ["captioning", "answering", "retrieval", "pretraining", "beams", "samples"] {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let short = [("run.steps", "24"), ("evaluation.every", "12")];
+        let short = [
+            ("run.steps", "10"),
+            ("run.checkpoint_every", "4"),
+            ("schedule.warmup_steps", "3"),
+            ("evaluation.every", "5"),
+        ];
         let [whole, parts] = ["whole", "parts"]
             .map(|name| recipe(&folder.path().join(name), &[settings(kind), short.to_vec()].concat()));
         run(&whole, u64::MAX, false).1.unwrap_or_else(|error| panic!("{kind}: {error}"));
-        let failed = run(&parts, 17 * 8, false).1;
+        let failed = run(&parts, 7 * 8, false).1;
         assert!(matches!(failed, Err(TrainError::Example { .. })), "{kind}: {failed:?}");
         let (events, result) = run(&parts, u64::MAX, true);
         result.expect("the rest ends well");
-        assert!(matches!(events[0], Progress::Started { step: 10, .. }), "{kind}: {:?}", events[0]);
+        assert!(matches!(events[0], Progress::Started { step: 4, .. }), "{kind}: {:?}", events[0]);
         let [whole, parts] = [whole, parts]
             .map(|config| std::fs::read(config.output.join("state.safetensors")).expect("a state"));
         assert!(whole == parts, "{kind}: the states differ");
@@ -275,18 +286,23 @@ fn a_run_ends_early_when_nothing_becomes_better() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let more = [
         ("optimizer.learning_rate", "0.0"),
-        ("evaluation.every", "5"),
+        ("evaluation.every", "2"),
         ("evaluation.patience", "3"),
         ("evaluation.metric", "loss"),
     ];
     let summary = run(&recipe(folder.path(), &more), u64::MAX, false).1.expect("the run ends well");
-    assert!(summary.stopped_early && summary.steps == 20, "{summary:?}");
+    assert!(summary.stopped_early && summary.steps == 8, "{summary:?}");
 }
 
 #[test]
 fn models_of_the_last_steps_are_kept() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let more = [("run.steps", "40"), ("run.keep_last", "2"), ("evaluation.every", "0")];
+    let more = [
+        ("run.steps", "8"),
+        ("run.checkpoint_every", "2"),
+        ("run.keep_last", "2"),
+        ("evaluation.every", "0"),
+    ];
     run(&recipe(folder.path(), &more), u64::MAX, false).1.expect("the run ends well");
     let mut names: Vec<String> = std::fs::read_dir(folder.path())
         .expect("a folder")
@@ -294,14 +310,15 @@ fn models_of_the_last_steps_are_kept() {
         .collect();
     names.retain(|name| name.starts_with("step-"));
     names.sort();
-    assert_eq!(names, ["step-00000030", "step-00000040"]);
+    assert_eq!(names, ["step-00000006", "step-00000008"]);
 }
 
 /// What a person looks at while a run goes on: the page, TensorBoard's file, the original's two logs.
 #[test]
 fn a_run_leaves_its_logs_and_a_page() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let (events, result) = run(&recipe(folder.path(), &[("run.steps", "50")]), u64::MAX, false);
+    let short = [("run.steps", "4"), ("run.log_every", "2"), ("evaluation.every", "4")];
+    let (events, result) = run(&recipe(folder.path(), &short), u64::MAX, false);
     result.expect("the run ends well");
     let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect(name);
     let page = read("report.html");
@@ -315,11 +332,11 @@ fn a_run_leaves_its_logs_and_a_page() {
         names.find(|name| name.ends_with(end) && name.starts_with('2')).expect(end)
     };
     let text = read(&named(".log"));
-    assert!(text.lines().next().is_some_and(|l| l.contains(" - modelscope - INFO - epoch [1][25/50]\tlr: ")));
-    assert!(text.contains("epoch(eval) [1][50]\tevaluation/bleu_4: "), "{text}");
+    assert!(text.lines().next().is_some_and(|l| l.contains(" - modelscope - INFO - epoch [1][2/4]\tlr: ")));
+    assert!(text.contains("epoch(eval) [1][4]\tevaluation/bleu_4: "), "{text}");
     let line: serde_json::Value =
         serde_json::from_str(read(&named(".log.json")).lines().next().expect("a line")).expect("json");
-    assert_eq!((&line["mode"], &line["iter"]), (&serde_json::json!("train"), &serde_json::json!(25)));
+    assert_eq!((&line["mode"], &line["iter"]), (&serde_json::json!("train"), &serde_json::json!(2)));
     let board =
         std::fs::read_dir(folder.path().join("tensorboard")).expect("a folder").next().expect("a file");
     assert!(std::fs::read(board.expect("an entry").path()).expect("bytes").len() > 300);
@@ -328,12 +345,12 @@ fn a_run_leaves_its_logs_and_a_page() {
 #[test]
 fn another_recipe_is_refused_with_its_differences() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let config = recipe(folder.path(), &[("run.steps", "10"), ("evaluation.every", "0")]);
+    let config = recipe(folder.path(), &[("run.steps", "2"), ("evaluation.every", "0")]);
     run(&config, u64::MAX, false).1.expect("the run ends well");
     let more = [("run.steps", "20"), ("optimizer.learning_rate", "1e-3"), ("run.data_threads", "1")];
     let error = run(&recipe(folder.path(), &more), u64::MAX, true).1.expect_err("another recipe").to_string();
     assert!(error.contains("optimizer.learning_rate: 0.003 there, 0.001 here"), "{error}");
-    assert!(error.contains("run.steps: 10 there, 20 here") && !error.contains("data_threads"), "{error}");
+    assert!(error.contains("run.steps: 2 there, 20 here") && !error.contains("data_threads"), "{error}");
 }
 
 #[test]

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use mplug_train::{Progress, TrainConfig};
 
+use crate::kept_run::KeptRun;
 use crate::toy::{recipe, run};
 
 fn short(output: &Path) -> TrainConfig {
@@ -14,6 +16,17 @@ fn short(output: &Path) -> TrainConfig {
     config.run.keep_last = 2;
     config.evaluation.every = 2;
     config
+}
+
+/// Makes `output` the folder of such a run that ended well.
+fn finish(output: &Path) {
+    static FINISHED: OnceLock<KeptRun> = OnceLock::new();
+    let finished = FINISHED.get_or_init(|| {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        run(&short(folder.path()), false).1.expect("the run ends well");
+        KeptRun::read(folder.path())
+    });
+    finished.write(output);
 }
 
 fn error(config: &TrainConfig, resume: bool) -> String {
@@ -144,7 +157,7 @@ fn links_are_neither_followed_nor_replaced() {
     // In the folder of a run, too.
     let folder = tempfile::tempdir().expect("a temporary folder");
     let output = folder.path().join("run");
-    run(&short(&output), false).1.expect("the run ends well");
+    finish(&output);
     for name in ["last", "best"] {
         fs::rename(output.join(name), folder.path().join(name)).expect("moved");
         symlink(folder.path().join(name), output.join(name)).expect("a link");
@@ -160,7 +173,7 @@ fn links_are_neither_followed_nor_replaced() {
 #[test]
 fn a_finished_run_is_not_replaced_by_a_fresh_one() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    run(&short(folder.path()), false).1.expect("the run ends well");
+    finish(folder.path());
     let before = tree(folder.path());
     let message = error(&short(folder.path()), false);
     assert!(message.contains("resume it") && message.contains("another output folder"), "{message}");
@@ -180,7 +193,7 @@ fn a_finished_run_is_not_replaced_by_a_fresh_one() {
 fn the_model_folder_of_another_run_is_not_replaced() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let [one, other] = ["one", "other"].map(|name| folder.path().join(name));
-    run(&short(&one), false).1.expect("the run ends well");
+    finish(&one);
     run(&short(&other), false).1.expect("the run ends well");
     fs::remove_dir_all(other.join("best")).expect("removed");
     copy(&one.join("best"), &other.join("best"));
@@ -192,7 +205,7 @@ fn the_model_folder_of_another_run_is_not_replaced() {
 fn a_resumed_run_is_finished_only_when_its_models_are_there() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let output = folder.path().join("run");
-    run(&short(&output), false).1.expect("the run ends well");
+    finish(&output);
     let names = ["last", "best", "step-00000004"];
     let models = || names.map(|name| fs::read(output.join(name).join("model.safetensors")).expect(name));
     let before = models();
@@ -247,7 +260,7 @@ fn a_best_model_that_is_gone_is_reported_and_the_run_goes_on() {
 #[test]
 fn step_folders_of_others_do_not_confuse_a_resumed_run() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    run(&short(folder.path()), false).1.expect("the run ends well");
+    finish(folder.path());
     let step = folder.path().join("step-00000004");
     fs::remove_dir_all(&step).expect("removed");
     write(&step.join("notes"), "precious");
@@ -268,7 +281,7 @@ fn step_folders_of_others_do_not_confuse_a_resumed_run() {
 #[test]
 fn a_log_cut_within_a_character_goes_on() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    run(&short(folder.path()), false).1.expect("the run ends well");
+    finish(folder.path());
     let log = folder.path().join("log.jsonl");
     let mut bytes = fs::read(&log).expect("a log");
     let lines = bytes.split(|byte| *byte == b'\n').count() - 1;

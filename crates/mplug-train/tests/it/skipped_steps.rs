@@ -128,13 +128,13 @@ fn a_step_without_a_finite_gradient_leaves_no_trace_but_its_number() {
     ] {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let [skipping, without] = ["skipping", "without"].map(|name| folder.path().join(name));
-        let mut config = steady(&skipping, 12);
+        let mut config = steady(&skipping, 7);
         config.run.precision = precision;
-        let (events, result) = run(&config, &Altered { poison, bad: 5..6, ..Altered::new(Colours) }, false);
+        let (events, result) = run(&config, &Altered { poison, bad: 4..5, ..Altered::new(Colours) }, false);
         assert_eq!(result.expect("the run ends well").skipped_steps, 1);
         let skipped: Vec<&Progress> =
             events.iter().filter(|event| matches!(event, Progress::Skipped { .. })).collect();
-        let [Progress::Skipped { step: 6, loss, gradient_norm, skipped_steps: 1, in_a_row: 1, pictures }] =
+        let [Progress::Skipped { step: 5, loss, gradient_norm, skipped_steps: 1, in_a_row: 1, pictures }] =
             skipped[..]
         else {
             panic!("{skipped:?}")
@@ -144,20 +144,20 @@ fn a_step_without_a_finite_gradient_leaves_no_trace_but_its_number() {
         let log = std::fs::read_to_string(skipping.join("log.jsonl")).expect("a log");
         let line = log.lines().find(|line| line.contains("\"skipped\"")).expect("a line");
         let line: serde_json::Value = serde_json::from_str(line).expect("json");
-        assert_eq!((&line["step"], &line["skipped_steps"]), (&6.into(), &1.into()));
+        assert_eq!((&line["step"], &line["skipped_steps"]), (&5.into(), &1.into()));
         assert!(line["gradient_norm"].is_string(), "{line}");
         assert!(
             log.lines().last().is_some() && log.contains("\"skipped_steps\":1,\"learning_rate\""),
             "{log}"
         );
 
-        let mut config = steady(&without, 11);
+        let mut config = steady(&without, 6);
         config.run.precision = precision;
-        let without_it = Altered { absent: Some(5), ..Altered::new(Colours) };
+        let without_it = Altered { absent: Some(4), ..Altered::new(Colours) };
         run(&config, &without_it, false).1.expect("the run ends well");
         let (skipping, without) = (state(&skipping), state(&without));
         assert!(skipping.0 == without.0, "{precision:?}");
-        assert_eq!((skipping.1[0], without.1[0]), (12, 11));
+        assert_eq!((skipping.1[0], without.1[0]), (7, 6));
         assert_eq!(skipping.1[5..8], without.1[5..8], "the loss scale");
     }
 }
@@ -190,9 +190,9 @@ fn settings(error: &TrainError) -> BTreeMap<String, String> {
 fn many_in_a_row_end_the_run_with_a_checkpoint_that_is_good() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let output = folder.path().join("run");
-    let mut config = steady(&output, 20);
+    let mut config = steady(&output, 10);
     config.run.max_skipped_steps = 3;
-    let poisoned = Altered { bad: 6..20, ..Altered::new(Colours) };
+    let poisoned = Altered { bad: 6..10, ..Altered::new(Colours) };
     for resume in [false, true] {
         let (events, result) = run(&config, &poisoned, resume);
         let error = result.expect_err("it ends");
@@ -223,7 +223,7 @@ fn many_in_a_row_end_the_run_with_a_checkpoint_that_is_good() {
 #[test]
 fn weights_that_no_batch_has_a_finite_loss_with_are_not_saved() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut config = steady(folder.path(), 20);
+    let mut config = steady(folder.path(), 6);
     config.run.checkpoint_every = 1;
     config.evaluation.every = 1;
     // The first epoch is slow; the next step is far too long, though every weight stays finite.

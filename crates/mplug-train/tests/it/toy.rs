@@ -104,7 +104,7 @@ pub(crate) fn run(config: &TrainConfig, resume: bool) -> (Vec<Progress>, Result<
 #[test]
 fn a_small_model_learns_to_name_colours() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let (events, result) = run(&recipe(folder.path(), 120), false);
+    let (events, result) = run(&recipe(folder.path(), 40), false);
     result.expect("the run ends well");
     let truths: Vec<f64> = events
         .iter()
@@ -138,7 +138,7 @@ fn truth_in_the_end(config: &TrainConfig) -> Option<f64> {
 fn products_of_16_bits_learn_too() {
     for precision in [PrecisionKind::Bf16, PrecisionKind::F16] {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut config = recipe(folder.path(), 120);
+        let mut config = recipe(folder.path(), 40);
         config.run.precision = precision;
         assert_eq!(truth_in_the_end(&config), Some(1.0), "{precision:?}");
     }
@@ -214,20 +214,22 @@ fn a_resumed_run_of_16_bits_ends_with_the_same_weights() {
 fn resumes(precision: PrecisionKind) {
     let folders = [(); 2].map(|()| tempfile::tempdir().expect("a temporary folder"));
     let [whole, parts] = [0, 1].map(|i| {
-        let mut config = recipe(folders[i].path(), 40);
+        let mut config = recipe(folders[i].path(), 16);
         config.run.precision = precision;
+        config.run.checkpoint_every = 8;
+        config.evaluation.every = 8;
         config
     });
     run(&whole, false).1.expect("the run ends well");
-    // A data set that fails after 27 batches stands in for a killed run; the last checkpoint is at step 20.
+    // A data set that fails after 11 batches stands in for a killed run; the last checkpoint is at step 8.
     let mut events = Vec::new();
-    let failed = train_on(&parts, &FailingAfter(27 * 8), false, &mut listener(&mut events));
+    let failed = train_on(&parts, &FailingAfter(11 * 8), false, &mut listener(&mut events));
     assert!(matches!(failed, Err(TrainError::Example { .. })), "{failed:?}");
     let refused = run(&parts, false).1.expect_err("a folder with a run in it needs resume").to_string();
     assert!(refused.contains("resume"), "{refused}");
     let (events, result) = run(&parts, true);
     result.expect("the rest ends well");
-    assert!(matches!(events[0], Progress::Started { step: 20, steps: 40, .. }), "{:?}", events[0]);
+    assert!(matches!(events[0], Progress::Started { step: 8, steps: 16, .. }), "{:?}", events[0]);
     for file in ["state.safetensors", "last/model.safetensors"] {
         let [whole, parts] = [0, 1].map(|i| std::fs::read(folders[i].path().join(file)).expect("a file"));
         assert_eq!(differing_tensors(&whole, &parts), Vec::<String>::new(), "in {file}");
@@ -321,7 +323,7 @@ impl TrainingData for TwoLanguages {
 #[test]
 fn a_prompt_chooses_the_language() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let mut config = recipe(folder.path(), 200);
+    let mut config = recipe(folder.path(), 120);
     config.evaluation.pictures = 16;
     config.prompts.insert("en".to_owned(), ">".to_owned());
     let mut truth = None;
