@@ -14,6 +14,7 @@ pub(super) fn create_folder(path: &Path) -> Result<()> {
 pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
     before_change()?;
     let mut file = File::create_new(path)?;
+    before_change()?;
     file.write_all(bytes)?;
     file.sync_all()
 }

@@ -132,6 +132,28 @@ fn what_is_not_in_the_way_stays() {
     assert_eq!(after, before);
 }
 
+/// A process may be killed before it writes its number into its hidden folder; more than such a file is somebody's.
+#[test]
+fn a_hidden_folder_of_the_run_is_removed_only_where_nothing_else_is_in_it() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    finish(folder.path());
+    let record = fs::read(folder.path().join("run.json")).expect("a record");
+    let record: serde_json::Value = serde_json::from_slice(&record).expect("json");
+    let hidden = folder.path().join(format!(".mplug-train-{}", record["run"].as_str().expect("a number")));
+    write(&hidden.join("run.json"), "");
+    run(&short(folder.path()), true).1.expect("it is finished");
+    assert!(!hidden.exists());
+    for (name, text) in [("run.json", "precious"), ("notes", "precious"), ("notes", "")] {
+        write(&hidden.join("run.json"), "");
+        write(&hidden.join(name), text);
+        let before = tree(&hidden);
+        let message = error(&short(folder.path()), true);
+        assert!(message.starts_with(&format!("{}: ", hidden.display())), "{message}");
+        assert_eq!(tree(&hidden), before, "{name}");
+        fs::remove_dir_all(&hidden).expect("removed");
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn links_are_neither_followed_nor_replaced() {

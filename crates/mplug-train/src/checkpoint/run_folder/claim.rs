@@ -5,7 +5,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::mark::{RECORD, mark_in, record, recorded_in};
+use super::mark::{RECORD, holds_an_empty_record_alone, mark_in, record, recorded_in};
 use super::writing::replaced;
 use super::{BEST, LAST, RECIPE, RunFolder, STATE, foreign, found_at};
 use crate::checkpoint::files;
@@ -131,7 +131,8 @@ impl RunFolder {
         if !found.is_dir() {
             return Err(foreign(path));
         }
-        if recorded_in(&path.join(RECORD)).as_ref() != Some(&self.run) {
+        let is_ours = recorded_in(&path.join(RECORD)).as_ref() == Some(&self.run);
+        if !is_ours && !holds_an_empty_record_alone(&path) {
             // Made, and not marked yet; or not ours, and then not empty.
             return std::fs::remove_dir(&path).map_err(|_| foreign(path));
         }

@@ -1,6 +1,7 @@
 //! The run's number in `run.json` and in each model folder's `checkpoint.json`, by which the run knows what is its own.
 
 use std::collections::BTreeMap;
+use std::fs::Metadata;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -91,6 +92,15 @@ pub(super) fn recorded_in(path: &Path) -> Option<String> {
     let Record { program, run } = serde_json::from_slice(&small_file(path)?).ok()?;
     let is_number = run.len() == 16 && run.bytes().all(|byte| byte.is_ascii_hexdigit());
     (program == PROGRAM && is_number).then_some(run)
+}
+
+/// Whether a folder holds a file for the run's number, without the number yet, and nothing else.
+pub(super) fn holds_an_empty_record_alone(folder: &Path) -> bool {
+    let is_empty = |found: Metadata| found.is_file() && found.len() == 0;
+    let mut entries = std::fs::read_dir(folder).into_iter().flatten();
+    let is_record = entries.next().is_some_and(|entry| entry.is_ok_and(|entry| entry.file_name() == RECORD));
+    let is_alone = is_record && entries.next().is_none();
+    is_alone && folder.join(RECORD).symlink_metadata().is_ok_and(is_empty)
 }
 
 /// The mark of a model folder of the run `run`.
