@@ -57,7 +57,11 @@ impl Fault {
 
 /// A picture's fault: `<source>: <what is wrong>`.
 pub(crate) fn of_picture(source: String, error: &ImageError) -> Fault {
-    let message = format!("{source}: {}", error.fault);
+    let hint = match &error.fault {
+        ImageFault::OtherFormat { format } if format == "HEIC" => ", or open it with Pillow and pillow-heif",
+        _ => "",
+    };
+    let message = format!("{source}: {}{hint}", error.fault);
     if let ImageFault::Fetch { .. } = error.fault {
         return Fault::Fetch(message);
     }
@@ -75,9 +79,10 @@ fn reason(fault: &ImageFault) -> &'static str {
         | ImageFault::TooManyScans { .. }
         | ImageFault::TooLongScans { .. } => "too_large",
         ImageFault::Truncated { .. } | ImageFault::Empty => "truncated",
-        ImageFault::NotAPicture(_) | ImageFault::Unsupported { .. } | ImageFault::NoPixels { .. } => {
-            "unsupported"
-        }
+        ImageFault::NotAPicture(_)
+        | ImageFault::OtherFormat { .. }
+        | ImageFault::Unsupported { .. }
+        | ImageFault::NoPixels { .. } => "unsupported",
         _ => "unreadable",
     }
 }

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import mplug_rs
@@ -43,6 +44,15 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 def records(model: str) -> Any:
     """What the original computed with a golden model."""
     return json.loads((ROOT / "fixtures" / "golden" / model / "golden.json").read_text())
+
+
+def golden_tensor(model: str, name: str) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """A tensor of float32 that the original computed with a golden model."""
+    content = (ROOT / "fixtures" / "golden" / model / "golden.safetensors").read_bytes()
+    start = 8 + int.from_bytes(content[:8], "little")
+    entry = json.loads(content[8:start])[name]
+    begin, end = entry["data_offsets"]
+    return np.frombuffer(content[start + begin : start + end], np.float32).reshape(entry["shape"])
 
 
 def fixture_picture(name: str) -> Path:

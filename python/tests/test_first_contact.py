@@ -1,4 +1,4 @@
-"""`reference/first_contact.py`: a model pulled from a hub of ours, beside a stand-in for the original that answers as it is told."""
+"""`reference/first_contact.py`: a model pulled from a hub of ours, beside a stand-in for the original with answers that are set."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import EXAMPLES, fixture_picture, records
+from conftest import EXAMPLES, fixture_picture, golden_tensor, records
 from PIL import Image
 
 import mplug_rs
@@ -197,3 +197,21 @@ def test_metrics() -> None:
         mplug_rs.metrics.evaluate(references, ["a", "b"], metrics=["bleurt"])  # type: ignore[list-item]
     with pytest.raises(OptionError, match="references"):
         mplug_rs.metrics.evaluate(["a cat"], ["a cat"])
+
+
+def test_heic_says_how_it_can_be_opened(captioner: Captioner) -> None:
+    with pytest.raises(PictureError, match="HEIC.*pillow-heif") as raised:
+        captioner(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    assert raised.value.reason == "unsupported"
+
+
+@pytest.mark.parametrize("model", ["tiny_itr", "tiny_large_itr"])
+def test_features_are_the_originals(golden: Callable[[str], Path], model: str) -> None:
+    matcher = Matcher(golden(model))
+    names = records(model)["batch_images"]
+    if model == "tiny_itr":  # the pictures of the other are of another size than the files
+        expected = golden_tensor(model, "image_feat")
+        found = matcher.image_features([fixture_picture(name) for name in names])
+        assert np.abs(found - expected).max() < 1e-3
+    texts = matcher.text_features(records(model)["questions"])
+    assert np.abs(texts - golden_tensor(model, "text_feat")).max() < 1e-4

@@ -71,7 +71,7 @@ fn write(arguments: &Arguments, tensors: &impl TensorReader) -> Result<(), Box<d
     }
     match options.format {
         FileFormat::Safetensors => {
-            write_safetensors(&out_dir.join("model.safetensors"), tensors, Dtype::F32)?
+            write_safetensors(&out_dir.join("model.safetensors"), tensors, Dtype::F32)?;
         }
         _ => write_pytorch(&out_dir.join("pytorch_model.bin"), tensors, Dtype::F32)?,
     }

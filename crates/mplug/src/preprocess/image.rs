@@ -101,6 +101,12 @@ pub enum ImageFault {
     /// No known signature at the start.
     #[error("not a picture: starts with {0}; expected PNG, JPEG, WebP, GIF, BMP or TIFF")]
     NotAPicture(String),
+    /// A picture of a format that is not read.
+    #[error("is of the format {format}, which is not read; convert it to JPEG or PNG")]
+    OtherFormat {
+        /// The format.
+        format: String,
+    },
     /// The encoded picture is larger than the limit.
     #[error("has {found} bytes, more than the limit of {limit}")]
     TooManyBytes {

@@ -300,6 +300,17 @@ fn a_name_does_not_decide_the_format() {
 }
 
 #[test]
+fn formats_of_phones_are_named() {
+    for (brand, expected) in [(b"heic", "HEIC"), (b"mif1", "HEIC"), (b"avif", "AVIF")] {
+        let file = [b"\0\0\0\x18ftyp", &brand[..], b"\0\0\0\0mif1heic"].concat();
+        let error = fault(&file);
+        assert!(matches!(&error, ImageFault::OtherFormat { format } if format == expected), "{error}");
+        assert!(error.to_string().contains("convert it to JPEG or PNG"), "{error}");
+    }
+    assert!(matches!(fault(b"\0\0\0\x18ftypmp42\0\0\0\0"), ImageFault::NotAPicture(_)));
+}
+
+#[test]
 fn truncated_pictures_are_errors() {
     for (name, bytes) in pictures() {
         for part in [30, 60, 90, 99] {

@@ -56,14 +56,26 @@ fn decode_sniffed(bytes: &[u8], limits: &ImageLimits) -> Result<RgbImage, ImageF
 
 /// The format that the first bytes announce; a file's name says nothing.
 fn sniff(bytes: &[u8]) -> Result<ImageFormat, ImageFault> {
+    if let Some(format) = phone_format(bytes) {
+        return Err(ImageFault::OtherFormat { format: format.to_owned() });
+    }
     match ::image::guess_format(bytes) {
         Ok(format) if format.reading_enabled() => Ok(format),
-        Ok(format) => {
-            Err(ImageFault::NotAPicture(format!("the signature of {format:?}, which is not supported")))
-        }
+        Ok(format) => Err(ImageFault::OtherFormat { format: format!("{format:?}") }),
         Err(_) => {
             Err(ImageFault::NotAPicture(format!("\"{}\"", bytes[..bytes.len().min(12)].escape_ascii())))
         }
+    }
+}
+
+/// The formats of phones that have the box structure of MP4 (ISO/IEC 14496-12), by their brand.
+fn phone_format(bytes: &[u8]) -> Option<&'static str> {
+    match (bytes.get(4..8)?, bytes.get(8..12)?) {
+        (b"ftyp", b"heic" | b"heix" | b"heim" | b"heis" | b"hevc" | b"hevx" | b"mif1" | b"msf1") => {
+            Some("HEIC")
+        }
+        (b"ftyp", b"avif" | b"avis") => Some("AVIF"),
+        _ => None,
     }
 }
 
