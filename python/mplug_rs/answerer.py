@@ -44,7 +44,7 @@ class Answerer(Model):
     """
 
     def _load(self) -> Any:
-        return _native.Answerer(*self._arguments)
+        return _native.Answerer(self._arguments)
 
     @overload
     def __call__(self, pictures: list[Any], questions: str | list[str], **options: Unpack[AnswerOptions]) -> list[Answer]: ...

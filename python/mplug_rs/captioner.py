@@ -62,7 +62,7 @@ class Captioner(Model):
     """
 
     def _load(self) -> Any:
-        return _native.Captioner(*self._arguments)
+        return _native.Captioner(self._arguments)
 
     @overload
     def __call__(self, pictures: list[Any], *, captions: None = None, **options: Unpack[CallOptions]) -> list[Caption]: ...

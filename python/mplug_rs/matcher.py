@@ -23,7 +23,7 @@ class Matcher(Model):
     """Gives the probability that a text describes a picture, and features of pictures and texts for search."""
 
     def _load(self) -> Any:
-        return _native.Matcher(*self._arguments)
+        return _native.Matcher(self._arguments)
 
     def __call__(
         self,

@@ -1,6 +1,5 @@
 //! `mplug_rs._native.Answerer`: answers to questions about pictures.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use mplug::config::Task;
@@ -29,21 +28,11 @@ struct Inner {
 #[pymethods]
 impl Answerer {
     #[new]
-    #[pyo3(signature = (model, precision, image_size, strict, allow_urls, allowed_hosts))]
-    fn new(
-        py: Python<'_>,
-        model: Option<PathBuf>,
-        precision: Option<String>,
-        image_size: Option<usize>,
-        strict: bool,
-        allow_urls: bool,
-        allowed_hosts: Vec<String>,
-    ) -> PyResult<Self> {
-        let arguments = ModelArguments { model, precision, image_size, is_strict: strict };
+    fn new(py: Python<'_>, arguments: ModelArguments) -> PyResult<Self> {
         let inner = door::run(py, move |_| {
             let (folder, options) = arguments.open(Task::VisualQuestionAnswering)?;
             let answerer = mplug::Answerer::load_with(&folder, &options)?;
-            let fetcher = allow_urls.then(|| Fetcher::new(&allowed_hosts)).transpose()?;
+            let fetcher = arguments.fetcher()?;
             Ok(Inner { answerer, fetcher })
         })?;
         Ok(Self { inner: Arc::new(inner) })

@@ -1,6 +1,5 @@
 //! `mplug_rs._native.Captioner`: captions of a batch of pictures.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use mplug::checkpoint::ModelFolder;
@@ -41,21 +40,11 @@ struct Inner {
 #[pymethods]
 impl Captioner {
     #[new]
-    #[pyo3(signature = (model, precision, image_size, strict, allow_urls, allowed_hosts))]
-    fn new(
-        py: Python<'_>,
-        model: Option<PathBuf>,
-        precision: Option<String>,
-        image_size: Option<usize>,
-        strict: bool,
-        allow_urls: bool,
-        allowed_hosts: Vec<String>,
-    ) -> PyResult<Self> {
-        let arguments = ModelArguments { model, precision, image_size, is_strict: strict };
+    fn new(py: Python<'_>, arguments: ModelArguments) -> PyResult<Self> {
         let inner = door::run(py, move |_| {
             let (folder, options) = arguments.open(Task::ImageCaptioning)?;
             let captioner = mplug::Captioner::load_with(&folder, &options)?;
-            let fetcher = allow_urls.then(|| Fetcher::new(&allowed_hosts)).transpose()?;
+            let fetcher = arguments.fetcher()?;
             Ok(Inner { captioner, folder, fetcher })
         })?;
         Ok(Self { inner: Arc::new(inner) })

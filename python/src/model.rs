@@ -6,27 +6,33 @@ use mplug::Precision;
 use mplug::checkpoint::ModelFolder;
 use mplug::config::Task;
 use mplug::tasks::{LoadOptions, OpenOptions};
+use pyo3::prelude::*;
 
 use crate::errors::Fault;
+use crate::web::Fetcher;
 
-/// Which model, and how it is loaded.
-pub(crate) struct ModelArguments {
-    pub(crate) model: Option<PathBuf>,
-    pub(crate) precision: Option<String>,
-    pub(crate) image_size: Option<usize>,
-    pub(crate) is_strict: bool,
-}
+/// Which model, and how it is loaded: a tuple of the model's path or name (none: the demo model), the precision, the side of pictures,
+/// whether unknown weights are refused, whether web addresses are opened, and hosts that may have any address.
+#[derive(FromPyObject)]
+pub(crate) struct ModelArguments(Option<PathBuf>, Option<String>, Option<usize>, bool, bool, Vec<String>);
 
 impl ModelArguments {
     /// The folder of the model, and how it is loaded.
     pub(crate) fn open(&self, task: Task) -> Result<(ModelFolder, LoadOptions<'static>), Fault> {
-        let precision = self.precision.as_deref().map(str::parse::<Precision>).transpose();
+        let Self(model, precision, image_size, is_strict, ..) = self;
+        let precision = precision.as_deref().map(str::parse::<Precision>).transpose();
         let precision = precision.map_err(|error| Fault::Option(format!("precision: {error}")))?;
-        let Self { image_size, is_strict, .. } = *self;
-        let folder = match &self.model {
-            Some(named) => mplug_hub::open(named, task, &OpenOptions { image_size, is_strict })?,
-            None => mplug_demo::open(task, image_size).map_err(|error| Fault::Option(error.to_string()))?,
+        let options = OpenOptions { image_size: *image_size, is_strict: *is_strict };
+        let folder = match model {
+            Some(named) => mplug_hub::open(named, task, &options)?,
+            None => mplug_demo::open(task, *image_size).map_err(|error| Fault::Option(error.to_string()))?,
         };
         Ok((folder, LoadOptions { precision, ..LoadOptions::default() }))
+    }
+
+    /// What opens web addresses, where they are allowed.
+    pub(crate) fn fetcher(&self) -> Result<Option<Fetcher>, Fault> {
+        let Self(.., allow_urls, allowed_hosts) = self;
+        allow_urls.then(|| Fetcher::new(allowed_hosts)).transpose()
     }
 }
