@@ -78,8 +78,10 @@ def test_other_threads_run_meanwhile(captioner: Captioner) -> None:
 
 
 SLOW = """
-import sys, warnings
+import signal, sys, warnings
 warnings.simplefilter("ignore")
+# Ignored in what a shell starts in the background, and then inherited.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 import mplug_rs
 captioner = mplug_rs.Captioner()
 pictures = sys.argv[1:] * 2000
