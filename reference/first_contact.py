@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,8 @@ def main() -> int:
     parser.add_argument("pictures", nargs="+")
     parser.add_argument("--without-original", action="store_true", help="run ours alone")
     args = parser.parse_args()
+    if not args.without_original and find_spec("modelscope") is None:
+        parser.error("the original is not installed (pip install modelscope torch transformers); --without-original runs ours")
     begun = time.perf_counter()
     folder = Path(args.model) if Path(args.model).is_dir() else mplug_rs.pull(args.model)
     pulled = time.perf_counter() - begun

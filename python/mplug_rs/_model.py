@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from typing import Any, Literal, TypeAlias
 
 from . import _pictures
@@ -91,6 +91,26 @@ def raised(found: Any, on_error: OnError) -> Any:
     if isinstance(found, MplugError) and on_error == "raise":
         raise found
     return found
+
+
+def run_all(
+    items: Iterable[Any],
+    run: Callable[[list[Any]], list[Any]],
+    *,
+    batch_size: int,
+    on_error: OnError,
+    progress: bool | None,
+) -> list[Any]:
+    """The results of all items, batch by batch, with a bar."""
+    results: list[Any] = []
+    bar = Bar(len(items) if isinstance(items, Sized) else None, progress)
+    try:
+        for batch in _pictures.batches(items, batch_size):
+            results.extend(raised(found, on_error) for found in run(batch))
+            bar.advance(len(batch))
+    finally:
+        bar.close()
+    return results
 
 
 class Bar:

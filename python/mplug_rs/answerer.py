@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, TypedDict, Unpack, overload
 
 from . import _native
-from ._model import Bar, Model, OnError, prepared, raised
+from ._model import Model, OnError, prepared, raised, run_all
 from ._pictures import Picture, batches, is_many
 from ._results import Answer
 from .errors import MplugError, OptionError
@@ -76,22 +76,12 @@ class Answerer(Model):
         on_error: OnError = "raise",
         progress: bool | None = None,
     ) -> Any:
-        request = json.dumps(
-            {"beams": beams, "min_new_tokens": min_new_tokens, "max_new_tokens": max_new_tokens}
-        )
+        request = _request(beams, min_new_tokens, max_new_tokens)
         run = partial(self._batch, request=request, answers=answers, exif=exif)
         if isinstance(questions, str) and not is_many(pictures):
             return raised(run([(pictures, questions)])[0], on_error)
         pairs = _pairs(pictures, questions)
-        results: list[Any] = []
-        bar = Bar(len(pairs), progress)
-        try:
-            for batch in batches(pairs, batch_size):
-                results.extend(raised(found, on_error) for found in run(batch))
-                bar.advance(len(batch))
-        finally:
-            bar.close()
-        return results
+        return run_all(pairs, run, batch_size=batch_size, on_error=on_error, progress=progress)
 
     def stream(
         self,
@@ -99,12 +89,15 @@ class Answerer(Model):
         *,
         batch_size: int = 4,
         answers: int | None = None,
+        beams: int | None = None,
+        min_new_tokens: int | None = None,
+        max_new_tokens: int | None = None,
         exif: bool = False,
-        **search: Any,
     ) -> Iterator[Any]:
         """Answers one after the other, in order, while pairs of a picture and a question come. An error is a value."""
+        request = _request(beams, min_new_tokens, max_new_tokens)
         for batch in batches(pairs, batch_size):
-            yield from self._batch(batch, request=json.dumps(search), answers=answers, exif=exif)
+            yield from self._batch(batch, request=request, answers=answers, exif=exif)
 
     async def acall(self, pictures: Any, questions: Any, **options: Unpack[AnswerOptions]) -> Any:
         """A call on a thread of the event loop's executor."""
@@ -122,9 +115,13 @@ class Answerer(Model):
         good, order = prepared([different[number] for number in range(len(different))], exif)
         asked = [(order[numbers[id(picture)]], question) for picture, question in pairs]
         questions = [(index, question) for index, question in asked if isinstance(index, int)]
-        found = iter(self._native.answer(good, questions, answers or 1, request) if questions else [])
+        found = iter(self._native.answer(good, questions, 1 if answers is None else answers, request) if questions else [])
         results = [index if isinstance(index, MplugError) else next(found) for index, _ in asked]
         return [_result(entry, answers is None) for entry in results]
+
+
+def _request(beams: int | None, min_new_tokens: int | None, max_new_tokens: int | None) -> str:
+    return json.dumps({"beams": beams, "min_new_tokens": min_new_tokens, "max_new_tokens": max_new_tokens})
 
 
 def _pairs(pictures: Any, questions: Any) -> list[tuple[Picture, str]]:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, TypedDict, Unpack, overload
 
 from . import _native
-from ._model import Bar, Language, Model, OnError, in_order, prepared, raised
+from ._model import Language, Model, OnError, in_order, prepared, raised, run_all
 from ._pictures import Picture, batches, is_many
 from ._results import Caption, Keyword, Sampling
 from .errors import MplugError
@@ -100,15 +100,7 @@ class Captioner(Model):
         run = self._batch_runner(captions, **options)
         if not is_many(pictures):
             return raised(run([pictures])[0], on_error)
-        results: list[Any] = []
-        bar = Bar(len(pictures) if hasattr(pictures, "__len__") else None, progress)
-        try:
-            for batch in batches(pictures, batch_size):
-                results.extend(raised(found, on_error) for found in run(batch))
-                bar.advance(len(batch))
-        finally:
-            bar.close()
-        return results
+        return run_all(pictures, run, batch_size=batch_size, on_error=on_error, progress=progress)
 
     def stream(
         self,

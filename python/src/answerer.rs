@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use mplug::config::Task;
 use mplug::tasks::SearchRequest;
+use mplug_data::picture::split;
 use pyo3::prelude::*;
-use rayon::prelude::*;
 
-use crate::captioner::{RawCaption, not_a_number, object_of, raw, split};
+use crate::captioner::{RawCaption, not_a_number, object_of, raw};
 use crate::door;
 use crate::errors::Fault;
 use crate::model::ModelArguments;
@@ -66,8 +66,9 @@ impl Inner {
     ) -> Result<Vec<Result<Vec<RawCaption>, Fault>>, Fault> {
         let mut options = request.resolve(self.answerer.default_options())?;
         options.num_return_sequences = answers;
-        let (images, indices) = split(open_all(pictures, self.fetcher.as_ref()));
-        let embeds: Vec<Vec<f32>> = images.par_iter().map(|image| self.encode(image)).collect();
+        let side = self.answerer.visual_encoder().image_size();
+        let (images, indices) = split(open_all(pictures, side, self.fetcher.as_ref()));
+        let embeds = self.answerer.encode_images(&images);
         // A question that the model cannot read fails alone.
         let readable = |(picture, question): &(usize, String)| {
             self.answerer.check_question(question)?;
@@ -85,14 +86,5 @@ impl Inner {
             Ok(captions.map_err(not_a_number)?.into_iter().map(raw).collect())
         };
         Ok(order.into_iter().map(found).collect())
-    }
-
-    /// The embeddings of a picture, `(image_len, hidden_size)`.
-    fn encode(&self, image: &mplug::RgbImage) -> Vec<f32> {
-        use mplug::preprocess::image::{pixel_values, resize_bicubic};
-
-        let encoder = self.answerer.visual_encoder();
-        let side = encoder.image_size() as u32;
-        encoder.forward(&pixel_values(&resize_bicubic(image, side, side)))
     }
 }

@@ -7,6 +7,7 @@ use mplug::config::Task;
 use mplug::generate::NotANumber;
 use mplug::keywords::keywords;
 use mplug::tasks::{Caption, CaptionRequest};
+use mplug_data::picture::split;
 use pyo3::BoundObject;
 use pyo3::prelude::*;
 
@@ -68,7 +69,8 @@ impl Captioner {
 impl Inner {
     fn caption(&self, pictures: Vec<Picture>, request: &CaptionRequest) -> Result<Vec<Found>, Fault> {
         let options = request.resolve(&self.folder)?;
-        let (images, indices) = split(open_all(pictures, self.fetcher.as_ref()));
+        let side = self.captioner.visual_encoder().image_size();
+        let (images, indices) = split(open_all(pictures, side, self.fetcher.as_ref()));
         let mut captions: Vec<_> =
             self.captioner.caption_each(&images, &options)?.into_iter().map(Some).collect();
         let found = |index: Result<usize, Fault>| {
@@ -77,21 +79,6 @@ impl Inner {
         };
         Ok(indices.into_iter().map(found).collect())
     }
-}
-
-/// The pictures that opened, and for each of all its index among them.
-pub(crate) fn split<T>(opened: Vec<Result<T, Fault>>) -> (Vec<T>, Vec<Result<usize, Fault>>) {
-    let mut good = Vec::new();
-    let indices = opened
-        .into_iter()
-        .map(|picture| {
-            picture.map(|picture| {
-                good.push(picture);
-                good.len() - 1
-            })
-        })
-        .collect();
-    (good, indices)
 }
 
 pub(crate) fn not_a_number(reason: NotANumber) -> Fault {

@@ -50,8 +50,12 @@ impl Matcher {
             for text in &texts {
                 inner.matcher.check_text(text).map_err(|error| Fault::Option(error.to_string()))?;
             }
+            let side = inner.matcher.visual_encoder().image_size();
             let scores = |picture: Result<_, Fault>| Ok(inner.matcher.match_texts(&picture?, &texts)?);
-            Ok(open_all(pictures, inner.fetcher.as_ref()).into_par_iter().map(scores).collect::<Vec<_>>())
+            Ok(open_all(pictures, side, inner.fetcher.as_ref())
+                .into_par_iter()
+                .map(scores)
+                .collect::<Vec<_>>())
         })?;
         found.into_iter().map(|found| object_of(py, found)).collect()
     }
@@ -65,11 +69,15 @@ impl Matcher {
         let inner = Arc::clone(&self.inner);
         let found = door::run(py, move |_| {
             inner.matcher.contrastive_head()?;
+            let side = inner.matcher.visual_encoder().image_size();
             let feature = |picture: Result<_, Fault>| {
                 let mut features = inner.matcher.image_features(std::slice::from_ref(&picture?))?;
                 Ok(features.pop().unwrap_or_default())
             };
-            Ok(open_all(pictures, inner.fetcher.as_ref()).into_par_iter().map(feature).collect::<Vec<_>>())
+            Ok(open_all(pictures, side, inner.fetcher.as_ref())
+                .into_par_iter()
+                .map(feature)
+                .collect::<Vec<_>>())
         })?;
         found.into_iter().map(|found| object_of(py, found)).collect()
     }

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use mplug::RgbImage;
-use mplug::preprocess::image::{ImageError, ImageFault, ImageLimits, decode_image, load_image};
+use mplug::preprocess::image::{
+    ImageError, ImageFault, ImageLimits, decode_image, load_image, resize_bicubic,
+};
 use pyo3::prelude::*;
 use rayon::prelude::*;
 
@@ -65,7 +67,14 @@ fn not_allowed(address: &str) -> Fault {
     Fault::Picture { source: address.to_owned(), reason: "unsupported", message }
 }
 
-/// Opens all of them, each on its own.
-pub(crate) fn open_all(pictures: Vec<Picture>, fetcher: Option<&Fetcher>) -> Vec<Result<RgbImage, Fault>> {
-    pictures.into_par_iter().map(|picture| picture.open(fetcher)).collect()
+/// Opens all of them, each on its own, and resizes them to squares of `side` pixels, as the model does: only a picture that is being
+/// opened is held at full size.
+pub(crate) fn open_all(
+    pictures: Vec<Picture>,
+    side: usize,
+    fetcher: Option<&Fetcher>,
+) -> Vec<Result<RgbImage, Fault>> {
+    let side = side as u32;
+    let open = |picture: Picture| Ok(resize_bicubic(&picture.open(fetcher)?, side, side));
+    pictures.into_par_iter().map(open).collect()
 }

@@ -131,6 +131,11 @@ def test_answers(answerer: Answerer) -> None:
     assert len(answerer(picture, "is there a cat?", answers=2)) == 2
     with pytest.raises(OptionError, match="questions"):
         answerer([picture], ["one?", "two?"])
+    for number in [0, 9]:
+        with pytest.raises(OptionError):
+            answerer(picture, "is there a cat?", answers=number)
+    with pytest.raises(TypeError):
+        list(answerer.stream(iter(pairs), beam=3))
     broken = answerer([picture, b"no"], "is there a cat?", on_error="return")
     assert str(broken[0]) == "no" and isinstance(broken[1], MplugError)
 

@@ -147,19 +147,20 @@ pub fn open_example(dataset: &AnnotatedDataset, index: usize, image_size: u32) -
     Ok(resize_bicubic(&image, image_size, image_size))
 }
 
-/// Splits a batch into the pictures that opened, and the whole batch with each good picture's index among them.
-pub fn split<E>(batch: Vec<Result<RgbImage, E>>) -> (Vec<RgbImage>, Vec<Result<usize, E>>) {
-    let mut images = Vec::new();
+/// Splits a batch into what is good of it, such as the pictures that opened, and the whole batch with each good one's index among
+/// them.
+pub fn split<T, E>(batch: Vec<Result<T, E>>) -> (Vec<T>, Vec<Result<usize, E>>) {
+    let mut good = Vec::new();
     let indices = batch
         .into_iter()
-        .map(|picture| {
-            picture.map(|image| {
-                images.push(image);
-                images.len() - 1
+        .map(|entry| {
+            entry.map(|entry| {
+                good.push(entry);
+                good.len() - 1
             })
         })
         .collect();
-    (images, indices)
+    (good, indices)
 }
 
 #[cfg(test)]

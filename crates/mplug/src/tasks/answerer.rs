@@ -136,6 +136,11 @@ impl Answerer {
         Ok(self.decoder.attend_to(&joined, len))
     }
 
+    /// The embeddings of pictures of any size, `(image_len, hidden_size)` each, for [`answer_each`](Self::answer_each).
+    pub fn encode_images(&self, images: &[RgbImage]) -> Vec<Vec<f32>> {
+        self.reader.encode_images(images)
+    }
+
     /// Whether the model can read a question: it has an embedding for each of its tokens.
     ///
     /// # Errors
