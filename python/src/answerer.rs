@@ -68,7 +68,7 @@ impl Inner {
         options.num_return_sequences = answers;
         let side = self.answerer.visual_encoder().image_size();
         let (images, indices) = split(open_all(pictures, side, self.fetcher.as_ref()));
-        let embeds = self.answerer.encode_images(&images);
+        let encoded = self.answerer.encode(&images);
         // A question that the model cannot read fails alone.
         let readable = |(picture, question): &(usize, String)| {
             self.answerer.check_question(question)?;
@@ -78,9 +78,9 @@ impl Inner {
         let texts = questions.iter().zip(&is_readable).filter(|(_, index)| index.is_ok());
         let texts: Vec<&str> = texts.map(|((_, question), _)| question.as_str()).collect();
         let (good, order) = split(is_readable);
-        let embeds: Vec<&[f32]> = good.into_iter().map(|index| embeds[index].as_slice()).collect();
+        let encoded: Vec<_> = good.into_iter().map(|index| encoded[index].clone()).collect();
         let mut answered: Vec<_> =
-            self.answerer.answer_each(&embeds, &texts, &options)?.into_iter().map(Some).collect();
+            self.answerer.answer_each(&encoded, &texts, &options)?.into_iter().map(Some).collect();
         let found = |index: Result<usize, Fault>| {
             let captions = answered[index?].take().unwrap_or_else(|| Ok(Vec::new()));
             Ok(captions.map_err(not_a_number)?.into_iter().map(raw).collect())

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use clap::Args;
 use mplug::config::Task;
-use mplug::preprocess::image::pixel_values;
 use mplug::tasks::{Answerer, Caption};
 use mplug_bulk::{Input, JsonPath, Record};
 use mplug_data::message::{about, one_line};
@@ -83,8 +82,8 @@ fn ask(args: &AskArgs, input: &Input) -> anyhow::Result<Status> {
             return Ok(Status::SomeFailed);
         }
     };
-    // The picture is encoded once, whatever is asked about it: (image_len, hidden_size).
-    let image_embeds = answerer.visual_encoder().forward(&pixel_values(&image));
+    // The picture is encoded once, whatever is asked about it.
+    let pictures = answerer.encode(std::slice::from_ref(&image));
     let progress = Progress::new(args.questions.len(), "questions");
     let mut failed = 0;
     for questions in args.questions.chunks(args.batch.batch_size) {
@@ -93,7 +92,7 @@ fn ask(args: &AskArgs, input: &Input) -> anyhow::Result<Status> {
         let problems: Vec<Option<String>> = questions.iter().map(problem).collect();
         let readable = questions.iter().zip(&problems).filter(|(_, problem)| problem.is_none());
         let texts: Vec<&str> = readable.map(|(question, _)| question.as_str()).collect();
-        let answers = answerer.answer_each(&vec![image_embeds.as_slice(); texts.len()], &texts, &options)?;
+        let answers = answerer.answer_each(&vec![pictures[0].clone(); texts.len()], &texts, &options)?;
         let mut answers = answers.into_iter();
         let found = problems.into_iter().map(|problem| match problem {
             Some(problem) => Err(problem),

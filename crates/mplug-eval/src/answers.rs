@@ -149,15 +149,9 @@ impl Asking<'_> {
         open_example(self.dataset, index, image_size).map_err(|failure| failure.reason)
     }
 
-    /// The embeddings of each picture, `(image_len, hidden_size)`, one after the other.
-    fn encode(&self, images: &[RgbImage]) -> Vec<Vec<f32>> {
-        let encoder = self.answerer.visual_encoder();
-        images.par_iter().map(|image| encoder.forward(&pixel_values(image))).collect()
-    }
-
     fn answer(&self, batch: &[usize], opened: Opened) -> Result<BatchAnswers, EvalError> {
         let (images, indices) = split(opened.pictures);
-        let embeds = self.encode(&images);
+        let pictures = self.answerer.encode(&images);
         let mut messages: Vec<String> = indices.iter().filter_map(|index| index.clone().err()).collect();
         let mut asked: Vec<(usize, usize)> = Vec::with_capacity(batch.len());
         for (row, &record) in batch.iter().enumerate() {
@@ -171,9 +165,9 @@ impl Asking<'_> {
         if asked.is_empty() {
             return Ok((answers, messages));
         }
-        let image_embeds = asked.iter().map(|(_, picture)| embeds[*picture].as_slice()).collect::<Vec<_>>();
+        let pictures: Vec<_> = asked.iter().map(|(_, picture)| pictures[*picture].clone()).collect();
         let questions: Vec<&str> = asked.iter().map(|(row, _)| self.question(batch[*row])).collect();
-        let found = self.answerer.answer_each(&image_embeds, &questions, self.options)?;
+        let found = self.answerer.answer_each(&pictures, &questions, self.options)?;
         for ((row, _), found) in asked.iter().zip(found) {
             match found {
                 Ok(found) => {

@@ -44,7 +44,6 @@ pub(crate) struct Pictures {
 impl Search<'_> {
     /// Encodes pictures 0 to `count - 1`; one that fails is an [`Event::Failed`](crate::Event::Failed) and left out.
     pub(crate) fn encode(&self, count: usize, on_event: OnEvent<'_>) -> Result<Pictures, EvalError> {
-        let head = self.plan.matcher.contrastive_head()?;
         let all: Vec<usize> = (0..count).collect();
         let mut found = Pictures::default();
         each_batch(
@@ -55,10 +54,9 @@ impl Search<'_> {
             |batch| batch.par_iter().map(|&number| (self.open)(number)).collect::<Vec<_>>(),
             |batch, opened| {
                 let (images, indices) = split(opened);
-                let embeds =
-                    if images.is_empty() { Vec::new() } else { self.plan.matcher.encode_images(&images) };
+                let found = self.plan.matcher.image_features(&images)?;
                 let features = |(index, number): (Result<usize, String>, &usize)| {
-                    let features = head.image_features(&embeds[index?]);
+                    let features = found[index?].clone();
                     if are_numbers(&features) {
                         Ok(features)
                     } else {
@@ -123,12 +121,12 @@ impl Search<'_> {
             |batch, opened| {
                 // They were read a while ago.
                 let images: Result<Vec<RgbImage>, String> = opened.into_iter().collect();
-                let embeds = matcher.encode_images(&images.map_err(EvalError::Picture)?);
+                let pictures = matcher.encode(&images.map_err(EvalError::Picture)?);
                 let pairs: Vec<(usize, usize)> = (0..batch.len())
                     .flat_map(|row| pairs[batch[row]].iter().map(move |&text| (row, text)))
                     .collect();
                 let matched = |&(row, text): &(usize, usize)| {
-                    Ok((row, text, matcher.log_odds(&embeds[row], texts[text])?))
+                    Ok((row, text, matcher.log_odds(&pictures[row], texts[text])?))
                 };
                 pairs.par_iter().map(matched).collect::<Result<Vec<_>, EvalError>>()
             },

@@ -8,4 +8,5 @@ pub mod golden;
 pub mod golden_burn;
 pub mod hub_server;
 pub mod model;
+pub mod stepping;
 pub mod web_server;

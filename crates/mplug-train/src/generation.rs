@@ -1,13 +1,15 @@
 //! The model as it is, in the engine: much faster than the trainable form for writing and judging. Knows no gradients.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
+use mplug::EncodedPicture;
 use mplug::checkpoint::{Checkpoint, Dtype, Weights, safetensors_bytes};
 use mplug::config::ModelConfig;
 use mplug::generate::beam_search::Hypothesis;
-use mplug::generate::{GenerationOptions, NotANumber, generate};
-use mplug::model::{DecoderState, Multimodal};
-use mplug::text_decoder::{CrossAttentionCache, TextDecoder};
+use mplug::generate::{GenerationOptions, NotANumber, Resolved, generate};
+use mplug::model::Multimodal;
+use mplug::text_decoder::TextDecoder;
 use mplug::text_encoder::TextEncoder;
 use mplug::visual_encoder::VisualEncoder;
 use mplug_nn::Mplug;
@@ -20,7 +22,7 @@ use crate::training_data::{EncodedExample, SpecialIds};
 pub struct Writer {
     visual_encoder: VisualEncoder,
     multimodal: Option<Multimodal>,
-    decoder: TextDecoder,
+    decoder: Arc<TextDecoder>,
     image_len: usize,
     width: usize,
 }
@@ -39,27 +41,26 @@ impl Writer {
         Ok(Self {
             visual_encoder: VisualEncoder::load(&root, config)?,
             multimodal,
-            decoder: TextDecoder::load(&root, config)?,
+            decoder: Arc::new(TextDecoder::load(&root, config)?),
             image_len: config.vision.image_len(),
             width: config.text.hidden_size,
         })
     }
 
     /// What the decoder looks at, for each example.
-    fn caches(&self, examples: &[EncodedExample]) -> Vec<CrossAttentionCache> {
-        let memory = |example: &EncodedExample| {
-            let image = self.visual_encoder.forward(&example.pixel_values); // (image_len, hidden)
-            self.memory_of(&image, example)
-        };
-        examples.par_iter().map(memory).collect()
+    fn encode(&self, examples: &[EncodedExample]) -> Vec<EncodedPicture> {
+        examples.par_iter().map(|example| self.encode_one(example)).collect()
     }
 
-    fn memory_of(&self, image: &[f32], example: &EncodedExample) -> CrossAttentionCache {
+    fn encode_one(&self, example: &EncodedExample) -> EncodedPicture {
+        let image = self.visual_encoder.forward(&example.pixel_values); // (image_len, hidden)
         match &self.multimodal {
             Some(multimodal) if !example.text.is_empty() => {
-                let fused = multimodal.fuse(image, &example.text, example.text.len());
+                let picture = multimodal.fusion_encoder.attend_to(image);
+                let fused = multimodal.fuse(&picture, &example.text, example.text.len());
                 let joined = [fused.image, fused.text].concat(); // (image_len + text_len, hidden)
-                self.decoder.attend_to(&joined, joined.len() / self.width)
+                let len = joined.len() / self.width;
+                self.decoder.attend_to(joined, len)
             }
             _ => self.decoder.attend_to(image, self.image_len),
         }
@@ -74,14 +75,14 @@ impl Writer {
         options: &GenerationOptions,
         special: SpecialIds,
     ) -> Result<Vec<Vec<Hypothesis>>, TrainError> {
-        let mut caches: Vec<Option<CrossAttentionCache>> =
-            self.caches(examples).into_iter().map(Some).collect();
+        let pictures = self.encode(examples);
         let mut found = vec![Vec::new(); examples.len()];
         let kinds: BTreeSet<&[u32]> = prompts.iter().copied().collect();
         for prompt in kinds {
             let rows: Vec<usize> = (0..examples.len()).filter(|row| prompts[*row] == prompt).collect();
-            let caches: Vec<_> = rows.iter().filter_map(|row| caches[*row].take()).collect();
-            for (row, hypotheses) in rows.iter().zip(self.continue_from(&caches, prompt, options, special)?) {
+            let pictures: Vec<_> = rows.iter().map(|row| pictures[*row].clone()).collect();
+            for (row, hypotheses) in rows.iter().zip(self.continue_from(&pictures, prompt, options, special)?)
+            {
                 found[*row] = hypotheses;
             }
         }
@@ -91,7 +92,7 @@ impl Writer {
     /// Texts that begin with the same prompt.
     fn continue_from(
         &self,
-        caches: &[CrossAttentionCache],
+        pictures: &[EncodedPicture],
         prompt: &[u32],
         options: &GenerationOptions,
         special: SpecialIds,
@@ -101,9 +102,9 @@ impl Writer {
         let room = (positions + 1).saturating_sub(prefix.len());
         let max_new_tokens = options.max_new_tokens.min(room);
         let options = GenerationOptions { max_new_tokens, ..options.clone() };
-        options.check(positions, prefix.len()).map_err(|error| TrainError::Recipe(error.to_string()))?;
-        let mut state = DecoderState::new(&self.decoder, caches, prefix.len() + max_new_tokens - 1);
-        let found = generate(&mut state, caches.len(), &prefix, special.end, &options, None);
+        let resolved = Resolved::new(prefix, special.end, options, None, positions)
+            .map_err(|error| TrainError::Recipe(error.to_string()))?;
+        let found = generate(&self.decoder, pictures, &Arc::new(resolved));
         Ok(found.into_iter().collect::<Result<_, NotANumber>>()?)
     }
 

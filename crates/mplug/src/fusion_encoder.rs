@@ -10,8 +10,11 @@
 //! Every `connected_stride`-th layer after the first is connected. The original adds in place to its caller's image
 //! states; here the caller hands them over.
 
+use mplug_kernels::attention::PackedKeyValues;
+
 use crate::checkpoint::{CheckpointError, Weights, names};
 use crate::config::{ModelConfig, TextConfig};
+use crate::encoded_picture::EncodedPicture;
 use crate::engine::{CrossAttention, FeedForward, SelfAttention, Workspace};
 
 #[expect(clippy::large_enum_variant, reason = "six in all; the weights are on the heap anyway")]
@@ -56,20 +59,45 @@ impl FusionEncoder {
         Ok(Self { layers })
     }
 
-    /// Fuses one picture, `image_embeds` `(image_len, hidden_size)`, with one text, `text_embeds`
-    /// `(text_len, hidden_size)` of which rows from `valid_len` on are padding.
-    pub fn forward(&self, image_embeds: &[f32], text_embeds: Vec<f32>, valid_len: usize) -> Fused {
-        let mut fused = Fused { image: image_embeds.to_vec(), text: text_embeds };
+    /// Prepares a picture, `image_embeds` `(image_len, hidden_size)`, for the texts that it is fused with: the layers before the first
+    /// connected one look at it as it is, whatever the text.
+    pub fn attend_to(&self, image_embeds: Vec<f32>) -> EncodedPicture {
         let mut workspace = Workspace::default();
-        for layer in &self.layers {
+        let key_values = self
+            .layers
+            .iter()
+            .map_while(|layer| match layer {
+                Layer::CoAttention { cross_attention, feed_forward, .. } => {
+                    let image_len = image_embeds.len() / feed_forward.width();
+                    Some(cross_attention.key_values(&image_embeds, image_len, &mut workspace))
+                }
+                Layer::Connected { .. } => None,
+            })
+            .collect();
+        EncodedPicture::new(image_embeds, key_values)
+    }
+
+    /// Fuses one picture, of [`attend_to`](Self::attend_to), with one text, `text_embeds` `(text_len, hidden_size)` of which rows from
+    /// `valid_len` on are padding.
+    pub fn forward(&self, picture: &EncodedPicture, text_embeds: Vec<f32>, valid_len: usize) -> Fused {
+        let mut fused = Fused { image: picture.hidden_states().to_vec(), text: text_embeds };
+        let mut workspace = Workspace::default();
+        for (i, layer) in self.layers.iter().enumerate() {
             match layer {
                 Layer::CoAttention { self_attention, cross_attention, feed_forward } => {
                     self_attention.forward(&mut fused.text, valid_len, &mut workspace);
                     let width = feed_forward.width();
-                    let key_values =
-                        cross_attention.key_values(&fused.image, fused.image.len() / width, &mut workspace);
                     let text_len = fused.text.len() / width;
-                    cross_attention.forward(&mut fused.text, &[(&key_values, text_len)], &mut workspace);
+                    let look = |key_values: &PackedKeyValues, text: &mut [f32], workspace: &mut Workspace| {
+                        cross_attention.forward(text, &[(key_values, text_len)], workspace);
+                    };
+                    if let Some(key_values) = picture.key_values().get(i) {
+                        look(key_values, &mut fused.text, &mut workspace);
+                    } else {
+                        let image_len = fused.image.len() / width;
+                        let key_values = cross_attention.key_values(&fused.image, image_len, &mut workspace);
+                        look(&key_values, &mut fused.text, &mut workspace);
+                    }
                     feed_forward.forward(&mut fused.text, &mut workspace);
                 }
                 Layer::Connected { self_attention, feed_forward } => {

@@ -23,6 +23,7 @@
 pub mod checkpoint;
 pub mod config;
 pub mod contrastive_head;
+mod encoded_picture;
 pub mod engine;
 mod error;
 pub mod fusion_encoder;
@@ -38,6 +39,7 @@ pub mod text_decoder;
 pub mod text_encoder;
 pub mod visual_encoder;
 
+pub use encoded_picture::EncodedPicture;
 pub use error::Error;
 pub use mplug_kernels::gemm::Precision;
 pub use mplug_kernels::{InstructionSet, limits};

@@ -12,11 +12,10 @@
 use crate::checkpoint::{CheckpointError, Weights, names};
 use crate::config::{ModelConfig, Task};
 use crate::contrastive_head::ContrastiveHead;
+use crate::encoded_picture::EncodedPicture;
 use crate::engine::Linear;
 use crate::fusion_encoder::{Fused, FusionEncoder};
-use crate::generate::StepDecoder;
-use crate::generate::key_value_cache::KeyValueCache;
-use crate::text_decoder::{CrossAttentionCache, StepBuffers, TextDecoder};
+use crate::text_decoder::TextDecoder;
 use crate::text_encoder::TextEncoder;
 use crate::visual_encoder::VisualEncoder;
 
@@ -36,10 +35,10 @@ impl Multimodal {
         })
     }
 
-    /// `image_embeds` `(image_len, hidden_size)` and the ids of a text, of which those from `valid_len` on are padding.
-    pub fn fuse(&self, image_embeds: &[f32], input_ids: &[u32], valid_len: usize) -> Fused {
+    /// A picture that [`FusionEncoder::attend_to`] prepared and the ids of a text, of which those from `valid_len` on are padding.
+    pub fn fuse(&self, picture: &EncodedPicture, input_ids: &[u32], valid_len: usize) -> Fused {
         let text_embeds = self.text_encoder.forward(input_ids, valid_len);
-        self.fusion_encoder.forward(image_embeds, text_embeds, valid_len)
+        self.fusion_encoder.forward(picture, text_embeds, valid_len)
     }
 }
 
@@ -100,44 +99,4 @@ impl Mplug {
 fn matching_head(weights: &Weights, width: usize) -> Result<Linear, CheckpointError> {
     let (weight, bias) = (weights.tensor(names::WEIGHT, &[2, width])?, weights.tensor(names::BIAS, &[2])?);
     Ok(Linear::exact(&weight, Some(bias), width, 2))
-}
-
-/// A decoder in the middle of writing: its cache, and which picture each row looks at.
-pub struct DecoderState<'a> {
-    decoder: &'a TextDecoder,
-    caches: &'a [CrossAttentionCache],
-    cache: KeyValueCache,
-    /// Picture of each row; rows of one picture are neighbours.
-    row_pictures: Vec<usize>,
-    buffers: StepBuffers,
-}
-
-impl<'a> DecoderState<'a> {
-    /// One row for each of `caches`, with room for `capacity` tokens.
-    pub fn new(decoder: &'a TextDecoder, caches: &'a [CrossAttentionCache], capacity: usize) -> Self {
-        Self {
-            decoder,
-            caches,
-            cache: decoder.new_cache(caches.len(), capacity),
-            row_pictures: (0..caches.len()).collect(),
-            buffers: StepBuffers::default(),
-        }
-    }
-}
-
-impl StepDecoder for DecoderState<'_> {
-    fn step(&mut self, token_ids: &[u32]) -> &mut [f32] {
-        let cross_attention: Vec<_> = self
-            .row_pictures
-            .chunk_by(|a, b| a == b)
-            .map(|rows| (&self.caches[rows[0]], rows.len()))
-            .collect();
-        self.decoder.step(token_ids, &mut self.cache, &cross_attention, &mut self.buffers);
-        &mut self.buffers.logits
-    }
-
-    fn select_rows(&mut self, parents: &[usize]) {
-        self.cache.select_rows(parents);
-        self.row_pictures = parents.iter().map(|&parent| self.row_pictures[parent]).collect();
-    }
 }

@@ -1,18 +1,22 @@
 //! The text decoder: BERT with causal self-attention, cross-attention to the encoder's states, and a language-model head
 //! tied to the word embeddings (the original's `BertPrefixModel` for captions, `BertLMHeadModel` for answers).
 //!
-//! It decodes one token a row at a time: keys and values of the past come from a cache, those of the picture were
-//! computed once by [`TextDecoder::attend_to`].
+//! It decodes rows of tokens: keys and values of the past come from a cache, those of the picture were computed once by
+//! [`TextDecoder::attend_to`]. Rows of several texts take a step together.
+
+use std::ops::Range;
 
 use mplug_kernels::activation::Activation;
 use mplug_kernels::attention::PackedKeyValues;
 
 use crate::checkpoint::{CheckpointError, Weights, names};
 use crate::config::{ModelConfig, TextConfig};
+use crate::encoded_picture::EncodedPicture;
+use crate::engine::attention::CachedRows;
 use crate::engine::{
     CrossAttention, FeedForward, LayerNorm, Linear, SelfAttention, TextEmbedding, Workspace,
 };
-use crate::generate::key_value_cache::{KeyValueCache, LayerCache};
+use crate::generate::key_value_cache::KeyValueCache;
 
 struct Layer {
     self_attention: SelfAttention,
@@ -32,11 +36,11 @@ impl Layer {
     fn forward(
         &self,
         hidden_states: &mut [f32],
-        cache: &mut LayerCache,
+        past: &mut [CachedRows<'_>],
         cross_attention: &[(&PackedKeyValues, usize)],
         workspace: &mut Workspace,
     ) {
-        self.self_attention.forward_cached(hidden_states, cache, workspace);
+        self.self_attention.forward_cached(hidden_states, past, workspace);
         self.cross_attention.forward(hidden_states, cross_attention, workspace);
         self.feed_forward.forward(hidden_states, workspace);
     }
@@ -85,9 +89,29 @@ impl LanguageModelHead {
     }
 }
 
-/// Keys and values of what a picture's rows attend to, for every layer of the decoder.
-pub struct CrossAttentionCache {
-    layers: Vec<PackedKeyValues>,
+/// The rows of one text in a step.
+pub struct StepRows<'a> {
+    picture: &'a EncodedPicture,
+    cache: &'a mut KeyValueCache,
+    token_ids: &'a [u32],
+    logits: Range<usize>,
+}
+
+impl<'a> StepRows<'a> {
+    /// Rows that look at `picture` and append a token each to `cache`, in which the step was begun.
+    ///
+    /// # Panics
+    /// If the tokens are not as many as the rows of the cache.
+    pub fn new(picture: &'a EncodedPicture, cache: &'a mut KeyValueCache, token_ids: &'a [u32]) -> Self {
+        assert_eq!(token_ids.len(), cache.rows(), "one token for each row of the cache");
+        Self { picture, cache, token_ids, logits: 0..token_ids.len() }
+    }
+
+    /// Logits are computed of these rows alone: of a prefix, the last.
+    #[must_use]
+    pub fn with_logits(self, logits: Range<usize>) -> Self {
+        Self { logits, ..self }
+    }
 }
 
 /// What a step works in; the logits of the last step are its result.
@@ -95,7 +119,7 @@ pub struct CrossAttentionCache {
 pub struct StepBuffers {
     hidden_states: Vec<f32>,
     transformed: Vec<f32>,
-    /// `(rows, vocab_size)`.
+    /// Of the rows that request them, in their order, `(rows, vocab_size)`.
     pub logits: Vec<f32>,
     workspace: Workspace,
 }
@@ -138,14 +162,24 @@ impl TextDecoder {
     }
 
     /// Prepares `encoder_hidden_states` `(len, hidden_size)`, of which rows from `valid_len` on are padding, for decoding.
-    pub fn attend_to(&self, encoder_hidden_states: &[f32], valid_len: usize) -> CrossAttentionCache {
+    pub fn attend_to(&self, encoder_hidden_states: Vec<f32>, valid_len: usize) -> EncodedPicture {
         let mut workspace = Workspace::default();
-        let layers = self
+        let key_values = self
             .layers
             .iter()
-            .map(|layer| layer.cross_attention.key_values(encoder_hidden_states, valid_len, &mut workspace))
+            .map(|layer| layer.cross_attention.key_values(&encoder_hidden_states, valid_len, &mut workspace))
             .collect();
-        CrossAttentionCache { layers }
+        EncodedPicture::new(encoder_hidden_states, key_values)
+    }
+
+    /// # Panics
+    /// If `picture` was prepared by a decoder of other layers.
+    pub(crate) fn check(&self, picture: &EncodedPicture) {
+        let (found, expected) = (picture.key_values().len(), self.layers.len());
+        assert_eq!(found, expected, "a picture encoded for {found} layers in a decoder of {expected}");
+        if let (Some(first), Some(layer)) = (picture.key_values().first(), self.layers.first()) {
+            layer.cross_attention.check(first);
+        }
     }
 
     /// Bytes of weights that a step reads, whatever the number of rows.
@@ -154,38 +188,53 @@ impl TextDecoder {
         self.layers.iter().map(Layer::weight_bytes).sum::<usize>() + head
     }
 
-    /// An empty cache for `rows` rows of at most `capacity` tokens.
-    pub fn new_cache(&self, rows: usize, capacity: usize) -> KeyValueCache {
-        KeyValueCache::new(self.layers.len(), rows, capacity, self.config.hidden_size)
+    /// An empty cache.
+    pub fn new_cache(&self) -> KeyValueCache {
+        KeyValueCache::new(self.layers.len())
     }
 
-    /// Appends one token to every row and leaves the logits of the next one in `buffers`, `(rows, vocab_size)`.
-    ///
-    /// `cross_attention` says which rows look at what: the first entry's rows come first, and so on.
+    /// Appends a token to every row, and leaves the logits of the next one in `buffers`, `(rows with logits, vocab_size)`. What a row
+    /// gets does not depend on the others.
     ///
     /// # Panics
-    /// If the rows of `cross_attention`, of the cache and of `token_ids` differ in number, or the cache is full.
-    pub fn step(
-        &self,
-        token_ids: &[u32],
-        cache: &mut KeyValueCache,
-        cross_attention: &[(&CrossAttentionCache, usize)],
-        buffers: &mut StepBuffers,
-    ) {
-        assert_eq!(token_ids.len(), cache.rows(), "one token for each row of the cache");
-        assert_eq!(
-            cross_attention.iter().map(|(_, rows)| rows).sum::<usize>(),
-            token_ids.len(),
-            "rows of the cross-attention"
-        );
+    /// If a token or a position is beyond the model's, or a picture is another model's.
+    pub fn step(&self, texts: &mut [StepRows<'_>], buffers: &mut StepBuffers) {
         let StepBuffers { hidden_states, transformed, logits, workspace } = buffers;
-        self.embedding.forward_to(token_ids, cache.len(), 0, hidden_states); // (rows, width)
-        cache.begin_step();
+        let tokens = texts.iter().flat_map(|text| {
+            text.token_ids.iter().enumerate().map(|(row, &token)| (token, text.cache.row(row).len() - 1))
+        });
+        self.embedding.forward_to(tokens, hidden_states); // (rows, width)
         for (i, layer) in self.layers.iter().enumerate() {
             let cross_attention: Vec<_> =
-                cross_attention.iter().map(|&(picture, rows)| (&picture.layers[i], rows)).collect();
-            layer.forward(hidden_states, cache.layer(i), &cross_attention, workspace);
+                texts.iter().map(|text| (&text.picture.key_values()[i], text.token_ids.len())).collect();
+            let mut past: Vec<CachedRows<'_>> = texts.iter_mut().map(|text| text.cache.layer(i)).collect();
+            layer.forward(hidden_states, &mut past, &cross_attention, workspace);
         }
+        self.keep_rows_with_logits(texts, hidden_states); // (rows with logits, width)
         self.head.forward(hidden_states, transformed, logits);
+    }
+
+    /// The logits after each token of a text that is given, `(token_ids.len(), vocab_size)`, in one step.
+    ///
+    /// # Panics
+    /// As [`step`](Self::step).
+    pub fn logits(&self, picture: &EncodedPicture, token_ids: &[u32]) -> Vec<f32> {
+        let (mut cache, mut buffers) = (self.new_cache(), StepBuffers::default());
+        cache.begin_chains(1, token_ids.len());
+        self.step(&mut [StepRows::new(picture, &mut cache, token_ids)], &mut buffers);
+        buffers.logits
+    }
+
+    /// Leaves the rows whose logits are requested.
+    fn keep_rows_with_logits(&self, texts: &[StepRows<'_>], hidden_states: &mut Vec<f32>) {
+        let width = self.config.hidden_size;
+        let (mut first, mut kept) = (0, 0);
+        for text in texts {
+            let rows = first + text.logits.start..first + text.logits.end;
+            hidden_states.copy_within(rows.start * width..rows.end * width, kept * width);
+            kept += rows.len();
+            first += text.token_ids.len();
+        }
+        hidden_states.truncate(kept * width);
     }
 }

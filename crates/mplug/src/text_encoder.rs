@@ -43,7 +43,7 @@ impl TextEncoder {
     /// `input_ids` of one text, of which those from `valid_len` on are padding; returns `text_embeds`
     /// `(input_ids.len(), hidden_size)`.
     pub fn forward(&self, input_ids: &[u32], valid_len: usize) -> Vec<f32> {
-        let mut hidden_states = self.embedding.forward(input_ids, 0, 1);
+        let mut hidden_states = self.embedding.forward(input_ids);
         let mut workspace = Workspace::default();
         for layer in &self.layers {
             layer.self_attention.forward(&mut hidden_states, valid_len, &mut workspace);

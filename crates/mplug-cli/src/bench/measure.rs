@@ -5,18 +5,21 @@ use std::time::Instant;
 use anyhow::Context;
 use mplug::checkpoint::ModelFolder;
 use mplug::config::ModelConfig;
-use mplug::generate::{GenerationOptions, StepDecoder};
+use mplug::generate::GenerationOptions;
+use mplug::generate::key_value_cache::KeyValueCache;
 use mplug::instruction_set;
-use mplug::model::DecoderState;
 use mplug::preprocess::image::{ImageLimits, RgbImage, load_image, pixel_values, resize_bicubic};
 use mplug::tasks::{Captioner, LoadOptions};
+use mplug::text_decoder::{StepBuffers, StepRows};
 use serde::Serialize;
 
 use super::BenchArgs;
 use super::report::{Benchmark, Throughput};
 
+/// Beams of a picture whose decoder step is timed.
+const BEAMS: usize = 5;
 /// Rows of the decoder step that is timed: the beams of one picture, and of two.
-const STEP_ROWS: [usize; 2] = [5, 10];
+const STEP_ROWS: [usize; 2] = [BEAMS, 2 * BEAMS];
 /// Steps timed together, from the middle of a caption: one alone is short.
 const STEPS: usize = 8;
 
@@ -68,7 +71,7 @@ impl Benchmark {
             Ok(())
         })?;
         let cross_key_values_s = Seconds::of(args.rounds, || {
-            captioner.decoder().attend_to(&embeds, captioner.config().vision.image_len());
+            captioner.decoder().attend_to(embeds.clone(), captioner.config().vision.image_len());
             Ok(())
         })?;
         let [decode_step_s, decode_step_10_rows_s] = time_steps(args.rounds, &captioner, &embeds)?;
@@ -143,13 +146,24 @@ fn time_steps(rounds: usize, captioner: &Captioner, embeds: &[f32]) -> anyhow::R
     let mut found = Vec::with_capacity(STEP_ROWS.len());
     for rows in STEP_ROWS {
         // Two pictures have keys and values of their own.
-        let caches: Vec<_> = (0..rows.div_ceil(5)).map(|_| decoder.attend_to(embeds, image_len)).collect();
+        let pictures: Vec<_> =
+            (0..rows.div_ceil(BEAMS)).map(|_| decoder.attend_to(embeds.to_vec(), image_len)).collect();
+        let mut caches: Vec<_> = pictures.iter().map(|_| decoder.new_cache()).collect();
+        let mut buffers = StepBuffers::default();
         let seconds = Seconds::of(rounds, || {
-            let mut state = DecoderState::new(decoder, &caches, 2 * STEPS);
-            state.step(&vec![bos_token_id; caches.len()]);
-            state.select_rows(&(0..rows).map(|row| row / 5).collect::<Vec<_>>());
-            for _ in 1..STEPS {
-                state.step(&vec![bos_token_id; rows]);
+            caches.iter_mut().for_each(KeyValueCache::clear);
+            for step in 0..STEPS {
+                let tokens = vec![bos_token_id; if step == 0 { 1 } else { BEAMS }];
+                for cache in &mut caches {
+                    if step == 1 {
+                        cache.select_rows(&[0; BEAMS]);
+                    }
+                    cache.begin_step();
+                }
+                let texts = pictures.iter().zip(&mut caches);
+                let mut texts: Vec<_> =
+                    texts.map(|(picture, cache)| StepRows::new(picture, cache, &tokens)).collect();
+                decoder.step(&mut texts, &mut buffers);
             }
             Ok(())
         })?;

@@ -6,10 +6,11 @@ use crate::InstructionSet;
 use crate::softmax::softmax_row;
 
 /// One query row over `len` cached key and value rows, all of `width` values. `scores` is scratch.
-pub fn attend_one(
+pub fn attend_entries(
     query: &[f32],
     keys: &[f32],
     values: &[f32],
+    entries: &[u32],
     shape: HeadShape,
     scores: &mut Vec<f32>,
     output: &mut [f32],
@@ -17,30 +18,32 @@ pub fn attend_one(
     #[cfg(target_arch = "x86_64")]
     if InstructionSet::best() >= InstructionSet::Avx2 {
         // SAFETY: the CPU has AVX2, as just checked.
-        return unsafe { attend_one_avx2(query, keys, values, shape, scores, output) };
+        return unsafe { attend_entries_avx2(query, keys, values, entries, shape, scores, output) };
     }
-    attend_one_plain(query, keys, values, shape, scores, output);
+    attend_entries_plain(query, keys, values, entries, shape, scores, output);
 }
 
 /// The plain form, compiled once more for AVX2.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma")]
-fn attend_one_avx2(
+fn attend_entries_avx2(
     query: &[f32],
     keys: &[f32],
     values: &[f32],
+    entries: &[u32],
     shape: HeadShape,
     scores: &mut Vec<f32>,
     output: &mut [f32],
 ) {
-    attend_one_plain(query, keys, values, shape, scores, output);
+    attend_entries_plain(query, keys, values, entries, shape, scores, output);
 }
 
 #[inline(always)]
-fn attend_one_plain(
+fn attend_entries_plain(
     query: &[f32],
     keys: &[f32],
     values: &[f32],
+    entries: &[u32],
     shape: HeadShape,
     scores: &mut Vec<f32>,
     output: &mut [f32],
@@ -51,10 +54,17 @@ fn attend_one_plain(
         let range = head * shape.head_dim..(head + 1) * shape.head_dim;
         let query = &query[range.clone()];
         scores.clear();
-        scores.extend(keys.chunks_exact(width).map(|key| dot(query, &key[range.clone()]) * shape.scale()));
+        scores.extend(
+            entries
+                .iter()
+                .map(|&entry| &keys[entry as usize * width..][..width])
+                .map(|key| dot(query, &key[range.clone()]) * shape.scale()),
+        );
         softmax_row(scores);
         let out = &mut output[range.clone()];
-        for (&probability, value) in scores.iter().zip(values.chunks_exact(width)) {
+        for (&probability, value) in
+            scores.iter().zip(entries.iter().map(|&entry| &values[entry as usize * width..][..width]))
+        {
             for (o, v) in out.iter_mut().zip(&value[range.clone()]) {
                 *o += probability * v;
             }

@@ -43,6 +43,19 @@ impl PackedKeyValues {
         self.keys
     }
 
+    /// The heads' shape.
+    pub fn shape(&self) -> HeadShape {
+        self.shape
+    }
+
+    /// Bytes of the panels.
+    pub fn bytes(&self) -> usize {
+        match &self.panels {
+            KeyValuePanels::F32(panels) => size_of_val(&**panels),
+            KeyValuePanels::Bf16(panels) => size_of_val(&**panels),
+        }
+    }
+
     /// # Safety
     /// Nobody else may use the columns of `head` in the target meanwhile.
     unsafe fn attend_head(&self, head: usize, queries: MatrixView, target: Target) {

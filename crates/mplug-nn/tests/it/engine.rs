@@ -3,13 +3,14 @@
 
 use burn::tensor::activation::softmax;
 use burn::tensor::{Device, Int, Tensor, TensorData};
+use mplug::EncodedPicture;
 use mplug::checkpoint::Weights;
 use mplug::checkpoint::seeded::seeded_checkpoint;
 use mplug::config::{ModelConfig, Task, TextConfig, VisionConfig};
-use mplug::generate::StepDecoder;
-use mplug::model::{DecoderState, Head, Multimodal};
-use mplug::text_decoder::{CrossAttentionCache, TextDecoder};
+use mplug::model::{Head, Multimodal};
+use mplug::text_decoder::TextDecoder;
 use mplug_nn::{Dropout, EncoderHiddenStates, Mplug, Parts, Texts};
+use mplug_testing::stepping::Stepping;
 
 /// Of the standard deviation of the engine's values.
 const TOLERANCE: f32 = 1e-4;
@@ -97,14 +98,9 @@ fn texts(ids: &[u32], len: usize, valid: &[usize], device: &Device) -> Texts {
     }
 }
 
-/// What the engine writes from `caches`, token by token: `(BATCH, LEN, vocab)`.
-fn engine_logits(
-    decoder: &TextDecoder,
-    caches: &[CrossAttentionCache],
-    ids: &[u32],
-    vocab: usize,
-) -> Vec<f32> {
-    let mut state = DecoderState::new(decoder, caches, LEN);
+/// What the engine writes about `pictures`, token by token: `(BATCH, LEN, vocab)`.
+fn engine_logits(decoder: &TextDecoder, pictures: &[EncodedPicture], ids: &[u32], vocab: usize) -> Vec<f32> {
+    let mut state = Stepping::new(decoder, pictures);
     let mut rows = vec![Vec::new(); BATCH];
     for position in 0..LEN {
         let tokens: Vec<u32> = (0..BATCH).map(|row| ids[row * LEN + position]).collect();
@@ -140,25 +136,27 @@ fn check(task: Task, seed: u64) {
     let texts_written = texts(&written, LEN, &[LEN; BATCH], &device);
     let fuse = |multimodal: &Multimodal, row: usize| {
         let ids = &question[row * TEXT_LEN..][..valid[row]];
-        multimodal.fuse(&embeds[row], ids, ids.len())
+        let picture = multimodal.fusion_encoder.attend_to(embeds[row].clone());
+        multimodal.fuse(&picture, ids, ids.len())
     };
     match &engine.head {
         Head::Captioning(decoder) => {
-            let caches: Vec<_> =
-                embeds.iter().map(|e| decoder.attend_to(e, config.vision.image_len())).collect();
-            let logits = engine_logits(decoder, &caches, &written, vocab);
+            let image_len = config.vision.image_len();
+            let pictures: Vec<_> = embeds.iter().map(|e| decoder.attend_to(e.clone(), image_len)).collect();
+            let logits = engine_logits(decoder, &pictures, &written, vocab);
             let encoder = EncoderHiddenStates { states: image, mask: None };
             assert_same("logits", &logits, model.decode(&texts_written, encoder, &off), &config);
         }
         Head::Answering(multimodal, decoder) => {
-            let caches: Vec<_> = (0..BATCH)
+            let pictures: Vec<_> = (0..BATCH)
                 .map(|row| {
                     let fused = fuse(multimodal, row);
                     let joined = [fused.image, fused.text].concat();
-                    decoder.attend_to(&joined, joined.len() / width)
+                    let len = joined.len() / width;
+                    decoder.attend_to(joined, len)
                 })
                 .collect();
-            let logits = engine_logits(decoder, &caches, &written, vocab);
+            let logits = engine_logits(decoder, &pictures, &written, vocab);
             let encoder = model.read(image, &texts_read, &off);
             assert_same("logits", &logits, model.decode(&texts_written, encoder, &off), &config);
         }

@@ -1,6 +1,6 @@
 //! BERT's attention blocks: projections, heads, output projection, residual, norm (post-norm: `LN(x + attention(x))`).
 
-use mplug_kernels::attention::{HeadShape, PackedKeyValues, attend_one, cross_attention, self_attention};
+use mplug_kernels::attention::{HeadShape, PackedKeyValues, attend_entries, cross_attention, self_attention};
 use mplug_kernels::gemm::Precision;
 use rayon::prelude::*;
 
@@ -73,26 +73,44 @@ impl SelfAttention {
         self.output.forward(context, hidden_states);
     }
 
-    /// One new token a row: `hidden_states` `(rows, width)`, in place; keys and values are appended to the cache.
+    /// A new token a row: `hidden_states` `(rows, width)`, in place; keys and values are appended to the texts' caches. The first
+    /// text's rows come first.
     pub fn forward_cached(
         &self,
         hidden_states: &mut [f32],
-        cache: &mut LayerCache,
+        texts: &mut [CachedRows<'_>],
         workspace: &mut Workspace,
     ) {
         let width = self.shape.width();
         let Workspace { projected, context, scores, .. } = workspace;
         self.query_key_value.forward_to(hidden_states, None, projected); // (rows, 3 · width)
         context.resize(hidden_states.len(), 0.0); // (rows, width)
-        for (row, projected) in projected.chunks_exact(3 * width).enumerate() {
-            cache.append(row, &projected[width..2 * width], &projected[2 * width..]);
+        let mut projected_rows = projected.chunks_exact(3 * width);
+        for (cache, rows) in &mut *texts {
+            for projected in projected_rows.by_ref().take(rows.len()) {
+                cache.append(&projected[width..2 * width], &projected[2 * width..]);
+            }
         }
-        let cache = &*cache;
+        let texts = &*texts;
+        let rows: Vec<(&LayerCache, &[u32])> = texts
+            .iter()
+            .flat_map(|(cache, rows)| rows.iter().map(|row| (&**cache, row.as_slice())))
+            .collect();
         let attend = |scores: &mut Vec<f32>, row: usize, context: &mut [f32]| {
-            let (keys, values) = cache.row(row);
-            attend_one(&projected[3 * row * width..][..width], keys, values, self.shape, scores, context);
+            let (cache, entries) = rows[row];
+            let (keys, values) = cache.tables();
+            attend_entries(
+                &projected[3 * row * width..][..width],
+                keys,
+                values,
+                entries,
+                self.shape,
+                scores,
+                context,
+            );
         };
-        if hidden_states.len() * cache.tokens() < SMALLEST_SPLIT {
+        let attended: usize = rows.iter().map(|(_, entries)| entries.len()).sum();
+        if width * attended < SMALLEST_SPLIT {
             context
                 .chunks_exact_mut(width)
                 .enumerate()
@@ -106,6 +124,9 @@ impl SelfAttention {
         self.output.forward(context, hidden_states);
     }
 }
+
+/// One layer's past of a text, and what each of the text's rows sees of it.
+pub type CachedRows<'a> = (&'a mut LayerCache, &'a [Vec<u32>]);
 
 /// Cached values attended to below which a step stays on its thread: a hand-over costs more.
 const SMALLEST_SPLIT: usize = 1 << 15;
@@ -151,6 +172,12 @@ impl CrossAttention {
     ) -> PackedKeyValues {
         self.key_value.forward_to(encoder_hidden_states, None, &mut workspace.projected); // (len, 2 · width)
         PackedKeyValues::new(&workspace.projected, valid_len, self.shape, self.precision)
+    }
+
+    /// # Panics
+    /// If the keys and values have heads of another shape.
+    pub fn check(&self, key_values: &PackedKeyValues) {
+        assert_eq!(key_values.shape(), self.shape, "a picture encoded for heads of another shape");
     }
 
     /// `hidden_states` `(rows, width)`, in place. `groups` says which rows attend to what: the first group's rows come

@@ -28,33 +28,26 @@ impl TextEmbedding {
         Ok(Self { words, positions, norm, width })
     }
 
-    /// Embeds `token_ids`, the first of which stands at `first_position` and each next one `position_step` after it
-    /// (0 for a step of several beams, which all stand at one position). Returns `(token_ids.len(), width)`.
+    /// Embeds the tokens of a text from its beginning; returns `(token_ids.len(), width)`.
     ///
     /// # Panics
     /// If an id or a position is outside its table: callers check both.
-    pub fn forward(&self, token_ids: &[u32], first_position: usize, position_step: usize) -> Vec<f32> {
+    pub fn forward(&self, token_ids: &[u32]) -> Vec<f32> {
         let mut hidden_states = Vec::with_capacity(token_ids.len() * self.width);
-        self.forward_to(token_ids, first_position, position_step, &mut hidden_states);
+        self.forward_to(token_ids.iter().copied().zip(0..), &mut hidden_states);
         hidden_states
     }
 
-    /// Embeds `token_ids` into a buffer.
+    /// Embeds tokens, each with its position, into a buffer, `(tokens, width)`.
     ///
     /// # Panics
     /// As [`forward`](Self::forward).
-    pub fn forward_to(
-        &self,
-        token_ids: &[u32],
-        first_position: usize,
-        position_step: usize,
-        hidden_states: &mut Vec<f32>,
-    ) {
+    pub fn forward_to(&self, tokens: impl IntoIterator<Item = (u32, usize)>, hidden_states: &mut Vec<f32>) {
         let row = |i: usize| i * self.width..(i + 1) * self.width;
         hidden_states.clear();
-        for (i, &id) in token_ids.iter().enumerate() {
+        for (id, position) in tokens {
             let word = &self.words[row(id as usize)];
-            let position = &self.positions[row(first_position + i * position_step)];
+            let position = &self.positions[row(position)];
             hidden_states.extend(word.iter().zip(position).map(|(w, p)| w + p));
         }
         self.norm.forward(hidden_states);

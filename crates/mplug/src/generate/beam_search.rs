@@ -85,6 +85,21 @@ pub struct BeamSearch {
     is_done: bool,
 }
 
+/// Log-probabilities that are passed over together where none of them can be among the best.
+const BLOCK: usize = 128;
+
+/// The largest of some numbers, in lanes, so that the compiler vectorises it; NaN is passed over.
+fn largest(values: &[f32]) -> f32 {
+    const LANES: usize = 16;
+    let mut lanes = [f32::NEG_INFINITY; LANES];
+    for chunk in values.chunks(LANES) {
+        for (most, value) in lanes.iter_mut().zip(chunk) {
+            *most = if *value > *most { *value } else { *most };
+        }
+    }
+    lanes.into_iter().fold(f32::NEG_INFINITY, f32::max)
+}
+
 /// What the original gives the end token while it may not come yet.
 const FORBIDDEN: f32 = -1e20;
 
@@ -152,10 +167,15 @@ impl BeamSearch {
         assert_eq!(log_probs.len(), vocab_size * self.beams.len(), "log-probabilities are not whole rows");
         let mut best = BestCandidates::new(self.config.num_beams);
         for (beam, row) in log_probs.chunks_exact(vocab_size).enumerate() {
-            for (token, &log_prob) in row.iter().enumerate() {
-                let sum = self.sum(beam, token as u32, log_prob);
-                if best.admits(sum) {
-                    best.insert(self.candidate(beam, token as u32, log_prob));
+            for (index, block) in row.chunks(BLOCK).enumerate() {
+                // Adding and rounding keep the order: where the block's largest is not admitted, none is.
+                if !best.admits(largest(block) + self.beams[beam].log_prob) {
+                    continue;
+                }
+                for (token, &log_prob) in (index * BLOCK..).zip(block) {
+                    if best.admits(self.sum(beam, token as u32, log_prob)) {
+                        best.insert(self.candidate(beam, token as u32, log_prob));
+                    }
                 }
             }
         }
@@ -192,9 +212,14 @@ impl BeamSearch {
 
     /// The hypotheses found, best first, at most `num_beams`; of equal scores the one found earlier comes first.
     pub fn into_hypotheses(mut self) -> Vec<Hypothesis> {
-        self.finished.sort_by(|a, b| b.score.total_cmp(&a.score));
-        self.finished.truncate(self.config.num_beams);
-        self.finished
+        self.take_hypotheses()
+    }
+
+    pub(super) fn take_hypotheses(&mut self) -> Vec<Hypothesis> {
+        let mut found = std::mem::take(&mut self.finished);
+        found.sort_by(|a, b| b.score.total_cmp(&a.score));
+        found.truncate(self.config.num_beams);
+        found
     }
 }
 

@@ -8,6 +8,8 @@
 //!
 //! Knows texts through a function that the caller gives: what is read is what is judged.
 
+use std::sync::Arc;
+
 use super::beam_search::{BeamSearch, BeamStep, BestCandidates, Candidate};
 
 /// A word, or several, that a text must have.
@@ -19,20 +21,22 @@ pub struct RequiredWord {
     pub token_ids: Vec<u32>,
 }
 
+/// The text of generated tokens, as it will be returned.
+pub type TextOf = Arc<dyn Fn(&[u32]) -> String + Send + Sync>;
+
 /// What texts must and must not have.
-pub struct Constraints<'a> {
-    /// The text of generated tokens, as it will be returned.
-    text_of: &'a (dyn Fn(&[u32]) -> String + Sync),
+pub struct Constraints {
+    text_of: TextOf,
     /// Whether a text has a word.
     has_word: fn(&str, &str) -> bool,
     forbidden: Vec<String>,
     required: Vec<RequiredWord>,
 }
 
-impl<'a> Constraints<'a> {
+impl Constraints {
     /// Constraints on the texts of `text_of`, in which `has_word(text, word)` finds words.
     pub fn new(
-        text_of: &'a (dyn Fn(&[u32]) -> String + Sync),
+        text_of: TextOf,
         has_word: fn(&str, &str) -> bool,
         forbidden: Vec<String>,
         required: Vec<RequiredWord>,
@@ -96,7 +100,7 @@ impl BeamSearch {
     ///
     /// # Panics
     /// As [`Self::advance`].
-    pub fn advance_within(&mut self, log_probs: &[f32], constraints: &Constraints<'_>) -> Option<BeamStep> {
+    pub fn advance_within(&mut self, log_probs: &[f32], constraints: &Constraints) -> Option<BeamStep> {
         let vocab_size = log_probs.len() / self.num_live_beams();
         let mut offered = Vec::new();
         for (beam, row) in log_probs.chunks_exact(vocab_size).enumerate() {
@@ -107,7 +111,7 @@ impl BeamSearch {
     }
 
     /// The continuations of one beam that may be chosen: the likeliest ones, and those that help.
-    fn offer(&self, beam: usize, row: &[f32], constraints: &Constraints<'_>, offered: &mut Vec<Ranked>) {
+    fn offer(&self, beam: usize, row: &[f32], constraints: &Constraints, offered: &mut Vec<Ranked>) {
         let so_far = self.token_ids(beam);
         // The original lets texts grow past their end; words would be hung on there.
         if !constraints.required.is_empty() && so_far.last() == Some(&self.eos_token_id()) {
@@ -181,14 +185,10 @@ mod tests {
         RequiredWord { text: word.to_owned(), token_ids: word.bytes().map(|b| u32::from(b - b'a')).collect() }
     }
 
-    fn constraints<'a>(
-        text_of: &'a (dyn Fn(&[u32]) -> String + Sync),
-        forbidden: &[&str],
-        wanted: &[&str],
-    ) -> Constraints<'a> {
+    fn constraints(forbidden: &[&str], wanted: &[&str]) -> Constraints {
         let forbidden = forbidden.iter().map(|word| (*word).to_owned()).collect();
         let wanted = wanted.iter().map(|word| required(word)).collect();
-        Constraints::new(text_of, |text, word| text.contains(word), forbidden, wanted)
+        Constraints::new(Arc::new(letters), |text, word| text.contains(word), forbidden, wanted)
     }
 
     /// Log-probabilities that depend on the step and the last token alone.
@@ -199,7 +199,7 @@ mod tests {
         row
     }
 
-    fn run(table: &[f32], num_beams: usize, constraints: Option<&Constraints<'_>>) -> Vec<Hypothesis> {
+    fn run(table: &[f32], num_beams: usize, constraints: Option<&Constraints>) -> Vec<Hypothesis> {
         let mut search = BeamSearch::new(BeamSearchConfig {
             num_beams,
             min_new_tokens: 1,
@@ -228,7 +228,7 @@ mod tests {
             forbidden in prop::sample::subsequence(vec!["ab", "c", "dd"], 0..=2),
             wanted in prop::sample::subsequence(vec!["a", "bd", "ea"], 1..=2),
         ) {
-            let within = constraints(&letters, &forbidden, &wanted);
+            let within = constraints(&forbidden, &wanted);
             let found = run(&table, num_beams, Some(&within));
             // Where what is forbidden stands between two words, few beams may find no way round it in few tokens.
             prop_assert!(!found.is_empty() || !forbidden.is_empty());
@@ -244,7 +244,7 @@ mod tests {
         /// Where nothing stands in its way, the search is the plain one, to the bit.
         #[test]
         fn idle_constraints_change_nothing(table in prop::collection::vec(-4.0f32..4.0, 60), num_beams in 1usize..6) {
-            let within = constraints(&letters, &["z"], &[]);
+            let within = constraints(&["z"], &[]);
             prop_assert_eq!(run(&table, num_beams, Some(&within)), run(&table, num_beams, None));
         }
     }
@@ -256,7 +256,7 @@ mod tests {
             (0..60u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 20) as f32 / 700.0).collect();
         let all = run(&table, 500, None);
         let word: String = letters(&all[0].token_ids).chars().take(2).collect();
-        let within = constraints(&letters, &[&word], &[]);
+        let within = constraints(&[&word], &[]);
         let best = &run(&table, 500, Some(&within))[0];
         let expected = all.iter().find(|found| !letters(&found.token_ids).contains(&word)).unwrap();
         assert!(best.score >= expected.score - 1e-5, "{best:?} is worse than {expected:?}");
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn progress_counts_words_and_the_one_being_written() {
-        let within = constraints(&letters, &[], &["abc", "d"]);
+        let within = constraints(&[], &["abc", "d"]);
         assert_eq!(within.progress(&[]), 0);
         assert_eq!(within.progress(&[4, 0, 1]), 2);
         assert_eq!(within.progress(&[0, 1, 4]), 0, "what was begun and left counts for nothing");

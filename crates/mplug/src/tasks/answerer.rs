@@ -1,24 +1,28 @@
 //! Visual question answering: the decoder looks at picture and question after fusion.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use image::RgbImage;
 use rayon::prelude::*;
 
 use super::reader::Reader;
-use super::{Caption, Captions, LoadOptions, OpenOptions, all, default_options, load, open, write};
+use super::{
+    Caption, Captions, LoadOptions, OpenOptions, all, captions, default_options, load, open, resolve, write,
+};
 use crate::checkpoint::ModelFolder;
 use crate::config::{ModelConfig, Task};
+use crate::encoded_picture::EncodedPicture;
 use crate::error::Error;
-use crate::generate::GenerationOptions;
+use crate::generate::{GenerationEngine, GenerationOptions, Hypotheses, Resolved};
 use crate::model::{Head, Multimodal};
-use crate::text_decoder::{CrossAttentionCache, TextDecoder};
+use crate::text_decoder::TextDecoder;
 use crate::visual_encoder::VisualEncoder;
 
 /// Answers questions about pictures.
 pub struct Answerer {
     reader: Reader,
-    decoder: TextDecoder,
+    decoder: Arc<TextDecoder>,
 }
 
 impl Answerer {
@@ -40,7 +44,10 @@ impl Answerer {
         let (model, tokenizer) = load(folder, Task::VisualQuestionAnswering, options)?;
         let Head::Answering(multimodal, decoder) = model.head else { unreachable!("the task was checked") };
         let (visual_encoder, config) = (model.visual_encoder, folder.config.clone());
-        Ok(Self { reader: Reader { visual_encoder, multimodal, tokenizer, config }, decoder })
+        Ok(Self {
+            reader: Reader { visual_encoder, multimodal, tokenizer, config },
+            decoder: Arc::new(decoder),
+        })
     }
 
     /// The model's shape and defaults.
@@ -59,7 +66,7 @@ impl Answerer {
     }
 
     /// The decoder, for those who want the stages one by one.
-    pub fn decoder(&self) -> &TextDecoder {
+    pub fn decoder(&self) -> &Arc<TextDecoder> {
         &self.decoder
     }
 
@@ -83,26 +90,23 @@ impl Answerer {
         questions: &[&str],
         options: &GenerationOptions,
     ) -> Result<Vec<Vec<Caption>>, Error> {
-        let embeds = self.reader.encode_images(images);
-        let embeds: Vec<&[f32]> = embeds.iter().map(Vec::as_slice).collect();
-        self.answer_embeds(&embeds, questions, options)
+        self.answer_encoded(&self.encode(images), questions, options)
     }
 
-    /// Answers `questions[i]` about pictures that are encoded already: `image_embeds` holds `(image_len, hidden_size)` of each. Several
-    /// questions may share a picture's.
+    /// Answers `questions[i]` about `pictures[i]`, which are encoded already. Several questions may share a picture.
     ///
     /// # Errors
     /// As [`answer_batch`](Self::answer_batch).
     ///
     /// # Panics
     /// If pictures and questions differ in number.
-    pub fn answer_embeds(
+    pub fn answer_encoded(
         &self,
-        image_embeds: &[&[f32]],
+        pictures: &[EncodedPicture],
         questions: &[&str],
         options: &GenerationOptions,
     ) -> Result<Vec<Vec<Caption>>, Error> {
-        all(self.answer_each(image_embeds, questions, options)?)
+        all(self.answer_each(pictures, questions, options)?)
     }
 
     /// Answers questions about encoded pictures, where each answer fails alone.
@@ -114,31 +118,52 @@ impl Answerer {
     /// If pictures and questions differ in number.
     pub fn answer_each(
         &self,
-        image_embeds: &[&[f32]],
+        pictures: &[EncodedPicture],
         questions: &[&str],
         options: &GenerationOptions,
     ) -> Result<Vec<Captions>, Error> {
-        assert_eq!(image_embeds.len(), questions.len(), "one question for each picture");
-        let caches: Result<Vec<CrossAttentionCache>, Error> = image_embeds
+        assert_eq!(pictures.len(), questions.len(), "one question for each picture");
+        let read: Result<Vec<EncodedPicture>, Error> = pictures
             .par_iter()
             .zip(questions)
-            .map(|(image_embeds, question)| self.read(image_embeds, question))
+            .map(|(picture, question)| self.read_question(picture, question))
             .collect();
-        let caches = caches?;
-        write(&self.decoder, &self.reader.tokenizer, &caches, options)
+        write(&self.decoder, &self.reader.tokenizer, &read?, options)
+    }
+
+    /// Encodes pictures of any size, once for everything that is asked about them.
+    pub fn encode(&self, images: &[RgbImage]) -> Vec<EncodedPicture> {
+        self.reader.encode(images)
     }
 
     /// What the decoder sees of a picture and a question: fused image and text, one after the other.
-    fn read(&self, image_embeds: &[f32], question: &str) -> Result<CrossAttentionCache, Error> {
-        let fused = self.reader.fuse(image_embeds, question)?;
+    ///
+    /// # Errors
+    /// As [`check_question`](Self::check_question).
+    pub fn read_question(&self, picture: &EncodedPicture, question: &str) -> Result<EncodedPicture, Error> {
+        let fused = self.reader.fuse(picture, question)?;
         let joined = [fused.image, fused.text].concat(); // (image_len + text_len, hidden_size)
         let len = joined.len() / self.config().text.hidden_size;
-        Ok(self.decoder.attend_to(&joined, len))
+        Ok(self.decoder.attend_to(joined, len))
     }
 
-    /// The embeddings of pictures of any size, `(image_len, hidden_size)` each, for [`answer_each`](Self::answer_each).
-    pub fn encode_images(&self, images: &[RgbImage]) -> Vec<Vec<f32>> {
-        self.reader.encode_images(images)
+    /// An engine for answers that come and go: it takes what [`read_question`](Self::read_question) and [`resolve`](Self::resolve) give,
+    /// and [`read`](Self::read) makes answers of its updates.
+    pub fn engine(&self) -> GenerationEngine {
+        GenerationEngine::new(Arc::clone(&self.decoder))
+    }
+
+    /// Options in tokens, checked.
+    ///
+    /// # Errors
+    /// For options that cannot be.
+    pub fn resolve(&self, options: &GenerationOptions) -> Result<Resolved, Error> {
+        resolve(&self.decoder, &self.reader.tokenizer, options)
+    }
+
+    /// What was generated as `resolved` said, as answers.
+    pub fn read(&self, resolved: &Resolved, hypotheses: Hypotheses) -> Captions {
+        captions(&self.reader.tokenizer, resolved, hypotheses)
     }
 
     /// Whether the model can read a question: it has an embedding for each of its tokens.

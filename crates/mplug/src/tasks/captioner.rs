@@ -1,17 +1,20 @@
 //! Captioning: the decoder looks at the picture alone, as in the original, whatever question is asked.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use image::RgbImage;
 use rayon::prelude::*;
 
 use super::{
-    Caption, Captions, LoadOptions, OpenOptions, all, default_options, encode_images, load, open, write,
+    Caption, Captions, LoadOptions, OpenOptions, all, captions, default_options, encode_images, load, open,
+    resolve, write,
 };
 use crate::checkpoint::ModelFolder;
 use crate::config::{ModelConfig, Task};
+use crate::encoded_picture::EncodedPicture;
 use crate::error::Error;
-use crate::generate::GenerationOptions;
+use crate::generate::{GenerationEngine, GenerationOptions, Hypotheses, Resolved};
 use crate::model::Head;
 use crate::preprocess::text::Tokenizer;
 use crate::text_decoder::TextDecoder;
@@ -20,8 +23,8 @@ use crate::visual_encoder::VisualEncoder;
 /// Writes captions.
 pub struct Captioner {
     visual_encoder: VisualEncoder,
-    decoder: TextDecoder,
-    tokenizer: Tokenizer,
+    decoder: Arc<TextDecoder>,
+    tokenizer: Arc<Tokenizer>,
     config: ModelConfig,
 }
 
@@ -52,7 +55,8 @@ impl Captioner {
     pub fn load_with(folder: &ModelFolder, options: &LoadOptions) -> Result<Self, Error> {
         let (model, tokenizer) = load(folder, Task::ImageCaptioning, options)?;
         let Head::Captioning(decoder) = model.head else { unreachable!("the task was checked") };
-        Ok(Self { visual_encoder: model.visual_encoder, decoder, tokenizer, config: folder.config.clone() })
+        let (visual_encoder, config) = (model.visual_encoder, folder.config.clone());
+        Ok(Self { visual_encoder, decoder: Arc::new(decoder), tokenizer, config })
     }
 
     /// The model's shape and defaults.
@@ -71,7 +75,7 @@ impl Captioner {
     }
 
     /// The decoder, for those who want the stages one by one.
-    pub fn decoder(&self) -> &TextDecoder {
+    pub fn decoder(&self) -> &Arc<TextDecoder> {
         &self.decoder
     }
 
@@ -100,29 +104,47 @@ impl Captioner {
         images: &[RgbImage],
         options: &GenerationOptions,
     ) -> Result<Vec<Captions>, Error> {
-        self.write_about(&encode_images(&self.visual_encoder, images), options)
+        self.caption_encoded(&self.encode(images), options)
     }
 
-    /// Captions pictures that are encoded already: `image_embeds` holds `(image_len, hidden_size)` of each.
+    /// Encodes pictures of any size, once for everything that is asked about them.
+    pub fn encode(&self, images: &[RgbImage]) -> Vec<EncodedPicture> {
+        let image_len = self.config.vision.image_len();
+        let embeds = encode_images(&self.visual_encoder, images);
+        embeds.into_par_iter().map(|embeds| self.decoder.attend_to(embeds, image_len)).collect()
+    }
+
+    /// Captions pictures that are encoded already, where each fails alone.
     ///
     /// # Errors
-    /// As [`caption_batch`](Self::caption_batch).
-    pub fn caption_embeds(
+    /// For options that cannot be.
+    ///
+    /// # Panics
+    /// If a picture was encoded by a model of another shape.
+    pub fn caption_encoded(
         &self,
-        image_embeds: &[Vec<f32>],
-        options: &GenerationOptions,
-    ) -> Result<Vec<Vec<Caption>>, Error> {
-        all(self.write_about(image_embeds, options)?)
-    }
-
-    fn write_about(
-        &self,
-        image_embeds: &[Vec<f32>],
+        pictures: &[EncodedPicture],
         options: &GenerationOptions,
     ) -> Result<Vec<Captions>, Error> {
-        let image_len = self.config.vision.image_len();
-        let caches: Vec<_> =
-            image_embeds.par_iter().map(|embeds| self.decoder.attend_to(embeds, image_len)).collect();
-        write(&self.decoder, &self.tokenizer, &caches, options)
+        write(&self.decoder, &self.tokenizer, pictures, options)
+    }
+
+    /// An engine for captions that come and go: it takes what [`encode`](Self::encode) and [`resolve`](Self::resolve) give, and
+    /// [`read`](Self::read) makes captions of its updates.
+    pub fn engine(&self) -> GenerationEngine {
+        GenerationEngine::new(Arc::clone(&self.decoder))
+    }
+
+    /// Options in tokens, checked.
+    ///
+    /// # Errors
+    /// For options that cannot be.
+    pub fn resolve(&self, options: &GenerationOptions) -> Result<Resolved, Error> {
+        resolve(&self.decoder, &self.tokenizer, options)
+    }
+
+    /// What was generated as `resolved` said, as captions.
+    pub fn read(&self, resolved: &Resolved, hypotheses: Hypotheses) -> Captions {
+        captions(&self.tokenizer, resolved, hypotheses)
     }
 }

@@ -10,10 +10,11 @@ use mplug_kernels::finite::are_finite;
 use rayon::prelude::*;
 
 use super::reader::Reader;
-use super::{LoadOptions, OpenOptions, load, open};
+use super::{LoadOptions, OpenOptions, encode_images, load, open};
 use crate::checkpoint::ModelFolder;
 use crate::config::{ModelConfig, Task};
 use crate::contrastive_head::ContrastiveHead;
+use crate::encoded_picture::EncodedPicture;
 use crate::error::Error;
 use crate::model::{Head, Multimodal, RetrievalHeads};
 use crate::visual_encoder::VisualEncoder;
@@ -70,8 +71,8 @@ impl Matcher {
     /// If pictures and texts differ in number.
     pub fn match_batch(&self, images: &[RgbImage], texts: &[&str]) -> Result<Vec<f32>, Error> {
         assert_eq!(images.len(), texts.len(), "one text for each picture");
-        let image_embeds = self.reader.encode_images(images);
-        image_embeds.par_iter().zip(texts).map(|(embeds, text)| self.score(embeds, text)).collect()
+        let pictures = self.encode(images);
+        pictures.par_iter().zip(texts).map(|(picture, text)| self.score(picture, text)).collect()
     }
 
     /// The probabilities that each of `texts` describes the one picture, which is encoded once; NaN as [`score`](Self::score)
@@ -80,17 +81,17 @@ impl Matcher {
     /// # Errors
     /// As [`match_batch`](Self::match_batch).
     pub fn match_texts(&self, image: &RgbImage, texts: &[&str]) -> Result<Vec<f32>, Error> {
-        let image_embeds = self.reader.encode_images(std::slice::from_ref(image)).concat();
-        texts.par_iter().map(|text| self.score(&image_embeds, text)).collect()
+        let picture = self.encode(std::slice::from_ref(image)).remove(0);
+        texts.par_iter().map(|text| self.score(&picture, text)).collect()
     }
 
-    /// The probability that `text` describes the picture of `image_embeds` `(image_len, hidden_size)`; NaN where the model
+    /// The probability that `text` describes an encoded picture; NaN where the model
     /// computes no number (see [`NotANumber`](crate::generate::NotANumber)), and never infinite.
     ///
     /// # Errors
     /// As [`match_batch`](Self::match_batch).
-    pub fn score(&self, image_embeds: &[f32], text: &str) -> Result<f32, Error> {
-        let mut classes = self.classes(image_embeds, text)?;
+    pub fn score(&self, picture: &EncodedPicture, text: &str) -> Result<f32, Error> {
+        let mut classes = self.classes(picture, text)?;
         if !are_finite(&classes) {
             return Ok(f32::NAN);
         }
@@ -103,8 +104,8 @@ impl Matcher {
     ///
     /// # Errors
     /// As [`match_batch`](Self::match_batch).
-    pub fn log_odds(&self, image_embeds: &[f32], text: &str) -> Result<f32, Error> {
-        let classes = self.classes(image_embeds, text)?;
+    pub fn log_odds(&self, picture: &EncodedPicture, text: &str) -> Result<f32, Error> {
+        let classes = self.classes(picture, text)?;
         Ok(classes[1] - classes[0])
     }
 
@@ -117,15 +118,15 @@ impl Matcher {
     }
 
     /// The logits `[no match, match]`.
-    fn classes(&self, image_embeds: &[f32], text: &str) -> Result<Vec<f32>, Error> {
-        let fused = self.reader.fuse(image_embeds, text)?;
+    fn classes(&self, picture: &EncodedPicture, text: &str) -> Result<Vec<f32>, Error> {
+        let fused = self.reader.fuse(picture, text)?;
         Ok(self.heads.matching.forward(&fused.text[..self.config().text.hidden_size]))
     }
 
-    /// `(image_len, hidden_size)` of each picture, of any size, for [`score`](Self::score) and for
-    /// [`contrastive_head`](Self::contrastive_head).
-    pub fn encode_images(&self, images: &[RgbImage]) -> Vec<Vec<f32>> {
-        self.reader.encode_images(images)
+    /// Encodes pictures of any size, once for everything that is asked about them: for [`score`](Self::score), and, by their hidden
+    /// states, for [`contrastive_head`](Self::contrastive_head).
+    pub fn encode(&self, images: &[RgbImage]) -> Vec<EncodedPicture> {
+        self.reader.encode(images)
     }
 
     /// The projections of pictures and texts.
@@ -143,7 +144,8 @@ impl Matcher {
     /// [`Error::NoFeatures`] if the checkpoint had no projections.
     pub fn image_features(&self, images: &[RgbImage]) -> Result<Vec<Vec<f32>>, Error> {
         let head = self.contrastive_head()?;
-        Ok(self.encode_images(images).iter().map(|embeds| head.image_features(embeds)).collect())
+        let embeds = encode_images(&self.reader.visual_encoder, images);
+        Ok(embeds.iter().map(|embeds| head.image_features(embeds)).collect())
     }
 
     /// The features of texts, in the same projection space.
@@ -205,9 +207,9 @@ mod tests {
                 tensor.draw = Draw::Given(Values::F32(values));
             }
             let matcher = of_recipe(&config, &recipe);
-            let embeds = matcher.encode_images(std::slice::from_ref(&picture)).remove(0);
+            let encoded = matcher.encode(std::slice::from_ref(&picture)).remove(0);
             assert!(matcher.match_texts(&picture, &["a"]).unwrap()[0].is_nan(), "{signs:?}");
-            assert!(!matcher.log_odds(&embeds, "a").unwrap().is_finite(), "{signs:?}");
+            assert!(!matcher.log_odds(&encoded, "a").unwrap().is_finite(), "{signs:?}");
         }
     }
 

@@ -8,6 +8,8 @@ mod reader;
 mod request;
 mod words;
 
+use std::sync::Arc;
+
 pub use answerer::Answerer;
 pub use captioner::Captioner;
 use image::RgbImage;
@@ -21,14 +23,15 @@ pub use request::{CaptionRequest, RequestError, SearchRequest, prompt_for};
 use crate::checkpoint::expected::needed_tensors;
 use crate::checkpoint::{ModelFolder, TOKENIZER_CONFIG, VOCABULARY, Weights};
 use crate::config::{ModelConfig, Task};
+use crate::encoded_picture::EncodedPicture;
 use crate::error::Error;
 use crate::generate::beam_search::Hypothesis;
-use crate::generate::{GenerationOptions, Hypotheses, NotANumber, generate};
-use crate::model::{DecoderState, Mplug};
+use crate::generate::{GenerationOptions, Hypotheses, NotANumber, Resolved, generate};
+use crate::model::Mplug;
 use crate::preprocess::image::{pixel_values, resize_bicubic};
 use crate::preprocess::text::{Tokenizer, TokenizerError, TokenizerSettings, join_chinese};
 use crate::smoothing::Observer;
-use crate::text_decoder::{CrossAttentionCache, TextDecoder};
+use crate::text_decoder::TextDecoder;
 use crate::visual_encoder::VisualEncoder;
 
 /// A text that a model wrote.
@@ -57,7 +60,7 @@ pub struct LoadOptions<'a> {
 }
 
 /// A model with its tokenizer, checked to be for `task`.
-fn load(folder: &ModelFolder, task: Task, options: &LoadOptions) -> Result<(Mplug, Tokenizer), Error> {
+fn load(folder: &ModelFolder, task: Task, options: &LoadOptions) -> Result<(Mplug, Arc<Tokenizer>), Error> {
     let found = folder.config.task;
     if found != task {
         return Err(Error::WrongTask { expected: task, found });
@@ -70,7 +73,7 @@ fn load(folder: &ModelFolder, task: Task, options: &LoadOptions) -> Result<(Mplu
     }
     let weights = Weights::new(folder.checkpoint()).with_precision(precision).with_observer(options.observer);
     let model = Mplug::load(&weights, &folder.config)?;
-    Ok((model, tokenizer(folder)?))
+    Ok((model, Arc::new(tokenizer(folder)?)))
 }
 
 /// What the weights of a model take at least.
@@ -112,13 +115,12 @@ fn default_options(config: &ModelConfig) -> GenerationOptions {
     }
 }
 
-/// Decodes one text for each cache.
-fn write(
+/// Options in tokens, checked against a decoder.
+fn resolve(
     decoder: &TextDecoder,
-    tokenizer: &Tokenizer,
-    caches: &[CrossAttentionCache],
+    tokenizer: &Arc<Tokenizer>,
     options: &GenerationOptions,
-) -> Result<Vec<Captions>, Error> {
+) -> Result<Resolved, Error> {
     let prompt = given_ids(tokenizer, options.prompt.as_deref())?;
     let begun = given_ids(tokenizer, options.prefix.as_deref())?;
     let prefix = [&[tokenizer.bos_token_id()], &prompt[..], &begun[..]].concat();
@@ -129,21 +131,37 @@ fn write(
     if options.max_new_tokens > most {
         (options.max_new_tokens, options.min_new_tokens) = (most, options.min_new_tokens.min(most));
     }
-    let options = &options;
-    options.check(positions, prefix.len())?;
-    let mut state = DecoderState::new(decoder, caches, prefix.len() + options.max_new_tokens - 1);
-    let raw_text_of = |token_ids: &[u32]| tokenizer.decode(&[&begun[..], token_ids].concat());
-    let text_of = |token_ids: &[u32]| join_chinese(&raw_text_of(token_ids));
-    let constraints = words::constraints(tokenizer, &text_of, options)?;
-    let eos_token_id = tokenizer.eos_token_id();
-    let hypotheses = generate(&mut state, caches.len(), &prefix, eos_token_id, options, constraints.as_ref());
+    options.check(positions, prefix.len())?; // before its words are read
+    let constraints = words::constraints(tokenizer, &begun, &options)?;
+    let resolved = Resolved::new(prefix, tokenizer.eos_token_id(), options, constraints, positions)?;
+    Ok(resolved.with_begun(begun.len()))
+}
+
+/// What people read of tokens that continue `begun`, as the original gives it.
+fn raw_text_of(tokenizer: &Tokenizer, begun: &[u32], token_ids: &[u32]) -> String {
+    tokenizer.decode(&[begun, token_ids].concat())
+}
+
+/// Hypotheses as texts.
+fn captions(tokenizer: &Tokenizer, resolved: &Resolved, hypotheses: Hypotheses) -> Captions {
     let caption = |hypothesis: Hypothesis| {
-        let raw_text = raw_text_of(&hypothesis.token_ids);
+        let raw_text = raw_text_of(tokenizer, resolved.begun(), &hypothesis.token_ids);
         let text = join_chinese(&raw_text);
         Caption { text, raw_text, score: hypothesis.score, token_ids: hypothesis.token_ids }
     };
-    let captions = |found: Hypotheses| Ok(found?.into_iter().map(caption).collect());
-    Ok(hypotheses.into_iter().map(captions).collect())
+    Ok(hypotheses?.into_iter().map(caption).collect())
+}
+
+/// Writes about each picture.
+fn write(
+    decoder: &Arc<TextDecoder>,
+    tokenizer: &Arc<Tokenizer>,
+    pictures: &[EncodedPicture],
+    options: &GenerationOptions,
+) -> Result<Vec<Captions>, Error> {
+    let resolved = Arc::new(resolve(decoder, tokenizer, options)?);
+    let written = generate(decoder, pictures, &resolved);
+    Ok(written.into_iter().map(|hypotheses| captions(tokenizer, &resolved, hypotheses)).collect())
 }
 
 /// The texts of all pictures, where none failed.

@@ -1,9 +1,13 @@
 //! What answering and matching share: a picture and a text, read together.
 
+use std::sync::Arc;
+
 use image::RgbImage;
+use rayon::prelude::*;
 
 use super::encode_images;
 use crate::config::ModelConfig;
+use crate::encoded_picture::EncodedPicture;
 use crate::error::Error;
 use crate::fusion_encoder::Fused;
 use crate::model::Multimodal;
@@ -14,21 +18,22 @@ use crate::visual_encoder::VisualEncoder;
 pub(super) struct Reader {
     pub(super) visual_encoder: VisualEncoder,
     pub(super) multimodal: Multimodal,
-    pub(super) tokenizer: Tokenizer,
+    pub(super) tokenizer: Arc<Tokenizer>,
     pub(super) config: ModelConfig,
 }
 
 impl Reader {
-    /// `(image_len, hidden_size)` of each picture.
-    pub(super) fn encode_images(&self, images: &[RgbImage]) -> Vec<Vec<f32>> {
-        encode_images(&self.visual_encoder, images)
+    /// Encodes pictures of any size.
+    pub(super) fn encode(&self, images: &[RgbImage]) -> Vec<EncodedPicture> {
+        let embeds = encode_images(&self.visual_encoder, images);
+        embeds.into_par_iter().map(|embeds| self.multimodal.fusion_encoder.attend_to(embeds)).collect()
     }
 
-    /// The picture of `image_embeds` `(image_len, hidden_size)` fused with `text`, which is lower-cased and cut to the
+    /// The picture fused with `text`, which is lower-cased and cut to the
     /// model's text length, as the original does, but not padded: padding changes nothing.
-    pub(super) fn fuse(&self, image_embeds: &[f32], text: &str) -> Result<Fused, Error> {
+    pub(super) fn fuse(&self, picture: &EncodedPicture, text: &str) -> Result<Fused, Error> {
         let input_ids = self.input_ids(text)?;
-        Ok(self.multimodal.fuse(image_embeds, &input_ids, input_ids.len()))
+        Ok(self.multimodal.fuse(picture, &input_ids, input_ids.len()))
     }
 
     /// `text` alone, `(text_len, hidden_size)`.

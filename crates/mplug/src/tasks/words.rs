@@ -1,21 +1,29 @@
 //! From the words of [`GenerationOptions`] to [`Constraints`]: read by the tokenizer, as texts will be returned, and checked before
 //! anything is generated.
 
-use super::word_ids;
+use std::sync::Arc;
+
+use super::{raw_text_of, word_ids};
 use crate::error::Error;
 use crate::generate::GenerationOptions;
-use crate::generate::constraints::{Constraints, RequiredWord};
+use crate::generate::constraints::{Constraints, RequiredWord, TextOf};
 use crate::preprocess::text::{Tokenizer, has_word, join_chinese};
 
 /// The words that texts must and must not have, if there are any.
-pub(super) fn constraints<'a>(
-    tokenizer: &Tokenizer,
-    text_of: &'a (dyn Fn(&[u32]) -> String + Sync),
+///
+/// `begun` are the tokens that every text begins with.
+pub(super) fn constraints(
+    tokenizer: &Arc<Tokenizer>,
+    begun: &[u32],
     options: &GenerationOptions,
-) -> Result<Option<Constraints<'a>>, Error> {
+) -> Result<Option<Constraints>, Error> {
     if options.forbidden_words.is_empty() && options.required_words.is_empty() {
         return Ok(None);
     }
+    let text_of: TextOf = {
+        let (tokenizer, begun) = (Arc::clone(tokenizer), begun.to_vec());
+        Arc::new(move |token_ids| join_chinese(&raw_text_of(&tokenizer, &begun, token_ids)))
+    };
     let forbidden = forbidden(tokenizer, &text_of(&[]), &options.forbidden_words)?;
     let required = required(tokenizer, &forbidden, &options.required_words)?;
     let least: usize = required.iter().map(|word| word.token_ids.len()).sum();
@@ -85,9 +93,9 @@ mod tests {
     const VOCABULARY: &str = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\ncat\nred\n##s\n猫\n小\n";
 
     fn checked(options: &GenerationOptions) -> Result<usize, String> {
-        let tokenizer = Tokenizer::from_vocab(VOCABULARY).unwrap();
-        let text_of = |token_ids: &[u32]| format!("a {}", tokenizer.decode(token_ids));
-        let found = constraints(&tokenizer, &text_of, options).map_err(|error| error.to_string())?;
+        let tokenizer = Arc::new(Tokenizer::from_vocab(VOCABULARY).unwrap());
+        let begun = word_ids(&tokenizer, "a");
+        let found = constraints(&tokenizer, &begun, options).map_err(|error| error.to_string())?;
         Ok(usize::from(found.is_some()))
     }
 

@@ -2,17 +2,19 @@
 
 use std::ops::Deref;
 
+use mplug::EncodedPicture;
 use mplug::checkpoint::{Dtype, ModelFolder, Weights, write_pytorch};
 use mplug::config::{ConfigOverrides, Task};
 use mplug::fusion_encoder::FusionEncoder;
-use mplug::generate::StepDecoder;
 use mplug::generate::sampling::{SamplingOptions, filter_logits};
-use mplug::model::{DecoderState, Multimodal};
+use mplug::model::Multimodal;
 use mplug::preprocess::image::{ImageLimits, RgbImage, load_image};
 use mplug::tasks::{Answerer, Captioner, Matcher, tokenizer};
+use mplug::text_decoder::TextDecoder;
 use mplug::text_encoder::TextEncoder;
 use mplug::visual_encoder::VisualEncoder;
 use mplug_testing::golden::{self, deviation, fixture, resized};
+use mplug_testing::stepping::Stepping;
 use serde_json::Value;
 
 /// Of the standard deviation of the original's values: what the issue allows.
@@ -73,7 +75,7 @@ fn check_encoders(golden: &Golden) {
         let (ids, valid) = golden.question(2 + i);
         let text = text_encoder.forward(&ids, valid);
         texts.push(text.clone());
-        let fused = fusion_encoder.forward(&image_embeds, text, valid);
+        let fused = fusion_encoder.forward(&fusion_encoder.attend_to(image_embeds), text, valid);
         fused_images.push(fused.image);
         fused_texts.push(fused.text);
     }
@@ -82,21 +84,25 @@ fn check_encoders(golden: &Golden) {
     assert_stage("fusion_text", &fused_texts.concat(), &golden.floats("fusion_text"));
 }
 
-/// Logits of the given prefixes, token by token through the cache, against those of the original, which runs them whole.
-fn check_logits(golden: &Golden, decoder: &mplug::text_decoder::TextDecoder, hidden_states: &[Vec<f32>]) {
-    let width = golden.folder.config.text.hidden_size;
-    let caches: Vec<_> = hidden_states.iter().map(|h| decoder.attend_to(h, h.len() / width)).collect();
+/// Logits of the given prefixes, token by token through the cache and all tokens in one step, against those of the original.
+fn check_logits(golden: &Golden, decoder: &TextDecoder, pictures: &[EncodedPicture]) {
     let (ids, mask) = (golden.ids("prefix.ids"), golden.ids("prefix.mask"));
     let (expected, masked) = (golden.floats("prefix.logits"), golden.floats("prefix.logits_masked"));
-    let (rows, len) = (caches.len(), ids.len() / caches.len());
+    let (rows, len) = (pictures.len(), ids.len() / pictures.len());
     let vocab_size = expected.len() / ids.len();
-    let mut state = DecoderState::new(decoder, &caches, len);
+    let whole: Vec<f32> = pictures
+        .iter()
+        .zip(ids.chunks(len))
+        .flat_map(|(picture, ids)| decoder.logits(picture, ids))
+        .collect();
+    let mut state = Stepping::new(decoder, pictures);
     for position in 0..len {
         let tokens: Vec<u32> = (0..rows).map(|row| ids[row * len + position]).collect();
         let logits = state.step(&tokens).to_vec();
         for (row, logits) in logits.chunks_exact(vocab_size).enumerate() {
             let at = row * len + position;
             let range = at * vocab_size..(at + 1) * vocab_size;
+            assert_eq!(logits, &whole[range.clone()], "a token's logits depend on how it was read");
             assert_stage("logits", logits, &expected[range.clone()]);
             if mask[at] == 1 {
                 assert_stage("masked logits", logits, &masked[range]);
@@ -153,12 +159,16 @@ fn check_captioning(model: &str) {
     assert_eq!(golden.folder.config.task, Task::ImageCaptioning);
     check_encoders(&golden);
     let captioner = Captioner::load(&golden.folder).unwrap();
+    let image_len = golden.folder.config.vision.image_len();
     let embeds = golden.encode(captioner.visual_encoder());
-    check_logits(&golden, captioner.decoder(), &embeds);
+    let pictures: Vec<_> =
+        embeds.into_iter().map(|embeds| captioner.decoder().attend_to(embeds, image_len)).collect();
+    check_logits(&golden, captioner.decoder(), &pictures);
     check_beam_searches(&golden, captioner.tokenizer().bos_token_id(), |batch, beams, min, max| {
-        let embeds: Vec<_> = batch.iter().map(|&i| embeds[i].clone()).collect();
+        let pictures: Vec<_> = batch.iter().map(|&i| pictures[i].clone()).collect();
         let options = options(captioner.default_options(), beams, min, max);
-        captioner.caption_embeds(&embeds, &options).unwrap()
+        let found = captioner.caption_encoded(&pictures, &options).unwrap();
+        found.into_iter().map(Result::unwrap).collect()
     });
 }
 
@@ -279,26 +289,38 @@ fn check_answering(model: &str) {
     assert_eq!(golden.folder.config.task, Task::VisualQuestionAnswering);
     check_encoders(&golden);
     let answerer = Answerer::load(&golden.folder).unwrap();
-    let embeds = golden.encode(answerer.visual_encoder());
-    let hidden_states: Vec<Vec<f32>> =
-        (0..4).map(|i| fused_hidden_states(&golden, answerer.multimodal(), &embeds, i)).collect();
-    check_logits(&golden, answerer.decoder(), &hidden_states);
+    let pictures = encode(&golden, answerer.visual_encoder(), answerer.multimodal());
+    let read: Vec<EncodedPicture> = (0..4).map(|i| read_question(&golden, &answerer, &pictures, i)).collect();
+    check_logits(&golden, answerer.decoder(), &read);
     let questions = golden.questions();
     let bos = tokenizer(&golden.folder).unwrap().bos_token_id();
     check_beam_searches(&golden, bos, |batch, beams, min, max| {
-        let embeds: Vec<&[f32]> = batch.iter().map(|&i| embeds[i].as_slice()).collect();
+        let pictures: Vec<_> = batch.iter().map(|&i| pictures[i].clone()).collect();
         let questions: Vec<&str> = batch.iter().map(|&i| questions[i]).collect();
         answerer
-            .answer_embeds(&embeds, &questions, &options(answerer.default_options(), beams, min, max))
+            .answer_encoded(&pictures, &questions, &options(answerer.default_options(), beams, min, max))
             .unwrap()
     });
 }
 
 /// What the decoder reads of picture and question `i`, without the question's padding.
-fn fused_hidden_states(golden: &Golden, multimodal: &Multimodal, embeds: &[Vec<f32>], i: usize) -> Vec<f32> {
+fn read_question(
+    golden: &Golden,
+    answerer: &Answerer,
+    pictures: &[EncodedPicture],
+    i: usize,
+) -> EncodedPicture {
     let (ids, valid) = golden.question(i);
-    let fused = multimodal.fuse(&embeds[i], &ids[..valid], valid);
-    [fused.image, fused.text].concat()
+    let fused = answerer.multimodal().fuse(&pictures[i], &ids[..valid], valid);
+    let joined = [fused.image, fused.text].concat();
+    let len = joined.len() / golden.folder.config.text.hidden_size;
+    answerer.decoder().attend_to(joined, len)
+}
+
+/// All pictures as the fusion encoder takes them.
+fn encode(golden: &Golden, encoder: &VisualEncoder, multimodal: &Multimodal) -> Vec<EncodedPicture> {
+    let embeds = golden.encode(encoder).into_iter();
+    embeds.map(|embeds| multimodal.fusion_encoder.attend_to(embeds)).collect()
 }
 
 #[test]
@@ -330,13 +352,13 @@ fn retrieval_models() {
     check_encoders(&golden);
     let matcher = Matcher::load(&golden.folder).unwrap();
     check_features(&golden, &matcher);
-    let embeds = golden.encode(matcher.visual_encoder());
+    let pictures = encode(&golden, matcher.visual_encoder(), matcher.multimodal());
     let expected = golden.floats("itm"); // (4 pictures, 4 texts, [no match, match])
     for (i, question) in golden.questions().into_iter().enumerate() {
-        for (j, embeds) in embeds.iter().enumerate() {
-            let score = matcher.score(embeds, question).unwrap();
+        for (j, picture) in pictures.iter().enumerate() {
+            let score = matcher.score(picture, question).unwrap();
             let expected = expected[(j * 4 + i) * 2 + 1];
-            let odds = matcher.log_odds(embeds, question).unwrap();
+            let odds = matcher.log_odds(picture, question).unwrap();
             assert!((score - 1.0 / (1.0 + (-odds).exp())).abs() <= 1e-6, "{odds} for {score}");
             assert!((score - expected).abs() <= 1e-5, "picture {j}, text {i}: {score} instead of {expected}");
         }

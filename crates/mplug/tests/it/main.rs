@@ -1,6 +1,7 @@
 //! The crate's integration tests: files in, numbers and texts out, against the original's own.
 
 mod checkpoint;
+mod engine;
 mod folders;
 mod golden;
 mod jpeg;

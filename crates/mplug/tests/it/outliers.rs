@@ -5,8 +5,6 @@ use mplug::checkpoint::outliers::WithOutliers;
 use mplug::checkpoint::seeded::{seeded_tensors, synthetic_vocabulary};
 use mplug::checkpoint::{Checkpoint, Dtype, ModelFolder, safetensors_bytes, write_int8_model_folder};
 use mplug::config::{ModelConfig, Task};
-use mplug::generate::StepDecoder;
-use mplug::model::DecoderState;
 use mplug::preprocess::image::RgbImage;
 use mplug::smoothing::{Observer, Smoothings};
 use mplug::tasks::{Answerer, Captioner, LoadOptions, Matcher};
@@ -50,9 +48,8 @@ fn captions(folder: &ModelFolder, precision: Precision, pictures: &[RgbImage]) -
 /// Logits of some steps over the picture `embeds`, whatever the tokens.
 fn logits(captioner: &Captioner, embeds: &[f32]) -> Vec<f32> {
     let decoder = captioner.decoder();
-    let caches = [decoder.attend_to(embeds, embeds.len() / decoder.config().hidden_size)];
-    let mut state = DecoderState::new(decoder, &caches, 4);
-    [101, 7, 250, 31].iter().flat_map(|&token| state.step(&[token]).to_vec()).collect()
+    let picture = decoder.attend_to(embeds.to_vec(), embeds.len() / decoder.config().hidden_size);
+    decoder.logits(&picture, &[101, 7, 250, 31])
 }
 
 #[test]

@@ -1,0 +1,185 @@
+//! Many texts written together, each with a picture and options of its own: they join and leave between steps.
+//!
+//! ```text
+//! add ──> texts ── step: prefixes and next tokens of all ──> decoder ──> logits ──> each text's search ──> next tokens, or finished
+//! abort ─────^
+//! ```
+//!
+//! The shape is that of the core of vLLM (Kwon et al., arXiv 2309.06180). Here a text's past is its own (a beam's keys and values are
+//! never copied, see [`key_value_cache`](super::key_value_cache)), and what a text becomes depends on nothing but the text: neither the
+//! others nor the moment at which they come and go change a bit of it.
+
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::key_value_cache::KeyValueCache;
+use super::writing::{Next, Writing};
+use super::{Hypotheses, Resolved};
+use crate::encoded_picture::EncodedPicture;
+use crate::text_decoder::{StepBuffers, StepRows, TextDecoder};
+
+/// A text in an engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Id(u64);
+
+/// A text that is finished.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Update {
+    /// What [`GenerationEngine::add`] gave.
+    pub id: Id,
+    /// The hypotheses, best first.
+    pub hypotheses: Hypotheses,
+}
+
+/// One text: its rows continue `token_ids` in the next step.
+struct Text {
+    id: Id,
+    picture: EncodedPicture,
+    cache: KeyValueCache,
+    writing: Writing,
+    /// The token that each row appends next; the whole prefix at the start.
+    token_ids: Vec<u32>,
+    is_begun: bool,
+}
+
+/// Writes texts with a decoder that it owns a share of: it can live in a thread of a server or in an object of another language.
+pub struct GenerationEngine {
+    decoder: Arc<TextDecoder>,
+    /// In the order of their ids.
+    texts: Vec<Text>,
+    /// Memory of texts that have left, for those that come.
+    spare_caches: Vec<KeyValueCache>,
+    buffers: StepBuffers,
+    next_id: u64,
+}
+
+/// Bytes above which a finished text's memory is given back rather than kept: a few times what a caption of the base model takes.
+const LARGEST_SPARE: usize = 64 << 20;
+
+impl GenerationEngine {
+    /// An engine without texts.
+    pub fn new(decoder: Arc<TextDecoder>) -> Self {
+        let buffers = StepBuffers::default();
+        Self { decoder, texts: Vec::new(), spare_caches: Vec::new(), buffers, next_id: 0 }
+    }
+
+    /// Adds a text about `picture`, which takes part from the next step on.
+    ///
+    /// # Panics
+    /// If the picture was encoded by a model of other layers.
+    pub fn add(&mut self, picture: EncodedPicture, resolved: impl Into<Arc<Resolved>>) -> Id {
+        self.decoder.check(&picture);
+        let resolved = resolved.into();
+        let id = Id(self.next_id);
+        self.next_id += 1;
+        self.texts.push(Text {
+            id,
+            picture,
+            cache: self.spare_caches.pop().unwrap_or_else(|| self.decoder.new_cache()),
+            token_ids: resolved.prefix.clone(),
+            writing: Writing::new(resolved),
+            is_begun: false,
+        });
+        id
+    }
+
+    /// Takes a text out, which then gives no update. `false` if it is not there: finished, aborted, or never added.
+    pub fn abort(&mut self, id: Id) -> bool {
+        let Ok(index) = self.texts.binary_search_by_key(&id, |text| text.id) else { return false };
+        let text = self.texts.remove(index);
+        self.keep(text.cache);
+        true
+    }
+
+    /// Texts that are being written.
+    pub fn len(&self) -> usize {
+        self.texts.len()
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.texts.is_empty()
+    }
+
+    /// Bytes of the texts' keys and values, those that are kept for texts to come included.
+    pub fn bytes(&self) -> usize {
+        let caches = self.texts.iter().map(|text| &text.cache).chain(&self.spare_caches);
+        caches.map(KeyValueCache::bytes).sum()
+    }
+
+    /// Adds a token to every row of every text; returns the texts that this finished, oldest first.
+    pub fn step(&mut self) -> Vec<Update> {
+        if self.texts.is_empty() {
+            return Vec::new();
+        }
+        let mut rows: Vec<StepRows<'_>> = self.texts.iter_mut().map(Text::begin_step).collect();
+        self.decoder.step(&mut rows, &mut self.buffers);
+        let vocab_size = self.decoder.config().vocab_size;
+        let mut rest = self.buffers.logits.as_mut_slice();
+        let mut logits = Vec::with_capacity(self.texts.len());
+        for text in &self.texts {
+            let rows = if text.is_begun { text.token_ids.len() } else { 1 };
+            logits.push(rest.split_off_mut(..rows * vocab_size).expect("a row of logits for each row"));
+        }
+        let finished: Vec<Option<Hypotheses>> = self
+            .texts
+            .par_iter_mut()
+            .zip(logits)
+            .map(|(text, logits)| text.follow(logits, vocab_size))
+            .collect();
+        self.take_finished(finished)
+    }
+
+    fn take_finished(&mut self, finished: Vec<Option<Hypotheses>>) -> Vec<Update> {
+        let mut updates = Vec::new();
+        for (text, finished) in std::mem::take(&mut self.texts).into_iter().zip(finished) {
+            match finished {
+                None => self.texts.push(text),
+                Some(hypotheses) => {
+                    updates.push(Update { id: text.id, hypotheses });
+                    self.keep(text.cache);
+                }
+            }
+        }
+        updates
+    }
+
+    fn keep(&mut self, mut cache: KeyValueCache) {
+        if cache.bytes() <= LARGEST_SPARE {
+            cache.clear();
+            self.spare_caches.push(cache);
+        }
+    }
+}
+
+impl Text {
+    /// The rows of the next step, their tokens added to the cache.
+    fn begin_step(&mut self) -> StepRows<'_> {
+        let rows = self.token_ids.len();
+        if self.is_begun {
+            self.cache.begin_step();
+        } else {
+            self.cache.begin_chains(1, rows);
+        }
+        // Of a prefix the last row alone says what comes next.
+        let logits = if self.is_begun { 0..rows } else { rows - 1..rows };
+        StepRows::new(&self.picture, &mut self.cache, &self.token_ids).with_logits(logits)
+    }
+
+    /// Goes on from the step's logits; the hypotheses where that ends the text.
+    fn follow(&mut self, logits: &mut [f32], vocab_size: usize) -> Option<Hypotheses> {
+        if !self.is_begun {
+            self.cache.select_rows(&[self.token_ids.len() - 1]);
+            self.is_begun = true;
+        }
+        match self.writing.advance(logits, vocab_size) {
+            Next::Step(step) => {
+                self.cache.select_rows(&step.parent_beams);
+                self.token_ids = step.next_token_ids;
+                None
+            }
+            Next::Finished(hypotheses) => Some(hypotheses),
+        }
+    }
+}
