@@ -6,7 +6,7 @@ use std::path::Path;
 
 use caption_metrics::vqa::{soft_score, vqa_accuracy};
 use mplug::generate::GenerationOptions;
-use mplug::preprocess::image::{RgbImage, pixel_values};
+use mplug::preprocess::image::RgbImage;
 use mplug::preprocess::text::lowercase;
 use mplug::tasks::Answerer;
 use mplug_data::annotation::{Annotation, Answer};
