@@ -18,9 +18,11 @@ pub mod limits;
 mod memory;
 mod scratch;
 pub mod softmax;
+mod team;
 
 pub use instruction_set::InstructionSet;
 pub use memory::can_reserve;
+pub use team::{for_each_chunk, for_each_part, together};
 
 /// Rows that one task takes when a row-wise operation is split over threads: enough work to pay for the split.
 const ROWS_PER_TASK: usize = 32;

@@ -11,11 +11,11 @@
 
 use std::sync::Arc;
 
-use rayon::prelude::*;
+use mplug_kernels::{for_each_chunk, together};
 
 use super::key_value_cache::KeyValueCache;
 use super::writing::{Next, Writing};
-use super::{Hypotheses, Resolved};
+use super::{Hypotheses, NotANumber, Resolved};
 use crate::encoded_picture::EncodedPicture;
 use crate::text_decoder::{StepBuffers, StepRows, TextDecoder};
 
@@ -113,22 +113,39 @@ impl GenerationEngine {
         if self.texts.is_empty() {
             return Vec::new();
         }
-        let mut rows: Vec<StepRows<'_>> = self.texts.iter_mut().map(Text::begin_step).collect();
-        self.decoder.step(&mut rows, &mut self.buffers);
-        let vocab_size = self.decoder.config().vocab_size;
-        let mut rest = self.buffers.logits.as_mut_slice();
-        let mut logits = Vec::with_capacity(self.texts.len());
-        for text in &self.texts {
-            let rows = if text.is_begun { text.token_ids.len() } else { 1 };
-            logits.push(rest.split_off_mut(..rows * vocab_size).expect("a row of logits for each row"));
-        }
-        let finished: Vec<Option<Hypotheses>> = self
-            .texts
-            .par_iter_mut()
-            .zip(logits)
-            .map(|(text, logits)| text.follow(logits, vocab_size))
-            .collect();
+        let finished = together(|| {
+            let mut rows: Vec<StepRows<'_>> = self.texts.iter_mut().map(Text::begin_step).collect();
+            self.decoder.step(&mut rows, &mut self.buffers);
+            self.follow()
+        });
         self.take_finished(finished)
+    }
+
+    /// Takes every text on from the step's logits; the hypotheses of those that this ends.
+    fn follow(&mut self) -> Vec<Option<Hypotheses>> {
+        let vocab_size = self.decoder.config().vocab_size;
+        let logits = &mut self.buffers.logits; // (rows, vocab_size)
+        let texts = &self.texts;
+        let owners = texts.iter().flat_map(|text| std::iter::repeat_n(text, text.logit_rows()));
+        let mut rows: Vec<_> = owners
+            .zip(logits.chunks_exact_mut(vocab_size))
+            .map(|(text, logits)| (text, logits, true))
+            .collect();
+        for_each_chunk(&mut rows, 1, |_, row| {
+            let (text, logits, is_good) = &mut row[0];
+            *is_good = text.writing.prepare(logits);
+        });
+        let is_good: Vec<bool> = rows.into_iter().map(|(_, _, is_good)| is_good).collect();
+        let (mut logits, mut is_good) = (logits.as_mut_slice(), is_good.as_slice());
+        let mut followed: Vec<Followed<'_>> = Vec::with_capacity(self.texts.len());
+        for text in &mut self.texts {
+            let rows = text.logit_rows();
+            let logits = logits.split_off_mut(..rows * vocab_size).expect("a row of logits for each row");
+            let is_good = is_good.split_off(..rows).expect("and a mark").iter().all(|is_good| *is_good);
+            followed.push(Followed { text, logits, is_good, finished: None });
+        }
+        for_each_chunk(&mut followed, 1, |_, followed| followed[0].advance(vocab_size));
+        followed.into_iter().map(|followed| followed.finished).collect()
     }
 
     fn take_finished(&mut self, finished: Vec<Option<Hypotheses>>) -> Vec<Update> {
@@ -167,19 +184,39 @@ impl Text {
         StepRows::new(&self.picture, &mut self.cache, &self.token_ids).with_logits(logits)
     }
 
-    /// Goes on from the step's logits; the hypotheses where that ends the text.
-    fn follow(&mut self, logits: &mut [f32], vocab_size: usize) -> Option<Hypotheses> {
-        if !self.is_begun {
-            self.cache.select_rows(&[self.token_ids.len() - 1]);
-            self.is_begun = true;
+    /// Rows that have logits in a step.
+    fn logit_rows(&self) -> usize {
+        if self.is_begun { self.token_ids.len() } else { 1 }
+    }
+}
+
+/// A text and what the step gave it.
+struct Followed<'a> {
+    text: &'a mut Text,
+    /// `(rows, vocab_size)`, prepared.
+    logits: &'a mut [f32],
+    is_good: bool,
+    /// The hypotheses, where the step ends the text.
+    finished: Option<Hypotheses>,
+}
+
+impl Followed<'_> {
+    fn advance(&mut self, vocab_size: usize) {
+        let text = &mut *self.text;
+        if !text.is_begun {
+            text.cache.select_rows(&[text.token_ids.len() - 1]);
+            text.is_begun = true;
         }
-        match self.writing.advance(logits, vocab_size) {
+        if !self.is_good {
+            self.finished = Some(Err(NotANumber));
+            return;
+        }
+        match text.writing.advance(self.logits, vocab_size) {
             Next::Step(step) => {
-                self.cache.select_rows(&step.parent_beams);
-                self.token_ids = step.next_token_ids;
-                None
+                text.cache.select_rows(&step.parent_beams);
+                text.token_ids = step.next_token_ids;
             }
-            Next::Finished(hypotheses) => Some(hypotheses),
+            Next::Finished(hypotheses) => self.finished = Some(hypotheses),
         }
     }
 }

@@ -39,22 +39,25 @@ impl Writing {
         Self { resolved, method }
     }
 
-    /// Takes a step. `logits` is `(rows, vocab_size)`, and is worked in.
-    pub(super) fn advance(&mut self, logits: &mut [f32], vocab_size: usize) -> Next {
-        // Of logits that are not finite there is nothing to choose from.
-        if !are_finite(logits) {
-            return Next::Finished(Err(NotANumber));
+    /// Makes of one row's logits `(vocab_size)` what [`advance`](Self::advance) takes, each row on its own; `false` where they are not
+    /// finite, so that there is nothing to choose from.
+    pub(super) fn prepare(&self, logits: &mut [f32]) -> bool {
+        let is_good = are_finite(logits);
+        if is_good && matches!(self.method, Method::Search(_)) {
+            log_softmax(logits);
         }
+        is_good
+    }
+
+    /// Takes a step. `rows` is `(rows, vocab_size)`, each row prepared, and is worked in.
+    pub(super) fn advance(&mut self, rows: &mut [f32], vocab_size: usize) -> Next {
         let constraints = self.resolved.constraints.as_ref();
         let step = match &mut self.method {
-            Method::Search(search) => {
-                logits.chunks_exact_mut(vocab_size).for_each(log_softmax);
-                match constraints {
-                    Some(constraints) => search.advance_within(logits, constraints),
-                    None => search.advance(logits),
-                }
-            }
-            Method::Samples(samples) => samples.advance(logits, vocab_size, &self.resolved),
+            Method::Search(search) => match constraints {
+                Some(constraints) => search.advance_within(rows, constraints),
+                None => search.advance(rows),
+            },
+            Method::Samples(samples) => samples.advance(rows, vocab_size, &self.resolved),
         };
         step.map_or_else(|| Next::Finished(self.finish()), Next::Step)
     }
@@ -88,6 +91,9 @@ mod tests {
         for len in 1.. {
             let mut rows: Vec<f32> = last_tokens.iter().flat_map(|&token| logits(len, token)).collect();
             let vocab_size = rows.len() / last_tokens.len();
+            if !rows.chunks_mut(vocab_size).all(|row| writing.prepare(row)) {
+                return Err(NotANumber);
+            }
             match writing.advance(&mut rows, vocab_size) {
                 Next::Step(step) => last_tokens = step.next_token_ids,
                 Next::Finished(hypotheses) => return hypotheses,
