@@ -34,7 +34,7 @@ pub(crate) fn load_options(folder: &ModelFolder, typed: Option<PrecisionArg>) ->
     let precision = typed.map(Precision::from);
     if precision == Some(Precision::Bf16) && !instruction_set().multiplies_bf16() {
         report::message(
-            "note: this CPU does not multiply bf16 numbers; their weights are kept as bf16 and multiplied at f32",
+            "note: this CPU multiplies bf16 numbers slowly or not at all; weights are kept as bf16 and multiplied at f32",
         );
     }
     if precision.is_some_and(|precision| precision != Precision::Int8)

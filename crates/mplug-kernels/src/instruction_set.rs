@@ -23,15 +23,25 @@ impl InstructionSet {
     /// From the plainest to the richest.
     const ALL: [Self; 5] = [Self::Portable, Self::Avx2, Self::Avx512, Self::Avx512Vnni, Self::Avx512Bf16];
 
-    /// The richest set of this CPU.
+    /// The fastest set of this CPU: the richest one, but that Intel's multiply bf16 at half the rate of f32 (AMD's at twice): there weights
+    /// are widened.
     pub fn best() -> Self {
         static BEST: OnceLock<InstructionSet> = OnceLock::new();
-        *BEST.get_or_init(detect)
+        *BEST.get_or_init(|| {
+            let fastest = if multiplies_bf16_slowly() { Self::Avx512Vnni } else { Self::Avx512Bf16 };
+            Self::richest().min(fastest)
+        })
+    }
+
+    /// All that this CPU can run.
+    pub(crate) fn richest() -> Self {
+        static RICHEST: OnceLock<InstructionSet> = OnceLock::new();
+        *RICHEST.get_or_init(detect)
     }
 
     /// All sets that this CPU can run, the plainest first: what tests go through.
     pub fn available() -> impl Iterator<Item = Self> {
-        Self::ALL.into_iter().filter(|&set| set <= Self::best())
+        Self::ALL.into_iter().filter(|&set| set <= Self::richest())
     }
 
     /// Whether bf16 values are multiplied as such; elsewhere bf16 weights are widened and multiplied at f32.
@@ -49,6 +59,19 @@ impl InstructionSet {
             Self::Avx512Bf16 => "AVX-512 VNNI BF16",
         }
     }
+}
+
+/// Measured on a Granite Rapids server: `vdpbf16ps` 111 Gop/s, f32 217 on one core; Zen 4: 230 and 115.
+#[cfg(target_arch = "x86_64")]
+fn multiplies_bf16_slowly() -> bool {
+    let vendor = std::arch::x86_64::__cpuid(0);
+    // "GenuineIntel", as the instruction spells it.
+    [vendor.ebx, vendor.edx, vendor.ecx] == [*b"Genu", *b"ineI", *b"ntel"].map(u32::from_le_bytes)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn multiplies_bf16_slowly() -> bool {
+    false
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -76,8 +99,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_best_set_is_the_last_available_one() {
-        assert_eq!(InstructionSet::available().last(), Some(InstructionSet::best()));
+    fn the_best_set_is_an_available_one() {
+        assert_eq!(InstructionSet::available().last(), Some(InstructionSet::richest()));
+        assert!(InstructionSet::available().any(|set| set == InstructionSet::best()));
         assert_eq!(InstructionSet::available().next(), Some(InstructionSet::Portable));
     }
 }

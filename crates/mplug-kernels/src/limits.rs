@@ -29,17 +29,22 @@ pub fn product_rate(precision: Precision) -> f64 {
 
 /// Bytes a second that all threads of the pool together read from memory, in huge pages where there are any.
 pub fn read_bandwidth() -> f64 {
-    let mut values = Buffer::<f32>::zeroed(READ_BYTES / 4);
+    READ_BYTES as f64 / read_seconds(READ_BYTES)
+}
+
+/// Seconds in which all threads of the pool together read `bytes` that they have read before: what does not fit into the caches comes from
+/// memory. A decoder's step cannot take less for its weights.
+pub fn read_seconds(bytes: usize) -> f64 {
+    let mut values = Buffer::<f32>::zeroed(bytes / 4);
     values.fill(1.0); // untouched memory is one page of zeros, read from the cache
     let parts = rayon::current_num_threads();
-    let seconds = fastest(|| {
+    fastest(|| {
         rayon::broadcast(|context| {
             let part = context.index();
             let range = part * values.len() / parts..(part + 1) * values.len() / parts;
             black_box(sum(&values[range]));
         });
-    });
-    READ_BYTES as f64 / seconds
+    })
 }
 
 fn fastest(mut work: impl FnMut()) -> f64 {
@@ -58,9 +63,10 @@ fn operations_per_round(set: InstructionSet, precision: Precision) -> usize {
     let lanes = match (set, precision) {
         (InstructionSet::Portable, _) => 4,
         (InstructionSet::Avx2, Precision::Int8) => 16,
-        (InstructionSet::Avx2, _)
-        | (InstructionSet::Avx512 | InstructionSet::Avx512Vnni, Precision::Bf16) => 8,
-        (InstructionSet::Avx512, Precision::Int8) | (_, Precision::F32) => 16,
+        (InstructionSet::Avx2, _) => 8,
+        (InstructionSet::Avx512 | InstructionSet::Avx512Vnni, Precision::Bf16)
+        | (InstructionSet::Avx512, Precision::Int8)
+        | (_, Precision::F32) => 16,
         (_, Precision::Bf16) => 32,
         (_, Precision::Int8) => 64,
     };
@@ -72,8 +78,8 @@ fn multiply_in_registers(set: InstructionSet, precision: Precision) {
     // SAFETY: each branch detects the instructions of its function first.
     unsafe {
         match precision {
-            Precision::F32 if set >= InstructionSet::Avx512 => return x86::avx512_f32(),
             Precision::Bf16 if set.multiplies_bf16() => return x86::avx512_bf16(),
+            Precision::F32 | Precision::Bf16 if set >= InstructionSet::Avx512 => return x86::avx512_f32(),
             Precision::Int8 if set >= InstructionSet::Avx512Vnni => return x86::avx512_int8(),
             Precision::Int8 if set >= InstructionSet::Avx2 => return x86::avx2_int8(),
             _ if set >= InstructionSet::Avx2 => return x86::avx2_f32(),

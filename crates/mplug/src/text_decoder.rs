@@ -8,6 +8,7 @@ use std::ops::Range;
 
 use mplug_kernels::activation::Activation;
 use mplug_kernels::attention::PackedKeyValues;
+use mplug_kernels::together;
 
 use crate::checkpoint::{CheckpointError, Weights, names};
 use crate::config::{ModelConfig, TextConfig};
@@ -199,6 +200,10 @@ impl TextDecoder {
     /// # Panics
     /// If a token or a position is beyond the model's, or a picture is another model's.
     pub fn step(&self, texts: &mut [StepRows<'_>], buffers: &mut StepBuffers) {
+        together(|| self.step_here(texts, buffers));
+    }
+
+    fn step_here(&self, texts: &mut [StepRows<'_>], buffers: &mut StepBuffers) {
         let StepBuffers { hidden_states, transformed, logits, workspace } = buffers;
         let tokens = texts.iter().flat_map(|text| {
             text.token_ids.iter().enumerate().map(|(row, &token)| (token, text.cache.row(row).len() - 1))

@@ -27,7 +27,7 @@ macro_rules! with_constant_rows {
 
 macro_rules! kernel {
     ($(#[$doc:meta])* $name:ident needs $set:ident $features:literal, $lhs:ty, $rhs:ty, group $group:literal, depth $depth:expr, sums $sum:ty = $zero:ident,
-     |$values:ident, $columns:ident, $old:ident| $step:expr, load $load:expr, broadcast $broadcast:expr, $finish_tile:ident) => {
+     |$values:ident, $columns:ident, $old:ident| $step:expr, load $load:expr, broadcast $broadcast:expr, last $last:expr, $finish_tile:ident) => {
         $(#[$doc])*
         #[derive(Clone, Copy)]
         pub(super) struct $name(());
@@ -35,7 +35,7 @@ macro_rules! kernel {
         impl $name {
             /// The kernel, if `set` has what it needs.
             pub(super) fn new(set: InstructionSet) -> Option<Self> {
-                (set >= InstructionSet::$set && set <= InstructionSet::best()).then_some(Self(()))
+                (set >= InstructionSet::$set && set <= InstructionSet::richest()).then_some(Self(()))
             }
 
             #[target_feature(enable = $features)]
@@ -44,11 +44,11 @@ macro_rules! kernel {
                     // SAFETY: the tile is inside the rows that the caller promised.
                     unsafe {
                         let (start, finish) = (lhs.start.add(first * lhs.stride), finish.at_row(first));
-                        let (stride, groups) = (lhs.stride, depth.div_ceil($group));
+                        let stride = lhs.stride;
                         // The first tile fetches the next panels into the L2 cache; the others have them already.
                         let ahead = if first == 0 { rhs.wrapping_add(PANELS * panel_stride) } else { rhs };
                         macro_rules! tile {
-                            ($rows:literal) => { Self::tile::<$rows, PANELS>(start, stride, groups, [rhs, ahead], panel_stride, finish) };
+                            ($rows:literal) => { Self::tile::<$rows, PANELS>(start, stride, depth, [rhs, ahead], panel_stride, finish) };
                         }
                         match rows {
                             1 => tile!(1), 2 => tile!(2), 3 => tile!(3), 4 => tile!(4), 5 => tile!(5), 6 => tile!(6),
@@ -64,29 +64,37 @@ macro_rules! kernel {
             unsafe fn tile<const ROWS: usize, const PANELS: usize>(
                 lhs: *const $lhs,
                 stride: usize,
-                groups: usize,
+                depth: usize,
                 [rhs, ahead]: [*const $rhs; 2],
                 panel_stride: usize,
                 finish: Finish,
             ) {
                 let mut sums = [[$zero(); PANELS]; ROWS];
-                for group in 0..groups {
-                    // SAFETY: every panel has 16 groups at each step, every row one.
-                    unsafe {
-                        let mut columns = [$zero(); PANELS];
-                        for (panel, columns) in columns.iter_mut().enumerate() {
-                            let at = panel * panel_stride + group * $group * PANEL;
-                            _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add(at).cast());
-                            let from = rhs.add(at);
-                            *columns = ($load)(from.cast());
+                macro_rules! step {
+                    ($at:expr, $values_of:expr) => {{
+                        let at = $at * $group * PANEL;
+                        let first = ($load)(rhs.add(at).cast());
+                        _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add(at).cast());
+                        let mut columns = [first; PANELS];
+                        if PANELS > 1 {
+                            columns[PANELS - 1] = ($load)(rhs.add(at + panel_stride).cast());
+                            _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add(at + panel_stride).cast());
                         }
                         for (row, sums) in sums.iter_mut().enumerate() {
-                            let from = lhs.add(row * stride + group * $group);
-                            let $values = ($broadcast)(from.cast());
+                            let $values = ($values_of)(lhs.add(row * stride + $at * $group).cast());
                             for ($old, &$columns) in sums.iter_mut().zip(&columns) {
                                 *$old = $step;
                             }
                         }
+                    }};
+                }
+                // SAFETY: every panel has 16 groups at each step, every row one, or the beginning of one at the end of an f32 row.
+                unsafe {
+                    for group in 0..depth / $group {
+                        step!(group, $broadcast);
+                    }
+                    if depth % $group != 0 {
+                        step!(depth / $group, $last);
                     }
                 }
                 // SAFETY: the caller's promise.
@@ -126,19 +134,36 @@ kernel! {
     /// f32 by f32.
     F32 needs Avx512 "avx512f,avx512bw,avx512dq,avx512vl", f32, f32, group 1, depth 768, sums __m512 = _mm512_setzero_ps,
     |values, columns, old| _mm512_fmadd_ps(values, columns, *old),
-    load |from: *const f32| _mm512_loadu_ps(from), broadcast |from: *const f32| _mm512_set1_ps(*from), finish_f32
+    load |from: *const f32| _mm512_loadu_ps(from), broadcast |from: *const f32| _mm512_set1_ps(*from), last |from: *const f32| _mm512_set1_ps(*from), finish_f32
 }
 kernel! {
     /// bf16 by bf16, summed at f32.
     Bf16 needs Avx512Bf16 "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16", u16, u16, group 2, depth 1536, sums __m512 = _mm512_setzero_ps,
     |values, columns, old| _mm512_dpbf16_ps(*old, as_bf16(values), as_bf16(columns)),
-    load |from: *const f32| _mm512_loadu_ps(from), broadcast |from: *const f32| _mm512_set1_ps(from.read_unaligned()), finish_f32
+    load |from: *const f32| _mm512_loadu_ps(from), broadcast |from: *const f32| _mm512_set1_ps(from.read_unaligned()),
+    last |from: *const f32| _mm512_set1_ps(from.read_unaligned()), finish_f32
+}
+kernel! {
+    /// f32 by bf16 that is widened on the way: where the CPU multiplies bf16 slowly or not at all.
+    WidenedBf16 needs Avx512 "avx512f,avx512bw,avx512dq,avx512vl", f32, u16, group 2, depth 1536, sums __m512 = _mm512_setzero_ps,
+    |values, columns, old| _mm512_fmadd_ps(values[1], columns[1], _mm512_fmadd_ps(values[0], columns[0], *old)),
+    load |from: *const i32| widen(_mm512_loadu_si512(from.cast())), broadcast |from: *const f32| [_mm512_set1_ps(*from), _mm512_set1_ps(*from.add(1))],
+    last |from: *const f32| [_mm512_set1_ps(*from), _mm512_setzero_ps()], finish_f32
 }
 kernel! {
     /// int8 by int8: rows are stored 128 higher.
     Int8 needs Avx512Vnni "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni", u8, i8, group 4, depth usize::MAX, sums __m512i = _mm512_setzero_si512,
     |values, columns, old| _mm512_dpbusd_epi32(*old, values, columns),
-    load |from: *const i32| _mm512_loadu_si512(from.cast()), broadcast |from: *const i32| _mm512_set1_epi32(from.read_unaligned()), finish_int8
+    load |from: *const i32| _mm512_loadu_si512(from.cast()), broadcast |from: *const i32| _mm512_set1_epi32(from.read_unaligned()),
+    last |from: *const i32| _mm512_set1_epi32(from.read_unaligned()), finish_int8
+}
+
+/// 16 pairs of bf16 values as the 16 first ones and the 16 second ones.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn widen(pairs: __m512i) -> [__m512; 2] {
+    let second = _mm512_and_si512(pairs, _mm512_set1_epi32(0xffff_0000_u32.cast_signed()));
+    [_mm512_castsi512_ps(_mm512_slli_epi32::<16>(pairs)), _mm512_castsi512_ps(second)]
 }
 
 /// 64 bytes as 32 bf16 values.

@@ -393,6 +393,8 @@ impl PanelType for u16 {
         if let Some(kernel) = avx512::Bf16::new(set) {
             let rows = converted(x, &mut scratch.bf16, to_bf16_row);
             return then(&plain(kernel, rows, panels, product));
+        } else if let Some(kernel) = avx512::WidenedBf16::new(set) {
+            return then(&plain(kernel, f32_rows(x), panels, product));
         } else if let Some(kernel) = avx2::WidenedBf16::new(set) {
             return then(&plain(kernel, f32_rows(x), panels, product));
         }

@@ -6,7 +6,7 @@
 //! | | AVX2 | AVX-512 | elsewhere |
 //! |---|---|---|---|
 //! | f32 | `avx2` | `avx512` | `library` (rten-gemm: NEON, SSE) |
-//! | bf16 | `avx2`, weights widened | `avx512` with BF16, else as AVX2 | `portable`, weights widened |
+//! | bf16 | `avx2`, weights widened | `avx512` with BF16, elsewhere and on Intel weights widened | `portable`, weights widened |
 //! | int8 | `avx2` in 16 bits | `avx512` with VNNI, else as AVX2 | `portable` |
 //!
 //! A row of the output has the same bits whatever other rows are there and however the work is split: the sum over the
