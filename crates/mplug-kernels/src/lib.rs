@@ -29,11 +29,11 @@ const ROWS_PER_TASK: usize = 32;
 
 /// Runs `operation` on every row of `data` (rows of `width` values), in parallel where there are many rows.
 fn for_each_row(data: &mut [f32], width: usize, operation: impl Fn(&mut [f32]) + Sync) {
-    use rayon::prelude::*;
     if data.len() <= ROWS_PER_TASK * width {
         data.chunks_exact_mut(width).for_each(operation);
     } else {
-        data.par_chunks_mut(ROWS_PER_TASK * width)
-            .for_each(|rows| rows.chunks_exact_mut(width).for_each(&operation));
+        for_each_chunk(data, ROWS_PER_TASK * width, |_, rows| {
+            rows.chunks_exact_mut(width).for_each(&operation);
+        });
     }
 }

@@ -11,7 +11,7 @@ pub fn softmax_row(row: &mut [f32]) {
     } else if InstructionSet::best() == InstructionSet::Portable {
         Softmax::new_mut(row).dispatch();
     } else {
-        let inverse = 1.0 / exponentials_row(row);
+        let inverse = 1.0 / exponentials_row(InstructionSet::best(), row);
         for value in row {
             *value *= inverse;
         }
@@ -19,14 +19,15 @@ pub fn softmax_row(row: &mut [f32]) {
 }
 
 /// Replaces a row by `exp(x − max)`, and returns their sum: a softmax whose division is left to whoever uses it next.
-pub(crate) fn exponentials_row(row: &mut [f32]) -> f32 {
+pub(crate) fn exponentials_row(set: InstructionSet, row: &mut [f32]) -> f32 {
     #[cfg(target_arch = "x86_64")]
     {
         use crate::exponential::{avx2, avx512};
+        assert!(set <= InstructionSet::best(), "instructions that this CPU does not have");
         #[expect(unsafe_code, reason = "the instructions were detected")]
-        // SAFETY: each branch detects the instructions of its functions first.
+        // SAFETY: the CPU has the instructions, as just checked.
         unsafe {
-            match InstructionSet::best() {
+            match set {
                 InstructionSet::Portable => {}
                 InstructionSet::Avx2 => return avx2::exponentials(row, avx2::largest(row)),
                 _ => return avx512::exponentials(row, avx512::largest(row)),
@@ -76,7 +77,7 @@ mod tests {
             softmax_row(&mut fast);
             assert_close(&fast, &naive_softmax(&row), 1e-6);
             let mut fast = row.clone();
-            let sum = exponentials_row(&mut fast);
+            let sum = exponentials_row(InstructionSet::best(), &mut fast);
             for value in &mut fast {
                 *value /= sum;
             }

@@ -67,7 +67,7 @@ pub(super) unsafe fn attend_block<T: PanelType>(
     unsafe { multiply_rows(set, queries, key_panels, shape.scale(), Target::new(scores, stride)) };
     let mut sums = [0.0; QUERY_BLOCK];
     for (row, sum) in scores.chunks_exact_mut(stride).zip(&mut sums) {
-        *sum = exponentials_row(&mut row[..keys]);
+        *sum = exponentials_row(set, &mut row[..keys]);
     }
     let exponentials = MatrixView::columns(scores, rows, keys, stride, 0);
     // SAFETY: the caller's promise.

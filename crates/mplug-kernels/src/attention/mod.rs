@@ -4,7 +4,7 @@
 //! - [`self_attention`]: many queries over as many keys, both straight from one fused projection;
 //! - [`cross_attention`] over [`PackedKeyValues`]: few queries, again and again, over keys and values that never change (a
 //!   decoder over a picture);
-//! - [`attend_entries`]: one query over a short growing cache (a decoder over its own past).
+//! - [`attend_entries`]: one query over some rows of a growing table (a decoder over its own past).
 //!
 //! The first two never store a score matrix: a block of query rows is scored against all keys, normalised and multiplied
 //! with the values while its scores are in the nearest caches. (A plain softmax over the whole row beats one that is
@@ -18,7 +18,7 @@ mod cached;
 mod fused;
 mod packed;
 
-pub use cached::attend_entries;
+pub use cached::{CachedRow, attend_entries, attend_rows};
 pub use fused::self_attention;
 pub use packed::{PackedKeyValues, cross_attention};
 
@@ -121,8 +121,8 @@ mod tests {
             assert_close(&output, &expected, 1e-5);
 
             let (keys, values) = (key.concat(), value.concat());
+            let entries: Vec<u32> = (0..valid as u32).collect();
             for (query, output) in query.iter().zip(output.chunks_mut(width)) {
-                let entries: Vec<u32> = (0..(keys.len() / width) as u32).collect();
                 attend_entries(query, &keys, &values, &entries, shape, &mut Vec::new(), output);
             }
             assert_close(&output, &expected, 1e-5);

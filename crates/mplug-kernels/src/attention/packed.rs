@@ -12,6 +12,7 @@ use crate::InstructionSet;
 use crate::gemm::{MatrixView, PanelType, Precision, Target};
 use crate::memory::Buffer;
 use crate::scratch::lend;
+use crate::team::for_each_part;
 
 /// Keys and values of one sequence, packed per head for products with few queries: at bf16 unless f32 is requested.
 pub struct PackedKeyValues {
@@ -139,14 +140,16 @@ pub fn cross_attention(
         .collect();
     let target = Target::new(output, width);
     let tasks = groups.len() * shape.heads;
-    let at_once = tasks.div_ceil(rayon::current_num_threads());
-    (0..tasks).into_par_iter().with_min_len(at_once).for_each(|task| {
-        let (key_values, first, rows) = groups[task / shape.heads];
-        let head = task % shape.heads;
-        let offset = head * shape.head_dim;
-        let rows_of_group = &queries[first * width..(first + rows) * width];
-        let queries = MatrixView::columns(rows_of_group, rows, shape.head_dim, width, offset);
-        // SAFETY: each task has the columns of its head in the rows of its group.
-        unsafe { key_values.attend_head(head, queries, target.at(first, offset)) }
+    let parts = rayon::current_num_threads().min(tasks);
+    for_each_part(parts, |part| {
+        for task in part * tasks / parts..(part + 1) * tasks / parts {
+            let (key_values, first, rows) = groups[task / shape.heads];
+            let head = task % shape.heads;
+            let offset = head * shape.head_dim;
+            let rows_of_group = &queries[first * width..(first + rows) * width];
+            let queries = MatrixView::columns(rows_of_group, rows, shape.head_dim, width, offset);
+            // SAFETY: each task has the columns of its head in the rows of its group.
+            unsafe { key_values.attend_head(head, queries, target.at(first, offset)) }
+        }
     });
 }

@@ -1,8 +1,9 @@
 //! BERT's attention blocks: projections, heads, output projection, residual, norm (post-norm: `LN(x + attention(x))`).
 
-use mplug_kernels::attention::{HeadShape, PackedKeyValues, attend_entries, cross_attention, self_attention};
-use mplug_kernels::gemm::Precision;
-use rayon::prelude::*;
+use mplug_kernels::attention::{
+    CachedRow, HeadShape, PackedKeyValues, attend_rows, cross_attention, self_attention,
+};
+use mplug_kernels::gemm::{MatrixView, Precision};
 
 use crate::checkpoint::{CheckpointError, Weights, names};
 use crate::config::TextConfig;
@@ -82,7 +83,7 @@ impl SelfAttention {
         workspace: &mut Workspace,
     ) {
         let width = self.shape.width();
-        let Workspace { projected, context, scores, .. } = workspace;
+        let Workspace { projected, context, .. } = workspace;
         self.query_key_value.forward_to(hidden_states, None, projected); // (rows, 3 · width)
         context.resize(hidden_states.len(), 0.0); // (rows, width)
         let mut projected_rows = projected.chunks_exact(3 * width);
@@ -91,45 +92,19 @@ impl SelfAttention {
                 cache.append(&projected[width..2 * width], &projected[2 * width..]);
             }
         }
-        let texts = &*texts;
-        let rows: Vec<(&LayerCache, &[u32])> = texts
-            .iter()
-            .flat_map(|(cache, rows)| rows.iter().map(|row| (&**cache, row.as_slice())))
-            .collect();
-        let attend = |scores: &mut Vec<f32>, row: usize, context: &mut [f32]| {
-            let (cache, entries) = rows[row];
+        let mut rows = Vec::with_capacity(hidden_states.len() / width);
+        for (cache, entries) in &*texts {
             let (keys, values) = cache.tables();
-            attend_entries(
-                &projected[3 * row * width..][..width],
-                keys,
-                values,
-                entries,
-                self.shape,
-                scores,
-                context,
-            );
-        };
-        let attended: usize = rows.iter().map(|(_, entries)| entries.len()).sum();
-        if width * attended < SMALLEST_SPLIT {
-            context
-                .chunks_exact_mut(width)
-                .enumerate()
-                .for_each(|(row, context)| attend(scores, row, context));
-        } else {
-            context
-                .par_chunks_mut(width)
-                .enumerate()
-                .for_each_init(Vec::new, |scores, (row, context)| attend(scores, row, context));
+            rows.extend(entries.iter().map(|entries| CachedRow { keys, values, entries }));
         }
+        let queries = MatrixView::columns(projected, rows.len(), width, 3 * width, 0);
+        attend_rows(queries, &rows, self.shape, context);
         self.output.forward(context, hidden_states);
     }
 }
 
 /// One layer's past of a text, and what each of the text's rows sees of it.
 pub type CachedRows<'a> = (&'a mut LayerCache, &'a [Vec<u32>]);
-
-/// Cached values attended to below which a step stays on its thread: a hand-over costs more.
-const SMALLEST_SPLIT: usize = 1 << 15;
 
 /// A sequence attends to another one (the picture, or picture and question).
 pub struct CrossAttention {

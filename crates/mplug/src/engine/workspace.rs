@@ -9,6 +9,4 @@ pub struct Workspace {
     pub(super) context: Vec<f32>,
     /// The wide inside of a feed-forward block.
     pub(super) inner: Vec<f32>,
-    /// Attention scores of one row.
-    pub(super) scores: Vec<f32>,
 }
