@@ -27,9 +27,16 @@ pub use team::{for_each_chunk, for_each_part, together};
 /// Rows that one task takes when a row-wise operation is split over threads: enough work to pay for the split.
 const ROWS_PER_TASK: usize = 32;
 
+/// Rows that one task takes where threads wait for work anyway, awake: a piece costs them less than a microsecond.
+const ROWS_PER_TASK_TOGETHER: usize = 4;
+
 /// Runs `operation` on every row of `data` (rows of `width` values), in parallel where there are many rows.
 fn for_each_row(data: &mut [f32], width: usize, operation: impl Fn(&mut [f32]) + Sync) {
-    if data.len() <= ROWS_PER_TASK * width {
+    if team::is_together() && data.len() > 2 * ROWS_PER_TASK_TOGETHER * width {
+        for_each_chunk(data, ROWS_PER_TASK_TOGETHER * width, |_, rows| {
+            rows.chunks_exact_mut(width).for_each(&operation);
+        });
+    } else if data.len() <= ROWS_PER_TASK * width {
         data.chunks_exact_mut(width).for_each(operation);
     } else {
         for_each_chunk(data, ROWS_PER_TASK * width, |_, rows| {

@@ -170,6 +170,11 @@ pub fn together<R>(work: impl FnOnce() -> R) -> R {
     })
 }
 
+/// Whether this thread is in [`together`], and not at a part.
+pub(crate) fn is_together() -> bool {
+    !LED.get().is_null()
+}
+
 /// Calls `work` with each number below `parts`, on several threads at once: with those of [`together`], else with the pool's.
 pub fn for_each_part(parts: usize, work: impl Fn(usize) + Sync) {
     let team = LED.get();

@@ -95,6 +95,7 @@ fn decoder_steps(captioner: &Captioner, pictures: &[EncodedPicture], times: &mut
         times.push(start.elapsed().as_secs_f64());
         black_box(&buffers.logits);
     }
+    caches.into_iter().for_each(|cache| decoder.keep_cache(cache));
 }
 
 fn engine_steps(captioner: &Captioner, pictures: &[EncodedPicture], times: &mut Vec<f64>) {

@@ -5,6 +5,7 @@
 //! [`TextDecoder::attend_to`]. Rows of several texts take a step together.
 
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use mplug_kernels::activation::Activation;
 use mplug_kernels::attention::PackedKeyValues;
@@ -131,7 +132,11 @@ pub struct TextDecoder {
     layers: Vec<Layer>,
     head: LanguageModelHead,
     config: TextConfig,
+    spare_caches: Mutex<Vec<KeyValueCache>>,
 }
+
+/// Bytes of the caches that are kept for texts to come: those of some twenty captions at the base size.
+const LARGEST_SPARE: usize = 256 << 20;
 
 impl TextDecoder {
     /// Reads `text_decoder.*` from the root cursor.
@@ -154,6 +159,7 @@ impl TextDecoder {
                 .map(|layer| Layer::load(&layers.at(layer), text))
                 .collect::<Result<_, _>>()?,
             config: text.clone(),
+            spare_caches: Mutex::default(),
         })
     }
 
@@ -189,9 +195,20 @@ impl TextDecoder {
         self.layers.iter().map(Layer::weight_bytes).sum::<usize>() + head
     }
 
-    /// An empty cache.
+    /// An empty cache, of memory that [`keep_cache`](Self::keep_cache) got where there is any.
     pub fn new_cache(&self) -> KeyValueCache {
-        KeyValueCache::new(self.layers.len())
+        let spare = self.spare_caches.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        spare.unwrap_or_else(|| KeyValueCache::new(self.layers.len()))
+    }
+
+    /// Takes back a cache that is no longer needed: fresh memory would cost the next text more than a tenth of its steps. What is kept
+    /// has a limit.
+    pub fn keep_cache(&self, mut cache: KeyValueCache) {
+        cache.clear();
+        let mut spare = self.spare_caches.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.iter().chain([&cache]).map(KeyValueCache::bytes).sum::<usize>() <= LARGEST_SPARE {
+            spare.push(cache);
+        }
     }
 
     /// Appends a token to every row, and leaves the logits of the next one in `buffers`, `(rows with logits, vocab_size)`. What a row

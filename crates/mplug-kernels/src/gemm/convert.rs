@@ -1,7 +1,10 @@
 //! Rows on their way into a kernel of fewer bits: bf16, or int8 with a scale a row.
 //!
 //! int8 is symmetric: `q = round(127 · x / max |x|)`, so that `x ≈ q · scale`. What a row becomes depends on that row
-//! alone. Written so that the compiler vectorises it, and compiled once more for AVX2.
+//! alone. Written so that the compiler vectorises it, and compiled once more for AVX2 and for AVX-512.
+
+#[cfg(target_arch = "x86_64")]
+use crate::InstructionSet;
 
 /// `f32` to the nearest bf16, ties to even; NaN stays NaN.
 #[inline(always)]
@@ -55,11 +58,24 @@ impl Quantized for u8 {
 /// first. A row with NaN or infinity gets a scale that is not finite, so it stays visible.
 pub(crate) fn quantize_row<T: Quantized>(row: &[f32], smoothing: Option<&[f32]>, to: &mut [T]) -> f32 {
     #[cfg(target_arch = "x86_64")]
-    if crate::InstructionSet::best() >= crate::InstructionSet::Avx2 {
-        #[expect(unsafe_code, reason = "the CPU has AVX2, as just checked")]
-        // SAFETY: checked above.
-        return unsafe { quantize_row_avx2(row, smoothing, to) };
+    {
+        let set = InstructionSet::best();
+        #[expect(unsafe_code, reason = "the CPU has the instructions, as just checked")]
+        // SAFETY: checked in each condition.
+        unsafe {
+            if set >= InstructionSet::Avx512 {
+                return quantize_row_avx512(row, smoothing, to);
+            } else if set >= InstructionSet::Avx2 {
+                return quantize_row_avx2(row, smoothing, to);
+            }
+        }
     }
+    quantize_row_plain(row, smoothing, to)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn quantize_row_avx512<T: Quantized>(row: &[f32], smoothing: Option<&[f32]>, to: &mut [T]) -> f32 {
     quantize_row_plain(row, smoothing, to)
 }
 

@@ -21,7 +21,7 @@ use super::{avx2, avx512};
 use crate::InstructionSet;
 use crate::memory::Number;
 use crate::scratch::{Slot, lend};
-use crate::team::for_each_part;
+use crate::team::{for_each_chunk, for_each_part, is_together};
 
 /// Rows that one part takes when work is divided by rows. Every part reads the whole weight, so few and large parts spare
 /// the outer caches; much larger ones no longer find their own rows in the L2 cache. (48 rows: 10 % slower at f32 on one thread; 150: no faster.)
@@ -297,18 +297,33 @@ fn converted_stride<T>(depth: usize) -> usize {
     depth.next_multiple_of(4) + 64 / size_of::<T>()
 }
 
-/// Converts every row of `x` into `to`, and returns them as a kernel reads them.
-fn converted<T: Number>(
+/// Values above which rows are converted by several threads, where these wait for work anyway.
+const SMALLEST_CONVERSION: usize = 1 << 13;
+
+/// Converts every row of `x` into `to`, and returns them as a kernel reads them; `scales` gets what `convert` returns of each row.
+fn converted<T: Number + Send>(
     x: MatrixView,
     to: &mut Vec<T>,
-    mut convert: impl FnMut(&[f32], &mut [T]),
+    scales: &mut Vec<f32>,
+    convert: impl Fn(&[f32], &mut [T]) -> f32 + Sync,
 ) -> Rows<T> {
     let stride = converted_stride::<T>(x.cols);
     to.resize(x.rows * stride, T::default());
-    for (index, to) in to.chunks_exact_mut(stride).enumerate() {
-        convert(x.row(index), to);
+    scales.resize(x.rows, 0.0);
+    let convert_row = |index: usize, to: &mut [T], scale: &mut f32| {
+        *scale = convert(x.row(index), to);
         // The rest of the last group meets zeros in the panel, but must not be NaN.
         to[x.cols..].fill(T::default());
+    };
+    let rows = to.chunks_exact_mut(stride).zip(scales).enumerate();
+    if is_together() && x.rows * x.cols >= SMALLEST_CONVERSION {
+        let mut rows: Vec<_> = rows.collect();
+        let rows_each = x.rows.div_ceil(rayon::current_num_threads());
+        for_each_chunk(&mut rows, rows_each, |_, rows| {
+            rows.iter_mut().for_each(|(index, (to, scale))| convert_row(*index, to, scale));
+        });
+    } else {
+        rows.for_each(|(index, (to, scale))| convert_row(index, to, scale));
     }
     Rows { start: to.as_ptr(), stride, count: x.rows }
 }
@@ -391,7 +406,11 @@ impl PanelType for u16 {
     ) {
         #[cfg(target_arch = "x86_64")]
         if let Some(kernel) = avx512::Bf16::new(set) {
-            let rows = converted(x, &mut scratch.bf16, to_bf16_row);
+            let to_row = |row: &[f32], to: &mut [u16]| {
+                to_bf16_row(row, to);
+                1.0
+            };
+            let rows = converted(x, &mut scratch.bf16, &mut scratch.scales, to_row);
             return then(&plain(kernel, rows, panels, product));
         } else if let Some(kernel) = avx512::WidenedBf16::new(set) {
             return then(&plain(kernel, f32_rows(x), panels, product));
@@ -426,10 +445,9 @@ fn ready_int8(
 ) {
     let factors = columns.input_factors.as_deref();
     let scales = &mut scratch.scales;
-    scales.clear();
     macro_rules! ready {
         ($kernel:expr, $rows:expr) => {{
-            let lhs = converted(x, $rows, |row, to| scales.push(quantize_row(row, factors, to)));
+            let lhs = converted(x, $rows, scales, |row, to| quantize_row(row, factors, to));
             then(&ReadyFor {
                 kernel: $kernel,
                 lhs,

@@ -48,20 +48,15 @@ pub struct GenerationEngine {
     decoder: Arc<TextDecoder>,
     /// In the order of their ids.
     texts: Vec<Text>,
-    /// Memory of texts that have left, for those that come.
-    spare_caches: Vec<KeyValueCache>,
     buffers: StepBuffers,
     next_id: u64,
 }
-
-/// Bytes above which a finished text's memory is given back rather than kept: a few times what a caption of the base model takes.
-const LARGEST_SPARE: usize = 64 << 20;
 
 impl GenerationEngine {
     /// An engine without texts.
     pub fn new(decoder: Arc<TextDecoder>) -> Self {
         let buffers = StepBuffers::default();
-        Self { decoder, texts: Vec::new(), spare_caches: Vec::new(), buffers, next_id: 0 }
+        Self { decoder, texts: Vec::new(), buffers, next_id: 0 }
     }
 
     /// Adds a text about `picture`, which takes part from the next step on.
@@ -76,7 +71,7 @@ impl GenerationEngine {
         self.texts.push(Text {
             id,
             picture,
-            cache: self.spare_caches.pop().unwrap_or_else(|| self.decoder.new_cache()),
+            cache: self.decoder.new_cache(),
             token_ids: resolved.prefix.clone(),
             writing: Writing::new(resolved),
             is_begun: false,
@@ -88,7 +83,7 @@ impl GenerationEngine {
     pub fn abort(&mut self, id: Id) -> bool {
         let Ok(index) = self.texts.binary_search_by_key(&id, |text| text.id) else { return false };
         let text = self.texts.remove(index);
-        self.keep(text.cache);
+        self.decoder.keep_cache(text.cache);
         true
     }
 
@@ -102,10 +97,9 @@ impl GenerationEngine {
         self.texts.is_empty()
     }
 
-    /// Bytes of the texts' keys and values, those that are kept for texts to come included.
+    /// Bytes of the texts' keys and values, as they grow with every step.
     pub fn bytes(&self) -> usize {
-        let caches = self.texts.iter().map(|text| &text.cache).chain(&self.spare_caches);
-        caches.map(KeyValueCache::bytes).sum()
+        self.texts.iter().map(|text| text.cache.bytes()).sum()
     }
 
     /// Adds a token to every row of every text; returns the texts that this finished, oldest first.
@@ -155,18 +149,11 @@ impl GenerationEngine {
                 None => self.texts.push(text),
                 Some(hypotheses) => {
                     updates.push(Update { id: text.id, hypotheses });
-                    self.keep(text.cache);
+                    self.decoder.keep_cache(text.cache);
                 }
             }
         }
         updates
-    }
-
-    fn keep(&mut self, mut cache: KeyValueCache) {
-        if cache.bytes() <= LARGEST_SPARE {
-            cache.clear();
-            self.spare_caches.push(cache);
-        }
     }
 }
 
