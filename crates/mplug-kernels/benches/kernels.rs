@@ -15,7 +15,7 @@ use std::time::Instant;
 use mplug_kernels::attention::{HeadShape, PackedKeyValues, attend_entries, cross_attention, self_attention};
 use mplug_kernels::gemm::{MatrixView, PackedMatrix, Precision, Product};
 use mplug_kernels::softmax::log_softmax_row;
-use mplug_kernels::{InstructionSet, limits};
+use mplug_kernels::{InstructionSet, limits, together};
 
 /// Bytes of weights that decoder shapes go through.
 const COLD_BYTES: usize = 128 << 20;
@@ -67,7 +67,7 @@ fn products(precision: Precision, bandwidth: f64) {
         let rate = (2 * rows * k * n) as f64 / seconds;
         println!("  {rows} x {k} x {n}: {:.0} Gop/s, {:.0} % of the limit", rate / 1e9, 100.0 * rate / limit);
     }
-    for (rows, k, n) in [(5, 768, 768), (5, 768, 3072), (5, 3072, 768), (5, 768, 21128), (10, 768, 3072)] {
+    for (rows, k, n) in [(5, 768, 768), (5, 768, 3072), (5, 3072, 768), (5, 768, 21128), (10, 768, 3072), (20, 768, 3072), (20, 3072, 768)] {
         let weight = values(n * k);
         let one = PackedMatrix::from_weight(&weight, n, k, precision);
         let copies: Vec<_> = std::iter::once(one)
@@ -79,10 +79,12 @@ fn products(precision: Precision, bandwidth: f64) {
             .collect();
         let (x, mut output) = (values(rows * k), vec![0.0; rows * n]);
         let seconds = best(15, || {
-            for matrix in &copies {
-                matrix.multiply(MatrixView::new(&x, rows, k), Product::default(), &mut output);
-                black_box(&output);
-            }
+            together(|| {
+                for matrix in &copies {
+                    matrix.multiply(MatrixView::new(&x, rows, k), Product::default(), &mut output);
+                    black_box(&output);
+                }
+            });
         }) / copies.len() as f64;
         let rate = copies[0].bytes() as f64 / seconds;
         println!(

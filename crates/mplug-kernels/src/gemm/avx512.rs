@@ -25,6 +25,34 @@ macro_rules! with_constant_rows {
     };
 }
 
+/// Bytes of a cache line.
+const LINE: usize = 64;
+
+/// The next panels, which are fetched into the L2 cache while these are multiplied: each tile fetches a share of them as large as its
+/// own of the rows, so that memory is read all the time and not in the first tile alone.
+struct Ahead {
+    next: *const u8,
+    /// Bytes that are fetched at every step: of two panels two lines by a lone tile, less than a line by one of many.
+    stride: usize,
+}
+
+impl Ahead {
+    /// Of the tile of `rows` rows from `first` on among `all` rows, beside `bytes_each` bytes for each of `steps` steps.
+    fn new(next: *const u8, steps: usize, bytes_each: usize, [all, first, rows]: [usize; 3]) -> Self {
+        Self { next: next.wrapping_add(steps * bytes_each * first / all), stride: bytes_each * rows / all }
+    }
+
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    fn fetch(&mut self) {
+        _mm_prefetch::<_MM_HINT_T1>(self.next.cast());
+        if self.stride > LINE {
+            _mm_prefetch::<_MM_HINT_T1>(self.next.wrapping_add(LINE).cast());
+        }
+        self.next = self.next.wrapping_add(self.stride);
+    }
+}
+
 macro_rules! kernel {
     ($(#[$doc:meta])* $name:ident needs $set:ident $features:literal, $lhs:ty, $rhs:ty, group $group:literal, depth $depth:expr, sums $sum:ty = $zero:ident,
      |$values:ident, $columns:ident, $old:ident| $step:expr, load $load:expr, broadcast $broadcast:expr, last $last:expr, $finish_tile:ident) => {
@@ -45,10 +73,10 @@ macro_rules! kernel {
                     unsafe {
                         let (start, finish) = (lhs.start.add(first * lhs.stride), finish.at_row(first));
                         let stride = lhs.stride;
-                        // The first tile fetches the next panels into the L2 cache; the others have them already.
-                        let ahead = if first == 0 { rhs.wrapping_add(PANELS * panel_stride) } else { rhs };
+                        let next = rhs.wrapping_add(PANELS * panel_stride).cast();
+                        let ahead = || Ahead::new(next, depth.div_ceil($group), PANELS * LINE, [lhs.count, first, rows]);
                         macro_rules! tile {
-                            ($rows:literal) => { Self::tile::<$rows, PANELS>(start, stride, depth, [rhs, ahead], panel_stride, finish) };
+                            ($rows:literal) => { Self::tile::<$rows, PANELS>(start, stride, depth, rhs, panel_stride, ahead(), finish) };
                         }
                         match rows {
                             1 => tile!(1), 2 => tile!(2), 3 => tile!(3), 4 => tile!(4), 5 => tile!(5), 6 => tile!(6),
@@ -65,8 +93,9 @@ macro_rules! kernel {
                 lhs: *const $lhs,
                 stride: usize,
                 depth: usize,
-                [rhs, ahead]: [*const $rhs; 2],
+                rhs: *const $rhs,
                 panel_stride: usize,
+                mut ahead: Ahead,
                 finish: Finish,
             ) {
                 let mut sums = [[$zero(); PANELS]; ROWS];
@@ -74,12 +103,11 @@ macro_rules! kernel {
                     ($at:expr, $values_of:expr) => {{
                         let at = $at * $group * PANEL;
                         let first = ($load)(rhs.add(at).cast());
-                        _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add(at).cast());
                         let mut columns = [first; PANELS];
                         if PANELS > 1 {
                             columns[PANELS - 1] = ($load)(rhs.add(at + panel_stride).cast());
-                            _mm_prefetch::<_MM_HINT_T1>(ahead.wrapping_add(at + panel_stride).cast());
                         }
+                        ahead.fetch();
                         for (row, sums) in sums.iter_mut().enumerate() {
                             let $values = ($values_of)(lhs.add(row * stride + $at * $group).cast());
                             for ($old, &$columns) in sums.iter_mut().zip(&columns) {
