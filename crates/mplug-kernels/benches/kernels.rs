@@ -12,7 +12,9 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use mplug_kernels::attention::{HeadShape, PackedKeyValues, attend_entries, cross_attention, self_attention};
+use mplug_kernels::attention::{
+    CrossAttentionGroup, HeadShape, PackedKeyValues, attend_entries, cross_attention, self_attention,
+};
 use mplug_kernels::gemm::{MatrixView, PackedMatrix, Precision, Product};
 use mplug_kernels::softmax::{log_softmax_row, log_sum_exp_row};
 use mplug_kernels::{InstructionSet, limits};
@@ -110,7 +112,7 @@ fn attention(precision: Precision) {
     let (queries, mut output) = (values(5 * width), vec![0.0; 5 * width]);
     let seconds = best(20, || {
         for key_values in &packed {
-            cross_attention(&queries, &[(key_values, 5)], shape, &mut output);
+            cross_attention(&queries, &mut [CrossAttentionGroup::new(key_values, 5)], shape, &mut output);
             black_box(&output);
         }
     }) / 12.0;
