@@ -12,9 +12,11 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use mplug_kernels::attention::{HeadShape, PackedKeyValues, attend_entries, cross_attention, self_attention};
+use mplug_kernels::attention::{
+    CrossAttentionGroup, HeadShape, PackedKeyValues, attend_entries, cross_attention, self_attention,
+};
 use mplug_kernels::gemm::{MatrixView, PackedMatrix, Precision, Product};
-use mplug_kernels::softmax::log_softmax_row;
+use mplug_kernels::softmax::{log_softmax_row, log_sum_exp_row};
 use mplug_kernels::{InstructionSet, limits, together};
 
 /// Bytes of weights that decoder shapes go through.
@@ -67,7 +69,15 @@ fn products(precision: Precision, bandwidth: f64) {
         let rate = (2 * rows * k * n) as f64 / seconds;
         println!("  {rows} x {k} x {n}: {:.0} Gop/s, {:.0} % of the limit", rate / 1e9, 100.0 * rate / limit);
     }
-    for (rows, k, n) in [(5, 768, 768), (5, 768, 3072), (5, 3072, 768), (5, 768, 21128), (10, 768, 3072), (20, 768, 3072), (20, 3072, 768)] {
+    for (rows, k, n) in [
+        (5, 768, 768),
+        (5, 768, 3072),
+        (5, 3072, 768),
+        (5, 768, 21128),
+        (10, 768, 3072),
+        (20, 768, 3072),
+        (20, 3072, 768),
+    ] {
         let weight = values(n * k);
         let one = PackedMatrix::from_weight(&weight, n, k, precision);
         let copies: Vec<_> = std::iter::once(one)
@@ -112,7 +122,7 @@ fn attention(precision: Precision) {
     let (queries, mut output) = (values(5 * width), vec![0.0; 5 * width]);
     let seconds = best(20, || {
         for key_values in &packed {
-            cross_attention(&queries, &[(key_values, 5)], shape, &mut output);
+            cross_attention(&queries, &mut [CrossAttentionGroup::new(key_values, 5)], shape, &mut output);
             black_box(&output);
         }
     }) / 12.0;
@@ -153,4 +163,8 @@ fn log_softmax() {
         black_box(&row);
     });
     println!("  log-softmax of {}: {:.1} us", row.len(), seconds * 1e6);
+    let seconds = best(1000, || {
+        black_box(log_sum_exp_row(black_box(&logits)));
+    });
+    println!("  its sum alone: {:.1} us", seconds * 1e6);
 }

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use mplug_kernels::activation::Activation;
-use mplug_kernels::attention::PackedKeyValues;
+use mplug_kernels::attention::CrossAttentionGroup;
 use mplug_kernels::together;
 
 use crate::checkpoint::{CheckpointError, Weights, names};
@@ -39,7 +39,7 @@ impl Layer {
         &self,
         hidden_states: &mut [f32],
         past: &mut [CachedRows<'_>],
-        cross_attention: &[(&PackedKeyValues, usize)],
+        cross_attention: &mut [CrossAttentionGroup<'_>],
         workspace: &mut Workspace,
     ) {
         self.self_attention.forward_cached(hidden_states, past, workspace);
@@ -220,17 +220,19 @@ impl TextDecoder {
         together(|| self.step_here(texts, buffers));
     }
 
-    fn step_here(&self, texts: &mut [StepRows<'_>], buffers: &mut StepBuffers) {
+    fn step_here<'a>(&self, texts: &mut [StepRows<'a>], buffers: &mut StepBuffers) {
         let StepBuffers { hidden_states, transformed, logits, workspace } = buffers;
         let tokens = texts.iter().flat_map(|text| {
             text.token_ids.iter().enumerate().map(|(row, &token)| (token, text.cache.row(row).len() - 1))
         });
         self.embedding.forward_to(tokens, hidden_states); // (rows, width)
         for (i, layer) in self.layers.iter().enumerate() {
-            let cross_attention: Vec<_> =
-                texts.iter().map(|text| (&text.picture.key_values()[i], text.token_ids.len())).collect();
+            let group = |text: &StepRows<'a>| {
+                CrossAttentionGroup::new(&text.picture.key_values()[i], text.token_ids.len())
+            };
+            let mut cross_attention: Vec<_> = texts.iter().map(group).collect();
             let mut past: Vec<CachedRows<'_>> = texts.iter_mut().map(|text| text.cache.layer(i)).collect();
-            layer.forward(hidden_states, &mut past, &cross_attention, workspace);
+            layer.forward(hidden_states, &mut past, &mut cross_attention, workspace);
         }
         self.keep_rows_with_logits(texts, hidden_states); // (rows with logits, width)
         self.head.forward(hidden_states, transformed, logits);

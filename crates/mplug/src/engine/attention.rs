@@ -1,7 +1,7 @@
 //! BERT's attention blocks: projections, heads, output projection, residual, norm (post-norm: `LN(x + attention(x))`).
 
 use mplug_kernels::attention::{
-    CachedRow, HeadShape, PackedKeyValues, attend_rows, cross_attention, self_attention,
+    CachedRow, CrossAttentionGroup, HeadShape, PackedKeyValues, attend_rows, cross_attention, self_attention,
 };
 use mplug_kernels::gemm::{MatrixView, Precision};
 
@@ -155,12 +155,11 @@ impl CrossAttention {
         assert_eq!(key_values.shape(), self.shape, "a picture encoded for heads of another shape");
     }
 
-    /// `hidden_states` `(rows, width)`, in place. `groups` says which rows attend to what: the first group's rows come
-    /// first.
+    /// `hidden_states` `(rows, width)`, in place. `groups` say which rows attend to what: the first group's rows come first.
     pub fn forward(
         &self,
         hidden_states: &mut [f32],
-        groups: &[(&PackedKeyValues, usize)],
+        groups: &mut [CrossAttentionGroup<'_>],
         workspace: &mut Workspace,
     ) {
         let Workspace { projected, context, .. } = workspace;
