@@ -26,8 +26,9 @@ use crate::team::{for_each_chunk, for_each_part, is_together};
 /// Rows that one part takes when work is divided by rows. Every part reads the whole weight, so few and large parts spare
 /// the outer caches; much larger ones no longer find their own rows in the L2 cache. (48 rows: 10 % slower at f32 on one thread; 150: no faster.)
 const ROW_BLOCK: usize = 96;
-/// Fewest rows for each thread with which work is divided by rows.
-const FEWEST_ROWS: usize = 16;
+/// Fewest rows for each thread with which work is divided by rows: with fewer, reading the whole weight costs a thread more than the
+/// multiplications.
+const FEWEST_ROWS: usize = 32;
 /// Panels after which an activation is applied, while their output is in the L1 cache.
 const PANEL_BLOCK: usize = 8;
 /// Parts in which even a product of this thread alone is offered to threads that have nothing else to do: row blocks are
