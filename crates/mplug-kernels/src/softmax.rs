@@ -24,7 +24,7 @@ pub(crate) fn exponentials_row(set: InstructionSet, row: &mut [f32]) -> f32 {
     #[cfg(target_arch = "x86_64")]
     {
         use crate::exponential::{avx2, avx512};
-        assert!(set <= InstructionSet::best(), "instructions that this CPU does not have");
+        assert!(set <= InstructionSet::richest(), "instructions that this CPU does not have");
         #[expect(unsafe_code, reason = "the instructions were detected")]
         // SAFETY: the CPU has the instructions, as just checked.
         unsafe {
@@ -102,7 +102,7 @@ fn log_sum_exp_by(set: InstructionSet, row: &[f32]) -> LogSumExp {
     #[cfg(target_arch = "x86_64")]
     if set >= InstructionSet::Avx2 {
         use crate::exponential::{avx2, avx512};
-        assert!(set <= InstructionSet::best(), "instructions that this CPU does not have");
+        assert!(set <= InstructionSet::richest(), "instructions that this CPU does not have");
         #[expect(unsafe_code, reason = "the instructions were detected")]
         // SAFETY: the CPU has the instructions, as just checked.
         let (least, max, sum) = unsafe {

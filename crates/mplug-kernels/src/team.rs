@@ -26,6 +26,10 @@ const SPINS: u32 = 2_000;
 /// After this time without work a thread goes back to the pool: the caller was taken off its core.
 const PATIENCE: Duration = Duration::from_millis(1);
 
+/// Most threads that come to help: pieces are small, and all who wait look at one cache line. (A guess: no machine with more than two cores
+/// was at hand to measure it.)
+const MOST_HELPERS: usize = 15;
+
 /// A piece of work: called with the number of each part.
 type Task<'a> = &'a (dyn Fn(usize) + Sync + 'a);
 
@@ -156,7 +160,7 @@ impl Drop for Lead<'_> {
 /// Runs `work` on this thread, with the free threads of the current pool at hand for all parallel work of this crate in it. Nothing
 /// but speed depends on it.
 pub fn together<R>(work: impl FnOnce() -> R) -> R {
-    let others = rayon::current_num_threads() - 1;
+    let others = (rayon::current_num_threads() - 1).min(MOST_HELPERS);
     if others == 0 || !LED.get().is_null() {
         return work();
     }

@@ -22,7 +22,7 @@ struct Avx2;
 
 impl Avx2 {
     fn new(set: InstructionSet) -> Option<Self> {
-        (set >= InstructionSet::Avx2 && set <= InstructionSet::best()).then_some(Self)
+        (set >= InstructionSet::Avx2 && set <= InstructionSet::richest()).then_some(Self)
     }
 }
 

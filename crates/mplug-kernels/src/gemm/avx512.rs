@@ -39,6 +39,9 @@ struct Ahead {
 impl Ahead {
     /// Of the tile of `rows` rows from `first` on among `all` rows, beside `bytes_each` bytes for each of `steps` steps.
     fn new(next: *const u8, steps: usize, bytes_each: usize, [all, first, rows]: [usize; 3]) -> Self {
+        if rows == all {
+            return Self { next, stride: bytes_each }; // no divisions where there is little to do
+        }
         Self { next: next.wrapping_add(steps * bytes_each * first / all), stride: bytes_each * rows / all }
     }
 

@@ -56,8 +56,10 @@ pub(super) fn multiply(matrix: &PackedMatrix, x: MatrixView, product: Product, o
             multiply_here(matrix, x.row_block(part * block, output.len() / columns), product, output);
         });
     } else {
-        let target = Target::new(output, columns);
-        prepared(matrix, x, product, |ready| split_columns(ready, columns.div_ceil(PANEL), threads, target));
+        let (target, panels) = (Target::new(output, columns), columns.div_ceil(PANEL));
+        // A kernel takes two panels at a time.
+        let parts = threads.min(panels.div_ceil(2));
+        prepared(matrix, x, product, |ready| split_columns(ready, panels, parts, target));
     }
 }
 

@@ -169,6 +169,26 @@ fn texts_that_left_leave_their_memory_to_others() {
     assert!(most_held[0] > 0 && most_held[19] <= 2 * most_held[2], "{most_held:?}");
 }
 
+/// It can live in a thread of a server.
+#[test]
+fn an_engine_works_in_a_thread_of_its_own() {
+    let fixture = Fixture::new(Precision::F32);
+    let mut engine = fixture.captioner.engine();
+    let id = engine.add(fixture.pictures[1].clone(), Arc::clone(&fixture.resolved[0]));
+    let (engine, updates) = std::thread::spawn(move || {
+        let mut updates = Vec::new();
+        while !engine.is_empty() {
+            updates.extend(engine.step());
+        }
+        (engine, updates)
+    })
+    .join()
+    .unwrap();
+    assert!(engine.is_empty());
+    assert_eq!((updates.len(), updates[0].id), (1, id));
+    assert_eq!(bits(&updates[0].hypotheses), bits(&fixture.alone[&(1, 0)]));
+}
+
 #[test]
 #[should_panic(expected = "layers")]
 fn a_picture_of_another_model_is_refused() {
