@@ -47,10 +47,10 @@ impl Ahead {
 
     #[target_feature(enable = "avx512f")]
     #[inline]
-    fn fetch(&mut self) {
-        _mm_prefetch::<_MM_HINT_T1>(self.next.cast());
-        if self.stride > LINE {
-            _mm_prefetch::<_MM_HINT_T1>(self.next.wrapping_add(LINE).cast());
+    fn fetch<const LINES: usize>(&mut self) {
+        // Always as many as a lone tile must: a line that comes with the next step too costs little, a condition more.
+        for line in 0..LINES {
+            _mm_prefetch::<_MM_HINT_T1>(self.next.wrapping_add(line * LINE).cast());
         }
         self.next = self.next.wrapping_add(self.stride);
     }
@@ -110,7 +110,7 @@ macro_rules! kernel {
                         if PANELS > 1 {
                             columns[PANELS - 1] = ($load)(rhs.add(at + panel_stride).cast());
                         }
-                        ahead.fetch();
+                        ahead.fetch::<PANELS>();
                         for (row, sums) in sums.iter_mut().enumerate() {
                             let $values = ($values_of)(lhs.add(row * stride + $at * $group).cast());
                             for ($old, &$columns) in sums.iter_mut().zip(&columns) {
