@@ -9,7 +9,7 @@ use std::io;
 use std::ops::ControlFlow;
 
 use mplug::Captioner;
-use mplug_bulk::{BulkPlan, CaptionFormat, CollectOptions, Event, Inputs, OnUnfinished, Output};
+use mplug_bulk::{BulkPlan, CaptionFormat, CollectOptions, Event, Inputs, OnUnfinished, Output, Writer};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -29,7 +29,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let run = plan.prepare(&mut on_event)?;
     let captioner = Captioner::open(model)?;
-    let summary = run.run(&captioner, &captioner.default_options(), model, &mut on_event)?;
+    let writer = Writer::new(&captioner, captioner.default_options(), model);
+    let summary = run.run(&[writer], &mut on_event)?;
     if summary.passing > 0 {
         return Err(format!("{} pictures are to be tried again", summary.passing).into());
     }
@@ -41,7 +42,7 @@ fn print(event: &Event<'_>) {
     match event {
         Event::Resumed { done, inputs } => println!("{done} of {inputs} were done already"),
         Event::Started { done, inputs } => println!("{} pictures to caption", inputs - done),
-        Event::Failed { path, failure } => println!("{}: {failure}", path.display()),
+        Event::Failed { path, failure, .. } => println!("{}: {failure}", path.display()),
         Event::Advanced { by, failed } => println!("{by} more, {failed} failed until now"),
         _ => {}
     }

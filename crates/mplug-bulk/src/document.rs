@@ -7,10 +7,10 @@ use std::path::Path;
 
 use mplug_data::picture::{Failure, PictureLoader};
 
+use crate::answer::Answer;
 use crate::error::BulkError;
 use crate::inputs::Input;
 use crate::parquet::ParquetDocument;
-use crate::pipeline::Answer;
 use crate::record::{CaptionRecord, Style};
 use crate::records::{Destination, RecordFormat, RecordWriter};
 
@@ -24,11 +24,11 @@ pub enum CaptionFormat {
     Json,
     /// One JSON object a line, in the order of the inputs.
     Jsonl,
-    /// A table with a head line: path, caption, score, error.
+    /// A table with a head line: path, language where there are several, caption, score, error.
     Csv,
-    /// A WebDataset shard: every picture with its caption (`.txt`) and record (`.json`).
+    /// A WebDataset shard: every picture with its caption (`.txt`) and record (`.json`); of several languages `.zh.txt` and so on.
     Tar,
-    /// A table of a fixed schema; builds with the feature `parquet`.
+    /// A table of a fixed schema, with a column more for several languages; builds with the feature `parquet`.
     Parquet,
 }
 
@@ -64,14 +64,14 @@ impl Document {
                 let builder = tar::Builder::new(destination);
                 Self::Tar(Box::new(TarDocument { builder, keys: HashSet::new() }))
             }
-            CaptionFormat::Parquet => Self::Parquet(Box::new(ParquetDocument::create(destination)?)),
+            CaptionFormat::Parquet => Self::Parquet(Box::new(ParquetDocument::create(destination, style)?)),
             CaptionFormat::Json => Self::Records(RecordWriter::new(destination, RecordFormat::Json)),
             CaptionFormat::Jsonl => Self::Records(RecordWriter::new(destination, RecordFormat::Jsonl)),
             CaptionFormat::Text => Self::Records(RecordWriter::new(destination, RecordFormat::Text)),
         })
     }
 
-    /// Adds a picture's answer; a tar takes the picture too.
+    /// Adds a picture's answer, a record for each of its languages; a tar takes the picture too.
     pub(crate) fn add(
         &mut self,
         input: &Input,
@@ -79,15 +79,15 @@ impl Document {
         style: Style,
         loader: &PictureLoader,
     ) -> Result<(), BulkError> {
-        let record = || CaptionRecord::new(&input.path, answer, style);
+        let mut records = answer.iter().map(|found| CaptionRecord::new(&input.path, found, style));
         match self {
-            Self::Records(writer) => writer.write(&record()),
-            Self::Table(table) => {
-                let row = csv_row(table, &record().row(style))?;
+            Self::Records(writer) => records.try_for_each(|record| writer.write(&record)),
+            Self::Table(table) => records.try_for_each(|record| {
+                let row = csv_row(table, &record.row(style))?;
                 table.write_with(|to| to.write_all(&row))
-            }
-            Self::Tar(tar) => tar.add(input, answer, &record(), style, loader),
-            Self::Parquet(parquet) => parquet.add(&record()),
+            }),
+            Self::Tar(tar) => tar.add(input, answer, style, loader),
+            Self::Parquet(parquet) => records.try_for_each(|record| parquet.add(&record)),
         }
     }
 
@@ -131,17 +131,16 @@ impl Document {
 }
 
 impl TarDocument {
-    /// A picture's members: its bytes, its caption and its record. A picture without captions has its record alone.
+    /// A picture's members: its bytes, and its caption and its record in each language. A picture without captions has its record alone.
     fn add(
         &mut self,
         input: &Input,
         answer: &Answer,
-        record: &CaptionRecord,
         style: Style,
         loader: &PictureLoader,
     ) -> Result<(), BulkError> {
         let (key, extension) = self.key(&input.relative());
-        if let Ok(captions) = answer {
+        if answer.has_captions() {
             let bytes = input.source.as_ref().map_err(Clone::clone).and_then(|source| loader.read(source));
             match bytes {
                 Ok(bytes) => {
@@ -154,11 +153,18 @@ impl TarDocument {
                 // It was read once already; that it is gone since is no reason to lose the others.
                 Err(_) => {}
             }
-            let best = Style { captions: None, ..style };
-            self.member(&format!("{key}.txt"), best.lines(captions).as_bytes())?;
         }
-        let json = serde_json::to_vec(record).map_err(|error| self.io(error.into()))?;
-        self.member(&format!("{key}.json"), &json)
+        let best = Style { captions: None, ..style };
+        for found in answer.iter() {
+            let key = found.language.map_or_else(|| key.clone(), |language| format!("{key}.{language}"));
+            if let Ok(captions) = &found.captions {
+                self.member(&format!("{key}.txt"), best.lines(captions).as_bytes())?;
+            }
+            let record = CaptionRecord::new(&input.path, found, style);
+            let json = serde_json::to_vec(&record).map_err(|error| self.io(error.into()))?;
+            self.member(&format!("{key}.json"), &json)?;
+        }
+        Ok(())
     }
 
     /// What the members of a picture are called before their endings. WebDataset takes all up to the first full stop of a name for

@@ -123,6 +123,14 @@ pub enum BulkError {
     /// The model refused the options.
     #[error(transparent)]
     Model(#[from] mplug::Error),
+    /// Models that write other languages than those of the run.
+    #[error("the models of a run: expected {expected}, found {found}")]
+    Writers {
+        /// What the run has.
+        expected: String,
+        /// What the models write.
+        found: String,
+    },
     /// A build without the feature `parquet`.
     #[error("this build writes and reads no Parquet")]
     NoParquet,

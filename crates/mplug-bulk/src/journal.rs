@@ -5,17 +5,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
+use mplug::config::Language;
 use mplug::tasks::Caption;
 use mplug_data::journal::{Journal, JournalError, Lines};
 use mplug_data::picture::Failure;
 use serde::{Deserialize, Serialize};
 
+use crate::answer::{Answer, Found};
 use crate::error::BulkError;
 use crate::hex::hex;
 use crate::inputs::Input;
-use crate::pipeline::{Answer, Answered, Digest};
+use crate::pipeline::{Answered, Digest};
+use crate::sidecar::Text;
 
 /// The kind of run.
 const KIND: &str = "caption";
@@ -50,6 +52,19 @@ struct Line {
     number: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     digest: Option<String>,
+    /// The answer, but for that of a run of several languages.
+    #[serde(flatten)]
+    said: Said,
+    /// The answer in each language of a run of several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    languages: Vec<Said>,
+}
+
+/// What was found.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Said {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    language: Option<Language>,
     #[serde(skip_serializing_if = "Option::is_none")]
     captions: Option<Vec<Kept>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,7 +91,7 @@ struct Kept {
 pub(crate) struct Entry {
     pub(crate) digest: Option<Digest>,
     pub(crate) answer: Answer,
-    pub(crate) sidecar: Option<String>,
+    pub(crate) sidecars: Vec<Text>,
 }
 
 /// An open journal, locked against other runs.
@@ -160,27 +175,27 @@ impl CaptionJournal {
         !self.index.passing.is_empty()
     }
 
-    /// Adds the answer of input `number`, the next one or one that is tried again; `sidecar` is the text that its file will have.
+    /// Adds the answer of input `number`, the next one or one that is tried again; `sidecars` are the texts that its files will have.
     pub(crate) fn add(
         &mut self,
         number: usize,
         input: &Input,
         answered: &Answered,
-        sidecar: Option<String>,
+        sidecars: &[Text],
     ) -> Result<(), BulkError> {
-        let (captions, failure) = match &answered.answer {
-            Ok(captions) => (Some(captions.iter().map(Kept::from).collect()), None),
-            Err(failure) => (None, Some(failure)),
+        let mut languages: Vec<Said> =
+            answered.answer.iter().map(|found| Said::new(found, sidecars)).collect();
+        let said = match &languages[..] {
+            [Said { language: None, .. }] => languages.remove(0),
+            _ => Said::default(),
         };
-        let is_passing = failure.is_some_and(|failure| failure.is_passing);
+        let is_passing = answered.answer.is_passing();
         let begin = self.file.push(&Line {
             path: shown(input),
             number: (number != self.index.len).then_some(number),
             digest: answered.digest.map(|digest| hex(&digest)),
-            captions,
-            error: failure.map(|failure| failure.reason.clone()),
-            is_passing,
-            sidecar,
+            said,
+            languages,
         })?;
         self.index.note(number, is_passing, begin);
         Ok(())
@@ -237,9 +252,11 @@ impl CaptionJournal {
                     found.path
                 )));
             }
-            index.note(number, found.is_passing, lines.begin());
-            if !found.is_passing {
-                read(number, found.into());
+            let entry = Entry::from(found);
+            let is_passing = entry.answer.is_passing();
+            index.note(number, is_passing, lines.begin());
+            if !is_passing {
+                read(number, entry);
             }
         }
         index.end = lines.end();
@@ -295,11 +312,42 @@ impl From<Kept> for Caption {
 
 impl From<Line> for Entry {
     fn from(line: Line) -> Self {
-        let answer = match (line.captions, line.error) {
-            (Some(captions), _) => Ok(Arc::new(captions.into_iter().map(Caption::from).collect())),
-            (None, error) => Err(Failure::new(error.unwrap_or_default(), line.is_passing)),
+        let mut languages = line.languages;
+        if languages.is_empty() {
+            languages.push(line.said);
+        }
+        let mut sidecars = Vec::new();
+        for said in &mut languages {
+            let (language, text) = (said.language, said.sidecar.take());
+            sidecars.extend(text.map(|text| Text { language, text }));
+        }
+        let answer = Answer::new(languages.into_iter().map(Found::from).collect());
+        Self { digest: line.digest.as_deref().and_then(unhex), answer, sidecars }
+    }
+}
+
+impl Said {
+    /// What was found, with the one of the texts that is of its language.
+    fn new(found: &Found, sidecars: &[Text]) -> Self {
+        let failure = found.captions.as_ref().err();
+        let sidecar = sidecars.iter().find(|text| text.language == found.language);
+        Self {
+            language: found.language,
+            captions: found.captions.as_ref().ok().map(|captions| captions.iter().map(Kept::from).collect()),
+            error: failure.map(|failure| failure.reason.clone()),
+            is_passing: failure.is_some_and(|failure| failure.is_passing),
+            sidecar: sidecar.map(|text| text.text.clone()),
+        }
+    }
+}
+
+impl From<Said> for Found {
+    fn from(said: Said) -> Self {
+        let captions = match (said.captions, said.error) {
+            (Some(captions), _) => Ok(captions.into_iter().map(Caption::from).collect()),
+            (None, error) => Err(Failure::new(error.unwrap_or_default(), said.is_passing)),
         };
-        Self { digest: line.digest.as_deref().and_then(unhex), answer, sidecar: line.sidecar }
+        Self { language: said.language, captions }
     }
 }
 
@@ -320,16 +368,16 @@ mod tests {
     fn answered(text: &str, is_passing: bool) -> Answered {
         let caption =
             Caption { text: text.to_owned(), raw_text: text.to_owned(), score: -0.5, token_ids: vec![7] };
-        let answer =
-            if text.is_empty() { Err(Failure::new("no", is_passing)) } else { Ok(Arc::new(vec![caption])) };
-        Answered { digest: None, answer }
+        let captions = if text.is_empty() { Err(Failure::new("no", is_passing)) } else { Ok(vec![caption]) };
+        Answered { digest: None, answer: Answer::new(vec![Found { language: None, captions }]) }
     }
 
     fn reported(entry: &Entry) -> String {
-        entry
-            .answer
-            .as_ref()
-            .map_or_else(|failure| format!("({failure})"), |captions| captions[0].text.clone())
+        let in_words = |found: &Found| match &found.captions {
+            Ok(captions) => captions[0].text.clone(),
+            Err(failure) => format!("({failure})"),
+        };
+        entry.answer.iter().map(in_words).collect::<Vec<_>>().join(" ")
     }
 
     /// Opens it as `--resume` does; with it the numbers that it has answers of.
@@ -348,19 +396,19 @@ mod tests {
         let (mut journal, _) = resumed(&output, &inputs);
         assert_eq!(journal.left(4), [0, 1, 2, 3]);
         for (number, (text, is_passing)) in [("A", false), ("", true), ("", false)].into_iter().enumerate() {
-            journal.add(number, &inputs[number], &answered(text, is_passing), None).unwrap();
+            journal.add(number, &inputs[number], &answered(text, is_passing), &[]).unwrap();
         }
         journal.flush().unwrap();
         drop(journal);
         let (mut journal, numbers) = resumed(&output, &inputs);
         assert_eq!((numbers, journal.done(), journal.left(4)), (vec![0, 2], 2, vec![3, 1]));
-        journal.add(3, &inputs[3], &answered("", true), None).unwrap();
-        journal.add(1, &inputs[1], &answered("", true), None).unwrap();
+        journal.add(3, &inputs[3], &answered("", true), &[]).unwrap();
+        journal.add(1, &inputs[1], &answered("", true), &[]).unwrap();
         journal.flush().unwrap();
         drop(journal);
         let (mut journal, _) = resumed(&output, &inputs);
         assert_eq!((journal.left(4), journal.is_passing()), (vec![1, 3], true));
-        journal.add(1, &inputs[1], &answered("B", false), None).unwrap();
+        journal.add(1, &inputs[1], &answered("B", false), &[]).unwrap();
         let all = |journal: &mut CaptionJournal| {
             let mut texts = Vec::new();
             let each = |number, entry: Entry| {
@@ -374,7 +422,7 @@ mod tests {
         drop(journal);
         let (mut journal, numbers) = resumed(&output, &inputs);
         assert_eq!((numbers, journal.left(4)), (vec![0, 2, 1], vec![3]));
-        journal.add(3, &inputs[3], &answered("D", false), None).unwrap();
+        journal.add(3, &inputs[3], &answered("D", false), &[]).unwrap();
         assert_eq!(all(&mut journal), ["0 A", "1 B", "2 (no)", "3 D"]);
         assert!(!journal.is_passing() && journal.left(4).is_empty());
         drop(journal);
@@ -389,5 +437,49 @@ mod tests {
             assert_eq!(numbers.len(), journal.done());
             assert_eq!(numbers, [0, 2, 1, 3][..[0, 1, 1, 2, 2, 2, 3, 4][lines]], "cut at {cut}");
         }
+    }
+
+    /// Journals of one language have the lines that they always had; those of several have what was found in each.
+    #[test]
+    fn a_line_has_what_was_found_in_each_language() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = folder.path().join("out");
+        let inputs: Vec<Input> = ["a", "b", "c", "d"].map(|name| Input::file(name.into())).into();
+        let (mut journal, _) = resumed(&output, &inputs);
+        let text = |language, text: &str| Text { language, text: text.to_owned() };
+        journal.add(0, &inputs[0], &answered("A", false), &[text(None, "x, A")]).unwrap();
+        journal.add(1, &inputs[1], &answered("", true), &[]).unwrap();
+        let mut found: Vec<Found> = Vec::new();
+        for (language, said) in [(Language::English, "B"), (Language::Chinese, "")] {
+            let answer = answered(said, false).answer;
+            found.extend(answer.iter().cloned().map(|found| Found { language: Some(language), ..found }));
+        }
+        let several = Answered { digest: Some([1; 16]), answer: Answer::new(found) };
+        let english = Some(Language::English);
+        journal.add(2, &inputs[2], &several, &[text(english, "x, B")]).unwrap();
+        journal.flush().unwrap();
+        drop(journal);
+        let lines = fs::read_to_string(journal_path(&output)).unwrap();
+        let lines: Vec<&str> = lines.lines().skip(1).collect();
+        let captions = |text: &str| {
+            format!(r#""captions":[{{"text":"{text}","raw_text":"{text}","score":-0.5,"token_ids":[7]}}]"#)
+        };
+        assert_eq!(lines[0], format!(r#"{{"path":"a",{},"sidecar":"x, A"}}"#, captions("A")));
+        assert_eq!(lines[1], r#"{"path":"b","error":"no","is_passing":true}"#);
+        let (digest, b) = ("01".repeat(16), captions("B"));
+        let languages =
+            format!(r#"[{{"language":"en",{b},"sidecar":"x, B"}},{{"language":"zh","error":"no"}}]"#);
+        assert_eq!(lines[2], format!(r#"{{"path":"c","digest":"{digest}","languages":{languages}}}"#));
+        let (mut journal, numbers) = resumed(&output, &inputs);
+        assert_eq!((numbers, journal.left(4)), (vec![0, 2], vec![3, 1]));
+        let mut entries = Vec::new();
+        let each = |_, entry| {
+            entries.push(entry);
+            Ok(())
+        };
+        journal.replay(each).unwrap();
+        assert_eq!(reported(&entries[2]), "B (no)");
+        assert_eq!(entries[2].sidecars, [text(english, "x, B")]);
+        assert_eq!((entries[2].digest, entries[0].sidecars.len()), (Some([1; 16]), 1));
     }
 }

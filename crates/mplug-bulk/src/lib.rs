@@ -5,7 +5,7 @@
 //! use std::ops::ControlFlow;
 //!
 //! use mplug::Captioner;
-//! use mplug_bulk::{BulkPlan, CaptionFormat, CollectOptions, Inputs, Output};
+//! use mplug_bulk::{BulkPlan, CaptionFormat, CollectOptions, Inputs, Output, Writer};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let inputs = Inputs::collect(&["photos/".into()], &CollectOptions::default(), std::io::stdin())?;
@@ -13,7 +13,8 @@
 //! let run = BulkPlan::new(inputs, None, output)?.prepare(&mut |_| ControlFlow::Continue(()))?;
 //!
 //! let captioner = Captioner::open("path/to/model")?;
-//! let summary = run.run(&captioner, &captioner.default_options(), "path/to/model", &mut |event| {
+//! let writer = Writer::new(&captioner, captioner.default_options(), "path/to/model");
+//! let summary = run.run(&[writer], &mut |event| {
 //!     println!("{event:?}");
 //!     ControlFlow::Continue(())
 //! })?;
@@ -23,10 +24,11 @@
 //! ```
 //!
 //! The way of a picture through the modules: `inputs` lists it (`web` where it is a web address, `parquet` where it is a row of
-//! a table), `run` plans and drives, `pipeline` opens it and captions each different file once, `journal` keeps the answer,
-//! `record` says what is reported of it, and `document` or `sidecar` writes that. Nothing here prints, reads the command line or
-//! opens a network connection that was not handed in.
+//! a table), `run` plans and drives, `pipeline` opens it and captions each different file once, `writer` has the models and
+//! their languages, `answer` is what they found, `journal` keeps it, `record` says what is reported of it, and `document` or
+//! `sidecar` writes that. Nothing here prints, reads the command line or opens a network connection that was not handed in.
 
+mod answer;
 mod document;
 mod error;
 mod failures;
@@ -49,6 +51,7 @@ mod shard;
 mod sidecar;
 mod sink;
 mod web;
+mod writer;
 
 pub use document::CaptionFormat;
 pub use error::BulkError;
@@ -65,3 +68,4 @@ pub use sink::Output;
 #[cfg(feature = "urls")]
 pub use web::HubFetcher;
 pub use web::{is_address, open_addresses};
+pub use writer::Writer;

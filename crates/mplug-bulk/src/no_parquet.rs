@@ -6,7 +6,7 @@ use mplug_data::picture::{Failure, Remedy};
 
 use crate::error::BulkError;
 use crate::inputs::Inputs;
-use crate::record::CaptionRecord;
+use crate::record::{CaptionRecord, Style};
 use crate::records::Destination;
 
 /// Whether this build knows Parquet.
@@ -26,7 +26,7 @@ pub(crate) fn expand(mut inputs: Inputs, _column: Option<&str>) -> Inputs {
 pub(crate) struct ParquetDocument(Infallible);
 
 impl ParquetDocument {
-    pub(crate) fn create(destination: Destination) -> Result<Self, BulkError> {
+    pub(crate) fn create(destination: Destination, _style: Style) -> Result<Self, BulkError> {
         drop(destination);
         Err(BulkError::NoParquet)
     }

@@ -2,28 +2,22 @@
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock};
 use std::time::Duration;
 
-use mplug::generate::GenerationOptions;
 use mplug::preprocess::image::RgbImage;
-use mplug::tasks::{Caption, Captioner, Captions};
 use mplug_data::batches::each_batch;
-use mplug_data::picture::{Failure, PictureLoader, Remedy};
+use mplug_data::picture::Failure;
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
+use crate::answer::Answer;
 use crate::error::BulkError;
 use crate::inputs::Input;
-
-/// The captions of a picture, best first, or the reason why there are none.
-pub(crate) type Answer = Result<Arc<Vec<Caption>>, Failure>;
+use crate::writer::Writers;
 
 /// What identifies a file's bytes: the first half of their SHA-256.
 pub(crate) type Digest = [u8; 16];
-
-/// Why a picture has no caption though it was opened.
-const NO_CAPTION: &str = "no caption with every required word was found";
 
 /// Different files that are remembered: a few hundred bytes each. Beyond them a file that comes again is captioned again.
 const MOST_REMEMBERED: usize = 1 << 20;
@@ -31,19 +25,22 @@ const MOST_REMEMBERED: usize = 1 << 20;
 /// The captions of files seen before.
 #[derive(Default)]
 pub(crate) struct KnownCaptions {
-    known: RwLock<HashMap<Digest, Arc<Vec<Caption>>>>,
+    known: RwLock<HashMap<Digest, Answer>>,
 }
 
 impl KnownCaptions {
-    fn find(&self, digest: &Digest) -> Option<Arc<Vec<Caption>>> {
+    fn find(&self, digest: &Digest) -> Option<Answer> {
         self.known.read().unwrap_or_else(PoisonError::into_inner).get(digest).cloned()
     }
 
-    /// Remembers the captions of a file.
-    pub(crate) fn add(&self, digest: Digest, captions: &Arc<Vec<Caption>>) {
+    /// Remembers the captions of a file, unless some are missing.
+    pub(crate) fn add(&self, digest: Digest, answer: &Answer) {
+        if answer.is_failed() {
+            return;
+        }
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         if known.len() < MOST_REMEMBERED {
-            known.entry(digest).or_insert_with(|| Arc::clone(captions));
+            known.entry(digest).or_insert_with(|| answer.clone());
         }
     }
 }
@@ -53,9 +50,9 @@ pub(crate) enum Opened {
     /// It has no pixels.
     Failed(Failure),
     /// Its file was captioned before.
-    Known(Digest, Arc<Vec<Caption>>),
-    /// It is to be captioned.
-    Picture(Digest, RgbImage),
+    Known(Digest, Answer),
+    /// It is to be captioned: its pixels in each of the sizes that the models read.
+    Picture(Digest, Vec<RgbImage>),
 }
 
 /// The answer to a picture, and which file it is.
@@ -66,9 +63,7 @@ pub(crate) struct Answered {
 
 /// Opens and captions pictures.
 pub(crate) struct Pipeline<'a> {
-    pub(crate) captioner: &'a Captioner,
-    pub(crate) options: &'a GenerationOptions,
-    pub(crate) loader: &'a PictureLoader,
+    pub(crate) writers: &'a Writers<'a>,
     pub(crate) known: &'a KnownCaptions,
 }
 
@@ -90,58 +85,49 @@ impl Pipeline<'_> {
     }
 
     fn open(&self, input: &Input) -> Result<Opened, Failure> {
-        let bytes = self.loader.read(input.source.as_ref().map_err(Clone::clone)?)?;
+        let loaders = self.writers.loaders();
+        let bytes = loaders[0].read(input.source.as_ref().map_err(Clone::clone)?)?;
         let digest = digest_of(&bytes);
-        if let Some(captions) = self.known.find(&digest) {
-            return Ok(Opened::Known(digest, captions));
+        if let Some(answer) = self.known.find(&digest) {
+            return Ok(Opened::Known(digest, answer));
         }
-        Ok(Opened::Picture(digest, self.loader.decode(&bytes)?))
+        let sizes: Result<Vec<RgbImage>, Failure> =
+            loaders.iter().map(|loader| loader.decode(&bytes)).collect();
+        Ok(Opened::Picture(digest, sizes?))
     }
 
     fn answer(&self, opened: Vec<Opened>) -> Result<Vec<Answered>, BulkError> {
-        let mut images = Vec::new();
+        // A list for each size.
+        let mut images: Vec<Vec<RgbImage>> = self.writers.loaders().iter().map(|_| Vec::new()).collect();
         // The index of each different file of this batch among the images.
         let mut indices: HashMap<Digest, usize> = HashMap::new();
         let mut pending = Vec::with_capacity(opened.len());
         for picture in opened {
             pending.push(match picture {
-                Opened::Failed(failure) => (None, Err(Err(failure))),
-                Opened::Known(digest, captions) => (Some(digest), Err(Ok(captions))),
+                Opened::Failed(failure) => (None, Err(Answer::failed(failure))),
+                Opened::Known(digest, answer) => (Some(digest), Err(answer)),
                 // The batch before may have captioned it since it was opened.
-                Opened::Picture(digest, image) => {
-                    if let Some(captions) = self.known.find(&digest) {
-                        (Some(digest), Err(Ok(captions)))
+                Opened::Picture(digest, sizes) => {
+                    if let Some(answer) = self.known.find(&digest) {
+                        (Some(digest), Err(answer))
                     } else {
-                        let index = *indices.entry(digest).or_insert(images.len());
-                        if index == images.len() {
-                            images.push(image);
+                        let next = indices.len();
+                        let index = *indices.entry(digest).or_insert(next);
+                        if index == next {
+                            images.iter_mut().zip(sizes).for_each(|(list, image)| list.push(image));
                         }
                         (Some(digest), Ok(index))
                     }
                 }
             });
         }
-        let captions = if images.is_empty() {
-            Vec::new()
-        } else {
-            self.captioner.caption_each(&images, self.options)?
-        };
-        let written = |captions: Captions| match captions {
-            Ok(captions) if captions.is_empty() => {
-                Err(Failure::lasting(NO_CAPTION).with_remedy(Remedy::WiderSearch))
-            }
-            Ok(captions) => Ok(Arc::new(captions)),
-            Err(reason) => Err(Failure::lasting(reason.to_string())),
-        };
-        let captions: Vec<Answer> = captions.into_iter().map(written).collect();
+        let answers = if indices.is_empty() { Vec::new() } else { self.writers.write(&images)? };
         for (digest, index) in indices {
-            if let Ok(captions) = &captions[index] {
-                self.known.add(digest, captions);
-            }
+            self.known.add(digest, &answers[index]);
         }
         let answered = |(digest, found): (Option<Digest>, Result<usize, Answer>)| Answered {
             digest,
-            answer: found.map_or_else(|answer| answer, |index| captions[index].clone()),
+            answer: found.map_or_else(|answer| answer, |index| answers[index].clone()),
         };
         Ok(pending.into_iter().map(answered).collect())
     }

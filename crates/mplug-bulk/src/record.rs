@@ -4,13 +4,14 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use mplug::config::{Language, Languages};
 use mplug::tasks::Caption;
 use mplug_data::message::one_line;
 use serde::Serialize;
 
+use crate::answer::Found;
 use crate::inputs::JsonPath;
 use crate::keywords::{Keyword, keywords};
-use crate::pipeline::Answer;
 use crate::records::Record;
 
 /// What of a picture's captions is reported.
@@ -24,6 +25,8 @@ pub struct Style {
     pub captions: Option<usize>,
     /// How many keywords are reported; none if absent.
     pub keywords: Option<usize>,
+    /// The languages of the captions, in the order of their records; where there are several, a record says which it is of.
+    pub languages: Languages,
 }
 
 impl Style {
@@ -51,13 +54,15 @@ impl Style {
     }
 }
 
-/// One picture's answer.
+/// One picture's answer, or what of it is in one language.
 #[derive(Serialize)]
 pub struct CaptionRecord {
     #[serde(flatten)]
     pub(crate) path: JsonPath,
     #[serde(skip)]
     text_path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) language: Option<Language>,
     #[serde(flatten)]
     pub(crate) best: Option<CaptionEntry>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,12 +82,18 @@ pub(crate) struct CaptionEntry {
 }
 
 impl CaptionRecord {
-    /// The record of the picture at `path`.
-    pub(crate) fn new(path: &Path, answer: &Answer, style: Style) -> Self {
-        let text_path = style.has_path.then(|| one_line(&path.to_string_lossy()));
-        let mut record =
-            Self { path: path.into(), text_path, best: None, captions: None, keywords: None, error: None };
-        match answer {
+    /// The record of the picture at `path`, for one language where there are several.
+    pub(crate) fn new(path: &Path, found: &Found, style: Style) -> Self {
+        let mut record = Self {
+            path: path.into(),
+            text_path: style.has_path.then(|| one_line(&path.to_string_lossy())),
+            language: found.language,
+            best: None,
+            captions: None,
+            keywords: None,
+            error: None,
+        };
+        match &found.captions {
             Ok(captions) => {
                 let reported = style.reported(captions).iter();
                 let entries: Vec<_> = reported.map(|caption| CaptionEntry::new(caption, style)).collect();
@@ -103,7 +114,8 @@ impl CaptionRecord {
             Some(count) => (1..=count).flat_map(numbered).collect(),
         };
         let keywords = style.keywords.map(|_| "tags".to_owned()).into_iter().collect();
-        [vec!["path".to_owned()], captions, keywords, vec!["error".to_owned()]].concat()
+        let language = style.languages.are_several().then(|| "language".to_owned()).into_iter().collect();
+        [vec!["path".to_owned()], language, captions, keywords, vec!["error".to_owned()]].concat()
     }
 
     /// The record as a row of that table.
@@ -116,7 +128,9 @@ impl CaptionRecord {
         captions.resize(2 * style.captions.unwrap_or(1), String::new());
         let error = self.error.clone().unwrap_or_default();
         let keywords = style.keywords.map(|_| self.listed_keywords()).into_iter().collect();
-        [vec![self.path.text().to_owned()], captions, keywords, vec![error]].concat()
+        let code = || self.language.map_or("", Language::code).to_owned();
+        let language = style.languages.are_several().then(code).into_iter().collect();
+        [vec![self.path.text().to_owned()], language, captions, keywords, vec![error]].concat()
     }
 
     fn listed_keywords(&self) -> String {
@@ -141,6 +155,7 @@ impl CaptionEntry {
 impl Record for CaptionRecord {
     fn write_text(&self, to: &mut dyn Write) -> io::Result<()> {
         let path = self.text_path.as_ref().map_or_else(String::new, |path| format!("{path}\t"));
+        let path = path + &self.language.map_or_else(String::new, |language| format!("{language}\t"));
         let keywords =
             self.keywords.as_ref().map_or_else(String::new, |_| format!("\t{}", self.listed_keywords()));
         match (&self.captions, &self.best) {
@@ -155,20 +170,26 @@ impl Record for CaptionRecord {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use mplug_data::picture::Failure;
 
     use super::*;
 
-    fn captions() -> Arc<Vec<Caption>> {
+    fn captions() -> Vec<Caption> {
         let captions = ["一 只 猫", "两 只 猫"].into_iter().zip([-0.5, -0.75]).map(|(raw, score)| Caption {
             text: raw.replace(' ', ""),
             raw_text: raw.to_owned(),
             score,
             token_ids: vec![7, 102],
         });
-        Arc::new(captions.collect())
+        captions.collect()
+    }
+
+    fn found() -> Found {
+        Found { language: None, captions: Ok(captions()) }
+    }
+
+    fn failed(reason: &str) -> Found {
+        Found { language: None, captions: Err(Failure::lasting(reason)) }
     }
 
     fn text(record: &CaptionRecord) -> String {
@@ -177,57 +198,78 @@ mod tests {
         String::from_utf8(bytes).unwrap()
     }
 
-    const ALONE: Style = Style { is_raw: false, has_path: false, captions: None, keywords: None };
+    fn alone() -> Style {
+        Style::default()
+    }
 
     #[test]
     fn text_lines() {
-        let (path, captions) = (Path::new("a\nb.jpg"), Ok(captions()));
-        assert_eq!(text(&CaptionRecord::new(path, &captions, ALONE)), "一只猫\n");
-        let raw = Style { is_raw: true, has_path: true, ..ALONE };
-        assert_eq!(text(&CaptionRecord::new(path, &captions, raw)), "a\\nb.jpg\t一 只 猫\n");
-        let all = Style { captions: Some(2), ..ALONE };
-        assert_eq!(text(&CaptionRecord::new(path, &captions, all)), "-0.5000\t一只猫\n-0.7500\t两只猫\n");
-        assert_eq!(text(&CaptionRecord::new(path, &Err(Failure::lasting("broken")), ALONE)), "");
+        let (path, found) = (Path::new("a\nb.jpg"), found());
+        assert_eq!(text(&CaptionRecord::new(path, &found, alone())), "一只猫\n");
+        let raw = Style { is_raw: true, has_path: true, ..alone() };
+        assert_eq!(text(&CaptionRecord::new(path, &found, raw)), "a\\nb.jpg\t一 只 猫\n");
+        let all = Style { captions: Some(2), ..alone() };
+        assert_eq!(text(&CaptionRecord::new(path, &found, all)), "-0.5000\t一只猫\n-0.7500\t两只猫\n");
+        assert_eq!(text(&CaptionRecord::new(path, &failed("broken"), alone())), "");
     }
 
     #[test]
     fn json_objects() {
-        let (path, captions) = (Path::new("a\nb.jpg"), Ok(captions()));
+        let (path, found) = (Path::new("a\nb.jpg"), found());
         let json = |record: &CaptionRecord| serde_json::to_string(record).unwrap();
         let best = r#"{"path":"a\nb.jpg","caption":"一只猫","score":-0.5,"token_ids":[7,102]}"#;
-        assert_eq!(json(&CaptionRecord::new(path, &captions, ALONE)), best);
-        let all = json(&CaptionRecord::new(path, &captions, Style { captions: Some(2), ..ALONE }));
+        assert_eq!(json(&CaptionRecord::new(path, &found, alone())), best);
+        let all = json(&CaptionRecord::new(path, &found, Style { captions: Some(2), ..alone() }));
         let list = r#","captions":[{"caption":"一只猫","score":-0.5,"token_ids":[7,102]},{"caption":"两只猫","score":-0.75,"token_ids":[7,102]}]}"#;
         assert_eq!(all, format!("{}{list}", &best[..best.len() - 1]));
-        let failed = json(&CaptionRecord::new(path, &Err(Failure::lasting("empty file")), ALONE));
+        let failed = json(&CaptionRecord::new(path, &failed("empty file"), alone()));
         assert_eq!(failed, r#"{"path":"a\nb.jpg","error":"empty file"}"#);
     }
 
     #[cfg(feature = "keywords")]
     #[test]
     fn keywords_are_of_all_captions_however_many_are_reported() {
-        let (path, captions) = (Path::new("a.jpg"), Ok(captions()));
-        let style = Style { keywords: Some(3), ..ALONE };
-        let record = CaptionRecord::new(path, &captions, style);
+        let (path, found) = (Path::new("a.jpg"), found());
+        let style = Style { keywords: Some(3), ..alone() };
+        let record = CaptionRecord::new(path, &found, style);
         assert_eq!(text(&record), "一只猫\t猫\n");
         assert_eq!(record.row(style), ["a.jpg", "一只猫", "-0.5", "猫", ""]);
         assert_eq!(CaptionRecord::columns(style), ["path", "caption", "score", "tags", "error"]);
         let json = serde_json::to_value(&record).unwrap();
         assert_eq!(json["tags"][0]["tag"], "猫");
         assert!((json["tags"][0]["weight"].as_f64().unwrap() - 1.0).abs() < 1e-6);
-        assert_eq!(style.lines(captions.as_ref().unwrap()), "一只猫\n猫");
+        assert_eq!(style.lines(&captions()), "一只猫\n猫");
     }
 
     #[test]
     fn rows_have_the_width_of_their_table() {
-        let (path, captions) = (Path::new("a.jpg"), Ok(captions()));
-        let failed = CaptionRecord::new(path, &Err(Failure::lasting("empty file")), ALONE);
-        assert_eq!(CaptionRecord::columns(ALONE), ["path", "caption", "score", "error"]);
-        assert_eq!(CaptionRecord::new(path, &captions, ALONE).row(ALONE), ["a.jpg", "一只猫", "-0.5", ""]);
-        assert_eq!(failed.row(ALONE), ["a.jpg", "", "", "empty file"]);
-        let three = Style { captions: Some(3), ..ALONE };
-        let row = CaptionRecord::new(path, &captions, three).row(three);
+        let (path, found) = (Path::new("a.jpg"), found());
+        let failed = CaptionRecord::new(path, &failed("empty file"), alone());
+        assert_eq!(CaptionRecord::columns(alone()), ["path", "caption", "score", "error"]);
+        assert_eq!(CaptionRecord::new(path, &found, alone()).row(alone()), ["a.jpg", "一只猫", "-0.5", ""]);
+        assert_eq!(failed.row(alone()), ["a.jpg", "", "", "empty file"]);
+        let three = Style { captions: Some(3), ..alone() };
+        let row = CaptionRecord::new(path, &found, three).row(three);
         assert_eq!(row, ["a.jpg", "一只猫", "-0.5", "两只猫", "-0.75", "", "", ""]);
         assert_eq!(CaptionRecord::columns(three).len(), row.len());
+    }
+
+    #[test]
+    fn a_record_says_its_language_where_there_are_several() {
+        let style = Style { languages: "zh,en".parse().unwrap(), has_path: true, ..alone() };
+        let path = Path::new("a.jpg");
+        let chinese = Found { language: Some(Language::Chinese), ..found() };
+        let record = CaptionRecord::new(path, &chinese, style);
+        assert_eq!(text(&record), "a.jpg\tzh\t一只猫\n");
+        let many = Style { captions: Some(2), has_path: false, ..style };
+        let lines = "zh\t-0.5000\t一只猫\nzh\t-0.7500\t两只猫\n";
+        assert_eq!(text(&CaptionRecord::new(path, &chinese, many)), lines);
+        let json = r#"{"path":"a.jpg","language":"zh","caption":"一只猫","score":-0.5,"token_ids":[7,102]}"#;
+        assert_eq!(serde_json::to_string(&record).unwrap(), json);
+        assert_eq!(CaptionRecord::columns(style), ["path", "language", "caption", "score", "error"]);
+        assert_eq!(record.row(style), ["a.jpg", "zh", "一只猫", "-0.5", ""]);
+        let failed = CaptionRecord::new(path, &failed("empty file"), style);
+        assert_eq!(failed.row(style), ["a.jpg", "", "", "", "empty file"]);
+        assert_eq!(serde_json::to_string(&failed).unwrap(), r#"{"path":"a.jpg","error":"empty file"}"#);
     }
 }

@@ -5,9 +5,8 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use mplug::generate::GenerationOptions;
+use mplug::config::Language;
 use mplug::preprocess::image::ImageLimits;
-use mplug::tasks::Captioner;
 use mplug_data::picture::{Failure, PictureLoader};
 
 use crate::document::CaptionFormat;
@@ -20,6 +19,7 @@ use crate::pipeline::{Answered, KnownCaptions, Pipeline};
 use crate::record::Style;
 use crate::shard::Shard;
 use crate::sink::{Output, Prepared, Sink};
+use crate::writer::{Writer, Writers};
 
 /// What is to be captioned, and where the captions go.
 pub struct BulkPlan {
@@ -64,6 +64,8 @@ pub enum Event<'e> {
     Failed {
         /// Its name.
         path: &'e Path,
+        /// The language in which there are no captions; none where that is so whatever the language.
+        language: Option<Language>,
         /// Why.
         failure: &'e Failure,
     },
@@ -87,7 +89,7 @@ pub struct Summary {
     pub inputs: usize,
     /// Inputs that have an answer, or a failure that stays; those of an earlier run included.
     pub done: usize,
-    /// Inputs that failed, those of an earlier run included.
+    /// Inputs that failed, those of an earlier run included. One without captions in one of its languages is one of them.
     pub failed: usize,
     /// Those of them whose failure passes: they are tried again when the run is resumed.
     pub passing: usize,
@@ -177,27 +179,23 @@ pub struct BulkRun {
 }
 
 impl BulkRun {
-    /// Captions the pictures. `model` says which model it is, in words that change with its files: only a run with the same
-    /// words, options and inputs goes on where this one was stopped. Runs on rayon's current thread pool.
+    /// Captions the pictures: each model looks at a picture once and writes its texts together. Only a run with the same models,
+    /// options and inputs goes on where this one was stopped. Runs on rayon's current thread pool.
     ///
     /// # Errors
-    /// What ends the run: the output, the journal or the model's options. A picture that fails harms no other; it is an
-    /// [`Event::Failed`] and a record with its reason.
-    pub fn run(
-        self,
-        captioner: &Captioner,
-        options: &GenerationOptions,
-        model: &str,
-        on_event: &mut OnEvent<'_>,
-    ) -> Result<Summary, BulkError> {
-        let captions_of = self.describe(captioner, options, model);
-        let Self { inputs, output, batch_size, limits, style, on_unfinished, stops_at_failure, mut is_ended } =
+    /// What ends the run: the output, the journal or the models' options; [`BulkError::Writers`] where the models do not write the
+    /// languages of [`Style`] (one text where it has none). A picture that fails harms no other; it is an [`Event::Failed`] and a
+    /// record with its reason.
+    pub fn run(self, writers: &[Writer<'_>], on_event: &mut OnEvent<'_>) -> Result<Summary, BulkError> {
+        let writers = &Writers::new(writers, self.style.languages, self.limits)?;
+        let captions_of = self.describe(writers);
+        let Self { inputs, output, batch_size, style, on_unfinished, stops_at_failure, mut is_ended, .. } =
             self;
-        let loader = PictureLoader { limits, image_size: captioner.config().vision.image_size as u32 };
+        let loader = writers.loaders()[0];
         let (known, mut failures) = (KnownCaptions::default(), Failures::default());
         let sink = {
             let report = &mut |input: &Input, failure: &Failure| {
-                is_ended |= on_event(Event::Failed { path: &input.path, failure }).is_break();
+                is_ended |= on_event(Event::Failed { path: &input.path, language: None, failure }).is_break();
             };
             output.open(&captions_of, &inputs, on_unfinished, &known, &mut failures, report)?
         };
@@ -206,7 +204,7 @@ impl BulkRun {
         }
         let indices = sink.left(inputs.len());
         let earlier = inputs.len() - indices.len();
-        let pipeline = Pipeline { captioner, options, loader: &loader, known: &known };
+        let pipeline = Pipeline { writers, known: &known };
         let mut work = Work {
             inputs: &inputs,
             sink,
@@ -218,7 +216,7 @@ impl BulkRun {
             is_ended,
             stopped_by: None,
         };
-        let (took, busy) = work.run(&pipeline, &indices, batch_size, on_event)?;
+        let (took, busy) = work.run(&pipeline, &loader, &indices, batch_size, on_event)?;
         let Work { sink, failures, advanced, passing, stopped_by, .. } = work;
         let is_resumable = sink.is_resumable();
         if stopped_by.is_none() {
@@ -239,12 +237,11 @@ impl BulkRun {
     }
 
     /// What the captions depend on, in words.
-    fn describe(&self, captioner: &Captioner, options: &GenerationOptions, model: &str) -> String {
+    fn describe(&self, writers: &Writers<'_>) -> String {
         let Style { is_raw, captions, keywords, .. } = self.style;
         format!(
-            "{model} in mplug {} at {} pixels, {options:?}, {:?}, raw {is_raw}, {captions:?} captions and {keywords:?} keywords reported",
-            env!("CARGO_PKG_VERSION"),
-            captioner.config().vision.image_size,
+            "{}, {:?}, raw {is_raw}, {captions:?} captions and {keywords:?} keywords reported",
+            writers.describe(),
             self.limits,
         )
     }
@@ -271,11 +268,12 @@ impl Work<'_> {
     fn run(
         &mut self,
         pipeline: &Pipeline<'_>,
+        loader: &PictureLoader,
         indices: &[usize],
         batch_size: usize,
         on_event: &mut OnEvent<'_>,
     ) -> Result<(Duration, Duration), BulkError> {
-        let (inputs, loader) = (self.inputs, pipeline.loader);
+        let inputs = self.inputs;
         let started = Event::Started { done: inputs.len() - indices.len(), inputs: inputs.len() };
         self.is_ended |= on_event(started).is_break();
         if self.is_ended && !indices.is_empty() {
@@ -288,9 +286,7 @@ impl Work<'_> {
             self.report(batch, &mut answers, on_event);
             self.sink.add(inputs, batch, &answers, self.style, loader)?;
             self.advanced += answers.len();
-            let is_passing =
-                |answered: &&Answered| answered.answer.as_ref().is_err_and(|failure| failure.is_passing);
-            self.passing += answers.iter().filter(is_passing).count();
+            self.passing += answers.iter().filter(|answered| answered.answer.is_passing()).count();
             let advanced = Event::Advanced { by: answers.len(), failed: self.failures.count };
             self.is_ended |= on_event(advanced).is_break();
             if self.is_ended && self.stopped_by.is_none() && self.advanced < indices.len() {
@@ -305,9 +301,15 @@ impl Work<'_> {
     /// `answers`: they are not done.
     fn report(&mut self, batch: &[usize], answers: &mut Vec<Answered>, on_event: &mut OnEvent<'_>) {
         for (place, &index) in batch.iter().enumerate() {
-            let Err(failure) = &answers[place].answer else { continue };
-            self.is_ended |= on_event(Event::Failed { path: &self.inputs[index].path, failure }).is_break();
-            self.failures.count(&answers[place].answer);
+            let answer = &answers[place].answer;
+            if !answer.is_failed() {
+                continue;
+            }
+            for (language, failure) in answer.failures() {
+                let failed = Event::Failed { path: &self.inputs[index].path, language, failure };
+                self.is_ended |= on_event(failed).is_break();
+            }
+            self.failures.count(answer);
             if self.stops_at_failure {
                 self.stopped_by = Some(StoppedBy::Failure);
                 answers.truncate(place);

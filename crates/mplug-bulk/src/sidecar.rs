@@ -9,12 +9,15 @@ use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use mplug::config::{Language, Languages};
 use mplug::io_error_is_passing;
 use mplug_data::picture::{Failure, Remedy};
 use mplug_data::source::PictureSource;
 
+use crate::answer::Answer;
 use crate::error::BulkError;
 use crate::inputs::Input;
+use crate::record::Style;
 use crate::records::write_whole;
 
 /// The ending of the text files.
@@ -38,15 +41,24 @@ pub enum OnExisting {
     Prepend,
 }
 
+/// What the text file of a picture says, or the one of a language where there are several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Text {
+    pub(crate) language: Option<Language>,
+    pub(crate) text: String,
+}
+
 /// The text files of a run.
 pub(crate) struct Sidecars {
-    /// One for each input.
-    places: Vec<Place>,
+    /// Those of each input: one, or one for each language.
+    places: Vec<Vec<Place>>,
     on_existing: OnExisting,
 }
 
 /// Where a text file is.
 struct Place {
+    /// The language, where there are several.
+    language: Option<Language>,
     path: PathBuf,
     /// How many of its components were given. Those may be links: whoever gave them knows them.
     given: usize,
@@ -81,7 +93,7 @@ impl Place {
 
 impl Sidecars {
     /// The text files of `inputs`: beside them, or below `folder` where they are below what was given. `a.txt` for `a.jpg`; where
-    /// pictures share that name (`a.jpg` and `a.png`), `a.jpg.txt` and `a.png.txt`.
+    /// pictures share that name (`a.jpg` and `a.png`), `a.jpg.txt` and `a.png.txt`. Of several languages each has its own: `a.zh.txt`.
     ///
     /// # Errors
     /// When two pictures would have one file, or a picture of an archive or the web has no folder to put its own in.
@@ -89,6 +101,7 @@ impl Sidecars {
         inputs: &[Input],
         folder: Option<&Path>,
         on_existing: OnExisting,
+        languages: Languages,
     ) -> Result<Self, BulkError> {
         let mut places = Vec::with_capacity(inputs.len());
         for input in inputs {
@@ -116,34 +129,49 @@ impl Sidecars {
             let [first, second] = [first, index].map(|index| inputs[index].path.clone());
             return Err(BulkError::SameTextFile { first, second, text_file: paths[index].clone() });
         }
-        let places = paths.into_iter().zip(inputs).map(|(path, input)| Place { path, given: given(input) });
-        Ok(Self { places: places.collect(), on_existing })
+        let files = |(path, input): (PathBuf, &Input)| -> Vec<Place> {
+            let given = given(input);
+            if !languages.are_several() {
+                return vec![Place { language: None, path, given }];
+            }
+            let file = |language: Language| Place {
+                language: Some(language),
+                path: path.with_extension(format!("{language}.{ENDING}")),
+                given,
+            };
+            languages.iter().map(file).collect()
+        };
+        Ok(Self { places: paths.into_iter().zip(inputs).map(files).collect(), on_existing })
     }
 
-    /// The inputs and text files that are left to do: with [`OnExisting::Skip`] those without a file; and how many have one.
-    pub(crate) fn left(self, inputs: Vec<Input>) -> (Self, Vec<Input>, usize) {
+    /// The inputs and text files that are left to do: with [`OnExisting::Skip`] the files that are not there, and the inputs that lack
+    /// one; and how many inputs lack none.
+    pub(crate) fn left(mut self, inputs: Vec<Input>) -> (Self, Vec<Input>, usize) {
         if self.on_existing != OnExisting::Skip {
             return (self, inputs, 0);
         }
         let before = inputs.len();
+        for places in &mut self.places {
+            places.retain(|place| !place.path.exists());
+        }
         let (places, inputs): (Vec<_>, Vec<_>) =
-            self.places.into_iter().zip(inputs).filter(|(place, _)| !place.path.exists()).unzip();
+            self.places.into_iter().zip(inputs).filter(|(places, _)| !places.is_empty()).unzip();
         let skipped = before - inputs.len();
         (Self { places, ..self }, inputs, skipped)
     }
 
-    /// Why the text of input `number` may not be written, if it may not.
+    /// Why a text of input `number` may not be written, if one may not.
     pub(crate) fn problem(&self, number: usize) -> Option<Failure> {
-        self.places[number].problem()
+        self.places[number].iter().find_map(Place::problem)
     }
 
-    /// Why nothing can be added to the old text of input `index`, if nothing can.
+    /// Why nothing can be added to an old text of input `index`, if nothing can.
     pub(crate) fn old_text_problem(&self, index: usize) -> Option<Failure> {
         let is_passing = |error: &BulkError| match error {
             BulkError::Io { source, .. } => io_error_is_passing(source),
             _ => false,
         };
-        let error = self.text(index, "").err()?;
+        let error = self.places[index].iter().find_map(|place| self.text(place, "").err())?;
         let cause = std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));
         Some(Failure::new(format!("its text file {error}{cause}"), is_passing(&error)))
     }
@@ -153,16 +181,28 @@ impl Sidecars {
         if self.on_existing == OnExisting::Skip {
             return None;
         }
-        let folder = folder.or_else(|| self.places.first()?.path.parent())?;
+        let folder = folder.or_else(|| self.places.first()?.first()?.path.parent())?;
         Some(folder.join(".mplug-captions"))
     }
 
-    /// The text that the file of input `number` will have.
+    /// The texts that the files of input `number` will have: its captions, one a line. A file that stays gets none.
     ///
     /// # Errors
     /// If an old text cannot be read.
-    pub(crate) fn text(&self, number: usize, caption: &str) -> Result<String, BulkError> {
-        let path = &self.places[number].path;
+    pub(crate) fn texts(&self, number: usize, answer: &Answer, style: Style) -> Result<Vec<Text>, BulkError> {
+        let mut texts = Vec::new();
+        for found in answer.iter() {
+            let place = self.places[number].iter().find(|place| place.language == found.language);
+            if let (Some(place), Ok(captions)) = (place, &found.captions) {
+                let text = self.text(place, &style.lines(captions))?;
+                texts.push(Text { language: found.language, text });
+            }
+        }
+        Ok(texts)
+    }
+
+    /// The text that a file will have.
+    fn text(&self, Place { path, .. }: &Place, caption: &str) -> Result<String, BulkError> {
         let old = match self.on_existing {
             OnExisting::Append | OnExisting::Prepend => old_text(path)?,
             OnExisting::Skip | OnExisting::Overwrite => None,
@@ -174,11 +214,13 @@ impl Sidecars {
         })
     }
 
-    /// Writes the file of input `number`, whole or not at all.
-    pub(crate) fn write(&self, number: usize, text: &str) -> Result<(), BulkError> {
-        let Place { path, .. } = &self.places[number];
+    /// Writes a file of input `number`, whole or not at all.
+    pub(crate) fn write(&self, number: usize, Text { language, text }: &Text) -> Result<(), BulkError> {
+        let place = self.places[number].iter().find(|place| place.language == *language);
+        let Some(place) = place else { return Ok(()) };
+        let Place { path, .. } = place;
         // It was looked at before: this is what appeared meanwhile.
-        if let Some(problem) = self.problem(number) {
+        if let Some(problem) = place.problem() {
             return Err(BulkError::TextFile { problem: problem.reason });
         }
         if let Some(folder) = path.parent() {
@@ -223,24 +265,63 @@ mod tests {
     use super::*;
 
     fn names(sidecars: &Sidecars) -> Vec<String> {
-        sidecars.places.iter().map(|place| place.path.display().to_string().replace('\\', "/")).collect()
+        sidecars
+            .places
+            .iter()
+            .flatten()
+            .map(|place| place.path.display().to_string().replace('\\', "/"))
+            .collect()
     }
 
     fn inputs(names: &[&str]) -> Vec<Input> {
         names.iter().map(|name| Input::file(PathBuf::from(name))).collect()
     }
 
+    fn planned(
+        list: &[Input],
+        folder: Option<&Path>,
+        on_existing: OnExisting,
+    ) -> Result<Sidecars, BulkError> {
+        Sidecars::plan(list, folder, on_existing, Languages::default())
+    }
+
+    fn text(text: &str) -> Text {
+        Text { language: None, text: text.to_owned() }
+    }
+
     #[test]
     fn pictures_that_share_a_name_keep_their_endings() {
         let list = inputs(&["d/a.jpg", "d/a.png", "d/b.jpg", "e/a.jpg", "d/c.tar.gif"]);
-        let plan = |folder| Sidecars::plan(&list, folder, OnExisting::Skip);
-        let beside = plan(None).unwrap();
+        let beside = planned(&list, None, OnExisting::Skip).unwrap();
         assert_eq!(names(&beside), ["d/a.jpg.txt", "d/a.png.txt", "d/b.txt", "e/a.txt", "d/c.tar.txt"]);
         // Typed one by one they have no common folder: e/a.jpg and d/a.jpg meet.
-        let error = plan(Some(Path::new("out"))).err().unwrap().to_string();
+        let error = planned(&list, Some(Path::new("out")), OnExisting::Skip).err().unwrap().to_string();
         assert!(error.contains("d/a.jpg and e/a.jpg would both have"), "{error}");
-        let few = Sidecars::plan(&list[..3], Some(Path::new("out")), OnExisting::Skip).unwrap();
+        let few = planned(&list[..3], Some(Path::new("out")), OnExisting::Skip).unwrap();
         assert_eq!(names(&few), ["out/a.jpg.txt", "out/a.png.txt", "out/b.txt"]);
+        let both = "zh,en".parse().unwrap();
+        let several = Sidecars::plan(&list[1..3], None, OnExisting::Skip, both).unwrap();
+        assert_eq!(names(&several), ["d/a.zh.txt", "d/a.en.txt", "d/b.zh.txt", "d/b.en.txt"]);
+        let several = Sidecars::plan(&list[..2], None, OnExisting::Skip, both).unwrap();
+        assert_eq!(names(&several)[..2], ["d/a.jpg.zh.txt", "d/a.jpg.en.txt"]);
+    }
+
+    #[test]
+    fn a_picture_is_left_while_a_language_lacks_its_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let list = ["a.jpg", "b.jpg", "c.jpg"].map(|name| Input::file(at(name)));
+        for name in ["a.zh.txt", "b.zh.txt", "b.en.txt"] {
+            fs::write(at(name), "old").unwrap();
+        }
+        let plan = Sidecars::plan(&list, None, OnExisting::Skip, "zh,en".parse().unwrap()).unwrap();
+        let (plan, left, skipped) = plan.left(list.into());
+        assert_eq!((left.len(), skipped), (2, 1));
+        for language in Language::ALL {
+            plan.write(0, &Text { language: Some(language), text: "new".to_owned() }).unwrap();
+        }
+        let read = |name: &str| fs::read_to_string(at(name)).unwrap();
+        assert_eq!((read("a.zh.txt").as_str(), read("a.en.txt").as_str()), ("old", "new"));
     }
 
     #[test]
@@ -253,13 +334,13 @@ mod tests {
             (OnExisting::Append, ["old, new\n", "new\n"]),
             (OnExisting::Prepend, ["new, old\n", "new\n"]),
         ] {
-            let plan = Sidecars::plan(&list, None, on_existing).unwrap();
-            assert_eq!([0, 1].map(|number| plan.text(number, "new").unwrap()), expected);
+            let plan = planned(&list, None, on_existing).unwrap();
+            assert_eq!([0, 1].map(|number| plan.text(&plan.places[number][0], "new").unwrap()), expected);
         }
-        let plan = Sidecars::plan(&list, None, OnExisting::Skip).unwrap();
+        let plan = planned(&list, None, OnExisting::Skip).unwrap();
         let (plan, left, skipped) = plan.left(list);
         assert_eq!((left.len(), skipped), (1, 1));
-        plan.write(0, "b\n").unwrap();
+        plan.write(0, &text("b\n")).unwrap();
         assert_eq!(fs::read_to_string(folder.path().join("b.txt")).unwrap(), "b\n");
     }
     /// What stands there that no run made, also where it appears after the run began.
@@ -274,13 +355,13 @@ mod tests {
         fs::create_dir(at("elsewhere")).unwrap();
         fs::write(at("victim"), "precious").unwrap();
         let list = vec![Input::file(at("p/a.jpg")), Input::file(at("p/b.jpg"))];
-        let plan = Sidecars::plan(&list, None, OnExisting::Append).unwrap();
+        let plan = planned(&list, None, OnExisting::Append).unwrap();
         assert_eq!((plan.problem(0), plan.problem(1)), (None, None));
         symlink("../victim", at("p/a.txt")).unwrap();
         symlink("nothing", at("p/b.txt")).unwrap();
         for number in [0, 1] {
             assert!(plan.problem(number).unwrap().reason.contains(".txt is a link"));
-            assert!(plan.write(number, "x").unwrap_err().to_string().contains("is a link"));
+            assert!(plan.write(number, &text("x")).unwrap_err().to_string().contains("is a link"));
         }
         assert_eq!(fs::read_to_string(at("victim")).unwrap(), "precious");
         assert!(at("p/a.txt").is_symlink() && at("p/b.txt").is_symlink() && !at("p/nothing").exists());
@@ -288,13 +369,13 @@ mod tests {
         // A folder that was given may be a link, one below it may not.
         symlink("p", at("typed")).unwrap();
         let typed = vec![Input::file(at("typed/c.jpg"))];
-        Sidecars::plan(&typed, None, OnExisting::Overwrite).unwrap().write(0, "c\n").unwrap();
+        planned(&typed, None, OnExisting::Overwrite).unwrap().write(0, &text("c\n")).unwrap();
         assert_eq!(fs::read_to_string(at("p/c.txt")).unwrap(), "c\n");
         fs::create_dir(at("out")).unwrap();
         symlink("../elsewhere", at("out/sub")).unwrap();
         let below = vec![Input { given: at("p").components().count(), ..Input::file(at("p/sub/d.jpg")) }];
-        let plan = Sidecars::plan(&below, Some(&at("out")), OnExisting::Overwrite).unwrap();
-        assert!(plan.write(0, "x").unwrap_err().to_string().contains("out/sub is a link"));
+        let plan = planned(&below, Some(&at("out")), OnExisting::Overwrite).unwrap();
+        assert!(plan.write(0, &text("x")).unwrap_err().to_string().contains("out/sub is a link"));
         assert_eq!(fs::read_dir(at("elsewhere")).unwrap().count(), 0);
     }
 }

@@ -7,15 +7,16 @@ use std::path::{Path, PathBuf};
 use mplug_data::picture::{Failure, PictureLoader};
 use mplug_data::source::PictureSource;
 
+use crate::answer::Answer;
 use crate::document::{CaptionFormat, Document};
 use crate::error::BulkError;
 use crate::failures::Failures;
 use crate::inputs::Input;
 use crate::journal::{CaptionJournal, OnUnfinished};
-use crate::pipeline::{Answer, Answered, KnownCaptions};
+use crate::pipeline::{Answered, KnownCaptions};
 use crate::record::Style;
 use crate::records::Destination;
-use crate::sidecar::{OnExisting, Sidecars};
+use crate::sidecar::{OnExisting, Sidecars, Text};
 
 /// Answers at the end of a journal whose text files may not have been written when the run was stopped: at least a batch.
 const UNSURE: usize = 1024;
@@ -38,7 +39,7 @@ pub enum Output {
         /// How they are written.
         format: CaptionFormat,
     },
-    /// A text file for every picture.
+    /// A text file for every picture, or one for each of its languages.
     TextFiles {
         /// They are below this folder, in the folders of their pictures; beside the pictures if absent.
         folder: Option<PathBuf>,
@@ -75,7 +76,7 @@ impl Prepared {
     ) -> Result<(Self, usize), BulkError> {
         let (document, path, format) = match output {
             Output::TextFiles { folder, on_existing } => {
-                return Self::text_files(folder.as_deref(), on_existing, inputs);
+                return Self::text_files(folder.as_deref(), on_existing, style, inputs);
             }
             Output::Stream { name, writer, format } => {
                 refuse_addresses(format, inputs)?;
@@ -99,9 +100,10 @@ impl Prepared {
     fn text_files(
         folder: Option<&Path>,
         on_existing: OnExisting,
+        style: Style,
         inputs: &mut Vec<Input>,
     ) -> Result<(Self, usize), BulkError> {
-        let sidecars = Sidecars::plan(inputs, folder, on_existing)?;
+        let sidecars = Sidecars::plan(inputs, folder, on_existing, style.languages)?;
         let (sidecars, left, skipped) = sidecars.left(std::mem::take(inputs));
         *inputs = left;
         if let Some(folder) = folder {
@@ -127,14 +129,16 @@ impl Prepared {
         failures: &mut Failures,
         report: &mut dyn FnMut(&Input, &Failure),
     ) -> Result<Sink, BulkError> {
-        let mut texts = Vec::new();
+        let mut texts: Vec<(usize, Vec<Text>)> = Vec::new();
         let mut open = |output: PathBuf| {
             CaptionJournal::open(&output, captions_of, inputs, on_unfinished, |index, entry| {
                 failures.count(&entry.answer);
-                if let (Some(digest), Ok(captions)) = (entry.digest, &entry.answer) {
-                    known.add(digest, captions);
+                if let Some(digest) = entry.digest {
+                    known.add(digest, &entry.answer);
                 }
-                texts.extend(entry.sidecar.map(|text| (index, text)));
+                if !entry.sidecars.is_empty() {
+                    texts.push((index, entry.sidecars));
+                }
                 texts.drain(..texts.len().saturating_sub(UNSURE));
             })
         };
@@ -147,12 +151,12 @@ impl Prepared {
             Self::TextFiles { sidecars, journal } => {
                 let journal = journal.map(&mut open).transpose()?;
                 // The run may have been stopped between its journal and these files.
-                for (index, text) in texts {
+                for (index, texts) in texts {
                     if let Some(problem) = sidecars.problem(index) {
                         report(&inputs[index], &problem);
-                        failures.count(&Err(problem));
+                        failures.count(&Answer::failed(problem));
                     } else {
-                        sidecars.write(index, &text)?;
+                        texts.iter().try_for_each(|text| sidecars.write(index, text))?;
                     }
                 }
                 Ok(Sink::TextFiles { sidecars, journal })
@@ -211,12 +215,12 @@ impl Sink {
     pub(crate) fn refuse(&self, batch: &[usize], answers: &mut [Answered]) {
         let Self::TextFiles { sidecars, .. } = self else { return };
         for (&index, answered) in batch.iter().zip(answers) {
-            if answered.answer.is_err() {
+            if !answered.answer.has_captions() {
                 continue;
             }
             let problem = sidecars.problem(index).or_else(|| sidecars.old_text_problem(index));
             if let Some(problem) = problem {
-                answered.answer = Err(problem);
+                answered.answer = Answer::failed(problem);
             }
         }
     }
@@ -240,24 +244,24 @@ impl Sink {
             }
             Self::File { journal, .. } => {
                 for (index, answered) in pairs() {
-                    journal.add(index, &inputs[index], answered, None)?;
+                    journal.add(index, &inputs[index], answered, &[])?;
                 }
                 journal.flush()
             }
             Self::TextFiles { sidecars, journal } => {
-                let mut texts = Vec::with_capacity(answers.len());
+                let mut written = Vec::with_capacity(answers.len());
                 for (index, answered) in pairs() {
-                    let text = sidecar_text(sidecars, index, &answered.answer, style)?;
+                    let texts = sidecars.texts(index, &answered.answer, style)?;
                     if let Some(journal) = journal {
-                        journal.add(index, &inputs[index], answered, text.clone())?;
+                        journal.add(index, &inputs[index], answered, &texts)?;
                     }
-                    texts.extend(text.map(|text| (index, text)));
+                    written.extend(texts.into_iter().map(|text| (index, text)));
                 }
                 // What a file will hold is on record before it changes: to write it again harms nothing.
                 if let Some(journal) = journal {
                     journal.flush()?;
                 }
-                texts.into_iter().try_for_each(|(index, text)| sidecars.write(index, &text))
+                written.iter().try_for_each(|(index, text)| sidecars.write(*index, text))
             }
         }
     }
@@ -284,15 +288,4 @@ impl Sink {
 
 fn remove_if_done(journal: CaptionJournal) -> Result<(), BulkError> {
     if journal.is_passing() { Ok(()) } else { journal.remove() }
-}
-
-/// The text of a picture's file: its captions, one a line.
-fn sidecar_text(
-    sidecars: &Sidecars,
-    index: usize,
-    answer: &Answer,
-    style: Style,
-) -> Result<Option<String>, BulkError> {
-    let Ok(captions) = answer else { return Ok(None) };
-    sidecars.text(index, &style.lines(captions)).map(Some)
 }

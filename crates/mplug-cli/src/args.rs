@@ -133,6 +133,17 @@ pub(crate) struct OptionalModelArg {
     pub(crate) strict: StrictArg,
 }
 
+/// `--model` of a command that several models can serve together.
+#[derive(Args, Debug)]
+pub(crate) struct OptionalModelsArg {
+    /// Model folder, a weight file in such a folder, or the name of a downloaded model; may be repeated for models of different
+    /// languages [default: the built-in demo model]
+    #[arg(long, short, value_name = "DIR|FILE|NAME", env = "MPLUG_MODEL")]
+    pub(crate) model: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) strict: StrictArg,
+}
+
 /// What happens to a model with weights that it does not know.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct StrictArg {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use mplug::config::Language;
 use mplug::tasks::RequestError;
 use mplug_bulk::BulkError;
 use mplug_data::journal::JournalError;
@@ -27,7 +28,16 @@ fn remedy(remedy: Remedy) -> &'static str {
 
 /// `<path>: <reason>; <what helps>`.
 pub(crate) fn of_failure(path: &Path, failure: &Failure) -> String {
-    let message = about(path, &failure.reason);
+    of_failure_in(path, None, failure)
+}
+
+/// `<path>: <language>: <reason>; <what helps>`, the language where the failure is of one.
+pub(crate) fn of_failure_in(path: &Path, language: Option<Language>, failure: &Failure) -> String {
+    let reason = &failure.reason;
+    let message = match language {
+        Some(language) => about(path, &format!("{language}: {reason}")),
+        None => about(path, reason),
+    };
     match failure.remedy.map(remedy) {
         Some(hint) if !hint.is_empty() => format!("{message}; {hint}"),
         _ => message,

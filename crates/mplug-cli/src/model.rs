@@ -8,7 +8,7 @@ use mplug::config::{ConfigOverrides, Task};
 use mplug::tasks::OpenOptions;
 use mplug_data::message::about;
 
-use crate::args::{OptionalModelArg, StrictArg};
+use crate::args::{OptionalModelArg, OptionalModelsArg, StrictArg};
 use crate::{demo, report};
 
 /// Opens the model at `path`, which must be of the task `wanted`.
@@ -112,6 +112,18 @@ fn find_by_name(named: &Path) -> anyhow::Result<PathBuf> {
     Ok(named.to_owned())
 }
 
+/// Opens the models that were named, or the built-in demo model for the task, which says so on standard error.
+pub(crate) fn open_all_or_demo(
+    models: &OptionalModelsArg,
+    image_size: Option<usize>,
+    wanted: Task,
+) -> anyhow::Result<Vec<ModelFolder>> {
+    if models.model.is_empty() {
+        return Ok(vec![open_demo(image_size, wanted)?]);
+    }
+    models.model.iter().map(|path| open(path, image_size, wanted, models.strict)).collect()
+}
+
 /// Opens the model that was named, or the built-in demo model for the task, which says so on standard error.
 pub(crate) fn open_or_demo(
     model: &OptionalModelArg,
@@ -121,6 +133,10 @@ pub(crate) fn open_or_demo(
     if let Some(path) = &model.model {
         return open(path, image_size, wanted, model.strict);
     }
+    open_demo(image_size, wanted)
+}
+
+fn open_demo(image_size: Option<usize>, wanted: Task) -> anyhow::Result<ModelFolder> {
     let folder = demo::open(wanted, image_size)?;
     demo::announce(wanted);
     Ok(folder)

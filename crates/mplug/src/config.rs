@@ -8,12 +8,14 @@
 
 mod files;
 mod language;
+mod languages;
 mod resolve;
 
 use std::collections::BTreeMap;
 
 pub use files::ConfigTexts;
 pub use language::{Language, UnknownLanguage};
+pub use languages::{Languages, LanguagesError};
 pub use resolve::ConfigOverrides;
 
 /// What a model was fine-tuned for.

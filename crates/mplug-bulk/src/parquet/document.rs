@@ -1,4 +1,5 @@
-//! A Parquet file of captions: one schema, whatever was captioned, so that files of many runs are one table.
+//! A Parquet file of captions: one schema, whatever was captioned, so that files of many runs are one table. Runs of several languages
+//! have a column more.
 //!
 //! The bytes depend on the answers alone: rows are gathered up to a fixed number and size, then written as a row group.
 //! `captions.list.element.…` are Arrow's and Spark's names for what lists hold.
@@ -15,12 +16,12 @@ use parquet::schema::parser::parse_message_type;
 
 use crate::error::BulkError;
 use crate::keywords::Keyword;
-use crate::record::{CaptionEntry, CaptionRecord};
+use crate::record::{CaptionEntry, CaptionRecord, Style};
 use crate::records::Destination;
 
 const SCHEMA: &str = "message captions {
     required binary path (STRING);
-    optional binary path_bytes;
+    optional binary path_bytes;{language}
     optional binary caption (STRING);
     optional float score;
     optional group token_ids (LIST) { repeated group list { required int32 element (INTEGER(32,false)); } }
@@ -36,6 +37,10 @@ const SCHEMA: &str = "message captions {
     optional binary error (STRING);
 }";
 
+/// The column of runs of several languages.
+const LANGUAGE: &str = "
+    optional binary language (STRING);";
+
 /// Most rows of a row group.
 const MOST_ROWS: usize = 1 << 14;
 /// A row group ends with the row that brings its values to this number of bytes.
@@ -47,21 +52,24 @@ pub(crate) struct ParquetDocument {
     writer: SerializedFileWriter<Written>,
     written: Written,
     rows: Rows,
+    has_language: bool,
 }
 
 impl ParquetDocument {
     /// Begins the file.
-    pub(crate) fn create(destination: Destination) -> Result<Self, BulkError> {
+    pub(crate) fn create(destination: Destination, style: Style) -> Result<Self, BulkError> {
         let properties = WriterProperties::builder()
             .set_compression(Compression::SNAPPY)
             .set_statistics_enabled(EnabledStatistics::Chunk);
         let written = Written::default();
-        let writer = parse_message_type(SCHEMA)
+        let has_language = style.languages.are_several();
+        let schema = SCHEMA.replace("{language}", if has_language { LANGUAGE } else { "" });
+        let writer = parse_message_type(&schema)
             .and_then(|schema| {
                 SerializedFileWriter::new(written.clone(), Arc::new(schema), Arc::new(properties.build()))
             })
             .map_err(refused(&destination))?;
-        Ok(Self { destination, writer, written, rows: Rows::default() })
+        Ok(Self { destination, writer, written, rows: Rows::default(), has_language })
     }
 
     /// Where it goes.
@@ -92,7 +100,7 @@ impl ParquetDocument {
 
     fn write_group(&mut self) -> Result<(), ParquetError> {
         let mut group = self.writer.next_row_group()?;
-        std::mem::take(&mut self.rows).write(&mut group)?;
+        std::mem::take(&mut self.rows).write(&mut group, self.has_language)?;
         group.close().map(drop)
     }
 
@@ -136,6 +144,7 @@ struct Rows {
     bytes: usize,
     path: Column<ByteArrayType>,
     path_bytes: Column<ByteArrayType>,
+    language: Column<ByteArrayType>,
     caption: Column<ByteArrayType>,
     score: Column<FloatType>,
     token_ids: Column<Int32Type>,
@@ -149,7 +158,7 @@ struct Rows {
 
 impl Rows {
     fn add(&mut self, record: &CaptionRecord) {
-        let CaptionRecord { path, best, captions, keywords, error, .. } = record;
+        let CaptionRecord { path, language, best, captions, keywords, error, .. } = record;
         self.count += 1;
         self.bytes += path.text().len() + error.as_ref().map_or(0, String::len);
         let reported = captions.as_deref().or(best.as_ref().map(std::slice::from_ref));
@@ -158,6 +167,7 @@ impl Rows {
         }
         self.path.push(Some(text(path.text())));
         self.path_bytes.push(path.bytes().map(|bytes| bytes.to_vec().into()));
+        self.language.push(language.map(|language| text(language.code())));
         self.caption.push(best.as_ref().map(|best| text(&best.caption)));
         self.score.push(best.as_ref().map(|best| best.score));
         // Levels count what is there: 0 no list, 1 an empty list, 2 an element; then those within.
@@ -201,9 +211,16 @@ impl Rows {
         }
     }
 
-    fn write(self, group: &mut SerializedRowGroupWriter<'_, Written>) -> Result<(), ParquetError> {
+    fn write(
+        self,
+        group: &mut SerializedRowGroupWriter<'_, Written>,
+        has_language: bool,
+    ) -> Result<(), ParquetError> {
         self.path.write(group)?;
         self.path_bytes.write(group)?;
+        if has_language {
+            self.language.write(group)?;
+        }
         self.caption.write(group)?;
         self.score.write(group)?;
         self.token_ids.write(group)?;

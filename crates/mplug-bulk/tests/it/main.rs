@@ -10,7 +10,7 @@ use mplug::preprocess::image::ImageFault;
 use mplug::tasks::Captioner;
 use mplug_bulk::{
     BulkError, BulkPlan, CaptionFormat, CollectOptions, Event, Inputs, OnExisting, OnUnfinished, Output,
-    Shard, StoppedBy, Summary,
+    Shard, StoppedBy, Summary, Writer,
 };
 use mplug_testing::model::write_tiny_model;
 
@@ -62,8 +62,8 @@ impl Desk {
             if is_end(&event) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
         let run = plan.prepare(&mut on_event)?;
-        let options = self.captioner.default_options();
-        let summary = run.run(&self.captioner, &options, "the tiny model", &mut on_event)?;
+        let writer = Writer::new(&self.captioner, self.captioner.default_options(), "the tiny model");
+        let summary = run.run(&[writer], &mut on_event)?;
         Ok((summary, events))
     }
 

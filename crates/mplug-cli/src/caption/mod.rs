@@ -7,14 +7,14 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use mplug::checkpoint::ModelFolder;
-use mplug::config::{Language, Task};
+use mplug::config::{Languages, Task};
 use mplug::tasks::{CaptionRequest, Captioner};
-use mplug_bulk::{BulkPlan, CollectOptions, Inputs, Shard, Style};
+use mplug_bulk::{BulkPlan, CollectOptions, Inputs, Shard, Style, Writer};
 
 use self::output::CaptionOutputArgs;
 use self::view::{View, conclude};
 use crate::args::{
-    BatchArg, EngineArgs, LimitArgs, OptionalModelArg, SamplingArgs, SearchArgs, between, share,
+    BatchArg, EngineArgs, LimitArgs, OptionalModelsArg, SamplingArgs, SearchArgs, between, share,
 };
 use crate::status::Status;
 use crate::web::WebArgs;
@@ -42,6 +42,12 @@ Output:
   parquet  The columns path, path_bytes, caption, score, token_ids, captions (list of caption,
            score, token_ids; null without --captions), tags (null without --tags), error.
 
+Several languages (--language zh,en):
+  Each picture has a record for each language, in that order. In text the language is before
+  the caption; json, csv and parquet have `language` after the path; sidecar writes NAME.zh.txt
+  and NAME.en.txt, tar KEY.zh.txt and KEY.zh.json. An input that failed has one record, without
+  a language.
+
 Bulk runs:
   With --output FILE, results are kept in FILE.part until the run ends. After an interruption,
   the same command with --resume continues. Inputs with temporary failures, such as a server
@@ -51,6 +57,7 @@ Bulk runs:
 Examples:
   mplug caption photo.jpg
   mplug caption --model ./mplug_base_zh --captions 3 photo.jpg
+  mplug caption --model ./base_zh --model ./base_en --language zh,en --format jsonl photos/
   mplug caption photos/ --recursive --format jsonl --output captions.jsonl
   find . -name '*.png' -print0 | mplug caption - --batch-size 8
   mplug caption shards/*.tar --shard 3/64 --format jsonl --output captions.3.jsonl --resume
@@ -75,7 +82,7 @@ pub(crate) struct CaptionArgs {
     #[arg(long, short)]
     recursive: bool,
     #[command(flatten)]
-    model: OptionalModelArg,
+    models: OptionalModelsArg,
     #[command(flatten)]
     output: CaptionOutputArgs,
     /// Keep the spaces between Chinese characters, as the original does
@@ -90,9 +97,10 @@ pub(crate) struct CaptionArgs {
     /// Number of captions for each picture, with scores, best first; at most the number of beams
     #[arg(long, value_name = "N", help_heading = "Generation", value_parser = between::<1, 64>)]
     captions: Option<usize>,
-    /// Language of the captions: `zh` or `en`, if the model has several [default: the model's first]
-    #[arg(long, value_name = "CODE", help_heading = "Generation")]
-    language: Option<Language>,
+    /// Language of the captions, `zh` or `en`, or several: `zh,en`. Each is written by the first --model that has it, and every
+    /// model reads a picture once [default: the model's first]
+    #[arg(long, value_name = "CODE[,CODE]", help_heading = "Generation")]
+    language: Option<Languages>,
     /// Start every caption with TEXT
     #[arg(long, value_name = "TEXT", help_heading = "Generation")]
     prefix: Option<String>,
@@ -125,11 +133,16 @@ pub(crate) struct CaptionArgs {
 }
 
 impl CaptionArgs {
+    /// The languages that were typed.
+    fn languages(&self) -> Languages {
+        self.language.unwrap_or_default()
+    }
+
     /// How captions are to be written.
     fn request(&self) -> CaptionRequest {
         CaptionRequest {
             search: self.search.request(),
-            language: self.language,
+            languages: self.languages(),
             prefix: self.prefix.clone(),
             forbidden_words: self.forbid.clone(),
             required_words: self.include.clone(),
@@ -161,13 +174,18 @@ impl CaptionArgs {
         let plan = self.plan()?;
         let mut view = View::default();
         let run = plan.prepare(&mut |event| view.show(event)).map_err(hint::of_bulk)?;
-        let folder = model::open_or_demo(&self.model, self.engine.image_size, Task::ImageCaptioning)?;
-        let load = precision::load_options(&folder, self.engine.precision);
-        let captioner = Captioner::load_with(&folder, &load)?;
-        let options = self.request().resolve(&folder).map_err(hint::of_request)?;
-        let model = self.model_in_words(&folder)?;
+        let folders = model::open_all_or_demo(&self.models, self.engine.image_size, Task::ImageCaptioning)?;
+        let texts = self.request().resolve_each(&folders).map_err(hint::of_request)?;
+        let load =
+            |folder| Captioner::load_with(folder, &precision::load_options(folder, self.engine.precision));
+        let captioners: Vec<Captioner> = folders.iter().map(load).collect::<Result<_, _>>()?;
+        let mut writers = Vec::with_capacity(captioners.len());
+        for ((number, captioner), texts) in captioners.iter().enumerate().zip(texts) {
+            let model = self.model_in_words(number, &folders[number])?;
+            writers.push(Writer { captioner, model, texts });
+        }
         view.listen()?;
-        let summary = run.run(&captioner, &options, &model, &mut |event| view.show(event));
+        let summary = run.run(&writers, &mut |event| view.show(event));
         drop(view);
         Ok(conclude(&summary.map_err(hint::of_bulk)?))
     }
@@ -185,16 +203,17 @@ impl CaptionArgs {
         let mut plan = plan.map_err(hint::of_bulk)?;
         plan.batch_size = self.batch.batch_size;
         plan.limits = self.limits.limits();
-        plan.style = Style { is_raw: self.raw, captions: self.captions, keywords: self.tags, ..plan.style };
+        let (captions, keywords, languages) = (self.captions, self.tags, self.languages());
+        plan.style = Style { is_raw: self.raw, captions, keywords, languages, ..plan.style };
         plan.on_unfinished = self.output.on_unfinished();
         plan.stops_at_failure = self.errors == OnError::Fail;
         self.web.open(plan.inputs_mut())?;
         Ok(plan)
     }
 
-    /// The model, in words that change with its files and with what they are read for.
-    fn model_in_words(&self, folder: &ModelFolder) -> anyhow::Result<String> {
-        let model = match &self.model.model {
+    /// A model, in words that change with its files and with what they are read for.
+    fn model_in_words(&self, number: usize, folder: &ModelFolder) -> anyhow::Result<String> {
+        let model = match self.models.model.get(number) {
             Some(path) => format!("model {}", model::stamp(&model::find(path)?)?),
             None => "the demo model".to_owned(),
         };

@@ -38,8 +38,8 @@ impl View {
                 progress.resume_at(done);
                 self.progress = Some(progress);
             }
-            Event::Failed { path, failure } => {
-                let message = hint::of_failure(path, failure);
+            Event::Failed { path, language, failure } => {
+                let message = hint::of_failure_in(path, language, failure);
                 let not_tried = if failure.is_passing { format!(" ({NOT_TRIED})") } else { String::new() };
                 report::message(message + &not_tried);
             }

@@ -4,8 +4,8 @@
 //! decoder --logits--> log-probabilities --beam_search | sampling--> parents, tokens --> decoder
 //! ```
 //!
-//! [`GenerationEngine`] holds the texts that are being written and takes them through the decoder together; [`generate()`] is the loop over
-//! it for those who have all pictures at hand. Texts finish on their own; nothing that a text becomes depends on its neighbours.
+//! [`GenerationEngine`] holds the texts that are being written and takes them through the decoder together; [`generate()`] and
+//! [`generate_each()`] are the loop over it for those who have all pictures at hand. Texts finish on their own; nothing that a text becomes depends on its neighbours.
 
 pub mod beam_search;
 pub mod constraints;
@@ -47,13 +47,25 @@ pub fn generate(
     pictures: &[EncodedPicture],
     resolved: &Arc<Resolved>,
 ) -> Vec<Hypotheses> {
+    generate_each(decoder, pictures.iter().map(|picture| (picture, resolved)))
+}
+
+/// Writes texts, each about a picture and with options of its own, all together: each text's hypotheses, best first. A text whose logits
+/// are not finite fails alone.
+///
+/// # Panics
+/// As [`GenerationEngine::add`].
+pub fn generate_each<'t>(
+    decoder: &Arc<TextDecoder>,
+    texts: impl IntoIterator<Item = (&'t EncodedPicture, &'t Arc<Resolved>)>,
+) -> Vec<Hypotheses> {
     let mut engine = GenerationEngine::new(Arc::clone(decoder));
-    for picture in pictures {
+    for (picture, resolved) in texts {
         engine.add(picture.clone(), Arc::clone(resolved));
     }
     let mut found = BTreeMap::new();
     while !engine.is_empty() {
         found.extend(engine.step().into_iter().map(|update| (update.id, update.hypotheses)));
     }
-    found.into_values().collect() // ids, and so the pictures, in their order
+    found.into_values().collect() // ids, and so the texts, in their order
 }

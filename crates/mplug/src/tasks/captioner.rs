@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::{
     Caption, Captions, LoadOptions, OpenOptions, all, captions, default_options, encode_images, load, open,
-    resolve, write,
+    resolve, write, write_each,
 };
 use crate::checkpoint::ModelFolder;
 use crate::config::{ModelConfig, Task};
@@ -127,6 +127,23 @@ impl Captioner {
         options: &GenerationOptions,
     ) -> Result<Vec<Captions>, Error> {
         write(&self.decoder, &self.tokenizer, pictures, options)
+    }
+
+    /// Captions pictures that are encoded already as each of `options` says: in several languages, say, for one look at the picture. All
+    /// texts go through the decoder together, and each is what [`caption_encoded`](Self::caption_encoded) writes, bit for bit. For
+    /// each picture there is one entry for each of the options, in their order, and each fails alone.
+    ///
+    /// # Errors
+    /// For options that cannot be.
+    ///
+    /// # Panics
+    /// If a picture was encoded by a model of another shape.
+    pub fn caption_with(
+        &self,
+        pictures: &[EncodedPicture],
+        options: &[GenerationOptions],
+    ) -> Result<Vec<Vec<Captions>>, Error> {
+        write_each(&self.decoder, &self.tokenizer, pictures, options)
     }
 
     /// An engine for captions that come and go: it takes what [`encode`](Self::encode) and [`resolve`](Self::resolve) give, and

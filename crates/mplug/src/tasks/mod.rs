@@ -18,7 +18,7 @@ use mplug_kernels::can_reserve;
 use mplug_kernels::gemm::Precision;
 pub use open::{OpenOptions, open};
 use rayon::prelude::*;
-pub use request::{CaptionRequest, RequestError, SearchRequest, prompt_for};
+pub use request::{CaptionRequest, LanguageOptions, RequestError, SearchRequest, prompt_for};
 
 use crate::checkpoint::expected::needed_tensors;
 use crate::checkpoint::{ModelFolder, TOKENIZER_CONFIG, VOCABULARY, Weights};
@@ -26,7 +26,7 @@ use crate::config::{ModelConfig, Task};
 use crate::encoded_picture::EncodedPicture;
 use crate::error::Error;
 use crate::generate::beam_search::Hypothesis;
-use crate::generate::{GenerationOptions, Hypotheses, NotANumber, Resolved, generate};
+use crate::generate::{GenerationOptions, Hypotheses, NotANumber, Resolved, generate_each};
 use crate::model::Mplug;
 use crate::preprocess::image::{pixel_values, resize_bicubic};
 use crate::preprocess::text::{Tokenizer, TokenizerError, TokenizerSettings, join_chinese};
@@ -159,9 +159,28 @@ fn write(
     pictures: &[EncodedPicture],
     options: &GenerationOptions,
 ) -> Result<Vec<Captions>, Error> {
-    let resolved = Arc::new(resolve(decoder, tokenizer, options)?);
-    let written = generate(decoder, pictures, &resolved);
-    Ok(written.into_iter().map(|hypotheses| captions(tokenizer, &resolved, hypotheses)).collect())
+    Ok(write_each(decoder, tokenizer, pictures, std::slice::from_ref(options))?
+        .into_iter()
+        .flatten()
+        .collect())
+}
+
+/// Writes about each picture as each of `options` says, all texts together; for each picture, what was written in the options' order.
+fn write_each(
+    decoder: &Arc<TextDecoder>,
+    tokenizer: &Arc<Tokenizer>,
+    pictures: &[EncodedPicture],
+    options: &[GenerationOptions],
+) -> Result<Vec<Vec<Captions>>, Error> {
+    let resolve = |options| resolve(decoder, tokenizer, options).map(Arc::new);
+    let resolved: Vec<Arc<Resolved>> = options.iter().map(resolve).collect::<Result<_, _>>()?;
+    let texts = pictures.iter().flat_map(|picture| resolved.iter().map(move |resolved| (picture, resolved)));
+    let mut written = generate_each(decoder, texts).into_iter();
+    let mut of_picture = || -> Vec<Captions> {
+        let texts = resolved.iter().zip(&mut written);
+        texts.map(|(resolved, hypotheses)| captions(tokenizer, resolved, hypotheses)).collect()
+    };
+    Ok(pictures.iter().map(|_| of_picture()).collect())
 }
 
 /// The texts of all pictures, where none failed.

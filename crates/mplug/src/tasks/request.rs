@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::default_options;
 use crate::checkpoint::ModelFolder;
-use crate::config::{self, Language};
+use crate::config::{self, Language, Languages};
 use crate::generate::GenerationOptions;
 use crate::generate::sampling::SamplingOptions;
 
@@ -28,8 +28,9 @@ pub struct CaptionRequest {
     /// Beams and lengths.
     #[serde(flatten)]
     pub search: SearchRequest,
-    /// The language, of a model that writes several; the model's first if absent.
-    pub language: Option<Language>,
+    /// The languages; the model's first if there are none. In JSON a code, a list of codes, or `null`.
+    #[serde(rename = "language")]
+    pub languages: Languages,
     /// Every caption begins with this text.
     pub prefix: Option<String>,
     /// Words, or several in a row, that no caption has.
@@ -44,6 +45,15 @@ pub struct CaptionRequest {
     pub keywords: Option<usize>,
     /// Draw words at random in place of the search.
     pub sampling: Option<SamplingOptions>,
+}
+
+/// What a model is to write in one language.
+#[derive(Clone, Debug)]
+pub struct LanguageOptions {
+    /// The language; the model's first if absent.
+    pub language: Option<Language>,
+    /// How it is written.
+    pub options: GenerationOptions,
 }
 
 /// A field of a request that cannot be.
@@ -89,10 +99,48 @@ impl CaptionRequest {
     /// The options of the captioning model in `folder` with what was requested in their place.
     ///
     /// # Errors
-    /// The first field that cannot be.
+    /// The first field that cannot be; several languages, for which [`resolve_each`](Self::resolve_each) has options.
     pub fn resolve(&self, folder: &ModelFolder) -> Result<GenerationOptions, RequestError> {
+        if self.languages.are_several() {
+            return Err(RequestError::new("language", "one", &self.languages));
+        }
+        self.resolve_in(folder, self.languages.iter().next())
+    }
+
+    /// What each of the captioning models in `folders` is to write. A language is written by the first model that writes it; a model's
+    /// languages are in the order of the request.
+    ///
+    /// # Errors
+    /// The first field that cannot be: a language that no model writes, or a model for which there is no language.
+    pub fn resolve_each(&self, folders: &[ModelFolder]) -> Result<Vec<Vec<LanguageOptions>>, RequestError> {
+        if let ([folder], true) = (folders, self.languages.is_empty()) {
+            return Ok(vec![vec![LanguageOptions {
+                language: None,
+                options: self.resolve_in(folder, None)?,
+            }]]);
+        }
+        let mut found: Vec<Vec<LanguageOptions>> = folders.iter().map(|_| Vec::new()).collect();
+        for language in self.languages.iter() {
+            let writes = |folder: &ModelFolder| codes(folder).contains(&language.code());
+            let index = folders.iter().position(writes).ok_or_else(|| unwritten(folders, language))?;
+            let options = self.resolve_in(&folders[index], Some(language))?;
+            found[index].push(LanguageOptions { language: Some(language), options });
+        }
+        let Some(index) = found.iter().position(Vec::is_empty) else { return Ok(found) };
+        let (name, writes) = (folders[index].checkpoint().label(), codes(&folders[index]).join(" or "));
+        let expected = format!("a language for every model ({name}, which writes {writes}, has none)");
+        let requested =
+            if self.languages.is_empty() { "none".to_owned() } else { self.languages.to_string() };
+        Err(RequestError::new("language", expected, &requested))
+    }
+
+    fn resolve_in(
+        &self,
+        folder: &ModelFolder,
+        language: Option<Language>,
+    ) -> Result<GenerationOptions, RequestError> {
         let mut options = self.search.resolve(default_options(&folder.config))?;
-        options.prompt = match self.language {
+        options.prompt = match language {
             Some(language) => prompt_for(folder, language)?,
             None => None,
         };
@@ -129,12 +177,29 @@ pub fn prompt_for(folder: &ModelFolder, language: Language) -> Result<Option<Str
     if let Some(prompt) = prompts.get(language.code()) {
         return Ok((!prompt.is_empty()).then(|| prompt.clone()));
     }
-    let first = config::language(folder.vocabulary());
-    if first == language {
+    if config::language(folder.vocabulary()) == language {
         return Ok(None);
     }
-    let known: Vec<&str> = std::iter::once(first.code()).chain(prompts.keys().map(String::as_str)).collect();
-    Err(RequestError::new("language", format!("{}, which this model writes", known.join(" or ")), &language))
+    Err(unwritten(std::slice::from_ref(folder), language))
+}
+
+/// The codes of the languages that a captioning model writes: that which it writes by itself, then those of its prompts.
+fn codes(folder: &ModelFolder) -> Vec<&str> {
+    let first = config::language(folder.vocabulary()).code();
+    let others = folder.config.generation.prompts.keys().map(String::as_str);
+    std::iter::once(first).chain(others.filter(|code| *code != first)).collect()
+}
+
+/// The error of a language that no model writes.
+fn unwritten(folders: &[ModelFolder], language: Language) -> RequestError {
+    let mut known: Vec<&str> = Vec::new();
+    for code in folders.iter().flat_map(codes) {
+        if !known.contains(&code) {
+            known.push(code);
+        }
+    }
+    let who = if folders.len() == 1 { "this model writes" } else { "these models write" };
+    RequestError::new("language", format!("{}, which {who}", known.join(" or ")), &language)
 }
 
 #[cfg(test)]
@@ -190,12 +255,10 @@ mod tests {
         ] {
             assert_eq!(request.resolve(&folder).unwrap_err().field, field);
         }
-        let english = CaptionRequest { language: Some(Language::English), ..good.clone() };
+        let english = CaptionRequest { languages: Language::English.into(), ..good.clone() };
         let error = english.resolve(&folder_with(&[])).unwrap_err().to_string();
         assert_eq!(error, "language: expected zh, which this model writes, found en");
-        let options = CaptionRequest { language: Some(Language::English), keywords: Some(3), ..good.clone() }
-            .resolve(&folder)
-            .unwrap();
+        let options = CaptionRequest { keywords: Some(3), ..english }.resolve(&folder).unwrap();
         assert_eq!(options.prompt.as_deref(), Some("a picture of"));
         assert_eq!(options.num_return_sequences, 2, "keywords are of all captions found");
     }
@@ -204,8 +267,49 @@ mod tests {
     fn requests_are_read_from_json() {
         let json = r#"{"beams": 3, "language": "en", "sampling": {"top_k": 5}, "forbidden_words": ["猫"]}"#;
         let request: CaptionRequest = serde_json::from_str(json).unwrap();
-        assert_eq!((request.search.beams, request.language), (Some(3), Some(Language::English)));
+        assert_eq!((request.search.beams, request.languages), (Some(3), Language::English.into()));
         let sampling = request.sampling.unwrap();
         assert_eq!((sampling.top_k, sampling.seed), (5, 0));
+        let languages =
+            |json: &str| serde_json::from_str::<CaptionRequest>(json).map(|found| found.languages);
+        assert_eq!(languages(r#"{"language": ["en", "zh"]}"#).unwrap().to_string(), "en,zh");
+        assert!(
+            languages(r#"{"language": null}"#).unwrap().is_empty() && languages("{}").unwrap().is_empty()
+        );
+        let error = languages(r#"{"language": "fr"}"#).unwrap_err().to_string();
+        assert!(error.contains("expected a language, `zh` or `en`, found `fr`"), "{error}");
+    }
+
+    #[test]
+    fn a_language_is_written_by_the_first_model_that_has_it() {
+        let in_words = |list: &[Vec<LanguageOptions>]| -> Vec<Vec<String>> {
+            let one = |found: &LanguageOptions| format!("{:?} {:?}", found.language, found.options.prompt);
+            list.iter().map(|list| list.iter().map(one).collect()).collect()
+        };
+        let resolve = |languages: &str, folders: &[ModelFolder]| {
+            let languages = languages.parse().unwrap_or_default();
+            CaptionRequest { languages, ..CaptionRequest::default() }.resolve_each(folders)
+        };
+        let (chinese, english) = ("Some(Chinese) None", r#"Some(English) Some("a picture of")"#);
+        let one = [folder()];
+        assert_eq!(in_words(&resolve("", &one).unwrap()), [["None None"]]);
+        assert_eq!(in_words(&resolve("en,zh", &one).unwrap()), [[english, chinese]]);
+        let two = [folder_with(&[]), folder()];
+        assert_eq!(in_words(&resolve("en,zh", &two).unwrap()), [[chinese], [english]]);
+
+        let error =
+            |languages: &str, folders: &[ModelFolder]| resolve(languages, folders).unwrap_err().to_string();
+        assert_eq!(
+            error("zh,en", &[folder_with(&[]), folder_with(&[])]),
+            "language: expected zh, which these models write, found en"
+        );
+        for (languages, found) in [("zh", "zh"), ("", "none")] {
+            let error = error(languages, &two);
+            assert!(error.starts_with("language: expected a language for every model ("), "{error}");
+            assert!(error.ends_with(&format!(", has none), found {found}")), "{error}");
+        }
+        let several = CaptionRequest { languages: "zh,en".parse().unwrap(), ..CaptionRequest::default() };
+        let error = several.resolve(&one[0]).unwrap_err().to_string();
+        assert_eq!(error, "language: expected one, found zh,en");
     }
 }

@@ -200,3 +200,18 @@ fn a_picture_of_another_model_is_refused() {
     let picture = pictures(&Captioner::load(&folder).unwrap()).remove(0);
     let _ = one.caption_encoded(&[picture], &one.default_options());
 }
+
+#[test]
+fn texts_with_other_options_share_the_steps_and_not_a_bit() {
+    let captioner = captioner(Precision::F32);
+    let (pictures, options) = (pictures(&captioner), options(&captioner));
+    let together = captioner.caption_with(&pictures, &options).unwrap();
+    assert_eq!(together.len(), pictures.len());
+    for (number, options) in options.iter().enumerate() {
+        let apart = captioner.caption_encoded(&pictures, options).unwrap();
+        let found: Vec<_> = together.iter().map(|texts| texts[number].clone()).collect();
+        assert_eq!(found, apart, "{options:?}");
+    }
+    assert!(captioner.caption_with(&pictures, &[]).unwrap().iter().all(Vec::is_empty));
+    assert!(captioner.caption_with(&[], &options).unwrap().is_empty());
+}
