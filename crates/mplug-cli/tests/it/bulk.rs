@@ -111,7 +111,7 @@ fn failures_are_summed_up_by_reason() {
 }
 
 /// The members of a tar: names and bytes.
-fn members(path: PathBuf) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn members(path: PathBuf) -> BTreeMap<String, Vec<u8>> {
     let mut archive = tar::Archive::new(fs::File::open(path).unwrap());
     let member = |entry: std::io::Result<tar::Entry<'_, fs::File>>| {
         let mut entry = entry.unwrap();

@@ -13,6 +13,7 @@ mod help;
 #[cfg(feature = "hub")]
 mod hub;
 mod input_names;
+mod languages;
 mod model_folders;
 mod models;
 mod outputs;

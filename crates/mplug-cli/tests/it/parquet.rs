@@ -147,6 +147,26 @@ fn one_schema_whatever_was_captioned() {
     assert!(best.get("captions").is_none() && best["path"] == "red.png", "{best}");
 }
 
+/// Of several languages there is a column more.
+#[test]
+fn rows_say_the_language_where_there_are_several() {
+    let desk = Desk::new();
+    let config = fs::read_to_string(desk.join("model/config.yaml")).unwrap();
+    desk.write("model/config.yaml", (config + "prompts: {\"en\":\"a cat\"}\n").as_bytes());
+    let args =
+        ["red.png", "missing.png", "--language", "zh,en", "--captions", "2", "--beams", "2", "--format"];
+    let records = caption(&desk, &[&args[..], &["jsonl"]].concat()).jsonl();
+    assert_eq!(records.len(), 3);
+    let table = caption(&desk, &[&args[..], &["parquet", "--output", "out.parquet"]].concat());
+    assert_eq!(table.code, 1, "{}", table.stderr);
+    let found: Vec<Value> = rows(desk.join("out.parquet")).iter().map(record).collect();
+    assert_eq!(found, records);
+    let schema = schema(desk.join("out.parquet"));
+    let columns = ["path (", "path_bytes;", "language (", "caption ("];
+    let places = columns.map(|column| schema.find(column).expect(column));
+    assert!(places.is_sorted(), "{schema}");
+}
+
 #[test]
 fn a_run_killed_again_and_again_ends_in_the_same_bytes() {
     let desk = Desk::new();

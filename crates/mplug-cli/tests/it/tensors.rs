@@ -44,7 +44,7 @@ fn set(recipe: &mut Recipe, name: &str, at: usize, value: f32) {
 }
 
 /// The output of the last layer before the logits, made so large that they overflow.
-fn overflow(recipe: &mut Recipe, task: Task) {
+pub(crate) fn overflow(recipe: &mut Recipe, task: Task) {
     let norm = match task {
         Task::ImageTextRetrieval => "fusion_encoder.encoder.layer.4.output.LayerNorm.weight",
         _ => "text_decoder.cls.predictions.transform.LayerNorm.weight",
