@@ -10,7 +10,7 @@
 //! Every `connected_stride`-th layer after the first is connected. The original adds in place to its caller's image
 //! states; here the caller hands them over.
 
-use mplug_kernels::attention::PackedKeyValues;
+use mplug_kernels::attention::{CrossAttentionGroup, PackedKeyValues};
 
 use crate::checkpoint::{CheckpointError, Weights, names};
 use crate::config::{ModelConfig, TextConfig};
@@ -89,7 +89,8 @@ impl FusionEncoder {
                     let width = feed_forward.width();
                     let text_len = fused.text.len() / width;
                     let look = |key_values: &PackedKeyValues, text: &mut [f32], workspace: &mut Workspace| {
-                        cross_attention.forward(text, &[(key_values, text_len)], workspace);
+                        let mut groups = [CrossAttentionGroup::new(key_values, text_len)];
+                        cross_attention.forward(text, &mut groups, workspace);
                     };
                     if let Some(key_values) = picture.key_values().get(i) {
                         look(key_values, &mut fused.text, &mut workspace);

@@ -7,7 +7,7 @@
 
 use std::cell::Cell;
 
-use super::HeadShape;
+use super::{HeadShape, LeftOut};
 use crate::InstructionSet;
 use crate::gemm::panels::{PANEL, PanelsView, fill_columns, fill_steps, panel_len};
 use crate::gemm::{MatrixView, PanelType, Target, multiply_rows};
@@ -44,18 +44,37 @@ pub(super) fn head_panels<T: PanelType>(
     )
 }
 
+/// What a block of queries does beside attending to everything. Nothing, by default.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Extras<'a> {
+    /// Keys that rows of the group do not see.
+    pub(super) left_out: Option<LeftOut<'a>>,
+    /// Which row of the group is the block's first.
+    pub(super) first_row: usize,
+    /// Where the probabilities of the head go: rows of the group, a value for each key.
+    pub(super) probabilities: Option<Target>,
+}
+
+impl Extras<'_> {
+    /// From a later row on.
+    pub(super) fn at_row(self, row: usize) -> Self {
+        Self { first_row: self.first_row + row, ..self }
+    }
+}
+
 /// Scores of a block of queries against all keys, their softmax, and the sum of the values by it.
 ///
 /// # Safety
-/// Nobody else may use the target's `queries.rows()` rows and `head_dim` columns meanwhile.
+/// Nobody else may use the target's `queries.rows()` rows and `head_dim` columns meanwhile, nor those rows of the extras'
+/// probabilities, which must be there.
 pub(super) unsafe fn attend_block<T: PanelType>(
     set: InstructionSet,
     queries: MatrixView,
-    key_panels: PanelsView<T>,
-    value_panels: PanelsView<T>,
+    (key_panels, value_panels): (PanelsView<T>, PanelsView<T>),
     shape: HeadShape,
     scores: &mut Vec<f32>,
     target: Target,
+    extras: Extras,
 ) {
     let (rows, keys) = (queries.rows(), key_panels.columns);
     // Rows do not lie a multiple of 4096 bytes apart, which would share the same sets of the L1 cache.
@@ -66,8 +85,20 @@ pub(super) unsafe fn attend_block<T: PanelType>(
     // SAFETY: the scores are ours, with room for every panel in every row.
     unsafe { multiply_rows(set, queries, key_panels, shape.scale(), Target::new(scores, stride)) };
     let mut sums = [0.0; QUERY_BLOCK];
-    for (row, sum) in scores.chunks_exact_mut(stride).zip(&mut sums) {
-        *sum = exponentials_row(&mut row[..keys]);
+    for (index, (row, sum)) in scores.chunks_exact_mut(stride).zip(&mut sums).enumerate() {
+        let row = &mut row[..keys];
+        if let Some(left_out) = extras.left_out {
+            for range in left_out.of_row(extras.first_row + index) {
+                // Their exponentials are exactly 0.
+                row[range.clone()].fill(f32::NEG_INFINITY);
+            }
+        }
+        *sum = exponentials_row(set, row);
+        if let Some(probabilities) = extras.probabilities {
+            // SAFETY: the caller's promise.
+            let to = unsafe { probabilities.row(extras.first_row + index, keys) };
+            to.iter_mut().zip(row).for_each(|(to, value)| *to = *value / *sum);
+        }
     }
     let exponentials = MatrixView::columns(scores, rows, keys, stride, 0);
     // SAFETY: the caller's promise.

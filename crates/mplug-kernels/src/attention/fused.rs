@@ -9,7 +9,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use super::HeadShape;
-use super::block::{HeadType, QUERY_BLOCK, SCRATCH, attend_block, head_panels, pack_head};
+use super::block::{Extras, HeadType, QUERY_BLOCK, SCRATCH, attend_block, head_panels, pack_head};
 use crate::InstructionSet;
 use crate::gemm::{MatrixView, Precision, Target, library};
 use crate::scratch::lend;
@@ -86,7 +86,7 @@ impl Fused<'_> {
             let mut packed = std::mem::take(T::panels_of(scratch));
             packed.resize(key_len + value_len, T::default());
             pack_head(&mut packed, self.part(1, keys, head), self.part(2, keys, head), shape);
-            let (key_panels, value_panels) = head_panels(&packed, keys, shape);
+            let panels = head_panels(&packed, keys, shape);
             let query = self.part(0, self.len, head);
             for first in queries.clone().step_by(QUERY_BLOCK) {
                 let rows = (queries.end - first).min(QUERY_BLOCK);
@@ -96,11 +96,11 @@ impl Fused<'_> {
                     attend_block(
                         set,
                         query.row_block(first, rows),
-                        key_panels,
-                        value_panels,
+                        panels,
                         shape,
                         &mut scratch.scores,
                         block,
+                        Extras::default(),
                     );
                 }
             }

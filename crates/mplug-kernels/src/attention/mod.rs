@@ -3,24 +3,27 @@
 //! Three forms for three shapes of work, all over rows of `heads × head_dim` values:
 //! - [`self_attention`]: many queries over as many keys, both straight from one fused projection;
 //! - [`cross_attention`] over [`PackedKeyValues`]: few queries, again and again, over keys and values that never change (a
-//!   decoder over a picture);
-//! - [`attend_entries`]: one query over a short growing cache (a decoder over its own past).
+//!   decoder over a picture), some of which rows may leave out, and with probabilities that may be recorded;
+//! - [`attend_entries`]: one query over some rows of a growing table (a decoder over its own past).
 //!
 //! The first two never store a score matrix: a block of query rows is scored against all keys, normalised and multiplied
 //! with the values while its scores are in the nearest caches. (A plain softmax over the whole row beats one that is
 //! corrected block by block at these lengths: a row of 577 scores is 2 KB.)
 //!
 //! Masks are lengths: padding stands at the end of a row in every use of mPLUG, and a masked key's probability is
-//! exactly zero in the original's f32 too (its −10000 underflows), so keys beyond `valid_keys` are simply left out.
+//! exactly zero in the original's f32 too (its −10000 underflows), so keys beyond `valid_keys` are simply left out. Cross-attention alone
+//! knows others, for who asks what an output owes to some of the keys ([`LeftOut`]).
 
 mod block;
 mod cached;
 mod fused;
+mod left_out;
 mod packed;
 
 pub use cached::attend_entries;
 pub use fused::self_attention;
-pub use packed::{PackedKeyValues, cross_attention};
+pub use left_out::LeftOut;
+pub use packed::{CrossAttentionGroup, PackedKeyValues, cross_attention};
 
 use crate::gemm::PanelType;
 use crate::gemm::panels::panels_len;
@@ -113,7 +116,7 @@ mod tests {
                 self_attention(&fused, valid, shape, precision, &mut output);
                 assert_close(&output, &expected, tolerance);
                 let packed = PackedKeyValues::new(&key_value, valid, shape, precision);
-                cross_attention(&queries, &[(&packed, len)], shape, &mut output);
+                cross_attention(&queries, &mut [CrossAttentionGroup::new(&packed, len)], shape, &mut output);
                 assert_close(&output, &expected, tolerance);
             }
             let all_keys = Fused { query_key_value: &fused, len, valid_keys: valid, shape };
@@ -121,8 +124,9 @@ mod tests {
             assert_close(&output, &expected, 1e-5);
 
             let (keys, values) = (key.concat(), value.concat());
+            let entries: Vec<u32> = (0..valid as u32).collect();
             for (query, output) in query.iter().zip(output.chunks_mut(width)) {
-                attend_entries(query, &keys, &values, shape, &mut Vec::new(), output);
+                attend_entries(query, &keys, &values, &entries, shape, &mut Vec::new(), output);
             }
             assert_close(&output, &expected, 1e-5);
         }

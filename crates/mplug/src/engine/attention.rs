@@ -1,6 +1,8 @@
 //! BERT's attention blocks: projections, heads, output projection, residual, norm (post-norm: `LN(x + attention(x))`).
 
-use mplug_kernels::attention::{HeadShape, PackedKeyValues, attend_entries, cross_attention, self_attention};
+use mplug_kernels::attention::{
+    CrossAttentionGroup, HeadShape, PackedKeyValues, attend_entries, cross_attention, self_attention,
+};
 use mplug_kernels::gemm::Precision;
 use rayon::prelude::*;
 
@@ -185,7 +187,7 @@ impl CrossAttention {
     pub fn forward(
         &self,
         hidden_states: &mut [f32],
-        groups: &[(&PackedKeyValues, usize)],
+        groups: &mut [CrossAttentionGroup],
         workspace: &mut Workspace,
     ) {
         let Workspace { projected, context, .. } = workspace;
