@@ -369,7 +369,8 @@ mod tests {
         let caption =
             Caption { text: text.to_owned(), raw_text: text.to_owned(), score: -0.5, token_ids: vec![7] };
         let captions = if text.is_empty() { Err(Failure::new("no", is_passing)) } else { Ok(vec![caption]) };
-        Answered { digest: None, answer: Answer::new(vec![Found { language: None, captions }]) }
+        let answer = Answer::new(vec![Found { language: None, captions }]);
+        Answered { digest: None, answer, explained: Vec::new() }
     }
 
     fn reported(entry: &Entry) -> String {

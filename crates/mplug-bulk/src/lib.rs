@@ -68,4 +68,4 @@ pub use sink::Output;
 #[cfg(feature = "urls")]
 pub use web::HubFetcher;
 pub use web::{is_address, open_addresses};
-pub use writer::Writer;
+pub use writer::{Explained, Writer};

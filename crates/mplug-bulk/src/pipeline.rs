@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use mplug::explain::ExplainOptions;
 use mplug::preprocess::image::RgbImage;
 use mplug_data::batches::each_batch;
 use mplug_data::picture::Failure;
@@ -14,7 +15,7 @@ use sha2::{Digest as _, Sha256};
 use crate::answer::Answer;
 use crate::error::BulkError;
 use crate::inputs::Input;
-use crate::writer::Writers;
+use crate::writer::{Explained, Writers, Written};
 
 /// What identifies a file's bytes: the first half of their SHA-256.
 pub(crate) type Digest = [u8; 16];
@@ -59,12 +60,16 @@ pub(crate) enum Opened {
 pub(crate) struct Answered {
     pub(crate) digest: Option<Digest>,
     pub(crate) answer: Answer,
+    /// Where captions are explained: the best in each language.
+    pub(crate) explained: Vec<Arc<Explained>>,
 }
 
 /// Opens and captions pictures.
 pub(crate) struct Pipeline<'a> {
     pub(crate) writers: &'a Writers<'a>,
     pub(crate) known: &'a KnownCaptions,
+    /// How the best captions are explained, where they are.
+    pub(crate) explain: Option<&'a ExplainOptions>,
 }
 
 impl Pipeline<'_> {
@@ -88,7 +93,7 @@ impl Pipeline<'_> {
         let loaders = self.writers.loaders();
         let bytes = loaders[0].read(input.source.as_ref().map_err(Clone::clone)?)?;
         let digest = digest_of(&bytes);
-        if let Some(answer) = self.known.find(&digest) {
+        if let Some(answer) = self.find_known(&digest) {
             return Ok(Opened::Known(digest, answer));
         }
         let sizes: Result<Vec<RgbImage>, Failure> =
@@ -108,7 +113,7 @@ impl Pipeline<'_> {
                 Opened::Known(digest, answer) => (Some(digest), Err(answer)),
                 // The batch before may have captioned it since it was opened.
                 Opened::Picture(digest, sizes) => {
-                    if let Some(answer) = self.known.find(&digest) {
+                    if let Some(answer) = self.find_known(&digest) {
                         (Some(digest), Err(answer))
                     } else {
                         let next = indices.len();
@@ -121,15 +126,24 @@ impl Pipeline<'_> {
                 }
             });
         }
-        let answers = if indices.is_empty() { Vec::new() } else { self.writers.write(&images)? };
+        let written =
+            if indices.is_empty() { Vec::new() } else { self.writers.write(&images, self.explain)? };
         for (digest, index) in indices {
-            self.known.add(digest, &answers[index]);
+            self.known.add(digest, &written[index].answer);
         }
-        let answered = |(digest, found): (Option<Digest>, Result<usize, Answer>)| Answered {
-            digest,
-            answer: found.map_or_else(|answer| answer, |index| answers[index].clone()),
+        let answered = |(digest, found): (Option<Digest>, Result<usize, Answer>)| match found {
+            Ok(index) => {
+                let Written { answer, explained } = written[index].clone();
+                Answered { digest, answer, explained }
+            }
+            Err(answer) => Answered { digest, answer, explained: Vec::new() },
         };
         Ok(pending.into_iter().map(answered).collect())
+    }
+
+    /// The captions of a file seen before; where captions are explained, each picture is looked at anew.
+    fn find_known(&self, digest: &Digest) -> Option<Answer> {
+        if self.explain.is_some() { None } else { self.known.find(digest) }
     }
 }
 

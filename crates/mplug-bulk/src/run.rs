@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use mplug::config::Language;
+use mplug::explain::ExplainOptions;
 use mplug::preprocess::image::ImageLimits;
 use mplug_data::picture::{Failure, PictureLoader};
 
@@ -19,7 +20,7 @@ use crate::pipeline::{Answered, KnownCaptions, Pipeline};
 use crate::record::Style;
 use crate::shard::Shard;
 use crate::sink::{Output, Prepared, Sink};
-use crate::writer::{Writer, Writers};
+use crate::writer::{Explained, Writer, Writers};
 
 /// What is to be captioned, and where the captions go.
 pub struct BulkPlan {
@@ -35,6 +36,8 @@ pub struct BulkPlan {
     pub on_unfinished: OnUnfinished,
     /// Whether the run ends at the first picture that fails.
     pub stops_at_failure: bool,
+    /// How the best caption of each picture is explained, if it is: an [`Event::Explained`] each, of the pictures that this run captions.
+    pub explain: Option<ExplainOptions>,
 }
 
 /// What happens in a run.
@@ -68,6 +71,13 @@ pub enum Event<'e> {
         language: Option<Language>,
         /// Why.
         failure: &'e Failure,
+    },
+    /// The best caption of an input, in one of its languages, is explained. Comes before the batch is written.
+    Explained {
+        /// The input's name.
+        path: &'e Path,
+        /// The picture, its caption and the maps.
+        explained: &'e Explained,
     },
     /// A batch is written.
     Advanced {
@@ -142,6 +152,7 @@ impl BulkPlan {
             style,
             on_unfinished: OnUnfinished::default(),
             stops_at_failure: false,
+            explain: None,
         })
     }
 
@@ -158,10 +169,21 @@ impl BulkPlan {
         if self.style.keywords.is_some() && cfg!(not(feature = "keywords")) {
             return Err(BulkError::NoKeywords);
         }
-        let Self { mut inputs, output, batch_size, limits, style, on_unfinished, stops_at_failure } = self;
+        let Self { mut inputs, output, batch_size, limits, style, on_unfinished, stops_at_failure, explain } =
+            self;
         let (output, skipped) = Prepared::of(output, &mut inputs, style)?;
         let is_ended = skipped > 0 && on_event(Event::Skipped { pictures: skipped }).is_break();
-        Ok(BulkRun { inputs, output, batch_size, limits, style, on_unfinished, stops_at_failure, is_ended })
+        Ok(BulkRun {
+            inputs,
+            output,
+            batch_size,
+            limits,
+            style,
+            on_unfinished,
+            stops_at_failure,
+            explain,
+            is_ended,
+        })
     }
 }
 
@@ -174,6 +196,7 @@ pub struct BulkRun {
     style: Style,
     on_unfinished: OnUnfinished,
     stops_at_failure: bool,
+    explain: Option<ExplainOptions>,
     /// Whether the caller broke already.
     is_ended: bool,
 }
@@ -189,8 +212,17 @@ impl BulkRun {
     pub fn run(self, writers: &[Writer<'_>], on_event: &mut OnEvent<'_>) -> Result<Summary, BulkError> {
         let writers = &Writers::new(writers, self.style.languages, self.limits)?;
         let captions_of = self.describe(writers);
-        let Self { inputs, output, batch_size, style, on_unfinished, stops_at_failure, mut is_ended, .. } =
-            self;
+        let Self {
+            inputs,
+            output,
+            batch_size,
+            style,
+            on_unfinished,
+            stops_at_failure,
+            explain,
+            mut is_ended,
+            ..
+        } = self;
         let loader = writers.loaders()[0];
         let (known, mut failures) = (KnownCaptions::default(), Failures::default());
         let sink = {
@@ -204,7 +236,7 @@ impl BulkRun {
         }
         let indices = sink.left(inputs.len());
         let earlier = inputs.len() - indices.len();
-        let pipeline = Pipeline { writers, known: &known };
+        let pipeline = Pipeline { writers, known: &known, explain: explain.as_ref() };
         let mut work = Work {
             inputs: &inputs,
             sink,
@@ -297,17 +329,20 @@ impl Work<'_> {
         Ok((started.elapsed(), busy))
     }
 
-    /// Reports and counts the failures of a batch. Where the first one ends the run, it and what follows it are left out of
+    /// Reports the explanations of a batch, and reports and counts its failures. Where the first one ends the run, it and what follows it are left out of
     /// `answers`: they are not done.
     fn report(&mut self, batch: &[usize], answers: &mut Vec<Answered>, on_event: &mut OnEvent<'_>) {
         for (place, &index) in batch.iter().enumerate() {
-            let answer = &answers[place].answer;
+            let Answered { answer, explained, .. } = &answers[place];
+            let path = &self.inputs[index].path;
+            for explained in explained {
+                self.is_ended |= on_event(Event::Explained { path, explained }).is_break();
+            }
             if !answer.is_failed() {
                 continue;
             }
             for (language, failure) in answer.failures() {
-                let failed = Event::Failed { path: &self.inputs[index].path, language, failure };
-                self.is_ended |= on_event(failed).is_break();
+                self.is_ended |= on_event(Event::Failed { path, language, failure }).is_break();
             }
             self.failures.count(answer);
             if self.stops_at_failure {

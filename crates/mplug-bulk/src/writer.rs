@@ -1,9 +1,13 @@
 //! The models of a run: each looks at a picture once and writes about it in the languages that are its own.
 
+use std::sync::Arc;
+
+use mplug::EncodedPicture;
 use mplug::config::{Language, Languages};
-use mplug::generate::GenerationOptions;
+use mplug::explain::{ExplainOptions, Explanation};
+use mplug::generate::{GenerationOptions, NotANumber, Resolved};
 use mplug::preprocess::image::{ImageLimits, RgbImage};
-use mplug::tasks::{Captioner, Captions, LanguageOptions};
+use mplug::tasks::{Caption, Captioner, Captions, LanguageOptions};
 use mplug_data::picture::{Failure, PictureLoader, Remedy};
 
 use crate::answer::{Answer, Found};
@@ -93,22 +97,43 @@ impl<'m> Writers<'m> {
         &self.loaders
     }
 
-    /// Captions pictures of all sizes: `images` has a list of them for each loader.
-    pub(crate) fn write(&self, images: &[Vec<RgbImage>]) -> Result<Vec<Answer>, BulkError> {
-        let mut written: Vec<Vec<Vec<Captions>>> = Vec::with_capacity(self.list.len());
+    /// Captions pictures of all sizes (`images` has a list of them for each loader), and explains the best captions as `explain`
+    /// says. A caption that cannot be explained fails.
+    pub(crate) fn write(
+        &self,
+        images: &[Vec<RgbImage>],
+        explain: Option<&ExplainOptions>,
+    ) -> Result<Vec<Written>, BulkError> {
+        let mut seen: Vec<Seen<'_>> = Vec::with_capacity(self.list.len());
         for (writer, options) in self.list.iter().zip(&self.options) {
             let is_its_own = |loader: &&PictureLoader| loader.image_size as usize == writer.image_size();
             let own = self.loaders.iter().zip(images).find(|(loader, _)| is_its_own(loader));
-            let pictures = own.map_or_else(Vec::new, |(_, images)| writer.captioner.encode(images));
-            written.push(writer.captioner.caption_with(&pictures, options)?);
+            let images = own.map_or(&[][..], |(_, images)| images);
+            let pictures = writer.captioner.encode(images);
+            let written = writer.captioner.caption_with(&pictures, options)?;
+            seen.push(Seen { images, pictures, written });
         }
+        let resolve = |text: &Text| {
+            let how = (explain?, &self.options[text.writer][text.index]);
+            Some(self.list[text.writer].captioner.resolve(how.1).map(|resolved| (how.0, resolved)))
+        };
+        let resolved: Vec<Option<(&ExplainOptions, Resolved)>> =
+            self.texts.iter().map(|text| resolve(text).transpose()).collect::<Result<_, _>>()?;
         let mut answer = |picture: usize| {
-            let found = |text: &Text| {
-                let captions =
-                    std::mem::replace(&mut written[text.writer][picture][text.index], Ok(Vec::new()));
-                Found { language: text.language, captions: judged(captions) }
-            };
-            Answer::new(self.texts.iter().map(found).collect())
+            let (mut found, mut explained) = (Vec::with_capacity(self.texts.len()), Vec::new());
+            for (text, resolved) in self.texts.iter().zip(&resolved) {
+                let seen = &mut seen[text.writer];
+                let mut captions = judged(seen.take(picture, text.index));
+                if let (Ok(written), Some((how, resolved))) = (&captions, resolved) {
+                    match seen.explain(self.list[text.writer].captioner, picture, &written[0], resolved, how)
+                    {
+                        Ok(explanation) => explained.push(Arc::new(explanation)),
+                        Err(reason) => captions = Err(Failure::lasting(reason.to_string())),
+                    }
+                }
+                found.push(Found { language: text.language, captions });
+            }
+            Written { answer: Answer::new(found), explained }
         };
         Ok((0..images.first().map_or(0, Vec::len)).map(&mut answer).collect())
     }
@@ -128,6 +153,51 @@ impl<'m> Writers<'m> {
         };
         self.texts.iter().map(describe).collect::<Vec<_>>().join("; ")
     }
+}
+
+/// Pictures that a model has looked at, and what it wrote about them.
+struct Seen<'i> {
+    images: &'i [RgbImage],
+    pictures: Vec<EncodedPicture>,
+    /// Of each picture, what each of the model's options gave.
+    written: Vec<Vec<Captions>>,
+}
+
+impl Seen<'_> {
+    fn take(&mut self, picture: usize, text: usize) -> Captions {
+        std::mem::replace(&mut self.written[picture][text], Ok(Vec::new()))
+    }
+
+    fn explain(
+        &self,
+        captioner: &Captioner,
+        picture: usize,
+        caption: &Caption,
+        resolved: &Resolved,
+        how: &ExplainOptions,
+    ) -> Result<Explained, NotANumber> {
+        let explanation = captioner.explain(&self.pictures[picture], caption, resolved, how)?;
+        Ok(Explained { image: self.images[picture].clone(), caption: caption.clone(), explanation })
+    }
+}
+
+/// What was found for a picture.
+#[derive(Clone)]
+pub(crate) struct Written {
+    pub(crate) answer: Answer,
+    /// Where captions are explained: the best in each language.
+    pub(crate) explained: Vec<Arc<Explained>>,
+}
+
+/// A picture whose best caption was explained.
+#[derive(Clone, Debug)]
+pub struct Explained {
+    /// Its pixels, as they were opened.
+    pub image: RgbImage,
+    /// The best caption.
+    pub caption: Caption,
+    /// Which part of the picture each of the caption's words stands on.
+    pub explanation: Explanation,
 }
 
 /// The texts in the order of the languages, each once; where there is one, its record says no language.
@@ -150,7 +220,7 @@ fn in_order(all: Vec<Text>, languages: Languages) -> Result<Vec<Text>, BulkError
 }
 
 /// Captions, where none is a failure too.
-fn judged(captions: Captions) -> Result<Vec<mplug::Caption>, Failure> {
+fn judged(captions: Captions) -> Result<Vec<Caption>, Failure> {
     match captions {
         Ok(captions) if captions.is_empty() => {
             Err(Failure::lasting(NO_CAPTION).with_remedy(Remedy::WiderSearch))

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use mplug_kernels::activation::Activation;
-use mplug_kernels::attention::CrossAttentionGroup;
+use mplug_kernels::attention::{CrossAttentionGroup, LeftOut};
 use mplug_kernels::together;
 
 use crate::checkpoint::{CheckpointError, Weights, names};
@@ -39,7 +39,7 @@ impl Layer {
         &self,
         hidden_states: &mut [f32],
         past: &mut [CachedRows<'_>],
-        cross_attention: &mut [CrossAttentionGroup<'_>],
+        cross_attention: &mut [CrossAttentionGroup],
         workspace: &mut Workspace,
     ) {
         self.self_attention.forward_cached(hidden_states, past, workspace);
@@ -97,6 +97,8 @@ pub struct StepRows<'a> {
     cache: &'a mut KeyValueCache,
     token_ids: &'a [u32],
     logits: Range<usize>,
+    left_out: Option<LeftOut<'a>>,
+    recording: Option<&'a mut Vec<f32>>,
 }
 
 impl<'a> StepRows<'a> {
@@ -106,13 +108,50 @@ impl<'a> StepRows<'a> {
     /// If the tokens are not as many as the rows of the cache.
     pub fn new(picture: &'a EncodedPicture, cache: &'a mut KeyValueCache, token_ids: &'a [u32]) -> Self {
         assert_eq!(token_ids.len(), cache.rows(), "one token for each row of the cache");
-        Self { picture, cache, token_ids, logits: 0..token_ids.len() }
+        let logits = 0..token_ids.len();
+        Self { picture, cache, token_ids, logits, left_out: None, recording: None }
     }
 
     /// Logits are computed of these rows alone: of a prefix, the last.
     #[must_use]
     pub fn with_logits(self, logits: Range<usize>) -> Self {
         Self { logits, ..self }
+    }
+
+    /// The rows do not see some keys of the picture, as if these were not there: a mask for each of `masks.len()` equal parts of the
+    /// rows, ascending and disjoint ranges of keys. Key 0 is the class token's.
+    #[must_use]
+    pub fn leaving_out(self, masks: &'a [Vec<Range<usize>>]) -> Self {
+        let rows_per_mask = self.token_ids.len() / masks.len().max(1);
+        Self { left_out: Some(LeftOut { masks, rows_per_mask }), ..self }
+    }
+
+    /// The cross-attention's probabilities are left in `recording`, `(layers, heads, rows, keys)`.
+    #[must_use]
+    pub fn recording(self, recording: &'a mut Vec<f32>) -> Self {
+        let (keys, heads) = match self.picture.key_values() {
+            [first, ..] => (first.key_len(), first.shape().heads),
+            [] => (0, 0),
+        };
+        recording.clear();
+        recording.resize(self.picture.key_values().len() * heads * self.token_ids.len() * keys, 0.0);
+        Self { recording: Some(recording), ..self }
+    }
+
+    /// What layer `index` needs: the past of the rows, and what they see of the picture.
+    fn layer(&mut self, index: usize) -> (CachedRows<'_>, CrossAttentionGroup<'_>) {
+        let key_values = self.picture.key_values();
+        let probabilities = self.recording.as_mut().map(|recording| {
+            let len = recording.len() / key_values.len();
+            &mut recording[index * len..(index + 1) * len]
+        });
+        let (key_values, rows) = (&key_values[index], self.token_ids.len());
+        let group = CrossAttentionGroup {
+            left_out: self.left_out,
+            probabilities,
+            ..CrossAttentionGroup::new(key_values, rows)
+        };
+        (self.cache.layer(index), group)
     }
 }
 
@@ -215,23 +254,21 @@ impl TextDecoder {
     /// gets does not depend on the others.
     ///
     /// # Panics
-    /// If a token or a position is beyond the model's, or a picture is another model's.
+    /// If a token or a position is beyond the model's, a picture is another model's, or what a text leaves out does not fit its rows and
+    /// its picture.
     pub fn step(&self, texts: &mut [StepRows<'_>], buffers: &mut StepBuffers) {
         together(|| self.step_here(texts, buffers));
     }
 
-    fn step_here<'a>(&self, texts: &mut [StepRows<'a>], buffers: &mut StepBuffers) {
+    fn step_here(&self, texts: &mut [StepRows<'_>], buffers: &mut StepBuffers) {
         let StepBuffers { hidden_states, transformed, logits, workspace } = buffers;
         let tokens = texts.iter().flat_map(|text| {
             text.token_ids.iter().enumerate().map(|(row, &token)| (token, text.cache.row(row).len() - 1))
         });
         self.embedding.forward_to(tokens, hidden_states); // (rows, width)
         for (i, layer) in self.layers.iter().enumerate() {
-            let group = |text: &StepRows<'a>| {
-                CrossAttentionGroup::new(&text.picture.key_values()[i], text.token_ids.len())
-            };
-            let mut cross_attention: Vec<_> = texts.iter().map(group).collect();
-            let mut past: Vec<CachedRows<'_>> = texts.iter_mut().map(|text| text.cache.layer(i)).collect();
+            let (mut past, mut cross_attention): (Vec<_>, Vec<_>) =
+                texts.iter_mut().map(|text| text.layer(i)).unzip();
             layer.forward(hidden_states, &mut past, &mut cross_attention, workspace);
         }
         self.keep_rows_with_logits(texts, hidden_states); // (rows with logits, width)

@@ -1,5 +1,6 @@
 //! `mplug caption`: what can be typed, as the plan of a run (`mplug_bulk`), and what is said while it runs.
 
+mod explain;
 mod output;
 mod view;
 
@@ -11,6 +12,7 @@ use mplug::config::{Languages, Task};
 use mplug::tasks::{CaptionRequest, Captioner};
 use mplug_bulk::{BulkPlan, CollectOptions, Inputs, Shard, Style, Writer};
 
+use self::explain::ExplainArgs;
 use self::output::CaptionOutputArgs;
 use self::view::{View, conclude};
 use crate::args::{
@@ -54,8 +56,13 @@ Bulk runs:
   that is down, are tried again by --resume; FILE.part then stays. --shard I/N selects part I
   of N, from 0; the concatenated outputs of all parts equal the output of one run.
 
+Explanations:
+  With --explain FILE.html, a page shows which part of the picture each word of the best caption
+  stands on; with FILE.png, numbered tiles do, and a message says which word has which number.
+
 Examples:
   mplug caption photo.jpg
+  mplug caption photo.jpg --explain words.html
   mplug caption --model ./mplug_base_zh --captions 3 photo.jpg
   mplug caption --model ./base_zh --model ./base_en --language zh,en --format jsonl photos/
   mplug caption photos/ --recursive --format jsonl --output captions.jsonl
@@ -119,6 +126,8 @@ pub(crate) struct CaptionArgs {
         num_args = 0..=1, require_equals = true, default_missing_value = "10")]
     tags: Option<usize>,
     #[command(flatten)]
+    explain: ExplainArgs,
+    #[command(flatten)]
     sampling: SamplingArgs,
     /// Caption part I of N of the inputs, I from 0
     #[arg(long, value_name = "I/N", help_heading = "Bulk")]
@@ -171,7 +180,8 @@ pub(crate) fn run(args: CaptionArgs) -> anyhow::Result<Status> {
 
 impl CaptionArgs {
     fn caption(&self) -> anyhow::Result<Status> {
-        let plan = self.plan()?;
+        let mut plan = self.plan()?;
+        let mut explaining = self.explain.prepare(&mut plan)?;
         let mut view = View::default();
         let run = plan.prepare(&mut |event| view.show(event)).map_err(hint::of_bulk)?;
         let folders = model::open_all_or_demo(&self.models, self.engine.image_size, Task::ImageCaptioning)?;
@@ -185,9 +195,18 @@ impl CaptionArgs {
             writers.push(Writer { captioner, model, texts });
         }
         view.listen()?;
-        let summary = run.run(&writers, &mut |event| view.show(event));
+        let summary = run.run(&writers, &mut |event| {
+            if let Some(explaining) = &mut explaining {
+                explaining.hear(&event);
+            }
+            view.show(event)
+        });
         drop(view);
-        Ok(conclude(&summary.map_err(hint::of_bulk)?))
+        let summary = summary.map_err(hint::of_bulk)?;
+        if let Some(explaining) = explaining.filter(|_| summary.stopped_by.is_none()) {
+            explaining.write()?;
+        }
+        Ok(conclude(&summary))
     }
 
     /// What is to be captioned, and how.

@@ -159,7 +159,7 @@ impl CrossAttention {
     pub fn forward(
         &self,
         hidden_states: &mut [f32],
-        groups: &mut [CrossAttentionGroup<'_>],
+        groups: &mut [CrossAttentionGroup],
         workspace: &mut Workspace,
     ) {
         let Workspace { projected, context, .. } = workspace;
