@@ -22,7 +22,9 @@ impl Failures {
     pub(crate) fn count(&mut self, answer: &Answer) {
         let reasons: BTreeSet<&str> = answer.failures().map(|(_, failure)| failure.reason.as_str()).collect();
         self.count += usize::from(!reasons.is_empty());
-        reasons.into_iter().for_each(|reason| self.count_reason(reason));
+        for reason in reasons {
+            self.count_reason(reason);
+        }
     }
 
     fn count_reason(&mut self, reason: &str) {

@@ -16,7 +16,7 @@ enum FormatArg {
     Json,
     /// One JSON object a line, in input order
     Jsonl,
-    /// A table with a header: path, caption, score, error
+    /// A table with a header: path, caption, score, error; language where there are several
     Csv,
     /// A text file for each picture, next to it or below --output DIR
     Sidecar,

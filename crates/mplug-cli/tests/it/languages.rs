@@ -127,7 +127,7 @@ fn lines_and_rows_say_the_language() {
 fn texts(desk: &Desk) -> BTreeMap<String, String> {
     let entries = fs::read_dir(desk.join("p")).unwrap().map(|entry| entry.unwrap());
     let names = entries.map(|entry| entry.file_name().into_string().unwrap());
-    let names = names.filter(|name| name.ends_with(".txt"));
+    let names = names.filter(|name| Path::new(name).extension().is_some_and(|ending| ending == "txt"));
     names.map(|name| (name.clone(), read(desk, &format!("p/{name}")))).collect()
 }
 
