@@ -383,17 +383,9 @@ impl Canvas {
         Some(object)
     }
 
-    /// Half width and height of the object's box, rotation allowed for, as fractions of the picture.
+    /// Half width and height of the object's box, as fractions of the picture.
     fn half_box(&self, object: &Object) -> (f32, f32) {
-        let (half_width, half_height) = object.kind.half_extent();
-        let tilt = object.rotation.abs().min(45.0).to_radians();
-        let pixels = object.size * self.width.min(self.height);
-        let across = half_width * tilt.cos() + half_height * tilt.sin();
-        let along = half_height * tilt.cos() + half_width * tilt.sin();
-        // A disc and rays do not grow when they turn.
-        let round = matches!(object.kind, Kind::Circle | Kind::Sun | Kind::Star);
-        let (across, along) = if round { (half_width, half_height) } else { (across, along) };
-        (across * pixels / self.width, along * pixels / self.height)
+        object.half_box(self.width, self.height)
     }
 
     fn apart(&self, a: &Object, b: &Object) -> bool {

@@ -32,6 +32,7 @@ pub use question::{Question, QuestionKind, judge_answer, questions};
 pub use report::{FamilyTruth, Share, TruthReport};
 pub use scene::{Background, Colour, Family, Group, Kind, Object, Place, Relation, Rgb, Scene};
 pub use vocabulary::demo_vocabulary;
+pub use words::Named;
 
 /// The seed that training draws with.
 pub const TRAIN_SEED: u64 = 1;

@@ -271,6 +271,22 @@ pub struct Object {
     pub mirrored: bool,
 }
 
+impl Object {
+    /// Half width and half height of its box in a picture of `width` x `height` pixels, rotation allowed for, as fractions of the
+    /// picture's width and height.
+    pub fn half_box(&self, width: f32, height: f32) -> (f32, f32) {
+        let (half_width, half_height) = self.kind.half_extent();
+        let tilt = self.rotation.abs().min(45.0).to_radians();
+        let pixels = self.size * width.min(height);
+        let across = half_width * tilt.cos() + half_height * tilt.sin();
+        let along = half_height * tilt.cos() + half_width * tilt.sin();
+        // A disc and rays do not grow when they turn.
+        let round = matches!(self.kind, Kind::Circle | Kind::Sun | Kind::Star);
+        let (across, along) = if round { (half_width, half_height) } else { (across, along) };
+        (across * pixels / width, along * pixels / height)
+    }
+}
+
 /// Equal objects taken together: what one noun phrase speaks of.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Group {

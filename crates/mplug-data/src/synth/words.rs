@@ -126,6 +126,36 @@ impl Place {
     }
 }
 
+/// What a word of a caption names in the picture: what can be looked for there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Named {
+    /// Things of a kind.
+    Kind(Kind),
+    /// Things of a colour.
+    Colour(Colour),
+    /// A place.
+    Place(Place),
+}
+
+impl Named {
+    /// What `word` names, a word of either language as the captions have them. None for numbers, relations and function words.
+    pub fn of(word: &str) -> Option<Self> {
+        let is_kind = |kind: &Kind| {
+            let words = kind.words();
+            [words.zh, words.en, words.plural].contains(&word) || words.synonyms_zh.contains(&word)
+        };
+        let is_colour = |colour: &Colour| [colour.zh(), colour.en()].contains(&word);
+        // A dictionary may take 草地上 for one word or for two.
+        let is_place = |place: &Place| {
+            word.starts_with(place.nouns().0)
+                || place.en().rsplit(' ').next().is_some_and(|noun| noun == word)
+        };
+        (Kind::all().find(is_kind).map(Self::Kind))
+            .or_else(|| Colour::ALL.into_iter().find(is_colour).map(Self::Colour))
+            .or_else(|| Place::ALL.into_iter().find(is_place).map(Self::Place))
+    }
+}
+
 impl Relation {
     pub(super) fn zh(self) -> &'static str {
         match self {
@@ -154,6 +184,28 @@ impl Relation {
             Self::RightOf => "on the right",
             Self::Above => "at the top",
             Self::Below | Self::Beside => "at the bottom",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_name_kinds_colours_and_places() {
+        for (word, expected) in [
+            ("圆形", Some(Named::Kind(Kind::Circle))),
+            ("小船", Some(Named::Kind(Kind::Boat))),
+            ("people", Some(Named::Kind(Kind::Person))),
+            ("红色", Some(Named::Colour(Colour::Red))),
+            ("草地上", Some(Named::Place(Place::Grass))),
+            ("night", Some(Named::Place(Place::Night))),
+            ("上面", None),
+            ("两", None),
+            ("the", None),
+        ] {
+            assert_eq!(Named::of(word), expected, "{word}");
         }
     }
 }
