@@ -119,7 +119,7 @@ fn attention(precision: Precision) {
     println!("  cross-attention of 5 to {len}: {:.0} us", seconds * 1e6);
 }
 
-/// Five beams over their last 20 tokens: once where the caches hold all of it, once through so many layers that it comes
+/// Five beams over their last 20 tokens: once where the caches hold all of it, once through enough layers that it comes
 /// from memory, as it does between two steps of a decoder.
 #[expect(clippy::print_stdout, reason = "a benchmark prints")]
 fn cached_attention() {

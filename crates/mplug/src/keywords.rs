@@ -58,6 +58,11 @@ pub fn keywords(captions: &[Caption], most: usize) -> Vec<Keyword> {
     found
 }
 
+/// Chinese cut into words.
+pub(crate) fn cut(text: &str) -> Vec<&str> {
+    JIEBA.cut(text, true).into_iter().map(|token| token.word).collect()
+}
+
 /// The words that mean something, as they are read.
 fn meaningful_words(text: &str) -> Vec<&str> {
     let listed = |list: &str, word: &str| list.split_whitespace().any(|known| known == word);

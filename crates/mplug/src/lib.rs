@@ -26,6 +26,7 @@ pub mod contrastive_head;
 mod encoded_picture;
 pub mod engine;
 mod error;
+pub mod explain;
 pub mod fusion_encoder;
 pub mod generate;
 #[cfg(feature = "keywords")]

@@ -13,6 +13,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use self::basic::BasicTokenizer;
+pub(crate) use self::basic::is_chinese;
 pub use self::basic::lowercase;
 pub use self::detokenize::{has_word, join_chinese};
 use crate::config::vocabulary_tokens;
@@ -315,6 +316,11 @@ impl Tokenizer {
     /// between tokens, `##` pieces joined, English punctuation moved up. Chinese keeps its spaces: [`join_chinese`].
     pub fn decode(&self, ids: &[u32]) -> String {
         detokenize::detokenize(ids.iter().filter_map(|&id| self.visible.get(id as usize)?.as_deref()))
+    }
+
+    /// The token of an id as the vocabulary writes it, such as `##s`; none where [`decode`](Self::decode) leaves the id out.
+    pub fn token(&self, id: u32) -> Option<&str> {
+        self.visible.get(id as usize)?.as_deref()
     }
 
     /// See [`join_chinese`].

@@ -14,7 +14,8 @@ use crate::checkpoint::ModelFolder;
 use crate::config::{ModelConfig, Task};
 use crate::encoded_picture::EncodedPicture;
 use crate::error::Error;
-use crate::generate::{GenerationEngine, GenerationOptions, Hypotheses, Resolved};
+use crate::explain::{ExplainOptions, Explanation, explain};
+use crate::generate::{GenerationEngine, GenerationOptions, Hypotheses, NotANumber, Resolved};
 use crate::model::Head;
 use crate::preprocess::text::Tokenizer;
 use crate::text_decoder::TextDecoder;
@@ -146,5 +147,23 @@ impl Captioner {
     /// What was generated as `resolved` said, as captions.
     pub fn read(&self, resolved: &Resolved, hypotheses: Hypotheses) -> Captions {
         captions(&self.tokenizer, resolved, hypotheses)
+    }
+
+    /// Which part of the picture each word of a caption stands on. The caption is one of `picture` that was written as `resolved`
+    /// says.
+    ///
+    /// # Errors
+    /// [`NotANumber`] where the model computes no numbers for it.
+    ///
+    /// # Panics
+    /// If the picture was encoded by a model of another shape, or a token is beyond the model's.
+    pub fn explain(
+        &self,
+        picture: &EncodedPicture,
+        caption: &Caption,
+        resolved: &Resolved,
+        options: &ExplainOptions,
+    ) -> Result<Explanation, NotANumber> {
+        explain(&self.decoder, &self.tokenizer, picture, &caption.token_ids, resolved, options)
     }
 }

@@ -2,6 +2,7 @@
 
 mod checkpoint;
 mod engine;
+mod explain;
 mod folders;
 mod golden;
 mod jpeg;
