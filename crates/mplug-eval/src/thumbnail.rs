@@ -3,7 +3,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use image::codecs::jpeg::JpegEncoder;
-use image::{ImageError, RgbImage, imageops};
+use image::codecs::png::PngEncoder;
+use image::{ExtendedColorType, ImageEncoder, ImageError, RgbImage, RgbaImage, imageops};
 
 /// The longest side, in pixels: twice what the page shows, for dense screens.
 const LONGEST_SIDE: u32 = 360;
@@ -14,18 +15,26 @@ const JPEG_QUALITY: u8 = 80;
 /// # Errors
 /// If it has no pixels, or sides that no JPEG can have.
 pub fn data_address(image: &RgbImage) -> Result<String, ImageError> {
-    let (width, height) = image.dimensions();
-    let longest = width.max(height);
-    let small = if longest > LONGEST_SIDE {
-        let scaled =
-            |side: u32| (u64::from(side) * u64::from(LONGEST_SIDE) / u64::from(longest)).max(1) as u32;
-        &imageops::thumbnail(image, scaled(width), scaled(height))
-    } else {
-        image
-    };
+    let small = within(image, LONGEST_SIDE);
+    let small = small.as_ref().unwrap_or(image);
     let mut jpeg = Vec::new();
     JpegEncoder::new_with_quality(&mut jpeg, JPEG_QUALITY).encode_image(small)?;
     Ok(format!("data:image/jpeg;base64,{}", STANDARD.encode(jpeg)))
+}
+
+/// A picture with sides of at most `longest` pixels; none if it has such sides already.
+pub(crate) fn within(image: &RgbImage, longest: u32) -> Option<RgbImage> {
+    let (width, height) = image.dimensions();
+    let found = width.max(height);
+    let scaled = |side: u32| (u64::from(side) * u64::from(longest) / u64::from(found)).max(1) as u32;
+    (found > longest).then(|| imageops::thumbnail(image, scaled(width), scaled(height)))
+}
+
+/// A picture with transparent parts as a `data:` address of a PNG.
+pub(crate) fn png_address(image: &RgbaImage) -> Result<String, ImageError> {
+    let (mut png, (width, height)) = (Vec::new(), image.dimensions());
+    PngEncoder::new(&mut png).write_image(image, width, height, ExtendedColorType::Rgba8)?;
+    Ok(format!("data:image/png;base64,{}", STANDARD.encode(png)))
 }
 
 #[cfg(test)]
