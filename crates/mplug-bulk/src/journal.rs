@@ -322,7 +322,7 @@ mod tests {
             Caption { text: text.to_owned(), raw_text: text.to_owned(), score: -0.5, token_ids: vec![7] };
         let answer =
             if text.is_empty() { Err(Failure::new("no", is_passing)) } else { Ok(Arc::new(vec![caption])) };
-        Answered { digest: None, answer }
+        Answered { digest: None, answer, explained: None }
     }
 
     fn reported(entry: &Entry) -> String {

@@ -56,6 +56,7 @@ pub use inputs::{CollectOptions, Input, Inputs, JsonPath};
 pub use journal::OnUnfinished;
 #[cfg(feature = "keywords")]
 use mplug::keywords;
+pub use pipeline::Explained;
 pub use record::{CaptionRecord, Style};
 pub use records::{Destination, Record, RecordFormat, RecordWriter, write_whole};
 pub use run::{BulkPlan, BulkRun, Event, OnEvent, StoppedBy, Summary};

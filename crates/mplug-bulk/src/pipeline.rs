@@ -5,6 +5,8 @@ use std::ops::ControlFlow;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use mplug::EncodedPicture;
+use mplug::explain::{ExplainOptions, Explanation};
 use mplug::generate::GenerationOptions;
 use mplug::preprocess::image::RgbImage;
 use mplug::tasks::{Caption, Captioner, Captions};
@@ -62,6 +64,22 @@ pub(crate) enum Opened {
 pub(crate) struct Answered {
     pub(crate) digest: Option<Digest>,
     pub(crate) answer: Answer,
+    /// Where captions are explained and the picture has one.
+    pub(crate) explained: MaybeExplained,
+}
+
+/// What explains a picture's caption, where it is wanted and the picture has one.
+pub(crate) type MaybeExplained = Option<Arc<Explained>>;
+
+/// A picture whose best caption was explained.
+#[derive(Clone, Debug)]
+pub struct Explained {
+    /// Its pixels, as they were opened.
+    pub image: RgbImage,
+    /// The best caption.
+    pub caption: Caption,
+    /// Which part of the picture each of the caption's words stands on.
+    pub explanation: Explanation,
 }
 
 /// Opens and captions pictures.
@@ -70,6 +88,8 @@ pub(crate) struct Pipeline<'a> {
     pub(crate) options: &'a GenerationOptions,
     pub(crate) loader: &'a PictureLoader,
     pub(crate) known: &'a KnownCaptions,
+    /// How the best captions are explained, where they are.
+    pub(crate) explain: Option<&'a ExplainOptions>,
 }
 
 impl Pipeline<'_> {
@@ -92,7 +112,7 @@ impl Pipeline<'_> {
     fn open(&self, input: &Input) -> Result<Opened, Failure> {
         let bytes = self.loader.read(input.source.as_ref().map_err(Clone::clone)?)?;
         let digest = digest_of(&bytes);
-        if let Some(captions) = self.known.find(&digest) {
+        if let Some(captions) = self.find_known(&digest) {
             return Ok(Opened::Known(digest, captions));
         }
         Ok(Opened::Picture(digest, self.loader.decode(&bytes)?))
@@ -109,7 +129,7 @@ impl Pipeline<'_> {
                 Opened::Known(digest, captions) => (Some(digest), Err(Ok(captions))),
                 // The batch before may have captioned it since it was opened.
                 Opened::Picture(digest, image) => {
-                    if let Some(captions) = self.known.find(&digest) {
+                    if let Some(captions) = self.find_known(&digest) {
                         (Some(digest), Err(Ok(captions)))
                     } else {
                         let index = *indices.entry(digest).or_insert(images.len());
@@ -121,11 +141,33 @@ impl Pipeline<'_> {
                 }
             });
         }
-        let captions = if images.is_empty() {
-            Vec::new()
-        } else {
-            self.captioner.caption_each(&images, self.options)?
+        let pictures = self.captioner.encode(&images);
+        let captions = self.captions_of(&pictures)?;
+        for (digest, index) in indices {
+            if let Ok(captions) = &captions[index] {
+                self.known.add(digest, captions);
+            }
+        }
+        let explained = self.explained(images, &pictures, &captions)?;
+        let answered = |(digest, found): (Option<Digest>, Result<usize, Answer>)| match found {
+            Ok(index) => {
+                let (answer, explained) = explained[index].clone();
+                Answered { digest, answer, explained }
+            }
+            Err(answer) => Answered { digest, answer, explained: None },
         };
+        Ok(pending.into_iter().map(answered).collect())
+    }
+
+    /// The captions of a file seen before; where captions are explained, each picture is looked at anew.
+    fn find_known(&self, digest: &Digest) -> Option<Arc<Vec<Caption>>> {
+        if self.explain.is_some() { None } else { self.known.find(digest) }
+    }
+
+    fn captions_of(&self, pictures: &[EncodedPicture]) -> Result<Vec<Answer>, BulkError> {
+        if pictures.is_empty() {
+            return Ok(Vec::new());
+        }
         let written = |captions: Captions| match captions {
             Ok(captions) if captions.is_empty() => {
                 Err(Failure::lasting(NO_CAPTION).with_remedy(Remedy::WiderSearch))
@@ -133,17 +175,31 @@ impl Pipeline<'_> {
             Ok(captions) => Ok(Arc::new(captions)),
             Err(reason) => Err(Failure::lasting(reason.to_string())),
         };
-        let captions: Vec<Answer> = captions.into_iter().map(written).collect();
-        for (digest, index) in indices {
-            if let Ok(captions) = &captions[index] {
-                self.known.add(digest, captions);
-            }
-        }
-        let answered = |(digest, found): (Option<Digest>, Result<usize, Answer>)| Answered {
-            digest,
-            answer: found.map_or_else(|answer| answer, |index| captions[index].clone()),
+        Ok(self.captioner.caption_encoded(pictures, self.options)?.into_iter().map(written).collect())
+    }
+
+    /// The answers with their explanations, where these are wanted. A caption that cannot be explained fails.
+    fn explained(
+        &self,
+        images: Vec<RgbImage>,
+        pictures: &[EncodedPicture],
+        answers: &[Answer],
+    ) -> Result<Vec<(Answer, MaybeExplained)>, BulkError> {
+        let Some(options) = self.explain else {
+            return Ok(answers.iter().map(|answer| (answer.clone(), None)).collect());
         };
-        Ok(pending.into_iter().map(answered).collect())
+        let resolved = self.captioner.resolve(self.options)?;
+        let explain = |((image, picture), answer): ((RgbImage, &EncodedPicture), &Answer)| match answer {
+            Ok(captions) => match self.captioner.explain(picture, &captions[0], &resolved, options) {
+                Ok(explanation) => {
+                    let caption = captions[0].clone();
+                    (answer.clone(), Some(Arc::new(Explained { image, caption, explanation })))
+                }
+                Err(reason) => (Err(Failure::lasting(reason.to_string())), None),
+            },
+            Err(_) => (answer.clone(), None),
+        };
+        Ok(images.into_iter().zip(pictures).zip(answers).map(explain).collect())
     }
 }
 

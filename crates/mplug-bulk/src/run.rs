@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use mplug::explain::ExplainOptions;
 use mplug::generate::GenerationOptions;
 use mplug::preprocess::image::ImageLimits;
 use mplug::tasks::Captioner;
@@ -16,7 +17,7 @@ use crate::failures::Failures;
 use crate::inputs::{Input, Inputs};
 use crate::journal::OnUnfinished;
 use crate::parquet;
-use crate::pipeline::{Answered, KnownCaptions, Pipeline};
+use crate::pipeline::{Answered, Explained, KnownCaptions, Pipeline};
 use crate::record::Style;
 use crate::shard::Shard;
 use crate::sink::{Output, Prepared, Sink};
@@ -35,6 +36,8 @@ pub struct BulkPlan {
     pub on_unfinished: OnUnfinished,
     /// Whether the run ends at the first picture that fails.
     pub stops_at_failure: bool,
+    /// How the best caption of each picture is explained, if it is: an [`Event::Explained`] each, of the pictures that this run captions.
+    pub explain: Option<ExplainOptions>,
 }
 
 /// What happens in a run.
@@ -66,6 +69,13 @@ pub enum Event<'e> {
         path: &'e Path,
         /// Why.
         failure: &'e Failure,
+    },
+    /// The best caption of an input is explained. Comes before the batch is written.
+    Explained {
+        /// The input's name.
+        path: &'e Path,
+        /// The picture, its caption and the maps.
+        explained: &'e Explained,
     },
     /// A batch is written.
     Advanced {
@@ -140,6 +150,7 @@ impl BulkPlan {
             style,
             on_unfinished: OnUnfinished::default(),
             stops_at_failure: false,
+            explain: None,
         })
     }
 
@@ -156,10 +167,21 @@ impl BulkPlan {
         if self.style.keywords.is_some() && cfg!(not(feature = "keywords")) {
             return Err(BulkError::NoKeywords);
         }
-        let Self { mut inputs, output, batch_size, limits, style, on_unfinished, stops_at_failure } = self;
+        let Self { mut inputs, output, batch_size, limits, style, on_unfinished, stops_at_failure, explain } =
+            self;
         let (output, skipped) = Prepared::of(output, &mut inputs, style)?;
         let is_ended = skipped > 0 && on_event(Event::Skipped { pictures: skipped }).is_break();
-        Ok(BulkRun { inputs, output, batch_size, limits, style, on_unfinished, stops_at_failure, is_ended })
+        Ok(BulkRun {
+            inputs,
+            output,
+            batch_size,
+            limits,
+            style,
+            on_unfinished,
+            stops_at_failure,
+            explain,
+            is_ended,
+        })
     }
 }
 
@@ -172,6 +194,7 @@ pub struct BulkRun {
     style: Style,
     on_unfinished: OnUnfinished,
     stops_at_failure: bool,
+    explain: Option<ExplainOptions>,
     /// Whether the caller broke already.
     is_ended: bool,
 }
@@ -191,8 +214,17 @@ impl BulkRun {
         on_event: &mut OnEvent<'_>,
     ) -> Result<Summary, BulkError> {
         let captions_of = self.describe(captioner, options, model);
-        let Self { inputs, output, batch_size, limits, style, on_unfinished, stops_at_failure, mut is_ended } =
-            self;
+        let Self {
+            inputs,
+            output,
+            batch_size,
+            limits,
+            style,
+            on_unfinished,
+            stops_at_failure,
+            explain,
+            mut is_ended,
+        } = self;
         let loader = PictureLoader { limits, image_size: captioner.config().vision.image_size as u32 };
         let (known, mut failures) = (KnownCaptions::default(), Failures::default());
         let sink = {
@@ -206,7 +238,8 @@ impl BulkRun {
         }
         let indices = sink.left(inputs.len());
         let earlier = inputs.len() - indices.len();
-        let pipeline = Pipeline { captioner, options, loader: &loader, known: &known };
+        let pipeline =
+            Pipeline { captioner, options, loader: &loader, known: &known, explain: explain.as_ref() };
         let mut work = Work {
             inputs: &inputs,
             sink,
@@ -301,10 +334,14 @@ impl Work<'_> {
         Ok((started.elapsed(), busy))
     }
 
-    /// Reports and counts the failures of a batch. Where the first one ends the run, it and what follows it are left out of
+    /// Reports the explanations of a batch, and reports and counts its failures. Where the first one ends the run, it and what follows it are left out of
     /// `answers`: they are not done.
     fn report(&mut self, batch: &[usize], answers: &mut Vec<Answered>, on_event: &mut OnEvent<'_>) {
         for (place, &index) in batch.iter().enumerate() {
+            if let Answered { answer: Ok(_), explained: Some(explained), .. } = &answers[place] {
+                let path = &self.inputs[index].path;
+                self.is_ended |= on_event(Event::Explained { path, explained }).is_break();
+            }
             let Err(failure) = &answers[place].answer else { continue };
             self.is_ended |= on_event(Event::Failed { path: &self.inputs[index].path, failure }).is_break();
             self.failures.count(&answers[place].answer);
