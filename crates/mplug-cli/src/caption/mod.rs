@@ -1,5 +1,6 @@
 //! `mplug caption`: what can be typed, as the plan of a run (`mplug_bulk`), and what is said while it runs.
 
+mod explain;
 mod output;
 mod view;
 
@@ -11,6 +12,7 @@ use mplug::config::{Language, Task};
 use mplug::tasks::{CaptionRequest, Captioner};
 use mplug_bulk::{BulkPlan, CollectOptions, Inputs, Shard, Style};
 
+use self::explain::ExplainArgs;
 use self::output::CaptionOutputArgs;
 use self::view::{View, conclude};
 use crate::args::{
@@ -48,8 +50,13 @@ Bulk runs:
   that is down, are tried again by --resume; FILE.part then stays. --shard I/N selects part I
   of N, from 0; the concatenated outputs of all parts equal the output of one run.
 
+Explanations:
+  With --explain FILE.html, a page shows which part of the picture each word of the best caption
+  stands on; with FILE.png, numbered tiles do, and a message says which word has which number.
+
 Examples:
   mplug caption photo.jpg
+  mplug caption photo.jpg --explain words.html
   mplug caption --model ./mplug_base_zh --captions 3 photo.jpg
   mplug caption photos/ --recursive --format jsonl --output captions.jsonl
   find . -name '*.png' -print0 | mplug caption - --batch-size 8
@@ -111,6 +118,8 @@ pub(crate) struct CaptionArgs {
         num_args = 0..=1, require_equals = true, default_missing_value = "10")]
     tags: Option<usize>,
     #[command(flatten)]
+    explain: ExplainArgs,
+    #[command(flatten)]
     sampling: SamplingArgs,
     /// Caption part I of N of the inputs, I from 0
     #[arg(long, value_name = "I/N", help_heading = "Bulk")]
@@ -158,7 +167,8 @@ pub(crate) fn run(args: CaptionArgs) -> anyhow::Result<Status> {
 
 impl CaptionArgs {
     fn caption(&self) -> anyhow::Result<Status> {
-        let plan = self.plan()?;
+        let mut plan = self.plan()?;
+        let mut explaining = self.explain.prepare(&mut plan)?;
         let mut view = View::default();
         let run = plan.prepare(&mut |event| view.show(event)).map_err(hint::of_bulk)?;
         let folder = model::open_or_demo(&self.model, self.engine.image_size, Task::ImageCaptioning)?;
@@ -167,9 +177,18 @@ impl CaptionArgs {
         let options = self.request().resolve(&folder).map_err(hint::of_request)?;
         let model = self.model_in_words(&folder)?;
         view.listen()?;
-        let summary = run.run(&captioner, &options, &model, &mut |event| view.show(event));
+        let summary = run.run(&captioner, &options, &model, &mut |event| {
+            if let Some(explaining) = &mut explaining {
+                explaining.hear(&event);
+            }
+            view.show(event)
+        });
         drop(view);
-        Ok(conclude(&summary.map_err(hint::of_bulk)?))
+        let summary = summary.map_err(hint::of_bulk)?;
+        if let Some(explaining) = explaining.filter(|_| summary.stopped_by.is_none()) {
+            explaining.write()?;
+        }
+        Ok(conclude(&summary))
     }
 
     /// What is to be captioned, and how.

@@ -8,6 +8,7 @@ mod dependencies;
 mod engine;
 mod eval;
 mod eval_tasks;
+mod explain;
 mod foreign;
 mod help;
 #[cfg(feature = "hub")]
