@@ -455,7 +455,7 @@ mod tests {
             let answer = answered(said, false).answer;
             found.extend(answer.iter().cloned().map(|found| Found { language: Some(language), ..found }));
         }
-        let several = Answered { digest: Some([1; 16]), answer: Answer::new(found) };
+        let several = Answered { digest: Some([1; 16]), answer: Answer::new(found), explained: Vec::new() };
         let english = Some(Language::English);
         journal.add(2, &inputs[2], &several, &[text(english, "x, B")]).unwrap();
         journal.flush().unwrap();

@@ -103,6 +103,9 @@ impl GenerationEngine {
     }
 
     /// Adds a token to every row of every text; returns the texts that this finished, oldest first.
+    ///
+    /// # Panics
+    /// If a text was resolved for a model of more tokens or positions.
     pub fn step(&mut self) -> Vec<Update> {
         if self.texts.is_empty() {
             return Vec::new();
