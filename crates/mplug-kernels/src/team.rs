@@ -209,11 +209,9 @@ pub fn for_each_chunk<T: Send>(data: &mut [T], len: usize, work: impl Fn(usize, 
     // SAFETY: each part takes values that no other part takes, and values that may be sent.
     unsafe impl<T: Send> Sync for Start<T> {}
     impl<T> Start<T> {
-        /// # Safety
-        /// The values must be inside of the data, and nobody else may use them meanwhile.
-        unsafe fn chunk(&self, first: usize, len: usize) -> &mut [T] {
-            // SAFETY: the caller's promise.
-            unsafe { std::slice::from_raw_parts_mut(self.0.add(first), len) }
+        /// Where a chunk begins, inside of the data.
+        fn at(&self, first: usize) -> *mut T {
+            self.0.wrapping_add(first)
         }
     }
     let all = data.len();
@@ -221,7 +219,7 @@ pub fn for_each_chunk<T: Send>(data: &mut [T], len: usize, work: impl Fn(usize, 
     for_each_part(all.div_ceil(len), |part| {
         let first = part * len;
         // SAFETY: every part is called once, and chunks do not overlap; the data is borrowed mutably until all parts are done.
-        work(part, unsafe { start.chunk(first, len.min(all - first)) });
+        work(part, unsafe { std::slice::from_raw_parts_mut(start.at(first), len.min(all - first)) });
     });
 }
 

@@ -107,7 +107,9 @@ fn decoder_steps(captioner: &Captioner, pictures: &[EncodedPicture], times: &mut
         }
         black_box(&buffers.logits);
     }
-    caches.into_iter().for_each(|cache| decoder.keep_cache(cache));
+    for cache in caches {
+        decoder.keep_cache(cache);
+    }
 }
 
 fn engine_steps(captioner: &Captioner, pictures: &[EncodedPicture], times: &mut Vec<f64>) {

@@ -121,11 +121,12 @@ macro_rules! kernel {
                 }
                 // SAFETY: every panel has 16 groups at each step, every row one, or the beginning of one at the end of an f32 row.
                 unsafe {
-                    for group in 0..depth / $group {
+                    let whole = depth / $group;
+                    for group in 0..whole {
                         step!(group, $broadcast);
                     }
-                    if depth % $group != 0 {
-                        step!(depth / $group, $last);
+                    if whole * $group < depth {
+                        step!(whole, $last);
                     }
                 }
                 // SAFETY: the caller's promise.

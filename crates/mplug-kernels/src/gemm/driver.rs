@@ -323,7 +323,9 @@ fn converted<T: Number + Send>(
         let mut rows: Vec<_> = rows.collect();
         let rows_each = x.rows.div_ceil(rayon::current_num_threads());
         for_each_chunk(&mut rows, rows_each, |_, rows| {
-            rows.iter_mut().for_each(|(index, (to, scale))| convert_row(*index, to, scale));
+            for (index, (to, scale)) in rows {
+                convert_row(*index, to, scale);
+            }
         });
     } else {
         rows.for_each(|(index, (to, scale))| convert_row(index, to, scale));
