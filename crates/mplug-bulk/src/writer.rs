@@ -114,8 +114,9 @@ impl<'m> Writers<'m> {
             seen.push(Seen { images, pictures, written });
         }
         let resolve = |text: &Text| {
-            let how = (explain?, &self.options[text.writer][text.index]);
-            Some(self.list[text.writer].captioner.resolve(how.1).map(|resolved| (how.0, resolved)))
+            let (how, options) = (explain?, &self.options[text.writer][text.index]);
+            let resolved = self.list[text.writer].captioner.resolve(options);
+            Some(resolved.map(|resolved| (how, resolved)))
         };
         let resolved: Vec<Option<(&ExplainOptions, Resolved)>> =
             self.texts.iter().map(|text| resolve(text).transpose()).collect::<Result<_, _>>()?;

@@ -37,7 +37,7 @@ type Task<'a> = &'a (dyn Fn(usize) + Sync + 'a);
 struct Team {
     /// Which piece of work (from bit 32 on), how many parts it has (from bit 16 on), and which is the next.
     ticket: AtomicU64,
-    /// The piece of work of the ticket; null before the first.
+    /// The piece of work of the ticket; none before the first.
     task: UnsafeCell<Option<Task<'static>>>,
     /// Parts of it that are done.
     done: AtomicUsize,
