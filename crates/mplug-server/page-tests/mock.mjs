@@ -20,15 +20,15 @@ const TYPES = {
 };
 const GRID = 8;
 
-/** What is said of pictures: which of them, their bytes decide. */
+/** What is said of pictures. Which of them, their bytes decide: so that the examples get what is true of them. */
 const SCENES = [
   { zh: ["一个月亮", "下面", "有", "一只", "橙色", "的", "猫"], en: ["the", "moon", "is", "above", "an", "orange", "cat"] },
+  { zh: ["一条", "橙色", "的", "鱼", "在", "水", "里"], en: ["an", "orange", "fish", "in", "the", "water"] },
+  { zh: ["一栋", "红色", "的", "房子", "旁边", "有", "一只", "狗"], en: ["a", "dog", "is", "beside", "a", "red", "house"] },
   { zh: ["草地", "上", "有", "三辆", "红色", "的", "汽车"], en: ["there", "are", "three", "red", "cars", "on", "the", "grass"] },
-  { zh: ["一栋", "红色", "的", "房子", "旁边", "有", "一只", "狗"], en: ["a", "dog", "beside", "a", "red", "house"] },
-  { zh: ["四个", "白色", "的", "心形"], en: ["four", "white", "hearts"] },
 ];
 const text = (scene, language) => SCENES[scene][language].join(language === "zh" ? "" : " ");
-const sceneOf = (bytes) => bytes.reduce((sum, byte) => (sum * 31 + byte) % 9973, 7) % SCENES.length;
+const sceneOf = (bytes) => bytes.reduce((sum, byte) => (sum * 37 + byte) % 4093, 7) % SCENES.length;
 
 class Refusal extends Error {
   constructor(status, code, message) {
@@ -43,8 +43,8 @@ function caption(bytes, options) {
   const written = (language) => ({
     language,
     caption: text(scene, language),
-    score: language === "zh" ? -0.031 : -0.48,
-    captions: [-0.031, -0.61, -0.94].map((score, index) => ({ caption: text((scene + index) % SCENES.length, language), score })),
+    score: language === "zh" ? -0.46 : -0.66,
+    captions: [-0.46, -0.73, -1.84].map((score, index) => ({ caption: text((scene + index) % SCENES.length, language), score })),
     tags: SCENES[scene][language].slice(-2).map((tag, index) => ({ tag, weight: 0.9 - 0.3 * index })),
     ...(options.check === "true" ? { match: language === "zh" ? 0.93 : 0.41 } : {}),
   });

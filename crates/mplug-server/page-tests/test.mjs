@@ -142,7 +142,7 @@ on("a word under the pointer shows its map, and the view and the veil change it"
   assert.notDeepEqual(needs, hovered);
   await page.locator("#veil").fill("20");
   assert.notDeepEqual(await pixels(page), needs);
-  await page.getByLabel("without that part").check();
+  await page.getByLabel("what remains without it").check();
   assert.match(await page.locator("#looking-where").textContent(), /painted grey/);
   await shot(page, "light-deletion");
   assert.deepEqual(await axeViolations(page), []);
@@ -301,7 +301,7 @@ on("the last ten pictures are kept, with what is known of them", {}, async (page
   for (let count = 0; count < 11; count += 1) {
     await page.locator("#examples button").nth(count % 4).click();
     await ready(page);
-    await page.waitForFunction((name) => document.querySelector("#name").textContent.startsWith(name), ["cat", "dog", "cars", "hearts"][count % 4]);
+    await page.waitForFunction((name) => document.querySelector("#name").textContent.startsWith(name), ["cat", "dog", "cars", "fish"][count % 4]);
   }
   assert.equal(await page.locator("#recent-list button").count(), 10);
   let requests = 0;

@@ -4,7 +4,7 @@ import { askCall, send } from "./api.js";
 import { byId, button, element } from "./dom.js";
 import { failure } from "./failure.js";
 import { nameFor, ofTask } from "./models.js";
-import { languageOf, say, share, suggestedQuestions, sureness } from "./words.js";
+import { languageOf, say, scoreText, suggestedQuestions, sureness } from "./words.js";
 
 /** Shows the box for a picture, if a model answers questions. */
 export function showAsk(picture) {
@@ -70,9 +70,9 @@ function answer(entry) {
 
 function sure({ score }) {
   const { level, text } = sureness(score);
-  return element("span", { class: `sure ${level}`, title: say.scoreHelp(score.toFixed(2)) }, `${text} · ${share(Math.exp(score))}`);
+  return element("span", { class: `sure ${level}`, title: say.scoreHelp(scoreText(score)) }, `${text} · ${scoreText(score)}`);
 }
 
 function other({ answer: text, score }, index) {
-  return [index > 0 ? " · " : "", element("span", { lang: languageOf(text) }, text), ` ${share(Math.exp(score))}`];
+  return [index > 0 ? " · " : "", element("span", { lang: languageOf(text) }, text), ` ${scoreText(score)}`];
 }

@@ -4,7 +4,7 @@ import { asAlt, asMarkdown, copyButton } from "./copy.js";
 import { byId, element } from "./dom.js";
 import { failure } from "./failure.js";
 import { captionCount, isReady } from "./models.js";
-import { languageOf, ownName, say, share, sureness } from "./words.js";
+import { languageOf, ownName, say, scoreText, share, sureness } from "./words.js";
 
 /** Below this probability of the matching model a caption is marked as doubtful. */
 const DOUBT = 0.5;
@@ -18,7 +18,7 @@ export function showCaptions(picture, again) {
   if (isReady() && captionCount() === 0) shown.replaceChildren(element("p", { class: "quiet" }, say.noCaptionModel));
   else if (picture.failure) shown.replaceChildren(failure(say.failed.captions, picture.failure, again));
   else if (picture.captions === null) shown.replaceChildren(skeleton());
-  else shown.replaceChildren(columns(picture), times(picture));
+  else shown.replaceChildren(columns(picture), element("p", { class: "hint quiet" }, say.lookingHint), times(picture));
 }
 
 /** The language in which a caption is tagged. */
@@ -53,7 +53,7 @@ function column(picture, one, index) {
 
 function sure(score) {
   const { level, text } = sureness(score);
-  const number = score.toFixed(2).replace("-", "−");
+  const number = scoreText(score);
   return element("span", { class: `sure ${level}`, title: say.scoreHelp(number) }, `${text} · ${number}`);
 }
 

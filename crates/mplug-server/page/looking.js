@@ -30,15 +30,11 @@ export function lookAt(newPicture) {
   showLooking();
 }
 
-/** Shows the chosen word's map and figures, or the hint. */
+/** Shows the chosen word's map and figures. Without a word there is no panel. */
 export function showLooking() {
-  const hasMaps = picture?.captions?.some((one) => one.attention) ?? false;
-  byId("looking").hidden = !hasMaps;
-  const choice = hasMaps ? shownChoice() : null;
-  byId("looking-hint").hidden = choice !== null;
-  byId("looking-body").hidden = choice === null;
+  const choice = shownChoice();
+  byId("looking").hidden = choice === null;
   byId("map").hidden = choice === null;
-  byId("looking").classList.toggle("is-open", choice !== null);
   markWords(choice);
   if (choice !== null) showWord(picture.captions[choice.caption], choice.word);
 }

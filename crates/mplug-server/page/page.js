@@ -13,7 +13,7 @@ import { remember, showRecent } from "./recent.js";
 import { showUsage } from "./usage.js";
 import { interfaceLanguage, preferredLanguage, rememberLanguage, say, useLanguage } from "./words.js";
 
-const EXAMPLES = ["cat", "dog", "cars", "hearts"];
+const EXAMPLES = ["cat", "dog", "cars", "fish"];
 const CANDIDATES = 5;
 const KEYWORDS = 8;
 
@@ -87,9 +87,9 @@ function show(picture) {
   current?.stop();
   current = picture;
   byId("announcement").textContent = "";
+  lookAt(picture);
   showStage();
   showAll();
-  lookAt(picture);
   if (picture.captions === null) read(picture);
   else explainAll(picture, wordsChanged);
 }
