@@ -45,7 +45,7 @@ function caption(bytes, options) {
     caption: text(scene, language),
     score: language === "zh" ? -0.46 : -0.66,
     captions: [-0.46, -0.73, -1.84].map((score, index) => ({ caption: text((scene + index) % SCENES.length, language), score })),
-    tags: SCENES[scene][language].slice(-2).map((tag, index) => ({ tag, weight: 0.9 - 0.3 * index })),
+    tags: SCENES[scene][language].filter((word) => word !== "的").slice(-2).map((tag, index) => ({ tag, weight: 0.9 - 0.3 * index })),
     ...(options.check === "true" ? { match: language === "zh" ? 0.93 : 0.41 } : {}),
   });
   const all = (options.language || "zh").split(",").map(written);
@@ -66,7 +66,7 @@ function explain({ caption: sentence, language, method }) {
 }
 
 function spot(number, method) {
-  const [row, column] = [(3 * number + 1) % GRID, (5 * number + 2) % GRID];
+  const [row, column] = [(3 * number + 1) % GRID, (5 * number + 2 + (method === "attention" ? 0 : 1)) % GRID];
   const scale = method === "attention" ? 0.11 : 1.7;
   const value = (patch) => {
     const distance = (Math.floor(patch / GRID) - row) ** 2 + ((patch % GRID) - column) ** 2;

@@ -9,7 +9,7 @@ import { languageOf, say, scoreText, suggestedQuestions, sureness } from "./word
 /** Shows the box for a picture, if a model answers questions. */
 export function showAsk(picture) {
   const [model] = ofTask("ask");
-  byId("ask").hidden = !model || picture === null;
+  byId("ask").hidden = !model || picture === null || picture.isUnreadable;
   if (byId("ask").hidden) return;
   byId("answers").replaceChildren(...picture.answers.map(answer));
 }

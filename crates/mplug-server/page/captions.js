@@ -107,8 +107,8 @@ function match(probability) {
 }
 
 function copies(caption, name) {
-  return element("div", { class: "copies" }, element("span", { class: "quiet" }, say.copy),
-    copyButton(say.copyText, say.copyTextOf, caption),
+  return element("div", { class: "copies" },
+    copyButton(say.copy, say.copyTextOf, caption),
     copyButton('alt=""', say.copyAltOf, asAlt(caption)),
     copyButton("Markdown", say.copyMarkdownOf, asMarkdown(caption, name)));
 }

@@ -8,7 +8,7 @@ import { languageOf, say, share } from "./words.js";
 
 /** Shows the box for a picture, if a model scores texts. */
 export function showCompare(picture) {
-  byId("compare").hidden = ofTask("match").length === 0 || picture === null;
+  byId("compare").hidden = ofTask("match").length === 0 || picture === null || picture.isUnreadable;
   if (byId("compare").hidden) return;
   byId("texts-captions").disabled = !picture.captions?.some((one) => one.caption);
   byId("comparison").replaceChildren(...(picture.comparison ? [comparison(picture.comparison)] : []));

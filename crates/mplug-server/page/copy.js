@@ -20,10 +20,15 @@ export function copyButton(label, description, text) {
   const made = button(label, async () => {
     const done = (await copy(text)) ? say.copied : say.notCopied;
     byId("announcement").textContent = done;
-    made.textContent = done;
-    setTimeout(() => (made.textContent = label), 1500);
+    rename(made, done, done);
+    setTimeout(() => rename(made, label, description), 1500);
   }, { class: "small", "aria-label": description });
   return made;
+}
+
+function rename(made, label, description) {
+  made.textContent = label;
+  made.setAttribute("aria-label", description);
 }
 
 /** Browsers give the clipboard to secure pages only. A server in the local network has plain HTTP: there the old way is left. */

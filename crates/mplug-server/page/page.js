@@ -17,6 +17,9 @@ const EXAMPLES = ["cat", "dog", "cars", "fish"];
 const CANDIDATES = 5;
 const KEYWORDS = 8;
 
+/** Where picture and words stand below each other, as in the style sheet. */
+const isPhone = matchMedia("(max-width: 39.99rem), (max-width: 59.99rem) and (min-height: 40.01rem)");
+
 let current = null;
 
 // ---- the server ----
@@ -58,7 +61,7 @@ function hideKey() {
 function showServer() {
   const isDemo = ofTask("caption").some((model) => model.is_demo);
   byId("demo").hidden = !isDemo;
-  byId("demo").textContent = say.demo;
+  byId("demo").replaceChildren(say.demo, " ", element("code", {}, "mplug serve --model caption-base-zh"));
   const { host, hostname } = location;
   const isHere = hostname === "localhost" || hostname.endsWith(".localhost") || hostname === "[::1]" || /^127(\.\d+){3}$/.test(hostname);
   byId("privacy").textContent = isHere ? say.privacyHere(host) : say.privacyThere(host);
@@ -90,6 +93,7 @@ function show(picture) {
   lookAt(picture);
   showStage();
   showAll();
+  if (isPhone.matches) byId("stage").scrollIntoView();
   if (picture.captions === null) read(picture);
   else explainAll(picture, wordsChanged);
 }

@@ -23,6 +23,11 @@ export class Picture {
     this.controller = null;
   }
 
+  /** The server cannot read it: whatever is asked about it fails, too. */
+  get isUnreadable() {
+    return [413, 415, 422].includes(this.failure?.status);
+  }
+
   /** The signal that ends this picture's requests when another picture is shown. */
   get signal() {
     if (this.controller === null || this.controller.signal.aborted) this.controller = new AbortController();

@@ -19,7 +19,7 @@ export function showUsage(call) {
 
 function block(title, code, description) {
   return [
-    element("div", { class: "code-head" }, element("h3", {}, title), copyButton(say.copy.replace(/[:：]$/, ""), description, code)),
+    element("div", { class: "code-head" }, element("h3", {}, title), copyButton(say.copy, description, code)),
     element("pre", { lang: "en", translate: "no" }, element("code", {}, code)),
   ];
 }
