@@ -70,7 +70,7 @@ export function address(call) {
 }
 
 /** The type of a picture's bytes. A system that does not know a file's type leaves it empty; the server looks at the bytes. */
-export const pictureType = (file) => file.type || "image/unknown";
+export const pictureType = (file) => file.type || "application/octet-stream";
 
 function body(call) {
   if (call.fields === null) return { data: call.file, headers: { "content-type": pictureType(call.file) } };

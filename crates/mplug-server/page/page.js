@@ -17,9 +17,6 @@ const EXAMPLES = ["cat", "dog", "cars", "fish"];
 const CANDIDATES = 5;
 const KEYWORDS = 8;
 
-/** Where picture and words stand below each other, as in the style sheet. */
-const isPhone = matchMedia("(max-width: 39.99rem), (max-width: 59.99rem) and (min-height: 40.01rem)");
-
 let current = null;
 
 // ---- the server ----
@@ -93,7 +90,6 @@ function show(picture) {
   lookAt(picture);
   showStage();
   showAll();
-  if (isPhone.matches) byId("stage").scrollIntoView();
   if (picture.captions === null) read(picture);
   else explainAll(picture, wordsChanged);
 }
@@ -190,6 +186,13 @@ function showStage() {
     stage.querySelector(".no-preview").hidden = false;
   };
   image.src = address;
+  bringIntoSight(stage);
+}
+
+/** On a small screen the new picture would be below its edge, or above it where somebody had read on. */
+function bringIntoSight(stage) {
+  const { top } = stage.getBoundingClientRect();
+  if (top < 0 || top > innerHeight / 3) stage.scrollIntoView();
 }
 
 const size = (bytes) => (bytes < 1e6 ? `${Math.ceil(bytes / 1000)} kB` : `${(bytes / 1e6).toFixed(1)} MB`);

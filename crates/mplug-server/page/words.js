@@ -164,8 +164,8 @@ const english = {
   needs: (word, place) => `“${word}” stands mostly on what is ${place}.`,
   without: (word, place) => `The tenth that “${word}” stands on most, ${place}, is painted grey.`,
   measuring: "Measuring what it loses …",
-  falls: (word, from, to) => `With the strip of the picture that matters most hidden, “${word}” falls from ${from} to ${to}.`,
-  stays: (word, share) => `With any strip of the picture hidden, “${word}” stays at about ${share}: it follows from the words before it.`,
+  falls: (word, from, to) => `Hide the strip of the picture that matters most, and “${word}” falls from ${from} to ${to}.`,
+  stays: (word, share) => `Whichever strip of the picture is hidden, “${word}” stays at about ${share}: it follows from the words before it.`,
   mostAttention: (share) => `brightest: ${share} of the attention`,
   mostNats: (nats) => `brightest: ${nats} nats`,
   mapOf: (word, what) => `Map of “${word}”: ${what}`,
@@ -244,13 +244,13 @@ export function useLanguage(language) {
 
 /** A probability for people: never 0 % or 100 %, which no model can know. */
 export function share(probability) {
-  if (probability < 0.005) return "< 1 %";
-  if (probability > 0.995) return "> 99 %";
-  return `${Math.round(100 * probability)} %`;
+  if (probability < 0.005) return "<\u00a01\u00a0%";
+  if (probability > 0.995) return ">\u00a099\u00a0%";
+  return `${Math.round(100 * probability)}\u00a0%`;
 }
 
 /** A small probability, such as that of one patch of a map. */
-export const smallShare = (probability) => `${(100 * probability).toFixed(1)} %`;
+export const smallShare = (probability) => `${(100 * probability).toFixed(1)}\u00a0%`;
 
 /**
  * A score in words. The demo model's captions of 400 drawn pictures of seed 771 are true in 97 % of the first kind, 89 % of
