@@ -43,6 +43,17 @@ async function shot(page, name) {
   await page.screenshot({ path: `${MPLUG_SHOTS}/${name}.png`, caret: "initial", animations: "allow" });
 }
 
+/** Keeps requests waiting until the returned function is called. */
+async function hold(page, address) {
+  let resume;
+  const held = new Promise((resolve) => (resume = resolve));
+  await page.route(address, async (route) => {
+    await held;
+    await route.continue().catch(() => {}); // The page may have ended the request by then.
+  });
+  return resume;
+}
+
 const focused = (page) => page.evaluate(() => document.activeElement.textContent);
 const texts = (page, selector) => page.locator(selector).allTextContents();
 
@@ -242,10 +253,12 @@ for (const [name, options] of [
 ]) {
   on(`${name}: all states without findings of axe`, options, async (page) => {
     assert.deepEqual(await axeViolations(page), []);
+    const resume = await hold(page, "**/v1/caption*");
     await page.locator("#examples button").nth(1).click();
-    if (name === "reduced motion") {
-      assert.equal(await page.evaluate(() => document.getAnimations().length), 0);
-    }
+    await page.locator(".skeleton").first().waitFor();
+    const moving = await page.evaluate(() => document.getAnimations().length);
+    assert.equal(moving > 0, name !== "reduced motion", `${moving} animations`);
+    resume();
     await ready(page);
     await page.locator(".word").nth(1).click();
     await page.locator("#looking-measured").filter({ hasText: /falls from|stays at/ }).waitFor();

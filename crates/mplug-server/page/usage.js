@@ -26,8 +26,8 @@ function block(title, code, description) {
 
 /** A word of a shell's command. */
 const quoted = (text) => `'${text.replaceAll("'", `'\\''`)}'`;
-/** Python reads what JSON writes. */
-const literal = (text) => JSON.stringify(text);
+/** Python reads what JSON writes, of texts, numbers and lists. */
+const literal = (value) => (Array.isArray(value) ? `[${value.map(literal).join(", ")}]` : JSON.stringify(value));
 
 export function asCurl(call) {
   const lines = [`curl ${quoted(location.origin + address(call))}`];
