@@ -75,6 +75,18 @@ function spot(number, method) {
   return Array.from({ length: GRID * GRID }, (_, patch) => value(patch));
 }
 
+/** A request's picture and fields, whichever of the three ways it came. */
+async function read(request, query, body) {
+  const type = request.headers["content-type"] ?? "";
+  if (type.startsWith("image/") || type === "application/octet-stream") return { bytes: body, ...Object.fromEntries(query) };
+  if (type === "application/json") {
+    const { image, ...fields } = JSON.parse(body);
+    return { bytes: Buffer.from(image, "base64"), ...fields };
+  }
+  const form = await new Response(body, { headers: { "content-type": type } }).formData();
+  return { ...Object.fromEntries(form), bytes: Buffer.from(await form.get("image").arrayBuffer()), texts: form.getAll("texts") };
+}
+
 /** Answers one request of the API. */
 async function answer(route, request, query, body, settings) {
   const model = (task) => ({
@@ -82,15 +94,12 @@ async function answer(route, request, query, body, settings) {
     is_demo: true, image_size: 128, precision: "int8",
   });
   if (route === "/v1/models") return { object: "list", data: settings.tasks.map(model) };
-  const isPicture = (request.headers["content-type"] ?? "").startsWith("image/");
-  const form = isPicture ? null : await new Response(body, { headers: { "content-type": request.headers["content-type"] } }).formData();
-  const bytes = isPicture ? body : new Uint8Array(await form.get("image").arrayBuffer());
-  const options = isPicture ? Object.fromEntries(query) : Object.fromEntries(form);
+  const { bytes, ...options } = await read(request, query, body);
   if (![0xff, 0x89].includes(bytes[0])) throw new Refusal(422, "unreadable_picture", "expected a picture, found bytes of no known format");
   const results = {
     "/v1/caption": () => caption(bytes, options),
     "/v1/ask": () => ({ answer: "猫", score: -0.2, answers: [{ answer: "猫", score: -0.2 }, { answer: "狗", score: -1.9 }] }),
-    "/v1/match": () => ({ scores: form.getAll("texts").map((_, index) => [0.0003, 0.76, 0.41][index % 3]) }),
+    "/v1/match": () => ({ scores: options.texts.map((_, index) => [0.0003, 0.76, 0.41][index % 3]) }),
     "/v1/explain": () => explain(options),
   }[route];
   if (!results) throw new Refusal(404, "not_found", `expected a route of the API, found ${route}`);

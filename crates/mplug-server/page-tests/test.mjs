@@ -1,11 +1,15 @@
 // The page in a browser: see README.md.
 
 import assert from "node:assert/strict";
-import { mkdir, readdir, stat } from "node:fs/promises";
+import { execFile } from "node:child_process";
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { after, before, test } from "node:test";
+import { promisify } from "node:util";
 import { axeViolations, drop, isWide, open, paste, pixels, ready, startBrowser } from "./browser.mjs";
 import { startMock } from "./mock.mjs";
 
+const run = promisify(execFile);
 const PAGE = new URL("../page/", import.meta.url);
 const { MPLUG_URL, MPLUG_SHOTS } = process.env;
 let browser;
@@ -24,12 +28,12 @@ after(async () => {
 });
 
 /** Runs a test on a fresh page, and holds that nothing untoward happened on it. */
-function on(name, options, run) {
+function on(name, options, act) {
   test(name, async () => {
     const { at = () => address, ...context } = options;
     const { page, troubles, close } = await open(browser, at(), context);
     try {
-      await run(page, troubles);
+      await act(page, troubles);
       assert.deepEqual(troubles, []);
     } finally {
       await close();
@@ -221,6 +225,35 @@ on("the call can be copied as curl and Python", { permissions: ["clipboard-read"
   assert.match(await page.evaluate(() => navigator.clipboard.readText()), /^alt="[\w ]+"$/);
   assert.deepEqual(await axeViolations(page), []);
   await shot(page, "light-usage");
+});
+
+on("the curl and Python lines say what the page says, whatever the file is called", {}, async (page) => {
+  const name = `it's "a" $(b); c\\d 猫.jpg`;
+  const folder = await mkdtemp(`${tmpdir()}/page-`);
+  const buffer = await readFile(new URL("examples/dog.jpg", PAGE));
+  await writeFile(`${folder}/${name}`, buffer);
+  await page.locator("#file").setInputFiles({ name, mimeType: "image/jpeg", buffer });
+  await ready(page);
+  await page.locator("#usage summary").click();
+  const replies = async () => {
+    const [curl, python] = await texts(page, "pre");
+    const runs = [run("bash", ["-c", curl], { cwd: folder }), run("python3", ["-c", python], { cwd: folder })];
+    const [fromCurl, fromPython] = (await Promise.all(runs)).map(({ stdout }) => stdout);
+    // Python prints its own notation: only what is in it counts.
+    return [JSON.parse(fromCurl).results[0], fromPython];
+  };
+  const [zh] = await texts(page, ".sentence");
+  const [captioned, captionedByPython] = await replies();
+  assert.equal(captioned.caption, zh);
+  assert.ok(captionedByPython.includes(zh));
+  await page.locator("#question").fill(`is "it's" a cat?; @x`);
+  await page.keyboard.press("Enter");
+  await page.locator(".answer-text").waitFor();
+  const [answered, answeredByPython] = await replies();
+  const answer = await page.locator(".answer-text strong").textContent();
+  assert.equal(answered.answer, answer);
+  assert.ok(answeredByPython.includes(answer));
+  await rm(folder, { recursive: true });
 });
 
 for (const [name, options] of [
