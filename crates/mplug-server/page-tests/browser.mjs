@@ -7,8 +7,14 @@ import { chromium } from "playwright-core";
 const EXAMPLES = new URL("../page/examples/", import.meta.url);
 const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
+/** A name that the browser finds on this machine, and that is no loopback to the page. */
+export const ELSEWHERE = "pictures.example";
+
 export const startBrowser = () =>
-  chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox"] });
+  chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: ["--no-sandbox", `--host-resolver-rules=MAP ${ELSEWHERE} 127.0.0.1`],
+  });
 
 /** Opens the page of a server. `troubles` collects what must not happen. */
 export async function open(browser, address, options = {}) {

@@ -6,7 +6,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/
 import { tmpdir } from "node:os";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
-import { axeViolations, drop, isWide, open, paste, pixels, ready, startBrowser } from "./browser.mjs";
+import { axeViolations, drop, ELSEWHERE, isWide, open, paste, pixels, ready, startBrowser } from "./browser.mjs";
 import { startMock } from "./mock.mjs";
 
 const run = promisify(execFile);
@@ -429,11 +429,28 @@ test("a server with a key requests it", async () => {
   await ready(page);
   assert.equal(await page.locator("#key").isHidden(), true);
   await page.locator("#usage summary").click();
-  const code = (await texts(page, "pre")).join();
+  const code = await page.locator("#usage-body").textContent();
   assert.ok(code.includes("$MPLUG_API_KEY") && !code.includes("s3cret"), "the key itself is not shown");
   assert.deepEqual(troubles, []);
   await close();
   await locked.stop();
+});
+
+test("a page of another machine says where pictures go, and copies without a secure context", async () => {
+  const { page, troubles, close } = await open(browser, mock.address.replace("127.0.0.1", ELSEWHERE));
+  const { host } = new URL(page.url());
+  assert.equal(await page.locator("#privacy").textContent(), `Pictures go to ${host} and nowhere else`);
+  await page.locator("#examples button").first().click();
+  await ready(page);
+  assert.equal(await page.evaluate(() => window.isSecureContext), false);
+  await page.getByRole("button", { name: "Copy the text" }).last().click();
+  await page.locator("#announcement").filter({ hasText: /^Copied$/ }).waitFor();
+  assert.equal(await focused(page), "Copied", "the focus is back on the button");
+  await page.locator("#question").focus();
+  await page.keyboard.press("ControlOrMeta+V");
+  assert.equal(await page.locator("#question").inputValue(), (await texts(page, ".sentence"))[1]);
+  assert.deepEqual(troubles, []);
+  await close();
 });
 
 test("a model of one language has one column, and boxes stand where their models are", async () => {

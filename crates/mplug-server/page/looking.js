@@ -108,8 +108,9 @@ async function measure(ofPicture, one) {
 
 /** Gets where the model looked, for every caption of a picture. `changed` is called with each caption that has news. */
 export async function explainAll(ofPicture, changed) {
+  const { signal } = ofPicture;
   for (const one of ofPicture.captions) {
-    if (one.caption && !one.attention && !ofPicture.signal.aborted) await explainOne(ofPicture, one, changed);
+    if (one.caption && !one.attention && !signal.aborted) await explainOne(ofPicture, one, changed);
   }
 }
 

@@ -108,9 +108,10 @@ async function read(picture) {
     if (signal.aborted) return;
     picture.failure = error;
   }
+  if (signal.aborted) return; // The reply came, but another picture is shown by now: its words are explained when it is shown again.
   changed(picture);
   if (picture.captions === null) return;
-  if (picture === current) announce(picture);
+  announce(picture);
   explainAll(picture, wordsChanged);
 }
 
