@@ -47,12 +47,14 @@ async function shot(page, name) {
   await page.screenshot({ path: `${MPLUG_SHOTS}/${name}.png`, caret: "initial", animations: "allow" });
 }
 
-/** Keeps requests waiting until the returned function is called. */
-async function hold(page, address) {
+/** Keeps requests waiting, the first `count` of them, until the returned function is called. */
+async function hold(page, address, count = Infinity) {
   let resume;
+  let seen = 0;
   const held = new Promise((resolve) => (resume = resolve));
   await page.route(address, async (route) => {
-    await held;
+    seen += 1;
+    if (seen <= count) await held;
     await route.continue().catch(() => {}); // The page may have ended the request by then.
   });
   return resume;
@@ -315,13 +317,7 @@ for (const [name, options] of [
 on("a second picture ends the first, and the first's caption is never shown", {}, async (page) => {
   const aborted = [];
   page.on("requestfailed", (request) => aborted.push(new URL(request.url()).pathname));
-  let isFirst = true;
-  await page.route("**/v1/caption*", async (route) => {
-    if (!isFirst) return route.continue();
-    isFirst = false;
-    await new Promise((resolve) => setTimeout(resolve, 1500));
-    return route.continue().catch(() => {});
-  });
+  const resume = await hold(page, "**/v1/caption*", 1);
   const seen = await page.evaluateHandle(() => {
     const sentences = new Set();
     new MutationObserver(() => document.querySelectorAll(".sentence").forEach((one) => sentences.add(one.textContent)))
@@ -334,7 +330,8 @@ on("a second picture ends the first, and the first's caption is never shown", {}
   assert.deepEqual(await axeViolations(page), []);
   await page.locator("#examples button").nth(1).click();
   await ready(page);
-  await page.waitForTimeout(2000);
+  resume();
+  await page.waitForTimeout(500);
   assert.ok(aborted.includes("/v1/caption"), "the first request is aborted");
   assert.match(await page.locator("#name").textContent(), /^dog\.jpg/);
   assert.equal(await seen.evaluate((sentences) => sentences.size), 2, "one caption in each language was ever shown");

@@ -90,6 +90,7 @@ function show(picture) {
   lookAt(picture);
   showStage();
   showAll();
+  bringIntoSight();
   if (picture.captions === null) read(picture);
   else explainAll(picture, wordsChanged);
 }
@@ -187,11 +188,11 @@ function showStage() {
     stage.querySelector(".no-preview").hidden = false;
   };
   image.src = address;
-  bringIntoSight(stage);
 }
 
-/** On a small screen the new picture would be below its edge, or above it where somebody had read on. */
-function bringIntoSight(stage) {
+/** On a small screen a new picture would be below its edge, or above it where somebody had read on. */
+function bringIntoSight() {
+  const stage = byId("stage");
   const { top } = stage.getBoundingClientRect();
   if (top < 0 || top > innerHeight / 3) stage.scrollIntoView();
 }

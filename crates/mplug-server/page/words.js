@@ -253,8 +253,9 @@ export function share(probability) {
 export const smallShare = (probability) => `${(100 * probability).toFixed(1)}\u00a0%`;
 
 /**
- * A score in words. The demo model's captions of 400 drawn pictures of seed 771 are true in 97 % of the first kind, 89 % of
- * the second and 3 of 8 of the third. Nothing was measured on photographs.
+ * A score in words. Of the demo model's captions (`mplug synth D --count 400 --seed 771`, then
+ * `mplug caption D/images --language zh,en --format jsonl`), 713 of 731 of the first kind are among the drawing's own captions,
+ * 54 of 61 of the second, 3 of 8 of the third. Nothing was measured on photographs.
  */
 export function sureness(score) {
   if (score >= -0.6) return { level: "is-sure", text: say.sure };
