@@ -2,6 +2,8 @@
 
 use clap::{Parser, Subcommand};
 
+#[cfg(feature = "serve")]
+use crate::serve;
 use crate::status::Status;
 use crate::{
     ask, bench, caption, convert, doctor, eval, inspect, manual, match_texts, models, pull, synth, train,
@@ -22,6 +24,7 @@ Examples:
   mplug pull caption-base-zh
   mplug caption --model caption-base-zh photos/ --format jsonl --output captions.jsonl
   mplug ask --model ./mplug_vqa photo.jpg '图里有几只猫?'
+  mplug serve
   mplug inspect ./mplug_base_zh
 
 Results go to standard output. Messages and progress go to standard error.
@@ -31,7 +34,8 @@ Exit codes:
   0    success
   1    some inputs failed; the results of the others are complete
   2    wrong usage, or a model or output that cannot be used
-  130  stopped by Ctrl-C")]
+  130  stopped by Ctrl-C
+  143  stopped by SIGTERM")]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -43,6 +47,8 @@ pub(crate) enum Command {
     Caption(Box<caption::CaptionArgs>),
     Ask(ask::AskArgs),
     Match(match_texts::MatchArgs),
+    #[cfg(feature = "serve")]
+    Serve(Box<serve::ServeArgs>),
     Pull(pull::PullArgs),
     Models(models::ModelsArgs),
     Inspect(inspect::InspectArgs),
@@ -66,6 +72,8 @@ impl Command {
             Self::Caption(args) => caption::run(*args),
             Self::Ask(args) => ask::run(args),
             Self::Match(args) => match_texts::run(args),
+            #[cfg(feature = "serve")]
+            Self::Serve(args) => serve::run(&args),
             Self::Pull(args) => pull::run(&args),
             Self::Models(args) => models::run(&args),
             Self::Inspect(args) => inspect::run(&args),

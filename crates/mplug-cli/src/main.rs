@@ -1,6 +1,6 @@
 //! The command line `mplug`: what was typed (`commands`, and the options that commands share in `args`) becomes the plan of a
 //! library, which runs; its events become messages, and its errors get the names of options (`hint`). This crate alone prints: results on standard output, messages on standard error.
-//! Exit codes: 0 all good, 1 some inputs failed, 2 usage, an unusable model or an output that cannot be written, 130 stopped by Ctrl-C.
+//! Exit codes: 0 all good, 1 some inputs failed, 2 usage, an unusable model or an output that cannot be written, 130 stopped by Ctrl-C, 143 by SIGTERM.
 
 mod args;
 mod ask;
@@ -27,6 +27,8 @@ mod precision;
 mod progress;
 mod pull;
 mod report;
+#[cfg(feature = "serve")]
+mod serve;
 mod status;
 mod synth;
 mod train;

@@ -12,7 +12,7 @@ pub(crate) enum Status {
     Good,
     /// Some inputs failed, each with its message; the others are unharmed: exit code 1.
     SomeFailed,
-    /// Somebody stopped it; what was done is kept: exit code 130.
+    /// Somebody stopped it; what was done is kept: exit code 130 or 143.
     Interrupted,
 }
 
@@ -28,7 +28,7 @@ impl From<Status> for ExitCode {
         match status {
             Status::Good => Self::SUCCESS,
             Status::SomeFailed => Self::from(1),
-            Status::Interrupted => Self::from(interrupt::EXIT_CODE),
+            Status::Interrupted => Self::from(interrupt::exit_code()),
         }
     }
 }

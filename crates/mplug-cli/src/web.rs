@@ -39,24 +39,36 @@ impl WebArgs {
     #[cfg(feature = "urls")]
     pub(crate) fn open(&self, inputs: &mut [Input]) -> anyhow::Result<()> {
         use std::sync::Arc;
+
+        use mplug_bulk::{HubFetcher, open_addresses};
+        use mplug_data::source::FetchPicture;
+        use mplug_hub::fetch::PictureFetcher;
+
+        let Some(options) = self.fetch_options()? else { return Ok(()) };
+        let fetcher: Arc<dyn FetchPicture> = Arc::new(HubFetcher(PictureFetcher::new(options)));
+        open_addresses(inputs, &fetcher);
+        Ok(())
+    }
+
+    /// How web addresses are opened, if they are.
+    ///
+    /// # Errors
+    /// When an allowed host is none.
+    #[cfg(feature = "urls")]
+    pub(crate) fn fetch_options(&self) -> anyhow::Result<Option<mplug_hub::fetch::FetchOptions>> {
         use std::time::Duration;
 
         use anyhow::Context;
-        use mplug_bulk::{HubFetcher, open_addresses};
-        use mplug_data::source::FetchPicture;
-        use mplug_hub::fetch::{FetchOptions, PictureFetcher};
 
         if !self.allow_urls {
-            return Ok(());
+            return Ok(None);
         }
-        let mut options = FetchOptions::default();
+        let mut options = mplug_hub::fetch::FetchOptions::default();
         options.timeout = Duration::from_secs(self.url_timeout as u64);
         for host in &self.allow_url_host {
             options.allowed_hosts.push(host.parse().with_context(|| format!("`--allow-url-host {host}`"))?);
         }
-        let fetcher: Arc<dyn FetchPicture> = Arc::new(HubFetcher(PictureFetcher::new(options)));
-        open_addresses(inputs, &fetcher);
-        Ok(())
+        Ok(Some(options))
     }
 
     /// Refuses to open web addresses.

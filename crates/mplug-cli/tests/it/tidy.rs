@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Crates, each with those of ours that it may depend on.
-const ALLOWED: [(&str, &[&str]); 16] = [
+const ALLOWED: [(&str, &[&str]); 17] = [
     ("caption-metrics", &[]),
     ("mplug-kernels", &[]),
     ("mplug", &["mplug-kernels"]),
@@ -16,6 +16,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
     ("mplug-nn", &["mplug"]),
     ("mplug-eval", &["caption-metrics", "mplug", "mplug-data"]),
     ("mplug-train", &["caption-metrics", "mplug", "mplug-data", "mplug-eval", "mplug-nn"]),
+    ("mplug-server", &["mplug", "mplug-hub"]),
     ("mplug-testing", &["mplug", "mplug-nn"]),
     ("mplug-demo-ask", &[]),
     ("mplug-demo-caption", &[]),
@@ -33,6 +34,7 @@ const ALLOWED: [(&str, &[&str]); 16] = [
             "mplug-eval",
             "mplug-hub",
             "mplug-nn",
+            "mplug-server",
             "mplug-train",
         ],
     ),

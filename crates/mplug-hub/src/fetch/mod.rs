@@ -34,7 +34,7 @@ use ureq::http::{Response, StatusCode, header};
 use ureq::unversioned::transport::DefaultConnector;
 pub use url::AllowedHost;
 
-use self::resolve::Guard;
+use self::resolve::{Guard, LookUps};
 use self::url::Url;
 use crate::http::{self, Retry};
 
@@ -100,7 +100,11 @@ impl PictureFetcher {
     /// Opens no connection yet.
     pub fn new(options: FetchOptions) -> Self {
         let config = http::agent_config(CONNECT_TIMEOUT, IDLE_TIMEOUT).proxy(None).build();
-        let guard = Guard { resolver: Arc::clone(&options.resolver), allowed: options.allowed_hosts.clone() };
+        let guard = Guard {
+            resolver: Arc::clone(&options.resolver),
+            allowed: options.allowed_hosts.clone(),
+            look_ups: LookUps::default(),
+        };
         Self { agent: Agent::with_parts(config, DefaultConnector::default(), guard), options }
     }
 

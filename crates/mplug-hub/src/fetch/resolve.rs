@@ -5,8 +5,8 @@
 use std::fmt::Debug;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
 
 use dns_lookup::{AddrInfoHints, LookupError, LookupErrorKind, SockType, getaddrinfo};
 use ureq::config::Config;
@@ -19,6 +19,10 @@ use super::{AllowedHost, FetchFault};
 
 /// Addresses that are tried, of those that a host has; what `ureq` has room for.
 const MAX_TRIED: usize = 16;
+
+/// Names that are looked up at once by one fetcher. The system's functions have no time limit: one that hangs keeps its thread, and
+/// without a limit each further address would take another one.
+const LOOK_UPS_AT_ONCE: usize = 16;
 
 /// Looks names up. The system's own is [`SystemResolver`]; tests have others.
 pub trait Resolve: Debug + Send + Sync + 'static {
@@ -62,6 +66,38 @@ fn io_error_of(error: LookupError) -> io::Error {
 pub(super) struct Guard {
     pub(super) resolver: Arc<dyn Resolve>,
     pub(super) allowed: Vec<AllowedHost>,
+    pub(super) look_ups: LookUps,
+}
+
+/// The places of names that are being looked up.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LookUps(Arc<(Mutex<usize>, Condvar)>);
+
+/// One of these places, free again when dropped.
+struct LookUp(LookUps);
+
+impl LookUps {
+    /// A place, or none if all are taken for as long as `timeout`.
+    fn take(&self, timeout: Duration) -> Option<LookUp> {
+        let (taken, one_less) = &*self.0;
+        let taken = taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_full = |taken: &mut usize| *taken >= LOOK_UPS_AT_ONCE;
+        let waited = one_less.wait_timeout_while(taken, timeout, is_full);
+        let (mut taken, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        if waited.timed_out() {
+            return None;
+        }
+        *taken += 1;
+        Some(LookUp(self.clone()))
+    }
+}
+
+impl Drop for LookUp {
+    fn drop(&mut self) {
+        let (taken, one_less) = &*self.0.0;
+        *taken.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        one_less.notify_one();
+    }
 }
 
 impl Guard {
@@ -83,12 +119,17 @@ impl Guard {
         Ok(addresses)
     }
 
-    /// Looks a name up on a thread of its own, as the system's functions have no time limit.
+    /// Looks a name up on a thread of its own, as the system's functions have no time limit. The thread keeps its place until it
+    /// is done, however long nobody has waited for it any more.
     fn look_up(&self, host: &str, timeout: Duration) -> Result<Vec<IpAddr>, FetchFault> {
         let fault = |source| FetchFault::NoHost { host: host.to_owned(), source: Some(source) };
+        let begun = Instant::now();
+        let place = self.look_ups.take(timeout).ok_or_else(|| fault(io::ErrorKind::TimedOut.into()))?;
+        let timeout = timeout.saturating_sub(begun.elapsed());
         let (sender, receiver) = mpsc::sync_channel(1);
         let (resolver, name) = (Arc::clone(&self.resolver), host.to_owned());
         let look = move || {
+            let _place = place;
             // Nobody may be waiting any more.
             let _ = sender.send(resolver.resolve(&name));
         };
@@ -141,7 +182,7 @@ mod tests {
     fn guard(addresses: &[&str], allowed: &[&str]) -> Guard {
         let addresses = addresses.iter().map(|text| text.parse().unwrap()).collect();
         let allowed = allowed.iter().map(|text| text.parse().unwrap()).collect();
-        Guard { resolver: Arc::new(Always(addresses)), allowed }
+        Guard { resolver: Arc::new(Always(addresses)), allowed, look_ups: LookUps::default() }
     }
 
     #[test]
@@ -171,10 +212,35 @@ mod tests {
                 Ok(Vec::new())
             }
         }
-        let guard = Guard { resolver: Arc::new(Hangs), allowed: Vec::new() };
+        let look_ups = LookUps::default();
+        let guard = Guard { resolver: Arc::new(Hangs), allowed: Vec::new(), look_ups };
         let begun = std::time::Instant::now();
         let fault = guard.checked("example.org", 80, Duration::from_millis(50)).unwrap_err();
         assert!(matches!(fault, FetchFault::NoHost { source: Some(_), .. }), "{fault}");
         assert!(begun.elapsed() < Duration::from_secs(2));
+    }
+
+    #[test]
+    fn resolvers_that_hang_take_no_more_threads_than_there_are_places() {
+        use std::sync::atomic::{AtomicUsize, Ordering};
+
+        #[derive(Debug, Default)]
+        struct Hangs(AtomicUsize);
+        impl Resolve for Hangs {
+            fn resolve(&self, _: &str) -> io::Result<Vec<IpAddr>> {
+                self.0.fetch_add(1, Ordering::Relaxed);
+                std::thread::sleep(Duration::from_secs(2));
+                Ok(Vec::new())
+            }
+        }
+        let resolver = Arc::new(Hangs::default());
+        let look_ups = LookUps::default();
+        let guard = Guard { resolver: Arc::clone(&resolver) as _, allowed: Vec::new(), look_ups };
+        std::thread::scope(|scope| {
+            for _ in 0..10 * LOOK_UPS_AT_ONCE {
+                scope.spawn(|| guard.checked("example.org", 80, Duration::from_millis(50)).unwrap_err());
+            }
+        });
+        assert_eq!(resolver.0.load(Ordering::Relaxed), LOOK_UPS_AT_ONCE);
     }
 }

@@ -16,6 +16,7 @@ use crate::encoded_picture::EncodedPicture;
 use crate::error::Error;
 use crate::generate::{GenerationEngine, GenerationOptions, Hypotheses, Resolved};
 use crate::model::{Head, Multimodal};
+use crate::preprocess::text::Tokenizer;
 use crate::text_decoder::TextDecoder;
 use crate::visual_encoder::VisualEncoder;
 
@@ -58,6 +59,11 @@ impl Answerer {
     /// The visual encoder, for those who want the stages one by one.
     pub fn visual_encoder(&self) -> &VisualEncoder {
         &self.reader.visual_encoder
+    }
+
+    /// The model's tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.reader.tokenizer
     }
 
     /// Text and fusion encoder, for those who want the stages one by one.
