@@ -1,7 +1,7 @@
 //! `mplug serve`: what can be typed, as the options of a server (`mplug_server`), its models, and its end by a signal.
 
+mod limits;
 mod log;
-mod probe;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -12,10 +12,11 @@ use anyhow::{Context, bail, ensure};
 use clap::{Args, ValueEnum};
 use mplug::checkpoint::ModelFolder;
 use mplug::config::{ConfigOverrides, Task};
-use mplug_server::{Limits, ModelSource, ServeOptions, Server};
+use mplug_server::{ModelSource, ServeOptions, Server};
 
+use self::limits::ServeLimitArgs;
 use self::log::Log;
-use crate::args::{EngineArgs, OptionalModelsArg, between};
+use crate::args::{EngineArgs, OptionalModelsArg};
 use crate::interrupt::Interrupt;
 use crate::status::Status;
 use crate::web::WebArgs;
@@ -94,40 +95,11 @@ enum LogFormat {
     Json,
 }
 
-/// What requests may cost.
-#[derive(Args, Debug)]
-#[command(next_help_heading = "Limits")]
-struct ServeLimitArgs {
-    /// Most pictures that are accepted and not answered yet; more are refused with 429
-    #[arg(long, value_name = "N", default_value = "64", value_parser = between::<1, 65536>)]
-    queue: usize,
-    /// Most pictures of one request
-    #[arg(long, value_name = "N", default_value = "16", value_parser = between::<1, 1024>)]
-    max_images: usize,
-    /// Most bytes of a request's body [default: 32 MiB]
-    #[arg(long, value_name = "N", env = "MPLUG_MAX_BODY_BYTES")]
-    max_body_bytes: Option<usize>,
-    /// Most pixels of a picture [default: 50 million]
-    #[arg(long, value_name = "N", env = "MPLUG_MAX_PIXELS")]
-    max_pixels: Option<u64>,
-    /// Most pictures about which texts are written together
-    #[arg(long, value_name = "N", default_value = "8", value_parser = between::<1, 1024>)]
-    texts_at_once: usize,
-    /// Most connections
-    #[arg(long, value_name = "N", default_value = "4096", value_parser = between::<1, 65536>)]
-    max_connections: usize,
-    /// Seconds within which an answer must be there; else 504
-    #[arg(long, value_name = "N", default_value = "60", value_parser = between::<1, 3600>)]
-    timeout: usize,
-    /// Seconds that accepted work has when the server ends
-    #[arg(long, value_name = "N", default_value = "25", value_parser = between::<0, 3600>)]
-    drain_deadline: usize,
-}
-
 /// Runs the command.
 pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<Status> {
     if args.probe {
-        return Ok(probe::run(args.listen));
+        let is_ready = mplug_server::is_ready(args.listen);
+        return Ok(Status::of_failures(usize::from(!is_ready.unwrap_or(false))));
     }
     let options = args.options()?;
     let is_open = options.is_open_to_all(args.listen) && !args.no_auth;
@@ -149,7 +121,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<Status> {
         handle.drain();
     };
     std::thread::Builder::new().spawn(look).context("cannot start the threads")?;
-    let log = Log::new(args.log_format == LogFormat::Json);
+    let log = Log { is_json: args.log_format == LogFormat::Json };
     let ended = server.run(models, move |event| log.hear(&event))?;
     Ok(Status::of_failures(ended.lost))
 }
@@ -158,20 +130,8 @@ impl ServeArgs {
     fn options(&self) -> anyhow::Result<ServeOptions> {
         #[cfg(not(feature = "urls"))]
         self.web.open(&mut [])?;
-        let typed = &self.limits;
-        let seconds = |number: usize| Duration::from_secs(number as u64);
-        let mut limits = Limits::default();
-        limits.queue = typed.queue;
-        limits.images = typed.max_images.min(typed.queue);
-        limits.body_bytes = typed.max_body_bytes.unwrap_or(limits.body_bytes);
-        limits.picture.max_file_bytes = limits.body_bytes as u64;
-        limits.picture.max_pixels = typed.max_pixels.unwrap_or(limits.picture.max_pixels);
-        limits.texts_at_once = typed.texts_at_once;
-        limits.connections = typed.max_connections;
-        limits.answer_timeout = seconds(typed.timeout);
-        limits.drain_deadline = seconds(typed.drain_deadline);
         Ok(ServeOptions {
-            limits,
+            limits: self.limits.limits(),
             api_keys: self.api_keys()?,
             hosts: self.host.clone(),
             ollama: self.ollama,

@@ -9,7 +9,12 @@ use std::process::Command;
 use spdx::{Expression, ParseMode};
 
 /// No default build has these, or any whose name continues so with a hyphen.
-const NOT_IN_A_DEFAULT_BUILD: [&str; 5] = ["burn", "cubecl", "tokio", "hyper", "async-std"];
+const NOT_IN_A_DEFAULT_BUILD: [&str; 2] = ["burn", "cubecl"];
+/// Async runtimes and their kin, which the server alone has.
+const OF_THE_SERVER: [&str; 4] = ["tokio", "hyper", "axum", "async-std"];
+/// What programs build upon; the Python package has training, and no server.
+const LIBRARIES: [&str; 6] =
+    ["mplug", "mplug-bulk", "mplug-eval", "mplug-hub", "mplug-train", "mplug-python"];
 
 /// What cargo prints.
 fn cargo(args: &[&str]) -> String {
@@ -99,18 +104,34 @@ fn banned_crates_are_not_there() {
     }
 }
 
-/// Burn and async runtimes come with features alone.
+/// The names of all packages that a crate is built from.
+fn built_from(name: &str) -> BTreeSet<String> {
+    let tree = cargo(&["tree", "-p", name, "--prefix", "none", "-e", "normal"]);
+    tree.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+}
+
+/// Whether a package is one of `kinds`, or a part of one.
+fn is_of(name: &str, kinds: &[&str]) -> bool {
+    let rest = |kind| name.strip_prefix(kind);
+    kinds.iter().filter_map(rest).any(|rest| rest.is_empty() || rest.starts_with('-'))
+}
+
+/// Burn comes with a feature alone.
 #[test]
 fn a_default_build_is_lean() {
-    let tree = cargo(&["tree", "-p", "mplug-cli", "--prefix", "none", "-e", "normal"]);
-    let names: Vec<&str> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
-    assert!(names.contains(&"clap") && names.len() > 100, "{} packages", names.len());
-    for name in names {
-        for heavy in NOT_IN_A_DEFAULT_BUILD {
-            let rest = name.strip_prefix(heavy);
-            let is_heavy = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
-            assert!(!is_heavy, "a default build has {name}");
-        }
+    let names = built_from("mplug-cli");
+    assert!(names.contains("clap") && names.len() > 100, "{} packages", names.len());
+    let heavy: Vec<&String> = names.iter().filter(|name| is_of(name, &NOT_IN_A_DEFAULT_BUILD)).collect();
+    assert!(heavy.is_empty(), "a default build has {heavy:?}");
+}
+
+#[test]
+fn libraries_have_no_async_runtime() {
+    assert!(built_from("mplug-server").contains("tokio"), "the names are those of packages");
+    for library in LIBRARIES {
+        let names = built_from(library);
+        let found: Vec<&String> = names.iter().filter(|name| is_of(name, &OF_THE_SERVER)).collect();
+        assert!(found.is_empty(), "{library} has {found:?}");
     }
 }
 

@@ -309,11 +309,11 @@ fn ctrl_c_ends_an_evaluation_after_the_batch_at_hand() {
     let mut first = String::new();
     std::io::BufRead::read_line(&mut messages, &mut first).unwrap();
     assert!(first.contains("demo model"), "{first}");
-    let killed = Command::new("sh").args(["-c", &format!("kill -INT {}", child.id())]).status().unwrap();
+    let killed = Command::new("sh").args(["-c", &format!("kill -TERM {}", child.id())]).status().unwrap();
     let mut rest = String::new();
     std::io::Read::read_to_string(&mut messages, &mut rest).unwrap();
     let output = child.wait_with_output().unwrap();
-    assert!(killed.success() && output.status.code() == Some(130), "{rest}");
+    assert!(killed.success() && output.status.code() == Some(143), "{rest}");
     assert!(
         rest.lines().last().unwrap().contains("stopped by a signal") && output.stdout.is_empty(),
         "{rest}"

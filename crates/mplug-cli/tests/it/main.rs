@@ -24,6 +24,8 @@ mod passing;
 mod precision;
 #[cfg(feature = "mpi")]
 mod ranks;
+#[cfg(all(unix, feature = "serve"))]
+mod serve;
 mod support;
 mod tensors;
 mod tidy;

@@ -86,7 +86,7 @@ impl TextRequest {
                 ask_pass(Pass::of(service, accepted, received, pictures, fields)?).await
             }
             Meaning::Caption(wanted) => {
-                // A language that no model writes is not what the text asks for.
+                // A language that no model writes is not what the text wants.
                 let writes = |language: &Language| models.writers((*language).into(), named).is_ok();
                 let fields = CaptionFields {
                     model,

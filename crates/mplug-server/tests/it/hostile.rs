@@ -7,13 +7,16 @@ use serde_json::json;
 
 use crate::support::{Running, picture, read_reply};
 
+/// Method, target, headers, body; status and code of the reply.
+type Case<'c> = (&'c str, &'c str, &'c [(&'c str, &'c str)], &'c [u8], u16, &'c str);
+
 #[test]
 fn every_mistake_has_its_status() {
     let mut options = ServeOptions::default();
     options.limits.body_bytes = 100_000;
     let server = Running::start(options);
     let json_header = [("Content-Type", "application/json")];
-    let cases: &[(&str, &str, &[(&str, &str)], &[u8], u16, &str)] = &[
+    let cases: &[Case] = &[
         ("POST", "/v1/nothing", &[], b"", 404, "not_found"),
         ("GET", "/v1/caption", &[], b"", 405, "method_not_allowed"),
         ("DELETE", "/", &[], b"", 405, "method_not_allowed"),
@@ -51,7 +54,7 @@ fn every_mistake_has_its_status() {
     }
     let large = vec![b'x'; 100_001];
     assert_eq!(server.request("POST", "/v1/caption", &[], &large).status, 413);
-    assert_eq!(server.metric("mplug_queue_pictures"), 0.0, "nothing is left");
+    assert_eq!(server.metric("mplug_queue_pictures"), 0, "nothing is left");
     assert_eq!(server.post_picture("/v1/caption", &picture(1)).status, 200);
 }
 

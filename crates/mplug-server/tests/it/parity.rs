@@ -1,6 +1,7 @@
 //! What a client gets is what the library gives, alone and in a crowd.
 
 use mplug::config::Task;
+use mplug::preprocess::image::ImageLimits;
 use mplug::{CaptionRequest, Captioner, decode_image};
 use mplug_server::ServeOptions;
 use serde_json::{Value, json};
@@ -28,7 +29,7 @@ fn expected(
     }
     let request: CaptionRequest = serde_json::from_value(request).unwrap();
     let options = request.resolve(folder).unwrap();
-    let image = decode_image(&picture(number), &Default::default()).unwrap();
+    let image = decode_image(&picture(number), &ImageLimits::default()).unwrap();
     let captions = captioner.caption_batch(&[image], &options).unwrap().remove(0);
     json!(captions.iter().map(|caption| json!([caption.text, caption.score.to_string()])).collect::<Vec<_>>())
 }

@@ -81,26 +81,25 @@ impl Running {
                 }
             })
         });
-        ready.recv_timeout(Duration::from_secs(60)).expect("the models are loaded");
+        ready.recv_timeout(Duration::from_mins(1)).expect("the models are loaded");
         Self { address, handle, thread: Some(thread), _folder: folder }
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
         stream
     }
 
     /// Sends a request on a connection of its own.
     pub(crate) fn request(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
-        let mut head = format!("{method} {target} HTTP/1.1\r\nConnection: close\r\n");
-        if headers.iter().all(|(name, _)| !name.eq_ignore_ascii_case("host")) {
-            head += &format!("Host: {}\r\n", self.address);
-        }
-        for (name, value) in headers {
-            head += &format!("{name}: {value}\r\n");
-        }
-        head += &format!("Content-Length: {}\r\n\r\n", body.len());
+        let own = ("Host", self.address.to_string());
+        let is_named = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case(own.0));
+        let host = (!is_named).then_some((own.0, own.1.as_str()));
+        let length = body.len().to_string();
+        let all = headers.iter().copied().chain(host).chain([("Content-Length", length.as_str())]);
+        let lines: String = all.flat_map(|(name, value)| [name, ": ", value, "\r\n"]).collect();
+        let head = format!("{method} {target} HTTP/1.1\r\nConnection: close\r\n{lines}\r\n");
         let mut stream = self.connect();
         // A server that refuses early may not read all of it.
         let _ = stream.write_all(&[head.as_bytes(), body].concat());
@@ -119,12 +118,12 @@ impl Running {
         self.request("POST", target, &[("Content-Type", "image/png")], picture)
     }
 
-    /// The value of a metric, 0 where it was never touched.
-    pub(crate) fn metric(&self, name: &str) -> f64 {
+    /// The value of a metric that counts, 0 where it was never touched.
+    pub(crate) fn metric(&self, name: &str) -> u64 {
         let text = self.get("/metrics").text();
         let line =
             text.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')));
-        line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0.0)
+        line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
     }
 
     pub(crate) fn drain(&self) {
