@@ -370,6 +370,7 @@ mod tests {
             text: (*text).to_owned(),
             tokens: index..index + 1,
             log_prob: 0.0,
+            most_lost: None,
             values: Vec::new(),
         };
         texts.iter().enumerate().map(word).collect()

@@ -76,6 +76,7 @@ impl ExplainedPicture {
                         div.tile style={ "--map:var(--map" (index) ")" } role="img" aria-label={ "where " (word.text) " stands" } {}
                         b lang="und" { (word.text) }
                         small { (strength(word, method)) }
+                        @if let Some(fall) = fall(word) { small { (fall) } }
                     }
                 } }
             }
@@ -112,14 +113,24 @@ fn strength(word: &WordMap, method: Method) -> String {
     }
 }
 
+/// How far a word's probability falls without the strip that it needs most, where that is known.
+fn fall(word: &WordMap) -> Option<String> {
+    let most_lost = word.most_lost?;
+    if most_lost <= 0.0 {
+        return Some("no less likely without any strip".to_owned());
+    }
+    let [whole, without] = [word.log_prob, word.log_prob - most_lost].map(|log_prob| 100.0 * log_prob.exp());
+    Some(format!("{whole:.0} % → {without:.0} % without the strip that it needs most"))
+}
+
 impl ExplanationPage {
     /// The whole document.
     pub fn render(&self) -> String {
         let what = match self.method {
             Method::Ablation => {
                 "A word stands on the parts of the picture without which the model would be less sure of it. These parts are bright; \
-                 the rest is veiled. How much surer the model is for the brightest part is below each word, in nats (0.69 nats double \
-                 a probability)."
+                 the rest is veiled. Below each word is what it loses there, in nats (0.69 nats double a probability), and how far its \
+                 probability falls without the strip of the picture that it needs most."
             }
             Method::Attention(_) => {
                 "Bright are the parts of the picture that the model looks at while it writes a word; the rest is veiled."
@@ -176,7 +187,13 @@ mod tests {
     use super::*;
 
     fn word(text: &str, values: [f32; 4]) -> WordMap {
-        WordMap { text: text.to_owned(), tokens: 0..1, log_prob: -0.5, values: values.to_vec() }
+        WordMap {
+            text: text.to_owned(),
+            tokens: 0..1,
+            log_prob: -0.5,
+            most_lost: None,
+            values: values.to_vec(),
+        }
     }
 
     fn page(method: Method) -> String {
@@ -205,6 +222,20 @@ mod tests {
         );
         assert!(html.contains("61 % sure, loses up to 1.50 nats"));
         assert!(page(Method::Attention(Heads::Mean)).contains("up to 150.0 % of the attention"));
+    }
+
+    #[test]
+    fn a_word_says_how_far_its_probability_falls() {
+        let fall_of = |most_lost| fall(&WordMap { most_lost, log_prob: -0.0726, ..word("a", [0.0; 4]) });
+        assert_eq!(fall_of(Some(2.048)).as_deref(), Some("93 % → 12 % without the strip that it needs most"));
+        assert_eq!(fall_of(Some(-0.5)).as_deref(), Some("no less likely without any strip"));
+        assert_eq!(fall_of(None), None, "attention leaves nothing out");
+        let words = vec![WordMap { most_lost: Some(9.0), ..word("a", [1.0; 4]) }];
+        let explanation = Explanation { grid: 2, words };
+        let picture =
+            ExplainedPicture::new("p".to_owned(), &RgbImage::new(2, 2), "a".to_owned(), &explanation)
+                .unwrap();
+        assert!(picture.section(Method::Ablation).into_string().contains("61 % → 0 % without the strip"));
     }
 
     #[test]

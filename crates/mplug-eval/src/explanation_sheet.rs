@@ -119,6 +119,7 @@ mod tests {
             text: format!("w{index}"),
             tokens: index..index + 1,
             log_prob: -1.0,
+            most_lost: None,
             values: (0..4).map(|patch| if patch == index % 4 { 1.0 } else { 0.0 }).collect(),
         };
         Explanation { grid: 2, words: (0..words).map(word).collect() }

@@ -2,19 +2,24 @@
 
 use super::reading::{Reading, Recorded};
 use super::words::Word;
-use super::{Heads, sum_of};
+use super::{Found, Heads, sum_of};
 use crate::generate::NotANumber;
 
-/// The words' log-probabilities and maps, `(1 or heads, patches)` each.
+/// What is found about the words; the maps are `(1 or heads, patches)` each.
 pub(super) fn maps(
     reading: &Reading<'_>,
     grid: usize,
     words: &[Word],
     heads: Heads,
-) -> Result<(Vec<f32>, Vec<Vec<f32>>), NotANumber> {
+) -> Result<Vec<Found>, NotANumber> {
     let recorded = reading.recorded()?;
-    let log_probs = words.iter().map(|word| sum_of(word, &recorded.log_probs)).collect();
-    Ok((log_probs, maps_of(reading, &recorded, grid, words, heads)))
+    let maps = maps_of(reading, &recorded, grid, words, heads);
+    let found = words.iter().zip(maps).map(|(word, values)| Found {
+        log_prob: sum_of(word, &recorded.log_probs),
+        most_lost: None,
+        values,
+    });
+    Ok(found.collect())
 }
 
 /// The words' maps, `(1 or heads, patches)` each: the mean of the cross-attention's probabilities over the word's tokens and all layers,

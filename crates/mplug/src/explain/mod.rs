@@ -78,11 +78,21 @@ pub struct WordMap {
     pub tokens: Range<usize>,
     /// The word's log-probability with the whole picture: the sum over its tokens.
     pub log_prob: f32,
+    /// By ablation, in nats: the largest loss of the word's log-probability by leaving one strip out. Below zero where the word is
+    /// likelier without each of them. By attention `None`.
+    pub most_lost: Option<f32>,
     /// `(maps, patches)`: one map, or one a head. By ablation in nats: how much of the log-probability is lost without the strips of the
-    /// picture that cross in the patch, times a factor from 0 to 1 that is less where the decoder looks less; below zero where the
-    /// word is likelier without them. By attention the probability that falls on the patch; what is missing to 1 falls on the class
-    /// token.
+    /// picture that cross in the patch, less half of what the other words lose there in proportion, times a factor from 0 to 1 that
+    /// is less where the decoder looks less; below zero where the word is likelier without them or the others need them more. By
+    /// attention the probability that falls on the patch; what is missing to 1 falls on the class token.
     pub values: Vec<f32>,
+}
+
+/// What a method finds about a word: the fields of [`WordMap`] of these names.
+struct Found {
+    log_prob: f32,
+    most_lost: Option<f32>,
+    values: Vec<f32>,
 }
 
 /// Explains a text that continues what `resolved` begins with.
@@ -103,15 +113,12 @@ pub(crate) fn explain(
         return Ok(Explanation { grid, words: Vec::new() });
     };
     let reading = Reading::new(decoder, picture, resolved, &text[..len]);
-    let (log_probs, maps) = match options.method {
+    let found = match options.method {
         Method::Ablation => ablation::maps(&reading, grid, &words, options.rows_at_once)?,
         Method::Attention(heads) => attention::maps(&reading, grid, &words, heads)?,
     };
-    let word_maps = words.into_iter().zip(log_probs).zip(maps).map(|((word, log_prob), values)| WordMap {
-        text: word.text,
-        tokens: word.tokens,
-        log_prob,
-        values,
+    let word_maps = words.into_iter().zip(found).map(|(word, Found { log_prob, most_lost, values })| {
+        WordMap { text: word.text, tokens: word.tokens, log_prob, most_lost, values }
     });
     Ok(Explanation { grid, words: word_maps.collect() })
 }

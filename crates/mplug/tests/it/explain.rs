@@ -84,47 +84,61 @@ fn log_softmax(row: &[f32]) -> Vec<f64> {
     row.iter().map(|logit| f64::from(*logit) - sum.ln()).collect()
 }
 
-/// As `explain::ablation` has them: strips that begin every eighth of the side and are twice as wide.
-fn strips(grid: usize) -> Vec<Range<usize>> {
+/// A side's strips over `place`, as `explain::ablation` has them: of each width in eighths, how much it counts, and its strips, cut off
+/// at the border.
+fn strips_over(place: usize, grid: usize) -> Vec<(f64, Vec<Range<usize>>)> {
     let step = grid.div_ceil(8) as isize;
-    let starts = (-step..grid as isize).step_by(step as usize);
-    starts.map(|start| start.max(0) as usize..((start + 2 * step) as usize).min(grid)).collect()
+    let strips = |width: isize| {
+        let starts = (1 - width..8).map(|start| start * step);
+        let strips = starts.map(|start| start.max(0) as usize..((start + width * step) as usize).min(grid));
+        strips.filter(|strip| strip.contains(&place)).collect()
+    };
+    [(3.0, strips(1)), (2.0, strips(2)), (1.0, strips(3))].to_vec()
 }
 
+/// What a method finds: the maps, `(words, patches)`, and of each word the largest loss by one strip.
+type Naive = (Vec<Vec<f64>>, Vec<f64>);
+
 /// The reference implementation: the strips' hidden states are taken away and keys and values packed anew; attention is recorded.
-fn naive_ablation(case: &Case, words: &[Range<usize>], grid: usize) -> Vec<Vec<f64>> {
+fn naive_ablation(case: &Case, words: &[Range<usize>], grid: usize) -> Naive {
     let whole = case.log_probs(&case.picture);
     let attention = case.explain(Method::Attention(Heads::Mean), 256);
-    let loss = |word: &Range<usize>, without: &[f64]| -> f64 {
-        word.clone().map(|token| whole[token] - without[token]).sum()
-    };
-    let side = |place_of: fn(usize, usize) -> usize| -> Vec<Vec<f64>> {
-        let read: Vec<Vec<f64>> = strips(grid)
-            .iter()
-            .map(|strip| case.log_probs(&case.without(|patch| strip.contains(&place_of(patch, grid)))))
-            .collect();
-        let losses_at = |word: &Range<usize>, place: usize| -> f64 {
-            let over: Vec<f64> = strips(grid)
-                .iter()
-                .zip(&read)
-                .filter(|(strip, _)| strip.contains(&place))
-                .map(|(_, without)| loss(word, without))
-                .collect();
-            over.iter().sum::<f64>() / over.len() as f64
+    let mut most_lost = vec![f64::MIN; words.len()];
+    // (words) of each place.
+    let mut side = |place_of: fn(usize, usize) -> usize| -> Vec<Vec<f64>> {
+        let mut losses_at = |place: usize| {
+            let mut losses = vec![0.0; words.len()];
+            for (weight, strips) in strips_over(place, grid) {
+                for strip in &strips {
+                    let without =
+                        case.log_probs(&case.without(|patch| strip.contains(&place_of(patch, grid))));
+                    for (number, word) in words.iter().enumerate() {
+                        let loss: f64 = word.clone().map(|token| whole[token] - without[token]).sum();
+                        losses[number] += weight / 6.0 * loss / strips.len() as f64;
+                        most_lost[number] = most_lost[number].max(loss);
+                    }
+                }
+            }
+            losses
         };
-        words.iter().map(|word| (0..grid).map(|place| losses_at(word, place)).collect()).collect()
+        (0..grid).map(&mut losses_at).collect()
     };
     let (rows, columns) = (side(|patch, grid| patch / grid), side(|patch, grid| patch % grid));
-    let map = |number: usize| {
-        let looks = &attention.words[number].values;
-        let most = looks.iter().copied().fold(0.0, f32::max);
+    let loss =
+        |word: usize, patch: usize| f64::midpoint(rows[patch / grid][word], columns[patch % grid][word]);
+    let most = |word: usize| (0..grid * grid).map(|patch| loss(word, patch)).fold(0.0, f64::max);
+    let map = |word: usize| {
+        let looks = &attention.words[word].values;
+        let most_looked = looks.iter().copied().fold(0.0, f32::max);
         let value = |patch: usize| {
-            let loss = f64::midpoint(rows[number][patch / grid], columns[number][patch % grid]);
-            loss * f64::from(looks[patch] / most).sqrt()
+            let others = (0..words.len()).filter(|other| *other != word && most(*other) > 0.0);
+            let shared: f64 = others.map(|other| loss(other, patch).max(0.0) / most(other)).sum();
+            let loss = loss(word, patch) - 0.5 * most(word) * shared / (words.len() - 1) as f64;
+            (loss + 2e-5) * f64::from(looks[patch] / most_looked).sqrt()
         };
         (0..grid * grid).map(value).collect()
     };
-    (0..words.len()).map(map).collect()
+    ((0..words.len()).map(map).collect(), most_lost)
 }
 
 #[test]
@@ -134,8 +148,10 @@ fn patches_that_are_left_out_might_as_well_not_be_there() {
         let explanation = case.explain(Method::Ablation, 256);
         assert!(!explanation.words.is_empty());
         let words: Vec<Range<usize>> = explanation.words.iter().map(|word| word.tokens.clone()).collect();
-        let expected = naive_ablation(&case, &words, explanation.grid);
-        for (word, expected) in explanation.words.iter().zip(expected) {
+        let (maps, most_lost) = naive_ablation(&case, &words, explanation.grid);
+        for ((word, expected), most_lost) in explanation.words.iter().zip(maps).zip(most_lost) {
+            let found = word.most_lost.unwrap();
+            assert!((f64::from(found) - most_lost).abs() < tolerance, "{precision}: {found} and {most_lost}");
             for (found, expected) in word.values.iter().zip(expected) {
                 let distance = (f64::from(*found) - expected).abs();
                 assert!(distance < tolerance, "{precision} {}: {found} and {expected}", word.text);
@@ -163,6 +179,7 @@ fn attention_falls_on_the_patches_and_the_class_token() {
     let [mean, each] = [Heads::Mean, Heads::Each].map(|heads| case.explain(Method::Attention(heads), 256));
     let (patches, heads) = (mean.grid * mean.grid, case.captioner.config().text.num_attention_heads);
     for (mean, each) in mean.words.iter().zip(&each.words) {
+        assert_eq!((mean.most_lost, each.most_lost), (None, None), "nothing is left out");
         assert_eq!((mean.values.len(), each.values.len()), (patches, heads * patches));
         assert!(mean.values.iter().all(|value| *value >= 0.0));
         let sum: f32 = mean.values.iter().sum();
