@@ -82,7 +82,8 @@ function measured(one, word) {
   if (one.measureFailure) return failure(say.failed.measure, one.measureFailure, () => measure(picture, one));
   if (word === undefined) return element("span", { class: "waiting" }, say.measuring);
   const [from, to] = [Math.exp(word.log_prob), Math.exp(word.log_prob - word.most_lost)].map(share);
-  if (word.most_lost < NOTHING || from === to) return document.createTextNode(say.stays(word.text, from));
+  // A number that is missing says nothing.
+  if (!(word.most_lost >= NOTHING) || from === to) return document.createTextNode(say.stays(word.text, from));
   return document.createTextNode(say.falls(word.text, from, to));
 }
 

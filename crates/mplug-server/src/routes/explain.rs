@@ -115,7 +115,8 @@ fn value(caption: &str, explanation: &Explanation) -> Map<String, Value> {
         let (start, end) = place.unzip();
         let map: Vec<Value> = word.values.iter().copied().map(number).collect();
         json!({
-            "text": word.text, "start": start, "end": end, "log_prob": number(word.log_prob), "map": map,
+            "text": word.text, "start": start, "end": end, "log_prob": number(word.log_prob),
+            "most_lost": word.most_lost.map(number), "map": map,
         })
     };
     let words = explanation.words.iter().zip(places).map(word).collect();

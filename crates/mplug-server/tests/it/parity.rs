@@ -112,6 +112,7 @@ fn maps_have_a_place_for_every_word() {
         let patches = result["grid"][0].as_u64().unwrap() * result["grid"][1].as_u64().unwrap();
         for word in result["words"].as_array().unwrap() {
             assert_eq!(word["map"].as_array().unwrap().len() as u64, patches);
+            assert_eq!(word["most_lost"].is_number(), method == "ablation");
             let place = word["start"].as_u64().unwrap() as usize..word["end"].as_u64().unwrap() as usize;
             assert_eq!(word["text"], caption[place].iter().collect::<String>());
         }
