@@ -4,5 +4,6 @@ mod chat;
 mod draining;
 mod hostile;
 mod overload;
+mod packaging;
 mod parity;
 mod support;
