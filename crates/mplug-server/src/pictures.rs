@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use mplug::RgbImage;
-use mplug::preprocess::image::{ImageFault, ImageLimits, decode_image, resize_bicubic};
+use mplug::preprocess::image::{ImageError, ImageFault, ImageLimits, decode_image, resize_bicubic};
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use tokio::sync::oneshot;
 
@@ -131,13 +131,13 @@ impl Opener {
 
 fn decode(bytes: &[u8], limits: &ImageLimits, sizes: &[u32]) -> Result<Opened, ApiError> {
     let begun = Instant::now();
-    let image = decode_image(bytes, limits).map_err(|error| of_fault(&error.fault))?;
+    let image = decode_image(bytes, limits).map_err(|error| of_image(&error))?;
     let sizes = sizes.iter().map(|&size| Arc::new(resize_bicubic(&image, size, size))).collect();
     Ok(Opened { sizes, time: begun.elapsed() })
 }
 
-fn of_fault(fault: &ImageFault) -> ApiError {
-    let code = match fault {
+fn of_image(error: &ImageError) -> ApiError {
+    let code = match &error.fault {
         ImageFault::TooManyBytes { .. }
         | ImageFault::TooManyPixels { .. }
         | ImageFault::TooManyDecodedBytes { .. }
@@ -145,7 +145,7 @@ fn of_fault(fault: &ImageFault) -> ApiError {
         ImageFault::OtherFormat { .. } => Code::UnsupportedMediaType,
         _ => Code::UnreadablePicture,
     };
-    ApiError::new(code, format!("the picture {fault}"))
+    ApiError::new(code, error.to_string())
 }
 
 fn unreadable(message: impl Into<String>) -> ApiError {
@@ -180,7 +180,7 @@ mod tests {
             Ok(_) => panic!("opened"),
             Err(error) => error,
         };
-        assert_eq!(error(b"").message, "the picture is empty (0 bytes)");
+        assert_eq!(error(b"").message, "picture: is empty (0 bytes)");
         assert_eq!(error(b"hello").code, Code::UnreadablePicture);
         assert_eq!(error(b"\0\0\0\x18ftypheic\0\0\0\0").code, Code::UnsupportedMediaType);
     }

@@ -80,7 +80,7 @@ pub(crate) struct Job {
 /// Who waits for a piece of work. Dropped when it is answered or given up, which frees its place.
 pub(crate) struct Ticket {
     reply: oneshot::Sender<Outcome>,
-    _place: Place,
+    place: Place,
     accepted_at: Instant,
     begun_at: Option<Instant>,
 }
@@ -89,7 +89,7 @@ impl Ticket {
     /// A ticket that holds a place, and where its answer will come.
     pub(crate) fn new(place: Place) -> (Self, oneshot::Receiver<Outcome>) {
         let (reply, answer) = oneshot::channel();
-        (Self { reply, _place: place, accepted_at: Instant::now(), begun_at: None }, answer)
+        (Self { reply, place, accepted_at: Instant::now(), begun_at: None }, answer)
     }
 
     /// Whether nobody waits any more: the client hung up, or its time is over.
@@ -107,6 +107,8 @@ impl Ticket {
         let now = Instant::now();
         let begun_at = self.begun_at.unwrap_or(now);
         let times = Times { queue: begun_at - self.accepted_at, model: now - begun_at };
+        // Before the answer: who has it may send the next request at once.
+        drop(self.place);
         // Who hung up meanwhile needs no answer.
         let _ = self.reply.send(found.map(|found| Done { found, times }));
     }

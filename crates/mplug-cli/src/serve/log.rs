@@ -29,17 +29,23 @@ impl Log {
 /// Reports to systemd that the server is ready or about to end, where systemd wants to know (`Type=notify`).
 #[cfg(target_os = "linux")]
 fn notify(event: &Event<'_>) {
-    use std::os::unix::net::UnixDatagram;
-    use std::path::PathBuf;
+    use std::os::linux::net::SocketAddrExt as _;
+    use std::os::unix::ffi::OsStrExt as _;
+    use std::os::unix::net::{SocketAddr, UnixDatagram};
 
     let state: &[u8] = match event {
         Event::Ready { .. } => b"READY=1",
         Event::Draining { .. } => b"STOPPING=1",
         _ => return,
     };
-    let Some(path) = std::env::var_os("NOTIFY_SOCKET").map(PathBuf::from) else { return };
+    let Some(path) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    // A name after an `@` is in no file system.
+    let address = match path.as_bytes().strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(&path),
+    };
     // A manager that cannot be reached is no reason to stop.
-    let _ = UnixDatagram::unbound().and_then(|socket| socket.send_to(state, path));
+    let _ = address.and_then(|address| UnixDatagram::unbound()?.send_to_addr(state, &address));
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
+use super::ollama::{OllamaError, is_ollamas};
 use super::request_id::{RequestId, X_REQUEST_ID};
 use crate::error::{ApiError, Code};
 use crate::event::{Event, RequestLine};
@@ -42,9 +43,11 @@ pub(crate) async fn gate(State(service): State<Arc<Service>>, mut request: Reque
     // What no route matches may be any text.
     let route = matched.map_or_else(|| "other".to_owned(), |path| path.as_str().to_owned());
     request.extensions_mut().insert(id.clone());
+    let path = request.uri().path().to_owned();
     let admitted = admit(&service.options, request.headers(), request.uri());
     let mut response = match admitted {
         Ok(()) => next.run(request).await,
+        Err(error) if is_ollamas(&path) => OllamaError(error).into_response(),
         Err(error) => error.into_response(),
     };
     let headers = response.headers_mut();

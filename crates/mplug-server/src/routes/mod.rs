@@ -16,11 +16,23 @@ mod text_request;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::http::Uri;
 use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 
 use crate::error::{ApiError, Code};
 use crate::service::Service;
+
+/// What answers where nothing is.
+async fn missing(uri: Uri) -> Response {
+    let error = ApiError::new(Code::NotFound, "there is nothing at this path");
+    if ollama::is_ollamas(uri.path()) {
+        ollama::OllamaError(error).into_response()
+    } else {
+        error.into_response()
+    }
+}
 
 /// All routes. Bodies are bounded by ourselves, so that a form may have as many bytes as a picture.
 pub(crate) fn router(service: Arc<Service>) -> Router {
@@ -38,7 +50,7 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
         .route("/openapi.json", get(state::openapi));
     let routes = if service.options.ollama { ollama::add_to(routes) } else { routes };
     page::add_to(routes)
-        .fallback(async || ApiError::new(Code::NotFound, "there is nothing at this path"))
+        .fallback(missing)
         .method_not_allowed_fallback(async || {
             ApiError::new(Code::MethodNotAllowed, "the path is there, but not with this method")
         })

@@ -46,8 +46,16 @@ struct Options {
     num_predict: Option<i64>,
 }
 
+/// Temperatures up to this one are a photo library's way to request the likeliest text: PhotoPrism sends no lower one than 0.1.
+const LEAST_TEMPERATURE: f32 = 0.2;
+
+/// Whether a path is one of Ollama's, whose clients read errors as texts.
+pub(super) fn is_ollamas(path: &str) -> bool {
+    path.starts_with("/api/")
+}
+
 /// An error as Ollama's clients read it: a text.
-struct OllamaError(ApiError);
+pub(super) struct OllamaError(pub(super) ApiError);
 
 impl From<ApiError> for OllamaError {
     fn from(error: ApiError) -> Self {
@@ -112,11 +120,13 @@ impl GenerateFields {
         let default = SamplingOptions::default();
         let Options { temperature, top_k, top_p, seed, num_predict } = &self.options;
         let sampling =
-            temperature.filter(|temperature| *temperature > 0.0).map(|temperature| SamplingOptions {
-                temperature,
-                top_k: top_k.unwrap_or(default.top_k),
-                top_p: top_p.unwrap_or(default.top_p),
-                seed: seed.unwrap_or(default.seed),
+            temperature.filter(|temperature| *temperature > LEAST_TEMPERATURE).map(|temperature| {
+                SamplingOptions {
+                    temperature,
+                    top_k: top_k.unwrap_or(default.top_k),
+                    top_p: top_p.unwrap_or(default.top_p),
+                    seed: seed.unwrap_or(default.seed),
+                }
             });
         let labels = self.wants_labels();
         TextRequest {

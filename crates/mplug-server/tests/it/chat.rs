@@ -192,4 +192,9 @@ fn photo_libraries_are_understood() {
     let reply = server.post("/api/generate", &none);
     assert_eq!(reply.status, 422);
     assert!(reply.json()["error"].is_string(), "an error is a text there: {}", reply.text());
+    for foreign in
+        [server.request("GET", "/api/tags", &[("Host", "evil.example")], b""), server.get("/api/ps")]
+    {
+        assert!(foreign.json()["error"].is_string(), "{}", foreign.text());
+    }
 }

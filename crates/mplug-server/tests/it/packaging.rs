@@ -100,7 +100,7 @@ fn words<'t>(text: &'t str, prefix: &str, is_part: fn(char) -> bool) -> BTreeSet
 fn source_of_arguments() -> String {
     let structs = [
         ("serve/mod.rs", "ServeArgs"),
-        ("serve/mod.rs", "ServeLimitArgs"),
+        ("serve/limits.rs", "ServeLimitArgs"),
         ("args.rs", "EngineArgs"),
         ("args.rs", "OptionalModelsArg"),
         ("args.rs", "StrictArg"),
