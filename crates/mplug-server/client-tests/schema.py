@@ -23,7 +23,7 @@ with Server("--queue", "64") as server:
     command = [
         str(Path(sys.executable).parent / "schemathesis"), "run", str(FOLDER.parent / "src" / "openapi.json"),
         "--url", server.url, "--workers", "4", "--max-time", SECONDS, "--max-failures", "100", "--continue-on-failure",
-        "--phases", "examples,coverage,fuzzing", "--exclude-checks", "positive_data_acceptance,negative_data_rejection", "--no-color",
+        "--phases", "examples,coverage,fuzzing", "--exclude-checks", "positive_data_acceptance,negative_data_rejection", "--no-color", "--suppress-health-check", "all",
     ]
     env = {**os.environ, "SCHEMATHESIS_HOOKS": "schema_hooks", "PYTHONPATH": str(FOLDER)}
     found = subprocess.run(command, env=env, capture_output=True, text=True)
@@ -35,7 +35,8 @@ with Server("--queue", "64") as server:
     check("schemathesis finds nothing", found.returncode == 0, found.returncode)
     counts = re.findall(r'^mplug_requests_total\{route="([^"]+)",status="(\d+)"\} (\d+)', server.get("/metrics")[2].decode(), re.M)
     note("replies", ", ".join(f"{route} {status}: {count}" for route, status, count in sorted(counts)))
-    check("no status 5xx", not [entry for entry in counts if entry[1].startswith("5")])
+    # Before the models were there, /readyz said so.
+    check("no status 5xx", not [entry for entry in counts if entry[1].startswith("5") and entry[0] != "/readyz"])
     check("real work was done", sum(int(count) for route, status, count in counts if status == "200" and route == "/v1/caption") > 0)
     check("the server is there", server.get("/readyz")[0] == 200)
     reply = server.request("POST", "/v1/caption", png(1), {"Content-Type": "image/png"})
