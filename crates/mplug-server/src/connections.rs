@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use futures_util::FutureExt as _;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -106,12 +105,18 @@ impl Connections {
 
     /// Ends idle connections at once and the others when they are answered; waits for `at_most`. Who has connected already is answered.
     pub(crate) async fn end(&self, listener: TcpListener, at_most: Duration) {
-        while let Ok(place) = Arc::clone(&self.places).try_acquire_owned()
-            && let Some(Ok((stream, _))) = listener.accept().now_or_never()
-        {
-            self.spawn(stream, place);
+        // The system knows at once who has connected, the runtime only when it has looked.
+        if let Ok(listener) = listener.into_std() {
+            while let Ok(place) = Arc::clone(&self.places).try_acquire_owned()
+                && let Ok((stream, _)) = listener.accept()
+            {
+                if stream.set_nonblocking(true).is_ok()
+                    && let Ok(stream) = TcpStream::from_std(stream)
+                {
+                    self.spawn(stream, place);
+                }
+            }
         }
-        drop(listener);
         self.end.send_replace(true);
         let all = self.places.acquire_many(self.most as u32);
         let _ = tokio::time::timeout(at_most, all).await;

@@ -195,7 +195,11 @@ mod tests {
         assert_eq!(error(b"").message, "the picture is empty (0 bytes)");
         let error_of_text = error(b"hello");
         assert_eq!(error_of_text.code, Code::UnreadablePicture);
-        assert!(error_of_text.message.starts_with("the picture is not a picture: "), "{}", error_of_text.message);
+        assert!(
+            error_of_text.message.starts_with("the picture is not a picture: "),
+            "{}",
+            error_of_text.message
+        );
         assert_eq!(error(b"\0\0\0\x18ftypheic\0\0\0\0").code, Code::UnsupportedMediaType);
     }
 }

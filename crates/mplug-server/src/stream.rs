@@ -22,7 +22,11 @@ impl<S> PatientStream<S> {
     }
 
     /// What came of a write; an error where it has waited for too long.
-    fn judge(&mut self, context: &mut Context<'_>, wrote: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+    fn judge(
+        &mut self,
+        context: &mut Context<'_>,
+        wrote: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
         if wrote.is_ready() {
             self.limit = None;
             return wrote;
