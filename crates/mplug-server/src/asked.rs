@@ -21,6 +21,10 @@ const LISTS: [&str; 3] = ["forbid", "include", "texts"];
 const WITH_COMMAS: [&str; 1] = ["language"];
 /// Fields that are true or false.
 const SWITCHES: [&str; 1] = ["check"];
+/// Most values of a JSON body. A value takes at least 32 bytes of memory, a character of the body is enough for one.
+const MOST_VALUES: usize = 10_000;
+/// Most parts of a form.
+const MOST_PARTS: usize = 1000;
 
 /// What a client asks: pictures, each of which may be no picture, and fields.
 #[derive(Debug, Default)]
@@ -71,6 +75,10 @@ impl Asked {
         let mut form = form.map_err(|error| ApiError::new(Code::InvalidRequest, error.body_text()))?;
         let (mut pictures, mut pairs) = (Vec::new(), Vec::new());
         while let Some(field) = form.next_field().await.map_err(malformed)? {
+            if pictures.len() + pairs.len() == MOST_PARTS {
+                let message = format!("the form: expected at most {MOST_PARTS} parts, found more");
+                return Err(ApiError::new(Code::InvalidRequest, message));
+            }
             let name = field.name().unwrap_or_default().trim_end_matches("[]").to_owned();
             if ["image", "images", "file"].contains(&name.as_str()) {
                 pictures.push(Ok(Sent::Bytes(field.bytes().await.map_err(malformed)?.into())));
@@ -122,11 +130,33 @@ impl Asked {
 /// The object of a JSON body.
 ///
 /// # Errors
-/// If it is none.
+/// If it is none, or has more values than any request needs.
 pub(crate) fn json_object(body: &[u8]) -> Result<Map<String, Value>, ApiError> {
+    if has_more_values(body, MOST_VALUES) {
+        let message = format!("the body: expected a JSON object of at most {MOST_VALUES} values, found more");
+        return Err(ApiError::new(Code::InvalidRequest, message));
+    }
     serde_json::from_slice(body).map_err(|error| {
         ApiError::new(Code::InvalidRequest, format!("the body: expected a JSON object: {error}"))
     })
+}
+
+/// Whether a JSON text has more than `most` values. Each value but the first comes after a comma or a bracket that is in no string.
+fn has_more_values(body: &[u8], most: usize) -> bool {
+    let (mut values, mut is_string, mut is_escaped) = (1, false, false);
+    for byte in body {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' => is_escaped = is_string,
+            b'"' => is_string = !is_string,
+            b',' | b'[' | b'{' if !is_string => values += 1,
+            _ => {}
+        }
+        if values > most {
+            return true;
+        }
+    }
+    false
 }
 
 /// The media type without its parameters, in lower case.
@@ -210,6 +240,22 @@ mod tests {
             assert_eq!(asked.pictures, [Ok(Sent::Bytes(b"x".to_vec()))]);
             assert_eq!(Value::Object(asked.fields), expected);
         }
+    }
+
+    #[test]
+    fn values_are_counted_before_they_take_memory() {
+        let found = |text: &str, most| has_more_values(text.as_bytes(), most);
+        let text = r#"{"a": [1, 2, "[,\"[,"], "b": {}}"#;
+        assert!(found(text, 6) && !found(text, 7));
+        assert!(!found(&format!(r#"{{"image": "{}"}}"#, ",".repeat(100_000)), 2));
+        let many = format!(r#"{{"images": [{}0]}}"#, "0,".repeat(MOST_VALUES));
+        let error = json_object(many.as_bytes()).unwrap_err();
+        assert_eq!(error.code, Code::InvalidRequest);
+        assert!(error.message.contains("at most 10000 values"), "{}", error.message);
+        let part = "--b\r\nContent-Disposition: form-data; name=\"image\"\r\n\r\n\r\n";
+        let form = part.repeat(MOST_PARTS + 1) + "--b--\r\n";
+        let error = read("multipart/form-data; boundary=b", "/", form.as_bytes()).unwrap_err();
+        assert!(error.message.contains("at most 1000 parts"), "{}", error.message);
     }
 
     #[test]

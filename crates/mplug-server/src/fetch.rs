@@ -5,7 +5,16 @@
 pub(crate) use self::guarded::Fetcher;
 #[cfg(not(feature = "urls"))]
 pub(crate) use self::refusing::Fetcher;
+use tokio::sync::OwnedSemaphorePermit;
+
 use crate::error::{ApiError, Code};
+
+/// A picture's bytes, wherever they came from.
+pub(crate) struct Fetched {
+    pub(crate) bytes: Vec<u8>,
+    /// Of an address: its place among those that are fetched or wait for the models.
+    pub(crate) place: Option<OwnedSemaphorePermit>,
+}
 
 fn not_allowed() -> ApiError {
     let message = "expected a picture's bytes, found a web address: this server fetches none";
@@ -14,14 +23,14 @@ fn not_allowed() -> ApiError {
 
 #[cfg(not(feature = "urls"))]
 mod refusing {
-    use super::{ApiError, not_allowed};
+    use super::{ApiError, Fetched, not_allowed};
 
     /// Fetches nothing: the server was built without.
     pub(crate) struct Fetcher;
 
     impl Fetcher {
         #[expect(clippy::unused_async, reason = "the same call as where something is fetched")]
-        pub(crate) async fn fetch(&self, _: String, _: u64) -> Result<Vec<u8>, ApiError> {
+        pub(crate) async fn fetch(&self, _: String, _: u64) -> Result<Fetched, ApiError> {
             Err(not_allowed())
         }
     }
@@ -30,42 +39,54 @@ mod refusing {
 #[cfg(feature = "urls")]
 mod guarded {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use mplug_hub::fetch::{FetchError, FetchFault, FetchOptions, PictureFetcher};
     use tokio::sync::Semaphore;
 
-    use super::{ApiError, Code, not_allowed};
+    use super::{ApiError, Code, Fetched, not_allowed};
 
     /// Pictures that are fetched at once; others wait.
     const AT_ONCE: usize = 16;
+    /// When to try again where too many addresses wait.
+    const WAIT_FOR_OTHERS: Duration = Duration::from_secs(1);
 
     /// Fetches pictures, or none.
     pub(crate) struct Fetcher {
-        fetcher: Option<PictureFetcher>,
-        places: Arc<Semaphore>,
+        inner: Option<PictureFetcher>,
+        /// Of those that are fetched or wait for it or for the models.
+        waiting: Arc<Semaphore>,
+        /// Of those that are fetched.
+        threads: Arc<Semaphore>,
     }
 
     impl Fetcher {
-        /// A fetcher; without options it refuses every address.
-        pub(crate) fn new(options: Option<FetchOptions>) -> Self {
-            Self { fetcher: options.map(PictureFetcher::new), places: Arc::new(Semaphore::new(AT_ONCE)) }
+        /// A fetcher for at most `most` addresses; without options it refuses every address.
+        pub(crate) fn new(options: Option<FetchOptions>, most: usize) -> Self {
+            let (waiting, threads) = (Arc::new(Semaphore::new(most)), Arc::new(Semaphore::new(AT_ONCE)));
+            Self { inner: options.map(PictureFetcher::new), waiting, threads }
         }
 
         /// The bytes at an address.
         ///
         /// # Errors
-        /// If nothing is fetched, or this did not come.
-        pub(crate) async fn fetch(&self, address: String, max_bytes: u64) -> Result<Vec<u8>, ApiError> {
-            let Some(fetcher) = self.fetcher.clone() else { return Err(not_allowed()) };
+        /// If nothing is fetched, too many others wait, or this did not come.
+        pub(crate) async fn fetch(&self, address: String, max_bytes: u64) -> Result<Fetched, ApiError> {
+            let Some(fetcher) = self.inner.clone() else { return Err(not_allowed()) };
             let ended = |_| ApiError::new(Code::Internal, "the fetching thread has ended");
-            let place = Arc::clone(&self.places).acquire_owned().await;
-            let place = place.map_err(|_| ApiError::new(Code::Internal, "the server ends"))?;
+            let place = Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| {
+                let message = "too many addresses of pictures are waiting";
+                ApiError::new(Code::Overloaded, message).after(WAIT_FOR_OTHERS)
+            })?;
+            let thread = Arc::clone(&self.threads).acquire_owned().await;
+            let thread = thread.map_err(|_| ApiError::new(Code::Internal, "the server ends"))?;
             let fetched = tokio::task::spawn_blocking(move || {
-                // The place is free when the thread is, not when the client hangs up.
-                let _place = place;
+                // It is free when the thread is, not when the client hangs up.
+                let _thread = thread;
                 fetcher.get(&address, max_bytes)
             });
-            fetched.await.map_err(ended)?.map_err(|error| in_words(&error))
+            let bytes = fetched.await.map_err(ended)?.map_err(|error| in_words(&error))?;
+            Ok(Fetched { bytes, place: Some(place) })
         }
     }
 

@@ -33,6 +33,7 @@ mod recent;
 mod routes;
 mod server;
 mod service;
+mod stream;
 mod work;
 mod worker;
 

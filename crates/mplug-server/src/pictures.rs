@@ -13,7 +13,7 @@ use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use tokio::sync::oneshot;
 
 use crate::error::{ApiError, Code};
-use crate::fetch::Fetcher;
+use crate::fetch::{Fetched, Fetcher};
 
 /// Base64 as clients write it, with its padding or without.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -108,15 +108,22 @@ impl Opener {
         Ok(Self { pool, limits, fetcher })
     }
 
+    /// The bytes of a picture.
+    ///
+    /// # Errors
+    /// If it cannot be fetched.
+    pub(crate) async fn bytes(&self, sent: Sent) -> Result<Fetched, ApiError> {
+        match sent {
+            Sent::Bytes(bytes) => Ok(Fetched { bytes, place: None }),
+            Sent::Address(address) => self.fetcher.fetch(address, self.limits.max_file_bytes).await,
+        }
+    }
+
     /// Opens a picture at each of `sizes`, in pixels a side.
     ///
     /// # Errors
-    /// If it cannot be fetched or decoded.
-    pub(crate) async fn open(&self, sent: Sent, sizes: &[u32]) -> Result<Opened, ApiError> {
-        let bytes = match sent {
-            Sent::Bytes(bytes) => bytes,
-            Sent::Address(address) => self.fetcher.fetch(address, self.limits.max_file_bytes).await?,
-        };
+    /// If it cannot be decoded.
+    pub(crate) async fn open(&self, bytes: Vec<u8>, sizes: &[u32]) -> Result<Opened, ApiError> {
         let (reply, opened) = oneshot::channel();
         let (limits, sizes) = (self.limits, sizes.to_vec());
         self.pool.spawn(move || {

@@ -122,7 +122,7 @@ impl Server {
         let listener: Listener = Arc::new(listener);
         let threads = self.options.threads.unwrap_or_else(rayon::current_num_threads);
         #[cfg(feature = "urls")]
-        let fetcher = Fetcher::new(self.options.fetch.clone());
+        let fetcher = Fetcher::new(self.options.fetch.clone(), self.options.limits.queue);
         #[cfg(not(feature = "urls"))]
         let fetcher = Fetcher;
         let opener =
@@ -190,6 +190,8 @@ async fn serve(
     let (most, head_timeout) = (limits.connections, limits.head_timeout);
     let router = router(Arc::clone(service));
     let connections = Connections::new(router, most, head_timeout, Arc::clone(&service.metrics));
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::TcpListener::from_std(listener)?;
     let drain = async {
         // The other half is held by the server for as long as this runs.
         let _ = end.wait_for(|is_over| *is_over).await;
@@ -198,12 +200,11 @@ async fn serve(
         let _ = tokio::time::timeout(limits.drain_deadline, service.answered()).await;
         Ended { lost: service.in_progress() }
     };
-    tokio::select! {
-        // New connections are still accepted, and told to go elsewhere.
-        broken = connections.serve(listener) => match broken? {},
-        ended = drain => {
-            connections.end(LAST_REPLIES).await;
-            Ok(ended)
-        }
-    }
+    let ended = tokio::select! {
+        // New connections are still accepted, and their requests refused.
+        never = connections.serve(&listener) => match never {},
+        ended = drain => ended,
+    };
+    connections.end(listener, LAST_REPLIES).await;
+    Ok(ended)
 }

@@ -91,6 +91,11 @@ impl Service {
         self.is_draining.store(true, Ordering::SeqCst);
     }
 
+    /// Whether no more work is accepted.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.is_draining.load(Ordering::SeqCst)
+    }
+
     /// Requests that are not answered yet.
     pub(crate) fn in_progress(&self) -> usize {
         self.in_progress.load(Ordering::SeqCst)
@@ -112,7 +117,7 @@ impl Service {
     /// # Errors
     /// While models are being loaded, and once the server is about to end.
     pub(crate) fn ready(&self) -> Result<Serving, ApiError> {
-        if self.is_draining.load(Ordering::SeqCst) {
+        if self.is_draining() {
             let message = "the server is about to end and takes no more work";
             return Err(ApiError::new(Code::Draining, message).after(Duration::from_secs(1)));
         }

@@ -235,10 +235,16 @@ fn in_openai_words(error: ApiError) -> ApiError {
         Some("sampling.temperature") => "temperature",
         Some("sampling.top_p") => "top_p",
         Some("question") => "messages",
+        None if is_of_picture(error.code) => return error.of("messages"),
         _ => return error,
     };
     let rest = error.message.split_once(": ").map_or(error.message.as_str(), |(_, rest)| rest).to_owned();
     ApiError { message: format!("{theirs}: {rest}"), ..error }.of(theirs)
+}
+
+/// Whether an error is about the picture.
+fn is_of_picture(code: Code) -> bool {
+    matches!(code, Code::UnreadablePicture | Code::TooLarge | Code::UnsupportedMediaType)
 }
 
 /// `length` where the text was cut at `most` tokens, else `stop`.

@@ -55,6 +55,10 @@ pub(crate) async fn gate(State(service): State<Arc<Service>>, mut request: Reque
         headers.insert(name, HeaderValue::from_static(value));
     }
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    if service.is_draining() {
+        // A client that kept the connection would send its next request to a server that is gone.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     if let Ok(value) = HeaderValue::from_str(&id.0) {
         headers.insert(X_REQUEST_ID, value);
     }

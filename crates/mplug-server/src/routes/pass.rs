@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use crate::asked::{Asked, Fields};
 use crate::body::{Received, receive};
 use crate::error::{ApiError, Code};
+use crate::fetch::Fetched;
 use crate::pictures::{Opened, Sent};
 use crate::queue::Place;
 use crate::service::{Accepted, Service};
@@ -92,25 +93,33 @@ impl<F> Pass<F> {
         R: Future<Output = Result<Answer, ApiError>> + Send,
     {
         let Self { service, accepted, pictures, received, .. } = self;
-        let mut taken = service.queue.take(places * pictures.len())?;
         let is_alone = pictures.len() == 1;
-        let each = pictures.into_iter().map(|sent| {
-            let places = taken.split_off(taken.len() - places);
-            let (service, work) = (&service, &work);
-            async move {
-                let opened = service.opener.open(sent?, sizes).await?;
-                let decode = opened.time;
-                service.metrics.decoded(decode);
-                work(opened, places).await.map(|answer| (answer, decode))
-            }
-        });
+        let (service, work) = (&service, &work);
+        let found = async {
+            // An address may be slow and costs the models nothing: it has no place in the queue before its picture is there.
+            let fetched = pictures.into_iter().map(async |sent| service.opener.bytes(sent?).await);
+            let fetched = join_all(fetched).await;
+            let mut taken = service.queue.take(places * fetched.len())?;
+            let each = fetched.into_iter().map(|fetched| {
+                let places = taken.split_off(taken.len() - places);
+                async move {
+                    let Fetched { bytes, place } = fetched?;
+                    drop(place);
+                    let opened = service.opener.open(bytes, sizes).await?;
+                    let decode = opened.time;
+                    service.metrics.decoded(decode);
+                    work(opened, places).await.map(|answer| (answer, decode))
+                }
+            });
+            Ok::<_, ApiError>(join_all(each).await)
+        };
         let limit = service.options.limits.answer_timeout;
-        let found = timeout(limit, join_all(each)).await;
+        let found = timeout(limit, found).await;
         drop((accepted, received));
         let found = found.map_err(|_| {
             let seconds = limit.as_secs_f32();
             ApiError::new(Code::Timeout, format!("the answer was not there after {seconds} s"))
-        })?;
+        })??;
         Answers::new(found, is_alone)
     }
 }

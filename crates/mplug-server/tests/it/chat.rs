@@ -107,6 +107,11 @@ fn every_field_does_what_the_table_says() {
         "{}",
         hot.text()
     );
+    // A picture that is none.
+    let content = json!([{ "type": "image_url", "image_url": { "url": "aGVsbG8=" } }]);
+    let body = json!({ "messages": [{ "role": "user", "content": content }] });
+    let none = server.post("/v1/chat/completions", &body);
+    assert_eq!((none.status, none.json()["error"]["param"].clone()), (422, json!("messages")));
     // Kinds of values.
     let wrong = send(json!({ "n": "three" }));
     assert_eq!((wrong.status, wrong.json()["error"]["param"].clone()), (400, json!("n")));

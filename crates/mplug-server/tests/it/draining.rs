@@ -40,6 +40,11 @@ fn what_was_accepted_is_answered_and_the_rest_is_refused() {
         wait_until("the drain", || server.get("/readyz").status == 503);
         let refused = server.post_picture("/v1/caption", &picture(99));
         assert_eq!((refused.status, refused.code().as_str()), (503, "draining"));
+        let mut kept = server.connect();
+        let request = format!("GET /livez HTTP/1.1\r\nHost: {}\r\n\r\n", server.address);
+        kept.write_all(request.as_bytes()).unwrap();
+        let reply = read_reply(kept);
+        assert_eq!(reply.header("connection"), Some("close"), "no next request is sent on it");
         assert_eq!(server.get("/livez").status, 200, "a server that drains is alive");
         for client in clients {
             let reply = client.join().unwrap();
@@ -47,6 +52,25 @@ fn what_was_accepted_is_answered_and_the_rest_is_refused() {
         }
     });
     assert_eq!(server.end(), Ended { lost: 0 });
+}
+
+#[test]
+fn who_connects_last_is_answered() {
+    for round in 0..20 {
+        let server = Running::start(ServeOptions::default());
+        server.get("/livez");
+        let mut last: Vec<_> = (0..8).map(|_| server.connect()).collect();
+        let address = server.address;
+        let head = format!("POST /v1/caption HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\n\r\n");
+        for stream in &mut last {
+            stream.write_all(head.as_bytes()).unwrap();
+        }
+        assert_eq!(server.end(), Ended { lost: 0 });
+        for stream in last {
+            let reply = read_reply(stream);
+            assert!([422, 503].contains(&reply.status), "round {round}: {}", reply.text());
+        }
+    }
 }
 
 #[test]
