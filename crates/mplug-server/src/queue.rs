@@ -39,8 +39,15 @@ impl Queue {
     /// Takes a place for each of `count` pictures.
     ///
     /// # Errors
-    /// If there are not enough, with the time after which there may be.
+    /// If there are not enough, with the time after which there may be; or never will be.
     pub(crate) fn take(&self, count: usize) -> Result<Vec<Place>, ApiError> {
+        if count > self.size {
+            let message = format!(
+                "images: expected no more than the queue's {} places, found pictures that take {count}: one for each model that looks",
+                self.size
+            );
+            return Err(ApiError::new(Code::TooManyImages, message).of("images"));
+        }
         let take = || Arc::clone(&self.places).try_acquire_owned().ok();
         let places: Option<Vec<Place>> = (0..count).map(|_| take()).collect();
         places.ok_or_else(|| self.full(count))
@@ -96,6 +103,7 @@ mod tests {
         assert_eq!(queue.len(), 2, "a request takes all of its places or none");
         let wait = error.retry_after.unwrap().as_secs_f64();
         assert!((3.9..4.1).contains(&wait), "two are missing, at 2 s each: {wait}");
+        assert_eq!(queue.take(4).unwrap_err().code, Code::TooManyImages, "waiting would not help");
         drop(held);
         let held = queue.take(3).unwrap();
         assert_eq!(queue.check().unwrap_err().code, Code::Overloaded);
