@@ -38,6 +38,9 @@ class Client:
         self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 20)
 
     async def ask(self, data):
+        if self.reader is not None and self.reader.at_eof():
+            # It was idle for too long.
+            self.close()
         if self.writer is None:
             await self.open()
         try:
