@@ -28,7 +28,7 @@ with Server("--queue", "64") as server:
     env = {**os.environ, "SCHEMATHESIS_HOOKS": "schema_hooks", "PYTHONPATH": str(FOLDER)}
     found = subprocess.run(command, env=env, capture_output=True, text=True)
     for line in found.stdout.splitlines():
-        if re.match(r"(_____|- ST|    (Received|Documented|Unsupported|Invalid)|\[\d{3}\]|  . ST|Seed|  \d+ generated|=====)", line):
+        if re.match(r"(_____|    [A-Z][A-Za-z ]+: |[A-Z][a-z ]*[Ee]rror|- ST|    (Received|Documented|Unsupported|Invalid)|\[\d{3}\]|  . ST|Seed|  \d+ generated|=====)", line):
             note("schemathesis", line[:200])
     if found.returncode not in (0, 1):
         note("schemathesis", found.stderr[-2000:])
