@@ -47,7 +47,10 @@ impl Asked {
     pub(crate) async fn read(parts: Parts, body: Vec<u8>) -> Result<Self, ApiError> {
         let media_type = media_type(&parts.headers);
         match media_type.as_deref() {
-            Some("application/json") => Self::from_json(&body),
+            Some("application/json") => {
+                refuse_query(&parts)?;
+                Self::from_json(&body)
+            }
             Some("multipart/form-data") => Self::from_form(parts, body.into()).await,
             None | Some("application/octet-stream") => Self::from_picture(&parts, body),
             Some(image) if image.starts_with("image/") => Self::from_picture(&parts, body),
@@ -60,20 +63,19 @@ impl Asked {
     }
 
     fn from_picture(parts: &Parts, body: Vec<u8>) -> Result<Self, ApiError> {
-        let query = parts.uri.query().unwrap_or_default();
-        let pairs: Vec<(String, String)> = serde_urlencoded::from_str(query)
-            .map_err(|_| ApiError::new(Code::InvalidRequest, "the query is malformed"))?;
-        Ok(Self { pictures: vec![Ok(Sent::Bytes(body))], fields: typed(pairs) })
+        Ok(Self { pictures: vec![Ok(Sent::Bytes(body))], fields: typed(query(parts)?) })
     }
 
     async fn from_form(parts: Parts, body: Bytes) -> Result<Self, ApiError> {
         let malformed = |error: MultipartError| {
             ApiError::new(Code::InvalidRequest, format!("the form is malformed: {}", error.body_text()))
         };
+        // What stands in both is the form's.
+        let of_query = query(&parts)?;
         let request = Request::from_parts(parts, Body::from(body));
         let form = Multipart::from_request(request, &()).await;
         let mut form = form.map_err(|error| ApiError::new(Code::InvalidRequest, error.body_text()))?;
-        let (mut pictures, mut pairs) = (Vec::new(), Vec::new());
+        let (mut pictures, mut pairs) = (Vec::new(), of_query);
         while let Some(field) = form.next_field().await.map_err(malformed)? {
             if pictures.len() + pairs.len() == MOST_PARTS {
                 let message = format!("the form: expected at most {MOST_PARTS} parts, found more");
@@ -124,6 +126,23 @@ impl Asked {
             let path = error.path().to_string();
             ApiError::new(Code::InvalidValue, format!("{path}: {}", error.inner())).of(path)
         })
+    }
+}
+
+/// The fields of a query.
+fn query(parts: &Parts) -> Result<Vec<(String, String)>, ApiError> {
+    serde_urlencoded::from_str(parts.uri.query().unwrap_or_default())
+        .map_err(|_| ApiError::new(Code::InvalidRequest, "the query is malformed"))
+}
+
+/// Refuses fields that stand where they would not be read.
+fn refuse_query(parts: &Parts) -> Result<(), ApiError> {
+    match parts.uri.query().filter(|query| !query.is_empty()) {
+        Some(_) => {
+            let message = "the query: expected none beside a JSON body, found one: its fields belong in the body";
+            Err(ApiError::new(Code::InvalidRequest, message))
+        }
+        None => Ok(()),
     }
 }
 
@@ -232,7 +251,7 @@ mod tests {
             --b\r\nContent-Disposition: form-data; name=\"forbid\"\r\n\r\na\r\n\
             --b\r\nContent-Disposition: form-data; name=\"forbid\"\r\n\r\nb\r\n\
             --b\r\nContent-Disposition: form-data; name=\"check\"\r\n\r\ntrue\r\n--b--\r\n";
-        let form = read("Multipart/Form-Data; boundary=b", "/", form).unwrap();
+        let form = read("Multipart/Form-Data; boundary=b", "/?captions=9", form).unwrap();
         let mut body = expected.clone();
         body["image"] = json!("eA==");
         let object = read("application/json; charset=utf-8", "/", body.to_string().as_bytes()).unwrap();
@@ -266,7 +285,13 @@ mod tests {
         };
         assert_eq!(code("text/plain", "/", b"").code, Code::UnsupportedMediaType);
         assert_eq!(code("application/json", "/", b"[1]").code, Code::InvalidRequest);
+        let error = code("application/json", "/?captions=1", b"{}");
+        assert!(error.message.starts_with("the query: expected none"), "{}", error.message);
+<<<<<<< HEAD
         assert_eq!(code("application/json", "/", &b"[".repeat(100_000)).code, Code::InvalidRequest);
+=======
+        assert_eq!(code("application/json", "/", "[".repeat(100_000).as_bytes()).code, Code::InvalidRequest);
+>>>>>>> clients
         assert_eq!(code("application/json", "/", b"{\"image\":\"\xff\"}").code, Code::InvalidRequest);
         assert_eq!(code("multipart/form-data", "/", b"").code, Code::InvalidRequest);
         let error = code("", "/?captions=many", b"x");

@@ -53,7 +53,7 @@ mod guarded {
 
     /// Fetches pictures, or none.
     pub(crate) struct Fetcher {
-        inner: Option<PictureFetcher>,
+        client: Option<PictureFetcher>,
         /// Of those that are fetched or wait for it or for the models.
         waiting: Arc<Semaphore>,
         /// Of those that are fetched.
@@ -64,7 +64,7 @@ mod guarded {
         /// A fetcher for at most `most` addresses; without options it refuses every address.
         pub(crate) fn new(options: Option<FetchOptions>, most: usize) -> Self {
             let (waiting, threads) = (Arc::new(Semaphore::new(most)), Arc::new(Semaphore::new(AT_ONCE)));
-            Self { inner: options.map(PictureFetcher::new), waiting, threads }
+            Self { client: options.map(PictureFetcher::new), waiting, threads }
         }
 
         /// The bytes at an address.
@@ -72,7 +72,7 @@ mod guarded {
         /// # Errors
         /// If nothing is fetched, too many others wait, or this did not come.
         pub(crate) async fn fetch(&self, address: String, max_bytes: u64) -> Result<Fetched, ApiError> {
-            let Some(fetcher) = self.inner.clone() else { return Err(not_allowed()) };
+            let Some(client) = self.client.clone() else { return Err(not_allowed()) };
             let ended = |_| ApiError::new(Code::Internal, "the fetching thread has ended");
             let place = Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| {
                 let message = "too many addresses of pictures are waiting";
@@ -83,7 +83,7 @@ mod guarded {
             let fetched = tokio::task::spawn_blocking(move || {
                 // It is free when the thread is, not when the client hangs up.
                 let _thread = thread;
-                fetcher.get(&address, max_bytes)
+                client.get(&address, max_bytes)
             });
             let bytes = fetched.await.map_err(ended)?.map_err(|error| in_words(&error))?;
             Ok(Fetched { bytes, place: Some(place) })
