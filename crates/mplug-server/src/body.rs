@@ -6,15 +6,19 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::HeaderMap;
-use axum::http::header::CONTENT_LENGTH;
+use axum::http::header::{CONTENT_LENGTH, EXPECT};
 use http_body_util::BodyExt;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::error::{ApiError, Code};
 use crate::options::Limits;
 
 /// When to try again where all bodies together take too much.
 const WAIT_FOR_OTHERS: Duration = Duration::from_secs(1);
+
+/// How long the rest of a body that is too large is thrown away. Many clients read a reply when they have sent everything; one that finds
+/// the connection closed before reports that, and not why.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// Bytes that all bodies may take together.
 pub(crate) struct Budget {
@@ -75,6 +79,10 @@ pub(crate) async fn receive(
     let limit = limits.body_bytes;
     let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if let Some(announced) = announced.filter(|announced| *announced > limit) {
+        // Who waits for leave to send has sent nothing, and is not given leave.
+        if !headers.contains_key(EXPECT) {
+            discard(body).await;
+        }
         return Err(too_large(announced, limit));
     }
     let mut received = Received { bytes: Vec::new(), budget: Arc::clone(budget), counted: 0 };
@@ -87,10 +95,21 @@ pub(crate) async fn receive(
         })?;
         let Some(frame) = frame else { return Ok(received) };
         let frame = frame.map_err(|_| ApiError::new(Code::InvalidRequest, "the body ends early"))?;
-        if let Some(data) = frame.data_ref() {
-            received.add(data, limit)?;
+        if let Some(data) = frame.data_ref()
+            && let Err(error) = received.add(data, limit)
+        {
+            drop(received);
+            discard(body).await;
+            return Err(error);
         }
     }
+}
+
+/// Throws away what comes, for a while.
+async fn discard(mut body: Body) {
+    let rest = async { while let Some(Ok(_)) = body.frame().await {} };
+    // Who sends longer finds the connection closed.
+    let _ = timeout(LINGER, rest).await;
 }
 
 fn too_large(found: impl std::fmt::Display, limit: usize) -> ApiError {

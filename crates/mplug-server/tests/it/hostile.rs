@@ -73,6 +73,24 @@ fn a_body_that_is_too_large_is_refused_before_it_is_sent() {
 }
 
 #[test]
+fn who_sends_too_much_learns_why() {
+    let mut options = ServeOptions::default();
+    options.limits.body_bytes = 1000;
+    let server = Running::start(options);
+    let body = vec![b'x'; 8 << 20];
+    let reply = server.request("POST", "/v1/caption", &[], &body);
+    assert_eq!((reply.status, reply.code().as_str()), (413, "too_large"));
+    let mut stream = server.connect();
+    let head = "POST /v1/caption HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n";
+    stream.write_all(head.as_bytes()).unwrap();
+    for _ in 0..100 {
+        stream.write_all(&[b"10000\r\n", &body[..0x10000], b"\r\n"].concat()).unwrap();
+    }
+    stream.write_all(b"0\r\n\r\n").unwrap();
+    assert_eq!(read_reply(stream).status, 413);
+}
+
+#[test]
 fn old_and_broken_clients_are_answered() {
     let server = Running::start(ServeOptions::default());
     let send = |bytes: &[u8]| {
