@@ -69,7 +69,7 @@ impl Drop for Received {
 /// Receives a body.
 ///
 /// # Errors
-/// If it is too large (where its length says so, before any of it is received), too slow, or ends early.
+/// If it is too large (where its length says so, before any of it is kept), too slow, or ends early.
 pub(crate) async fn receive(
     headers: &HeaderMap,
     mut body: Body,

@@ -111,7 +111,7 @@ mod guarded {
         use super::*;
 
         #[test]
-        fn private_and_missing_names_read_alike() {
+        fn private_and_missing_names_have_the_same_reply() {
             let of = |fault| in_words(&FetchError { url: String::new(), fault });
             let private = of(FetchFault::NotPublic {
                 host: "intra".to_owned(),

@@ -21,7 +21,8 @@ pub struct Limits {
     pub connections: usize,
     /// What a picture may cost.
     pub picture: ImageLimits,
-    /// Most texts that are written together. More of them share a decoder's step, and each waits for more pictures to be encoded.
+    /// Most pictures about which texts are written together. More of them share a decoder's step, and each waits for more pictures to
+    /// be encoded.
     pub texts_at_once: usize,
     /// A request's head comes in this time, from the connection's start or the reply before on.
     pub head_timeout: Duration,

@@ -14,9 +14,9 @@ pub(crate) struct ServeLimitArgs {
     /// Most pictures that are accepted and not answered yet; more are refused with 429
     #[arg(long, value_name = "N", default_value = "64", value_parser = between::<1, 65536>)]
     queue: usize,
-    /// Most pictures of one request
-    #[arg(long, value_name = "N", default_value = "16", value_parser = between::<1, 1024>)]
-    max_images: usize,
+    /// Most pictures of one request, at most --queue [default: 16, or --queue if that is less]
+    #[arg(long, value_name = "N", value_parser = between::<1, 1024>)]
+    max_images: Option<usize>,
     /// Most bytes of a request's body [default: 32 MiB]
     #[arg(long, value_name = "N", env = "MPLUG_MAX_BODY_BYTES")]
     max_body_bytes: Option<usize>,
@@ -43,7 +43,7 @@ impl ServeLimitArgs {
         let seconds = |number: usize| Duration::from_secs(number as u64);
         let mut limits = Limits::default();
         limits.queue = self.queue;
-        limits.images = self.max_images.min(self.queue);
+        limits.images = self.max_images.unwrap_or_else(|| limits.images.min(self.queue));
         limits.body_bytes = self.max_body_bytes.unwrap_or(limits.body_bytes);
         limits.picture.max_file_bytes = limits.body_bytes as u64;
         limits.picture.max_pixels = self.max_pixels.unwrap_or(limits.picture.max_pixels);

@@ -125,6 +125,8 @@ fn an_open_door_needs_a_word() {
     assert!(refused(&["--api-key-file", "keys.txt"]).contains("expected a key a line, found none"));
     assert!(refused(&["--api-key-file", "missing.txt"]).contains("missing.txt: cannot be read"));
     assert!(refused(&["--listen", "nowhere"]).contains("--listen"));
+    let message = refused(&["--queue", "2", "--max-images", "3"]);
+    assert!(message.contains("images: expected 1 to 2, the places of the queue, found 3"), "{message}");
     assert!(refused(&["--model", "model"]).contains("found `model` twice"));
     let mut server = Served::start(&desk, &["--model", "model", "--api-key-file", "key.txt"]);
     assert_eq!(server.request("GET /v1/models HTTP/1.1", b"").0, 401);

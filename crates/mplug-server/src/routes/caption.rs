@@ -126,8 +126,7 @@ impl CaptionPlan {
         let request = fields.request();
         let resolve = |by: &WrittenBy| -> Result<Arc<Resolved>, ApiError> {
             let options = models.options_of(&request, *by)?;
-            let captioner =
-                models.get(by.model).captioner().ok_or_else(|| not_a_captioner(models, by.model))?;
+            let captioner = models.get(by.model).captioner().expect("a captioner writes captions");
             Ok(Arc::new(captioner.resolve(&options)?))
         };
         let resolved = writers.iter().map(resolve).collect::<Result<_, _>>()?;
@@ -255,10 +254,6 @@ impl CaptionPlan {
         }
         value
     }
-}
-
-fn not_a_captioner(models: &Models, model: ModelIndex) -> ApiError {
-    ApiError::value("model", "a captioning model", &models.get(model).name)
 }
 
 /// Captions the pictures of a request.

@@ -156,5 +156,9 @@ fn no_address_leads_inside() {
     let text = |host: &str| {
         server.post("/v1/caption", &json!({ "image": format!("http://{host}:{port}/a.png") })).text()
     };
-    assert_eq!(text("localhost"), text("no-such-name.invalid"), "private and missing names read alike");
+    assert_eq!(
+        text("localhost"),
+        text("no-such-name.invalid"),
+        "private and missing names have the same reply"
+    );
 }
