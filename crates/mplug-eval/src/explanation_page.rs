@@ -107,8 +107,8 @@ fn strength(word: &WordMap, method: Method) -> String {
     let most = word.values.iter().copied().fold(0.0, f32::max);
     let sure = 100.0 * word.log_prob.exp();
     match method {
-        Method::Ablation if most < 0.01 => format!("{sure:.0} % sure, loses less than 0.01 nats"),
-        Method::Ablation => format!("{sure:.0} % sure, loses up to {most:.2} nats"),
+        Method::Ablation if most < 0.01 => format!("{sure:.0} % sure, map below 0.01 nats"),
+        Method::Ablation => format!("{sure:.0} % sure, map up to {most:.2} nats"),
         Method::Attention(_) => format!("{sure:.0} % sure, up to {:.1} % of the attention", 100.0 * most),
     }
 }
@@ -129,8 +129,9 @@ impl ExplanationPage {
         let what = match self.method {
             Method::Ablation => {
                 "A word stands on the parts of the picture without which the model would be less sure of it. These parts are bright; \
-                 the rest is veiled. Below each word is what it loses there, in nats (0.69 nats double a probability), and how far its \
-                 probability falls without the strip of the picture that it needs most."
+                 the rest is veiled. Below each word is the largest value of its map, in nats: what it loses there, less half of what \
+                 other words lose, and less where the model looks less. Then how far its probability falls without the strip of the picture that it needs \
+                 most."
             }
             Method::Attention(_) => {
                 "Bright are the parts of the picture that the model looks at while it writes a word; the rest is veiled."
@@ -220,7 +221,7 @@ mod tests {
             html.contains("，<span class=\"word\"") && html.contains("</span>。</p>"),
             "what is between words stays"
         );
-        assert!(html.contains("61 % sure, loses up to 1.50 nats"));
+        assert!(html.contains("61 % sure, map up to 1.50 nats"));
         assert!(page(Method::Attention(Heads::Mean)).contains("up to 150.0 % of the attention"));
     }
 
