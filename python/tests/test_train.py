@@ -76,7 +76,7 @@ def test_a_run_that_is_ended_goes_on_to_the_same_model(tmp_path: Path) -> None:
     with pytest.raises(mplug_rs.OptionError, match="resume"):
         train.run(recipe, {"output": str(parts)})
     assert train.run(recipe, {"output": str(parts)}, resume=True).steps == 6
-    for name in ["state.safetensors", "last/model.safetensors"]:
+    for name in ["last/state.safetensors", "last/model.safetensors"]:
         assert (whole / name).read_bytes() == (parts / name).read_bytes(), name
     assert str(Captioner(parts / "last")(b"", on_error="return")).startswith("picture: is empty")
 

@@ -102,16 +102,17 @@ pub(crate) fn of_hub(error: mplug_hub::HubError) -> anyhow::Error {
     anyhow::Error::from(error).context(message)
 }
 
-/// An error of training, with what helps: what to type for a run that goes on with lower rates, what to build.
+/// An error of training, with what helps: what to build, and what `to_resume` makes of settings, the command of a run that goes on.
 #[cfg(feature = "train")]
-pub(crate) fn of_training(error: mplug_train::TrainError) -> anyhow::Error {
+pub(crate) fn of_training(
+    error: mplug_train::TrainError,
+    to_resume: &dyn Fn(&[(String, String)]) -> String,
+) -> anyhow::Error {
     use mplug_train::TrainError;
 
     let hint = match &error {
-        TrainError::Diverged { changes, .. } if changes.without.is_empty() => {
-            let settings: Vec<String> =
-                changes.settings.iter().map(|(key, value)| format!("--set '{key}={value}'")).collect();
-            format!("on the command line: {}", settings.join(" "))
+        TrainError::Diverged { way_on, .. } => {
+            format!("on the command line: {}", to_resume(&way_on.settings))
         }
         TrainError::Value { field: "run.device", .. } if !cfg!(feature = "wgpu") => {
             "the feature `wgpu` of the build has GPUs".to_owned()

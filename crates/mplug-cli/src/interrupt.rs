@@ -45,6 +45,26 @@ impl Interrupt {
         Ok(Self { requested })
     }
 
+    /// What is set when one comes.
+    #[cfg(feature = "train")]
+    pub(crate) fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.requested)
+    }
+
+    /// Answers the first signal with a message about the run, if that has not ended after a second.
+    #[cfg(feature = "train")]
+    pub(crate) fn answer(&self, message: &'static str) -> anyhow::Result<()> {
+        let requested = self.flag();
+        let wait = move || {
+            while !requested.load(Ordering::Relaxed) {
+                std::thread::sleep(std::time::Duration::from_millis(100));
+            }
+            std::thread::sleep(std::time::Duration::from_secs(1));
+            crate::report::message(message);
+        };
+        std::thread::Builder::new().spawn(wait).map(|_| ()).context("cannot start a thread")
+    }
+
     /// Whether one came.
     pub(crate) fn came(&self) -> bool {
         self.requested.load(Ordering::Relaxed)

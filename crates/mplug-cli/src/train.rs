@@ -17,16 +17,19 @@ const SAMPLES: usize = 4;
 Training is a feature of the build: cargo install --path crates/mplug-cli --features train
 
 configs/ has recipes for captioning, CIDEr optimisation, question answering, retrieval and
-pre-training; docs/training.md describes the settings. The output folder receives the best and
-the last model, logs, an HTML report and the state for --resume. Other files in it are not
+pre-training; docs/training.md describes the settings. The output folder receives checkpoints
+(step-..., to which best and last lead), logs and an HTML report. Other files in it are not
 changed: if one has a name that the run needs (best, last, recipe.toml, log.jsonl, ...), the
 run does not start.
+
+A resumed run may have another recipe, but for its model: a lower rate, more steps, other
+batches or data. What differs is listed.
 
 A step with a loss or gradient that is not finite is skipped and reported. After
 run.max_skipped_steps (10) in a row the run ends with advice.
 
-The first Ctrl-C ends the run after the step at hand and saves its state; a second one ends
-the program at once.
+The first Ctrl-C or SIGTERM ends the run after the step at hand, saves it and says how to go
+on; a second one ends the program at once.
 
 Examples:
   mplug train configs/demo.toml
@@ -34,6 +37,7 @@ Examples:
     --set data.held_out=others.jsonl
   mplug train configs/demo.toml --set run.steps=100 --set output=runs/try
   mplug train configs/demo.toml --resume
+  mplug train configs/demo.toml --resume --from 4000 --set optimizer.learning_rate=1e-5
   mpirun -n 2 mplug train configs/demo.toml      (builds with the feature mpi)
   mplug train configs/demo.toml --set run.device=gpu --set run.threads=1 --set run.precision=f16
                                                  (builds with the feature wgpu)")]
@@ -47,6 +51,9 @@ pub(crate) struct TrainArgs {
     /// Continue from the last checkpoint in the output folder
     #[arg(long)]
     resume: bool,
+    /// With --resume: continue from the checkpoint of this step; later ones are set aside
+    #[arg(long, value_name = "STEP", requires = "resume")]
+    from: Option<u64>,
     #[command(flatten)]
     strict: crate::args::StrictArg,
 }
@@ -64,7 +71,7 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Status> {
     use std::ops::ControlFlow;
 
     use anyhow::Context;
-    use mplug_train::{TrainConfig, train};
+    use mplug_train::{Entry, Resume, TrainConfig, train};
 
     let mut config =
         TrainConfig::open(&args.config, &args.settings).with_context(|| args.config.display().to_string())?;
@@ -76,19 +83,40 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Status> {
     config.strict = args.strict.strict;
     let steps = config.run.steps;
     let interrupt = crate::interrupt::Interrupt::listen()?;
-    let summary = train(&config, args.resume, &mut |event| {
+    interrupt.answer("the run ends after the step at hand and saves it; a second signal ends it at once")?;
+    let resume = if args.resume { args.from.map_or(Resume::Last, Resume::From) } else { Resume::Never };
+    let summary = train(&config, Entry { resume, stop: interrupt.flag() }, &mut |event| {
         if let Some(message) = message_of(event, steps) {
             crate::report::message(message);
         }
         if interrupt.came() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })
-    .map_err(crate::hint::of_training)?;
-    conclude(&summary, &config.output)
+    .map_err(|error| crate::hint::of_training(error, &|more| args.to_resume(more)))?;
+    conclude(&summary, args, &config.output)
+}
+
+#[cfg(feature = "train")]
+impl TrainArgs {
+    /// The command that resumes this run with further settings.
+    fn to_resume(&self, more: &[(String, String)]) -> String {
+        let mut words = vec!["mplug".to_owned(), "train".to_owned(), self.config.display().to_string()];
+        let is_kept = |(key, _): &&(String, String)| more.iter().all(|(other, _)| other != key);
+        for (key, value) in self.settings.iter().filter(is_kept).chain(more) {
+            words.extend(["--set".to_owned(), format!("{key}={value}")]);
+        }
+        words.extend(self.strict.strict.then(|| "--strict".to_owned()));
+        words.push("--resume".to_owned());
+        mplug_data::message::shell_command(&words)
+    }
 }
 
 /// What is said at the end of a run.
 #[cfg(feature = "train")]
-fn conclude(summary: &mplug_train::Summary, output: &std::path::Path) -> anyhow::Result<Status> {
+fn conclude(
+    summary: &mplug_train::Summary,
+    args: &TrainArgs,
+    output: &std::path::Path,
+) -> anyhow::Result<Status> {
     let status = if summary.interrupted { Status::Interrupted } else { Status::Good };
     if !summary.leads {
         return Ok(status);
@@ -106,7 +134,8 @@ fn conclude(summary: &mplug_train::Summary, output: &std::path::Path) -> anyhow:
         ));
     }
     if summary.interrupted {
-        crate::report::message(format!("interrupted after step {}; `--resume` goes on", summary.steps));
+        let command = args.to_resume(&[]);
+        crate::report::message(format!("interrupted after step {}; to go on: {command}", summary.steps));
         return Ok(status);
     }
     let best = summary.best.map_or_else(String::new, |[score, loss]| {
@@ -134,15 +163,20 @@ fn message_of(event: &mplug_train::Progress, steps: u64) -> Option<String> {
         Progress::Started { step, steps, parameters, vocab_size } => {
             format!("training {parameters} numbers, {vocab_size} tokens, from step {step} to {steps}")
         }
-        Progress::Mended { step, written, lost } => {
-            let written = match &written[..] {
-                [] => String::new(),
-                names => format!("; written from the state: {}", names.join(", ")),
-            };
-            let lost: Vec<String> = lost.iter().map(|note| format!("; note: {note}")).collect();
-            let lost = lost.concat();
-            format!("step {step}/{steps}: models completed{written}{lost}")
+        Progress::Resumed { step, changes, best_is_reset, set_aside } => {
+            let mut notes: Vec<String> = changes.iter().map(ToString::to_string).collect();
+            notes.extend(best_is_reset.then(|| "the best is sought anew, for scores are others".to_owned()));
+            let steps_aside: Vec<String> = set_aside.iter().map(u64::to_string).collect();
+            let aside = format!("the checkpoints of the steps {} are set aside", steps_aside.join(", "));
+            notes.extend((!set_aside.is_empty()).then_some(aside));
+            format!("step {step}/{steps}: resumed; {}", notes.join("; "))
         }
+        Progress::Mended { step, written, lost } => {
+            let mut notes: Vec<String> = written.iter().map(|name| format!("{name} written")).collect();
+            notes.extend(lost.iter().map(|note| format!("note: {note}")));
+            format!("step {step}/{steps}: models completed; {}", notes.join("; "))
+        }
+        Progress::Unwritten { problem } => format!("note: {problem}; the run goes on without this log"),
         Progress::Step(report) => step_message(report, steps),
         Progress::Skipped { step, loss, gradient_norm, in_a_row, pictures, .. } => format!(
             "step {step}/{steps}: skipped, no weight was changed: loss {loss}, gradient norm {gradient_norm} ({in_a_row} in a row); \

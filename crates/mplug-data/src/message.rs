@@ -27,6 +27,16 @@ pub fn about(path: &Path, reason: &str) -> String {
     }
 }
 
+/// A command as a POSIX shell reads it: words with characters that mean something to it are in quotes.
+pub fn shell_command(words: &[String]) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./=:,+@%".contains(c);
+    let quoted = |word: &String| match word {
+        word if !word.is_empty() && word.chars().all(is_plain) => word.clone(),
+        word => format!("'{}'", word.replace('\'', r"'\''")),
+    };
+    words.iter().map(quoted).collect::<Vec<String>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,6 +47,12 @@ mod tests {
             one_line("两只猫\n.jpg: no\u{1b}[31m such\tfile\n"),
             "两只猫\\n.jpg: no\\u{1b}[31m such\\tfile"
         );
+    }
+
+    #[test]
+    fn a_command_is_what_a_shell_reads() {
+        let words = ["mplug", "a b.toml", "output=\"run\"", "it's", "run.steps=2", ""].map(str::to_owned);
+        assert_eq!(shell_command(&words), r#"mplug 'a b.toml' 'output="run"' 'it'\''s' run.steps=2 ''"#);
     }
 
     #[test]

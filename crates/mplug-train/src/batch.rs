@@ -1,5 +1,5 @@
 //! Batches: examples put side by side, made by threads ahead of the network. Which examples a step gets, in which micro-batches,
-//! and what is drawn at random for them depends on the step's number alone. Knows no tensors.
+//! and what is drawn at random for them depends on the step's number, and on the examples seen before the size of batches changed. Knows no tensors.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::Scope;
@@ -160,12 +160,30 @@ pub struct BatchShape {
     pub micro_size: usize,
     /// The run's seed.
     pub seed: u64,
+    /// Where they were cut otherwise before.
+    pub origin: Origin,
+}
+
+/// A place in a run at which its batches may have changed their size. What was seen before is not seen again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Steps done.
+    pub step: u64,
+    /// Examples that they saw.
+    pub example: u64,
+}
+
+impl BatchShape {
+    /// The first example of the batch of `step`, which is the number of examples that the steps before it saw.
+    pub fn first_example(&self, step: u64) -> u64 {
+        self.origin.example + (step - self.origin.step) * self.size as u64
+    }
 }
 
 impl Batch {
     /// The batch of `step`.
     pub fn make(data: &dyn TrainingData, step: u64, shape: BatchShape) -> Result<Self, TrainError> {
-        let first = step * shape.size as u64;
+        let first = shape.first_example(step);
         let mut examples = (first..first + shape.size as u64)
             .map(|index| data.example(Split::Train, index))
             .collect::<Result<Vec<_>, _>>()?;
@@ -264,6 +282,15 @@ mod tests {
         let even = TargetRows::collate(&[&first, &first], 0);
         assert_eq!(even.rows_per_picture(2), Some(2));
         assert_eq!(rows.inputs.text(1), [1, 6, 7]);
+    }
+
+    #[test]
+    fn batches_of_another_size_go_on_where_those_before_ended() {
+        let origin = Origin { step: 6, example: 48 };
+        let shape = BatchShape { size: 3, micro_size: 1, seed: 0, origin };
+        assert_eq!([6, 7, 10].map(|step| shape.first_example(step)), [48, 51, 60]);
+        let whole = BatchShape { size: 8, origin: Origin::default(), ..shape };
+        assert_eq!(whole.first_example(6), 48);
     }
 
     #[test]

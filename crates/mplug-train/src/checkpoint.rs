@@ -1,11 +1,14 @@
-//! What a run can go on from: `state.safetensors` is all that a resumed run needs besides its recipe, `last/` and `best/` are model
-//! folders as the original and the engine read them (`run_folder`). The state is written first and holds the weights, so
-//! that a model folder that a killed run did not come to write is written when it is resumed. Knows no training.
+//! Checkpoints: what a run can go on from. Each is one folder, `step-000123`, which the original and the engine read as a model
+//! folder and which holds what a resumed run needs besides (`state.safetensors`, the recipe). The weights are in it once: where
+//! there is a running average, the model is the average and the state has the weights too. `run_folder` knows the files. Knows no
+//! training.
 
 mod files;
 mod run_folder;
 #[cfg(test)]
 mod tests;
+
+use std::path::Path;
 
 use burn::tensor::{Tensor, TensorData};
 use mplug::checkpoint::{
@@ -14,8 +17,8 @@ use mplug::checkpoint::{
 use mplug_nn::Mplug;
 use mplug_nn::parameter::Parameter;
 
-pub use self::run_folder::{BEST, LAST, Mark, RunFolder, Written, step_folder};
-use self::run_folder::{STATE, at_its_name};
+pub(crate) use self::files::append;
+pub use self::run_folder::{BEST, LAST, Mark, RunFolder, SUPERSEDED, Written, step_folder};
 use crate::average::WeightAverage;
 use crate::error::TrainError;
 use crate::loss_scale::LossScale;
@@ -32,7 +35,7 @@ pub struct RunProgress {
     pub steps: u64,
     /// The best evaluation so far: its score and its loss.
     pub best: Option<[f64; 2]>,
-    /// The step of that evaluation.
+    /// The step of the best evaluation, also after its score was dropped because it cannot be compared any more.
     pub best_step: u64,
     /// Evaluations since then.
     pub evaluations_since_best: u64,
@@ -42,6 +45,12 @@ pub struct RunProgress {
     pub skipped_steps: u64,
     /// Those since the last step that was not skipped.
     pub skipped_in_a_row: u64,
+    /// Examples seen: where in its data the run is, whatever its batches were.
+    pub examples: u64,
+    /// The step of the last evaluation.
+    pub evaluated_step: u64,
+    /// What the held-out examples were, as [`TrainingData::held_out_hash`](crate::training_data::TrainingData::held_out_hash) has it.
+    pub held_out: u64,
 }
 
 impl RunProgress {
@@ -52,35 +61,53 @@ impl RunProgress {
 
     /// As whole numbers, the floating-point ones by their bits.
     pub(crate) fn to_numbers(self) -> Vec<i64> {
-        let [score, loss] = self.best.unwrap_or_default();
-        let mut numbers = vec![
-            self.steps as i64,
-            i64::from(self.best.is_some()),
-            score.to_bits() as i64,
-            loss.to_bits() as i64,
-            self.evaluations_since_best as i64,
+        let [score, loss] = self.best.unwrap_or_default().map(f64::to_bits);
+        let numbers = [
+            self.steps,
+            u64::from(self.best.is_some()),
+            score,
+            loss,
+            self.best_step,
+            self.evaluations_since_best,
+            self.skipped_steps,
+            self.skipped_in_a_row,
+            self.examples,
+            self.evaluated_step,
+            self.held_out,
         ];
+        let mut numbers: Vec<i64> = numbers.into_iter().map(|number| number as i64).collect();
         numbers.extend(self.loss_scale.to_numbers());
-        let later = [self.best_step, self.skipped_steps, self.skipped_in_a_row];
-        numbers.extend(later.map(|number| number as i64));
         numbers
     }
 
     pub(crate) fn from_numbers(numbers: &[i64]) -> Option<Self> {
-        let [steps, has_best, score, loss, since, ref later @ ..] = *numbers else { return None };
-        // Runs from before there was mixed precision have no scale, and older ones than this nothing after it.
-        let loss_scale =
-            later.first_chunk::<3>().map(|scale| LossScale::from_numbers(*scale)).unwrap_or_default();
-        let number = |index: usize| later.get(index).map_or(0, |number| *number as u64);
-        let best = [score, loss].map(|bits| f64::from_bits(bits as u64));
+        let (numbers, loss_scale) = numbers.split_first_chunk::<11>()?;
+        let loss_scale = LossScale::from_numbers(*loss_scale.first_chunk()?);
+        let [
+            steps,
+            has_best,
+            score,
+            loss,
+            best_step,
+            evaluations_since_best,
+            skipped_steps,
+            skipped_in_a_row,
+            examples,
+            evaluated_step,
+            held_out,
+        ] = numbers.map(|number| number as u64);
+        let best = (has_best != 0).then(|| [score, loss].map(f64::from_bits));
         Some(Self {
-            steps: steps as u64,
-            best: (has_best != 0).then_some(best),
-            best_step: number(3),
-            evaluations_since_best: since as u64,
+            steps,
+            best,
+            best_step,
+            evaluations_since_best,
             loss_scale,
-            skipped_steps: number(4),
-            skipped_in_a_row: number(5),
+            skipped_steps,
+            skipped_in_a_row,
+            examples,
+            evaluated_step,
+            held_out,
         })
     }
 }
@@ -99,57 +126,56 @@ pub struct State<'a> {
     pub progress: &'a mut RunProgress,
 }
 
-impl RunFolder {
-    /// Writes the state.
-    pub fn write_state(&self, state: &State<'_>) -> Result<(), TrainError> {
-        let objective = state.objective.state();
-        let tensors = StateTensors::new(state, &objective);
-        self.write_file_by(STATE, |path| {
-            let place = self.path().join(STATE);
-            write_safetensors(path, &tensors, Dtype::F32).map_err(|error| at_its_name(error, path, &place))
-        })
+impl State<'_> {
+    /// Writes what a model folder does not hold of it to the new file `path`.
+    fn write(&self, path: &Path) -> Result<(), CheckpointError> {
+        let objective = self.objective.state();
+        write_safetensors(path, &StateTensors::new(self, &objective), Dtype::F32)
     }
 
-    /// Reads the state back into a model, optimizer and objective of the same recipe.
-    pub fn read_state(&self, state: &mut State<'_>) -> Result<(), TrainError> {
-        let path = self.path().join(STATE);
-        let wrong =
-            |problem: String| TrainError::content(&path, format!("{problem}; start a new run folder"));
-        let file = Checkpoint::open(&path)?;
+    /// Reads it back from a checkpoint of the same model: the state file `state`, and the weight file `model`. An average that the
+    /// checkpoint has not begins at its weights.
+    fn read(&mut self, state: &Path, model: &Path) -> Result<(), TrainError> {
+        let (file, model) = (Checkpoint::open(state)?, Checkpoint::open(model)?);
+        let wrong = |file: &Checkpoint, problem: String| {
+            let problem = format!("{problem}; resume from another step, or start a new run folder");
+            TrainError::content(file.label(), problem)
+        };
         let progress = match file.read_values(PROGRESS) {
             Ok(Values::I64(numbers)) => RunProgress::from_numbers(&numbers),
             _ => None,
         };
-        *state.progress = progress.ok_or_else(|| wrong("it does not say how far the run is".to_owned()))?;
-        state.optimizer.steps = state.progress.applied_steps();
-        let read = |kind: &str, name: &str, len: usize| -> Result<Vec<f32>, TrainError> {
-            let name = format!("{kind}/{name}");
-            let values = match file.shape(&name) {
-                None => return Err(wrong(format!("{name} is missing"))),
-                Some(shape) if shape != [len] => {
-                    return Err(wrong(format!("{name}: expected ({len}), found {shape:?}")));
+        *self.progress =
+            progress.ok_or_else(|| wrong(&file, "it does not say how far the run is".to_owned()))?;
+        self.optimizer.steps = self.progress.applied_steps();
+        let read = |file: &Checkpoint, name: &str, len: usize| -> Result<Vec<f32>, TrainError> {
+            let values = match file.shape(name) {
+                None => return Err(wrong(file, format!("{name} is missing"))),
+                Some(shape) if shape.iter().product::<usize>() != len => {
+                    return Err(wrong(file, format!("{name}: expected {len} numbers, found {shape:?}")));
                 }
-                Some(_) => file.read_f32(&name)?,
+                Some(_) => file.read_f32(name)?,
             };
             match values.iter().find(|value| !value.is_finite()) {
-                Some(value) => Err(wrong(format!("{name}: expected finite numbers, found {value}"))),
+                Some(value) => Err(wrong(file, format!("{name}: expected finite numbers, found {value}"))),
                 None => Ok(values),
             }
         };
-        for (index, parameter) in state.model.parameters_mut().into_iter().enumerate() {
+        for (index, parameter) in self.model.parameters_mut().into_iter().enumerate() {
             let (name, len) = (parameter.name().to_owned(), parameter.shape().iter().product());
-            let weights = TensorData::new(read("weight", &name, len)?, [len]);
+            let in_state = |kind: &str| read(&file, &format!("{kind}/{name}"), len);
+            let in_model = || read(&model, &name, len);
+            let weights = if file.has(&format!("weight/{name}")) { in_state("weight") } else { in_model() };
+            let weights = TensorData::new(weights?, [len]);
             parameter.update(|value| Tensor::from_data(weights, &value.device()));
-            state.optimizer.moments[index] = if file.has(&format!("first/{name}")) {
-                Some([read("first", &name, len)?, read("second", &name, len)?])
-            } else {
-                None
-            };
-            if let Some(average) = state.average {
-                average.values[index] = read("average", &name, len)?;
+            let has_moments = file.has(&format!("first/{name}"));
+            self.optimizer.moments[index] =
+                if has_moments { Some([in_state("first")?, in_state("second")?]) } else { None };
+            if let Some(average) = self.average {
+                average.values[index] = in_model()?;
             }
         }
-        state.objective.restore(&mut |name, len| read("objective", name, len))
+        self.objective.restore(&mut |name, len| read(&file, &format!("objective/{name}"), len))
     }
 }
 
@@ -160,7 +186,7 @@ enum Part<'a> {
     Values(&'a [f32]),
 }
 
-/// The tensors of a state, read one at a time.
+/// The tensors of a state that its model folder lacks, read one at a time.
 struct StateTensors<'a> {
     parts: Vec<(String, usize, Part<'a>)>,
 }
@@ -176,10 +202,9 @@ impl<'a> StateTensors<'a> {
                 push("first", Part::Values(first));
                 push("second", Part::Values(second));
             }
-            if let Some(average) = &*state.average {
-                push("average", Part::Values(&average.values[index]));
+            if state.average.is_some() {
+                push("weight", Part::Weight(Box::new(parameter)));
             }
-            push("weight", Part::Weight(Box::new(parameter)));
         }
         for (name, _, values) in objective {
             parts.push((format!("objective/{name}"), values.len(), Part::Values(values)));

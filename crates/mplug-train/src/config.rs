@@ -1,5 +1,6 @@
 //! The recipe of a training run: a typed TOML file. Unknown keys are errors. Knows no tensors.
 
+mod changes;
 mod check;
 mod data;
 mod fields;
@@ -7,9 +8,10 @@ mod model;
 mod objective;
 mod run;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub use changes::Change;
 pub use data::{AnnotationsSection, AugmentSection, DataSection, DrawnLanguage, OverflowKind, Unreadable};
 pub use model::{ModelSection, StartSection};
 pub use mplug::config::Language;
@@ -25,7 +27,7 @@ pub use run::{
 use serde::{Deserialize, Serialize};
 
 use self::check::{check_dropout, ensure};
-use self::fields::{flatten, parse_value, set, with_suggestion};
+use self::fields::{parse_value, set, with_suggestion};
 use crate::error::TrainError;
 use crate::training_data::Reading;
 
@@ -198,43 +200,6 @@ impl TrainConfig {
         let of_model = self.model.as_ref().map(|model| [model.dropout, model.visual_attention_dropout]);
         let [text, visual_attention] = of_start.or(of_model).unwrap_or_default();
         DropoutRates { text, visual_attention }
-    }
-
-    /// What differs in the recipe `other` of a run that is to go on, as `field: value there, value here`. What changes no
-    /// weight is left out.
-    ///
-    /// # Panics
-    /// Never: a recipe has only string keys.
-    pub fn differences(&self, other: &str) -> Vec<String> {
-        let harmless = [
-            "output",
-            "run.threads",
-            "run.data_threads",
-            "run.log_every",
-            "run.checkpoint_every",
-            "run.keep_last",
-            "run.max_skipped_steps",
-        ];
-        let harmless = |field: &str| harmless.contains(&field) || field.starts_with("evaluation.");
-        let Ok(other) = toml::from_str::<Self>(other) else {
-            return vec!["the recipe in the run folder cannot be read".to_owned()];
-        };
-        let [theirs, ours] = [&other, self].map(|config| {
-            let mut fields = BTreeMap::new();
-            let table = toml::Value::try_from(config).expect("a recipe has only string keys");
-            flatten("", &table, &mut fields);
-            fields
-        });
-        let names: BTreeSet<&String> = theirs.keys().chain(ours.keys()).collect();
-        let absent = "nothing".to_owned();
-        names
-            .into_iter()
-            .filter(|name| theirs.get(*name) != ours.get(*name) && !harmless(name))
-            .map(|name| {
-                let [there, here] = [&theirs, &ours].map(|fields| fields.get(name).unwrap_or(&absent));
-                format!("{name}: {there} there, {here} here")
-            })
-            .collect()
     }
 
     /// The recipe as TOML.

@@ -79,10 +79,7 @@ pub enum TrainError {
         found: f32,
     },
     /// Losses or gradients are not finite any more.
-    #[error(
-        "step {step}: {problem}, with the pictures {pictures}. The last good checkpoint is {checkpoint}; try a lower learning \
-         rate from there, in a new run: the same recipe with {changes}. If that does not help, look at the pictures"
-    )]
+    #[error("step {step}: {problem}, with the pictures {pictures}. {way_on}. If that does not help, look at the pictures")]
     Diverged {
         /// The step, from 1.
         step: u64,
@@ -94,18 +91,21 @@ pub enum TrainError {
         problem: String,
         /// The pictures of its batch.
         pictures: String,
-        /// The last good checkpoint.
-        checkpoint: String,
-        /// What to change in the recipe of a run that goes on from there.
-        changes: Box<RecipeChanges>,
+        /// What may help.
+        way_on: Box<WayOn>,
     },
-    /// A run is to be resumed with another recipe.
-    #[error("{path}: the run was started with another recipe; resume it with its own (differences: {differences})", path = path.display())]
-    OtherRecipe {
+    /// The end of the run was requested during an evaluation, which is done when the run is resumed.
+    #[error("the evaluation was given up, for the end of the run was requested")]
+    Stopped,
+    /// A run is to be resumed as one of another model.
+    #[error(
+        "{path}: a resumed run keeps its model and what it is trained for; set back {changes}, or start another run", path = path.display()
+    )]
+    OtherModel {
         /// The run folder.
         path: PathBuf,
-        /// Each field that differs, with both values.
-        differences: String,
+        /// Each field that may not differ, with both values.
+        changes: String,
     },
 }
 
@@ -122,20 +122,30 @@ impl TrainError {
     }
 }
 
-/// What to change in a recipe. As a text: `a = 1, b = 2, without c and d`.
+/// How a run that diverged may go on: from its last checkpoint, with other settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RecipeChanges {
-    /// The keys to set, each with its value in TOML.
+pub struct WayOn {
+    /// The last good checkpoint, by its step and folder; none if the run was ended before its first.
+    pub checkpoint: Option<(u64, PathBuf)>,
+    /// The keys of the recipe to set, each with its value in TOML.
     pub settings: Vec<(String, String)>,
-    /// The keys to leave out.
-    pub without: &'static [&'static str],
 }
 
-impl fmt::Display for RecipeChanges {
+impl fmt::Display for WayOn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let settings: Vec<String> =
             self.settings.iter().map(|(key, value)| format!("{key} = {value}")).collect();
-        f.write_str(&settings.join(", "))?;
-        if self.without.is_empty() { Ok(()) } else { write!(f, ", without {}", self.without.join(" and ")) }
+        let settings = settings.join(", ");
+        match &self.checkpoint {
+            Some((step, folder)) => write!(
+                f,
+                "The last good checkpoint is that of step {step}, {}; resume the run from there with a lower learning rate: \
+                 {settings}",
+                folder.display()
+            ),
+            None => {
+                write!(f, "No step is saved yet; start the run anew with a lower learning rate: {settings}")
+            }
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! Evaluation while training: the loss on held-out examples, and the figures of the task: texts that the engine writes,
 //! judged by the data and against what people wrote; or how well pictures and texts find each other. Knows no optimizer.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use mplug::config::ModelConfig;
 use mplug::generate::GenerationOptions;
@@ -66,31 +68,41 @@ pub struct Evaluator<'a> {
     pub data: &'a dyn TrainingData,
     /// Where it is.
     pub device: &'a Device,
+    /// Ends the evaluation once it is set.
+    pub stop: &'a AtomicBool,
     /// How.
     pub plan: Plan,
 }
 
 impl Evaluator<'_> {
     /// Evaluates the model on the first held-out examples.
+    ///
+    /// # Errors
+    /// [`TrainError::Stopped`] where the end was requested, and what goes wrong with examples and texts.
     pub fn run(&self, reading: Reading) -> Result<Evaluation, TrainError> {
         let count =
             self.data.held_out_len().map_or(self.plan.examples, |len| self.plan.examples.min(len as usize));
         let examples = (0..count)
-            .map(|index| self.data.example(Split::HeldOut, index as u64))
+            .map(|index| self.go_on().and_then(|()| self.data.example(Split::HeldOut, index as u64)))
             .collect::<Result<Vec<_>, _>>()?;
         match reading {
             Reading::Captions | Reading::Questions => {
                 let mut evaluation = self.written(&examples)?;
-                evaluation.metrics.insert(0, ("loss", self.loss(&examples)));
+                evaluation.metrics.insert(0, ("loss", self.loss(&examples)?));
                 Ok(evaluation)
             }
             Reading::Pictures => self.written(&examples),
-            Reading::Pairs => Ok(self.retrieved(&examples)),
+            Reading::Pairs => self.retrieved(&examples),
         }
     }
 
+    /// An error once the end of the run was requested.
+    fn go_on(&self) -> Result<(), TrainError> {
+        if self.stop.load(Ordering::Relaxed) { Err(TrainError::Stopped) } else { Ok(()) }
+    }
+
     /// The mean loss.
-    fn loss(&self, examples: &[EncodedExample]) -> f64 {
+    fn loss(&self, examples: &[EncodedExample]) -> Result<f64, TrainError> {
         let pad = self.data.special_ids().pad;
         let micro_batches: Vec<MicroBatch> = examples
             .chunks(MICRO_BATCH)
@@ -100,10 +112,11 @@ impl Evaluator<'_> {
             tokens: micro_batches.iter().map(|micro_batch| micro_batch.targets.tokens()).sum(),
             pictures: examples.len(),
         };
-        micro_batches
-            .iter()
-            .map(|micro_batch| plain_loss(self.model, self.objective, micro_batch, totals, self.device))
-            .sum()
+        let loss = |micro_batch| {
+            self.go_on()?;
+            Ok(plain_loss(self.model, self.objective, micro_batch, totals, self.device))
+        };
+        micro_batches.iter().map(loss).sum()
     }
 
     /// Writes about every example, and judges.
@@ -119,6 +132,7 @@ impl Evaluator<'_> {
         let special = self.data.special_ids();
         let mut texts = Vec::with_capacity(examples.len());
         for micro_batch in examples.chunks(MICRO_BATCH) {
+            self.go_on()?;
             let prompts: Vec<&[u32]> = micro_batch.iter().map(|e| self.data.prompt(e.picture)).collect();
             for found in writer.write(micro_batch, &prompts, &options, special)? {
                 texts.push(found.first().map(|best| self.data.decode(&best.token_ids)).unwrap_or_default());
@@ -159,7 +173,7 @@ impl Evaluator<'_> {
     }
 
     /// Recall of pictures by texts and of texts by pictures.
-    fn retrieved(&self, examples: &[EncodedExample]) -> Evaluation {
+    fn retrieved(&self, examples: &[EncodedExample]) -> Result<Evaluation, TrainError> {
         // One row a picture, one column a text.
         let mut pictures: Vec<&EncodedExample> = Vec::new();
         let mut picture_of_text = Vec::with_capacity(examples.len());
@@ -170,7 +184,8 @@ impl Evaluator<'_> {
                 pictures.push(example);
             }
         }
-        let images: Vec<Tensor<3>> = pictures.iter().map(|picture| self.image_embeds(picture)).collect();
+        let image_embeds = |picture: &&EncodedExample| self.go_on().map(|()| self.image_embeds(picture));
+        let images: Vec<Tensor<3>> = pictures.iter().map(image_embeds).collect::<Result<_, _>>()?;
         let head = self.model.contrastive_head();
         let features = Features {
             pictures: images.iter().map(|image| host(head.image_features(image.clone()))).collect(),
@@ -180,7 +195,7 @@ impl Evaluator<'_> {
                 .collect(),
         };
         let candidates = Candidates::of(&features, self.plan.rerank);
-        let log_odds = self.match_pairs(&candidates.texts_by_picture(), &images, examples);
+        let log_odds = self.match_pairs(&candidates.texts_by_picture(), &images, examples)?;
         let ranking = Ranking::new(features, candidates, log_odds);
         let report = ranking.recalls(|picture, text| picture_of_text[text] == picture);
         let mut metrics = Vec::with_capacity(7);
@@ -192,7 +207,7 @@ impl Evaluator<'_> {
         }
         let mean = metrics.iter().map(|(_, value)| value).sum::<f64>() / metrics.len() as f64;
         metrics.push(("r_mean", mean));
-        Evaluation { metrics, samples: Vec::new() }
+        Ok(Evaluation { metrics, samples: Vec::new() })
     }
 
     /// The logarithm of the odds of `pairs`, which are texts by picture.
@@ -201,13 +216,14 @@ impl Evaluator<'_> {
         pairs: &[Vec<usize>],
         images: &[Tensor<3>],
         examples: &[EncodedExample],
-    ) -> Vec<Vec<(usize, f32)>> {
+    ) -> Result<Vec<Vec<(usize, f32)>>, TrainError> {
         let mut log_odds: Vec<Vec<(usize, f32)>> = vec![Vec::new(); pairs.len()];
         let of_picture = |(picture, texts): (usize, &Vec<usize>)| -> Vec<(usize, usize)> {
             texts.iter().map(|&text| (picture, text)).collect()
         };
         let pairs: Vec<(usize, usize)> = pairs.iter().enumerate().flat_map(of_picture).collect();
         for micro_batch in pairs.chunks(MICRO_BATCH) {
+            self.go_on()?;
             let image =
                 Tensor::cat(micro_batch.iter().map(|(picture, _)| images[*picture].clone()).collect(), 0);
             let texts: Vec<&[u32]> = micro_batch.iter().map(|(_, text)| &examples[*text].text[..]).collect();
@@ -215,7 +231,7 @@ impl Evaluator<'_> {
                 log_odds[picture].push((text, value));
             }
         }
-        log_odds
+        Ok(log_odds)
     }
 
     /// The logarithm of the odds that texts describe their pictures `(texts, image_len, hidden_size)`.

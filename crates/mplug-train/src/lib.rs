@@ -9,6 +9,7 @@ pub mod batch;
 pub mod checkpoint;
 pub mod config;
 pub mod device;
+pub mod entry;
 pub mod error;
 pub mod evaluate;
 pub mod generation;
@@ -26,6 +27,7 @@ pub mod trainer;
 pub mod training_data;
 
 pub use config::TrainConfig;
+pub use entry::{Entry, Resume};
 pub use error::TrainError;
 pub use log::{Progress, StepReport};
 pub use trainer::{Summary, train, train_on};

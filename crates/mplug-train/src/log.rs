@@ -7,17 +7,23 @@ mod tensorboard;
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
+use std::io::Read;
 use std::path::PathBuf;
 
-use chrono::Local;
+use chrono::{Local, SecondsFormat};
 use serde::{Serialize, Serializer};
 
 use self::modelscope::ModelScopeLog;
 use self::report::ReportPage;
 use self::tensorboard::TensorBoard;
-use crate::checkpoint::RunFolder;
+use crate::checkpoint::{RunFolder, SUPERSEDED, append};
+use crate::config::Change;
 use crate::error::TrainError;
+
+/// The events of a run, one a line.
+const LOG: &str = "log.jsonl";
+/// Those of its starts alone.
+const HISTORY: &str = "history.jsonl";
 
 /// An event of a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -41,14 +47,30 @@ pub enum Progress {
         /// Tokens in the vocabulary.
         vocab_size: usize,
     },
-    /// A resumed run wrote model folders that were missing, or could not.
+    /// A run goes on with another recipe, or from an earlier step.
+    Resumed {
+        /// Steps done.
+        step: u64,
+        /// What differs from the recipe of the checkpoint.
+        changes: Vec<Change>,
+        /// Whether the score of the best evaluation was dropped, for it cannot be compared with those to come.
+        best_is_reset: bool,
+        /// The steps whose checkpoints are in [`SUPERSEDED`](crate::checkpoint::SUPERSEDED) from now on.
+        set_aside: Vec<u64>,
+    },
+    /// In a resumed run `last` or `best` did not lead to their checkpoints.
     Mended {
         /// Steps done.
         step: u64,
-        /// The folders that were written from the state.
+        /// Which do now.
         written: Vec<String>,
-        /// What could not be had from the state, a sentence each.
+        /// What is gone, a sentence each.
         lost: Vec<String>,
+    },
+    /// A log cannot be written that the run goes on without.
+    Unwritten {
+        /// What is wrong, with the file.
+        problem: String,
     },
     /// One step is done. Not logged.
     StepDone {
@@ -96,6 +118,11 @@ impl Progress {
     /// Whether the logs have it: all but what every step says.
     pub(crate) fn is_logged(&self) -> bool {
         !matches!(self, Self::StepDone { .. })
+    }
+
+    /// Whether the run's history has it: how and when it was started.
+    fn is_of_history(&self) -> bool {
+        matches!(self, Self::Started { .. } | Self::Resumed { .. } | Self::Mended { .. })
     }
 }
 
@@ -169,38 +196,112 @@ pub fn peak_memory() -> Option<u64> {
     Some(1024 * kibibytes)
 }
 
-/// The logs of a run folder.
+/// The logs of a run folder. Without its `log.jsonl` and `history.jsonl` a run does not go on; without the others it does.
 pub struct RunLog {
     lines: Appended,
-    original: ModelScopeLog,
-    tensorboard: TensorBoard,
-    page: ReportPage,
+    /// One line for each time that the run was started, with the time. Nothing is ever taken from it.
+    history: Appended,
+    original: Option<ModelScopeLog>,
+    tensorboard: Option<TensorBoard>,
+    page: Option<ReportPage>,
+    /// Whether the page could be written last time.
+    page_is_written: bool,
+    warnings: Vec<Progress>,
 }
 
 impl RunLog {
-    /// Opens the logs in `folder`; those of earlier parts of the run are kept, and their curves go on.
-    pub fn open(folder: &RunFolder) -> Result<Self, TrainError> {
+    /// Opens the logs in `folder`. Of `log.jsonl` the first `len` bytes are the run's so far, and the line after them if it says
+    /// that they are saved; what a run wrote later that was not saved itself is put into the folder of what was set aside.
+    ///
+    /// # Errors
+    /// When `log.jsonl` or `history.jsonl` cannot be opened or mended.
+    pub fn open(folder: &RunFolder, len: u64) -> Result<Self, TrainError> {
         let (now, path) = (Local::now(), folder.path());
-        let mut lines = Appended::open(path.join("log.jsonl"))?;
-        lines.cut_torn_line()?;
-        Ok(Self {
-            page: ReportPage::open(folder)?,
+        let mut lines = Appended::open(path.join(LOG))?;
+        let later = lines.cut_back(len)?;
+        if !later.is_empty() {
+            folder.make_superseded()?;
+            Appended::open(path.join(SUPERSEDED).join(LOG))?.bytes(&later)?;
+            lines.truncate(&later)?;
+        }
+        let mut history = Appended::open(path.join(HISTORY))?;
+        history.cut_back(u64::MAX)?;
+        let mut log = Self {
             lines,
-            original: ModelScopeLog::open(path, &now)?,
-            tensorboard: TensorBoard::open(path, &now)?,
-        })
+            history,
+            original: None,
+            tensorboard: None,
+            page: None,
+            page_is_written: true,
+            warnings: Vec::new(),
+        };
+        log.original = log.or_warning(ModelScopeLog::open(path, &now))?;
+        log.tensorboard = log.or_warning(TensorBoard::open(path, &now))?;
+        log.page = log.or_warning(ReportPage::open(folder))?;
+        Ok(log)
     }
 
-    /// Writes an event into all of them.
+    /// Writes an event into all of them. One that cannot be written is given up with a warning, but the page, which is tried again
+    /// each time.
+    ///
+    /// # Errors
+    /// When `log.jsonl` or `history.jsonl` cannot be written.
     ///
     /// # Panics
     /// Never: events are plain data.
     pub fn write(&mut self, event: &Progress) -> Result<(), TrainError> {
         let now = Local::now();
-        self.lines.line(&serde_json::to_string(event).expect("events are plain data"))?;
-        self.original.write(event, &now)?;
-        self.tensorboard.write(event, &now)?;
-        self.page.write(event)
+        let line = serde_json::to_string(event).expect("events are plain data");
+        self.lines.line(&line)?;
+        if event.is_of_history() {
+            let time = now.to_rfc3339_opts(SecondsFormat::Secs, false);
+            let program = concat!("mplug ", env!("CARGO_PKG_VERSION"));
+            let rest = line.trim_start_matches('{');
+            self.history.line(&format!("{{\"time\":\"{time}\",\"program\":\"{program}\",{rest}"))?;
+        }
+        let written = self.original.as_mut().map(|log| log.write(event, &now));
+        if self.or_warning(written.transpose())?.is_none() {
+            self.original = None;
+        }
+        let written = self.tensorboard.as_mut().map(|board| board.write(event, &now));
+        if self.or_warning(written.transpose())?.is_none() {
+            self.tensorboard = None;
+        }
+        let written = self.page.as_mut().map_or(Ok(()), |page| page.write(event));
+        let is_written = written.is_ok();
+        if !is_written && self.page_is_written {
+            self.or_warning(written)?;
+        }
+        self.page_is_written = is_written;
+        Ok(())
+    }
+
+    /// Hands `log.jsonl` to the disk; gives its length in bytes.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub fn synced_len(&mut self) -> Result<u64, TrainError> {
+        let io = || TrainError::file(&self.lines.path);
+        self.lines.file.sync_all().map_err(io())?;
+        Ok(self.lines.file.metadata().map_err(io())?.len())
+    }
+
+    /// The warnings since they were last taken.
+    pub(crate) fn warnings(&mut self) -> Vec<Progress> {
+        std::mem::take(&mut self.warnings)
+    }
+
+    /// What could be done, or a warning.
+    fn or_warning<T>(&mut self, done: Result<T, TrainError>) -> Result<Option<T>, TrainError> {
+        match done {
+            Ok(done) => Ok(Some(done)),
+            Err(error) => {
+                let event = Progress::Unwritten { problem: error.to_string() };
+                self.lines.line(&serde_json::to_string(&event).expect("events are plain data"))?;
+                self.warnings.push(event);
+                Ok(None)
+            }
+        }
     }
 }
 
@@ -218,15 +319,34 @@ impl Appended {
         Ok(Self { path, file })
     }
 
-    /// Removes the part of a line that a run left which was killed, or whose disk was full, while it wrote.
-    fn cut_torn_line(&mut self) -> Result<(), TrainError> {
+    /// Removes the part of a line that a run left which was killed, or whose disk was full, while it wrote; gives the whole lines
+    /// after the first `len` bytes and the line that says that they are saved.
+    fn cut_back(&mut self, len: u64) -> Result<Vec<u8>, TrainError> {
+        let io = || TrainError::file(&self.path);
         let mut whole = Vec::new();
-        self.file.read_to_end(&mut whole).map_err(TrainError::file(&self.path))?;
-        let kept = whole.iter().rposition(|byte| *byte == b'\n').map_or(0, |index| index + 1);
-        if kept < whole.len() {
-            self.file.set_len(kept as u64).map_err(TrainError::file(&self.path))?;
+        self.file.read_to_end(&mut whole).map_err(io())?;
+        let written = whole.len();
+        whole.truncate(whole.iter().rposition(|byte| *byte == b'\n').map_or(0, |index| index + 1));
+        if whole.len() < written {
+            self.file.set_len(whole.len() as u64).map_err(io())?;
         }
-        Ok(())
+        let len = usize::try_from(len).unwrap_or(usize::MAX);
+        let is_ours = len == 0 || whole.get(len - 1) == Some(&b'\n');
+        if !is_ours {
+            // Somebody changed it.
+            return Ok(Vec::new());
+        }
+        let later = whole.split_off(len);
+        let first = later.split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default();
+        let is_saved = len > 0 && first.starts_with(b"{\"event\":\"saved\"");
+        Ok(later[if is_saved { first.len() } else { 0 }..].to_vec())
+    }
+
+    /// Removes the end of it.
+    fn truncate(&mut self, end: &[u8]) -> Result<(), TrainError> {
+        let io = || TrainError::file(&self.path);
+        let len = self.file.metadata().map_err(io())?.len();
+        self.file.set_len(len.saturating_sub(end.len() as u64)).map_err(io())
     }
 
     fn line(&mut self, line: &str) -> Result<(), TrainError> {
@@ -234,6 +354,6 @@ impl Appended {
     }
 
     fn bytes(&mut self, bytes: &[u8]) -> Result<(), TrainError> {
-        self.file.write_all(bytes).map_err(TrainError::file(&self.path))
+        append(&self.file, bytes).map_err(TrainError::file(&self.path))
     }
 }

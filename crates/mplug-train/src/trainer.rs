@@ -19,11 +19,13 @@ use mplug_nn::Mplug;
 use self::divergence::Proof;
 use self::recent::{Found, Recent};
 use self::reporter::Reporter;
+use self::resume::Entered;
 use crate::average::WeightAverage;
-use crate::batch::{Batch, BatchShape, Loader};
-use crate::checkpoint::{LAST, RunFolder, RunProgress};
+use crate::batch::{Batch, BatchShape, Loader, Origin};
+use crate::checkpoint::{RunFolder, RunProgress};
 use crate::config::{AugmentSection, DataSection, TrainConfig};
 use crate::device;
+use crate::entry::{Entry, Resume};
 use crate::error::TrainError;
 use crate::gradients::{Outcome, Workers};
 use crate::initial_weights::InitialWeights;
@@ -58,8 +60,17 @@ pub struct Summary {
 /// Receives the events of a run. A break ends the run after the step at hand: its state is saved, and it can be resumed.
 pub type Listener<'a> = &'a mut dyn FnMut(&Progress) -> ControlFlow<()>;
 
-/// Runs a recipe. With `resume` a run folder that holds a state goes on from there; without, such a folder is an error.
-pub fn train(config: &TrainConfig, resume: bool, listener: Listener<'_>) -> Result<Summary, TrainError> {
+/// Runs a recipe, entered as `entry` says: an [`Entry`], a [`Resume`], or whether the run in the folder goes on. A resumed run may have
+/// another recipe, but for its model.
+///
+/// # Errors
+/// What is wrong with the recipe, the start, the data or the run folder, and [`TrainError::Diverged`].
+pub fn train(
+    config: &TrainConfig,
+    entry: impl Into<Entry>,
+    listener: Listener<'_>,
+) -> Result<Summary, TrainError> {
+    let entry = entry.into();
     config.check()?;
     let initial = InitialWeights::open(config)?;
     let (max_len, reading) = (initial.max_len, config.objective.reading());
@@ -72,7 +83,7 @@ pub fn train(config: &TrainConfig, resume: bool, listener: Listener<'_>) -> Resu
             let vocabulary = initial.vocabulary();
             let data = DrawnPictures::new(seeds, *language, reading, views, max_len, vocabulary, &prompts)?
                 .limited_to(*pictures);
-            run(config, &initial, &data, resume, listener)
+            run(config, &initial, &data, entry, listener)
         }
         DataSection::Annotations(section) => {
             let vocabulary = match (initial.vocabulary(), &section.vocabulary) {
@@ -86,41 +97,49 @@ pub fn train(config: &TrainConfig, resume: bool, listener: Listener<'_>) -> Resu
             };
             let data = AnnotatedPictures::open(section, reading, views, max_len, vocabulary, &prompts)?
                 .for_rows(initial.folder().map(|folder| folder.config.text.vocab_size));
-            run(config, &initial, &data, resume, listener)
+            run(config, &initial, &data, entry, listener)
         }
     }
 }
 
-/// Runs a recipe on a dataset of the caller's.
+/// Runs a recipe on a dataset of the caller's, as [`train`] does.
+///
+/// # Errors
+/// Those of [`train`].
 pub fn train_on(
     config: &TrainConfig,
     data: &dyn TrainingData,
-    resume: bool,
+    entry: impl Into<Entry>,
     listener: Listener<'_>,
 ) -> Result<Summary, TrainError> {
     config.check()?;
-    run(config, &InitialWeights::open(config)?, data, resume, listener)
+    run(config, &InitialWeights::open(config)?, data, entry.into(), listener)
 }
 
 fn run(
     config: &TrainConfig,
     initial: &InitialWeights,
     data: &dyn TrainingData,
-    resume: bool,
+    entry: Entry,
     listener: Listener<'_>,
 ) -> Result<Summary, TrainError> {
-    let (mut trainer, mended) = Trainer::new(config, initial, data, resume)?;
+    if entry.resume != Resume::Never {
+        // Before the model is built: there must be a run.
+        RunFolder::open(&config.output)?;
+    }
+    let (mut trainer, entered) = Trainer::new(config, initial, data, entry)?;
     let leads = trainer.ranks.leads();
-    let mut reporter = Reporter::open(leads.then_some(&trainer.folder), listener)?;
+    let mut reporter = Reporter::open(leads.then_some(&trainer.folder), entered.log, listener)?;
     if let Some((file, names)) = initial.unexpected() {
         reporter.report(&Progress::Unexpected { file: file.to_owned(), names: names.to_vec() })?;
     }
     reporter.report(&trainer.started())?;
-    if let Some(event) = mended {
-        reporter.report(&event)?;
+    for event in &entered.events {
+        reporter.report(event)?;
     }
     let loss = trainer.run(&mut reporter)?;
-    if trainer.saved.is_some() || !reporter.is_stopped {
+    let interrupted = reporter.is_stopped || trainer.entry.is_stopped();
+    if trainer.saved.is_some() || !interrupted {
         trainer.check_result()?;
     }
     let RunProgress { steps, best, skipped_steps, .. } = trainer.progress;
@@ -129,7 +148,7 @@ fn run(
         loss,
         best,
         stopped_early: trainer.is_out_of_patience(),
-        interrupted: reporter.is_stopped,
+        interrupted,
         skipped: data.skipped(),
         skipped_steps,
         leads,
@@ -139,6 +158,7 @@ fn run(
 /// Everything that changes during a run.
 struct Trainer<'a> {
     config: &'a TrainConfig,
+    entry: Entry,
     data: &'a dyn TrainingData,
     shape: ModelConfig,
     /// Longest text in tokens, the start and end tokens included.
@@ -170,8 +190,8 @@ impl<'a> Trainer<'a> {
         config: &'a TrainConfig,
         initial: &InitialWeights,
         data: &'a dyn TrainingData,
-        resume: bool,
-    ) -> Result<(Self, Option<Progress>), TrainError> {
+        entry: Entry,
+    ) -> Result<(Self, Entered), TrainError> {
         let device = device::open(&config.run)?;
         let autodiff = device.clone().autodiff();
         let (mut model, shape) = initial.model(config, data.vocabulary(), &autodiff)?;
@@ -182,8 +202,10 @@ impl<'a> Trainer<'a> {
             Ingredients { config, initial, model: &model, shape: &shape, data, device: &device };
         let objective = ingredients.build()?;
         let decay = config.optimizer.average_decay;
+        let resume = entry.resume;
         let mut trainer = Self {
             config,
+            entry,
             data,
             shape,
             max_len: initial.max_len,
@@ -199,8 +221,8 @@ impl<'a> Trainer<'a> {
             folder: RunFolder::create(&config.output)?,
             ranks: ranks::join()?,
         };
-        let mended = trainer.enter(resume)?;
-        Ok((trainer, mended))
+        let entered = trainer.enter(resume)?;
+        Ok((trainer, entered))
     }
 
     fn started(&self) -> Progress {
@@ -212,15 +234,23 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// Takes all steps that are left, until the listener breaks; gives the mean loss of the last log line.
+    /// Takes all steps that are left, until the end is requested; gives the mean loss of the last log line.
     fn run(&mut self, reporter: &mut Reporter<'_>) -> Result<Option<f64>, TrainError> {
-        let (run, data, every) = (&self.config.run, self.data, self.config.evaluation.every);
+        let (run, data) = (&self.config.run, self.data);
         let (first, steps) = (self.progress.steps, run.steps);
-        let is_over = self.is_out_of_patience() || self.is_stopped(reporter);
+        // An evaluation that was given up when the run was ended.
+        let mut is_over = self.is_over(reporter);
+        if !is_over && self.evaluation_is_due() {
+            is_over = self.conclude(reporter)?;
+        }
         let to_do = if is_over { first..first } else { first..steps };
         std::thread::scope(|scope| {
-            let seed = self.config.seed;
-            let shape = BatchShape { size: run.batch_size, micro_size: run.micro_batch_size, seed };
+            let shape = BatchShape {
+                size: run.batch_size,
+                micro_size: run.micro_batch_size,
+                seed: self.config.seed,
+                origin: Origin { step: first, example: self.progress.examples },
+            };
             let mut batches = Loader::start(scope, data, to_do.clone(), shape, run.data_threads);
             let (mut recent, mut loss_now) = (Recent::new(), None);
             for step in to_do {
@@ -232,24 +262,17 @@ impl<'a> Trainer<'a> {
                     Stepped::Skipped(event) => reporter.report(&event)?,
                 }
                 let (done, last) = (step + 1, step + 1 == steps);
+                self.progress.examples = shape.first_example(done);
                 if (done % run.log_every == 0 || last) && !recent.is_empty() {
                     let found = self.report(step, recent.take());
                     loss_now = Some(found.loss);
                     reporter.report(&Progress::Step(found))?;
                 }
                 reporter.report(&Progress::StepDone { step: done })?;
-                if every > 0 && (done % every == 0 || last) && self.has_good_weights(last)? {
-                    if let Some(event) = self.evaluate_together()? {
-                        reporter.report(&event)?;
-                    }
-                    recent = Recent::new();
-                }
-                let stops = self.is_out_of_patience() || self.is_stopped(reporter);
-                if (done % run.checkpoint_every == 0 || last || stops) && self.has_good_weights(last)? {
-                    reporter.report(&self.save()?)?;
-                    recent = Recent::new();
-                }
-                if stops {
+                let working = Instant::now();
+                let is_over = self.conclude(reporter)?;
+                recent.leave_out(working.elapsed());
+                if is_over {
                     break;
                 }
             }
@@ -257,9 +280,36 @@ impl<'a> Trainer<'a> {
         })
     }
 
-    /// Whether the listener of the leading process ended the run; all processes end together.
+    /// What follows a step: an evaluation and a checkpoint, where they are due. Whether the run ends with it.
+    fn conclude(&mut self, reporter: &mut Reporter<'_>) -> Result<bool, TrainError> {
+        let (run, step) = (&self.config.run, self.progress.steps);
+        let last = step == run.steps;
+        let mut is_best = false;
+        if self.evaluation_is_due() && !self.is_stopped(reporter) && self.has_good_weights(last)? {
+            if let Some(event) = self.evaluate_together()? {
+                reporter.report(&event)?;
+            }
+            is_best = self.has_new_best();
+        }
+        let is_over = self.is_over(reporter);
+        let is_due = step.is_multiple_of(run.checkpoint_every) || last || is_over || is_best;
+        if is_due && self.has_good_weights(last)? {
+            self.save(reporter)?;
+        }
+        Ok(is_over)
+    }
+
+    /// Whether the run ends here: nothing became better for long, or somebody wants it.
+    fn is_over(&self, reporter: &Reporter<'_>) -> bool {
+        // All processes take part in the second.
+        let is_stopped = self.is_stopped(reporter);
+        self.is_out_of_patience() || is_stopped
+    }
+
+    /// Whether the end of the run was requested of the leading process; all processes end together.
     fn is_stopped(&self, reporter: &Reporter<'_>) -> bool {
-        self.ranks.gather(&[f64::from(u8::from(reporter.is_stopped))])[0][0] > 0.0
+        let is_stopped = reporter.is_stopped || self.entry.is_stopped();
+        self.ranks.gather(&[f64::from(u8::from(is_stopped))])[0][0] > 0.0
     }
 
     /// One step: the batch through the objective and the network, the gradients into the weights. Where the loss or the

@@ -14,6 +14,7 @@ use mplug::preprocess::text::Tokenizer;
 pub use view::Views;
 
 use crate::error::TrainError;
+use crate::seed::seed_of;
 
 /// Which part of the data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,10 +121,26 @@ pub trait TrainingData: Sync {
         None
     }
 
+    /// A number that is another one where the first `examples` held-out examples are: by their pictures' names and by their texts,
+    /// not by pixels. Scores on other examples cannot be compared.
+    fn held_out_hash(&self, examples: usize) -> u64 {
+        let count = self.held_out_len().map_or(examples, |len| examples.min(len as usize));
+        let expected = |index: usize| self.expected(index as u64).unwrap_or_default();
+        hash_of((0..count).map(expected))
+    }
+
     /// How many pictures could not be read and were passed over.
     fn skipped(&self) -> usize {
         0
     }
+}
+
+/// A number of texts in their order. It is the same on every machine.
+fn hash_of(texts: impl Iterator<Item = String>) -> u64 {
+    texts.fold(1, |hash, text| {
+        let (len, bytes) = (text.len() as u64, text.bytes().map(u64::from));
+        bytes.fold(seed_of(&[hash, len]), |hash, byte| seed_of(&[hash, byte]))
+    })
 }
 
 /// The tokens of each language's prompt.

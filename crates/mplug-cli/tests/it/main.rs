@@ -14,6 +14,8 @@ mod help;
 #[cfg(feature = "hub")]
 mod hub;
 mod input_names;
+#[cfg(all(unix, feature = "train"))]
+mod kills;
 mod languages;
 mod model_folders;
 mod models;

@@ -59,16 +59,15 @@ every = 10
 pictures = 16
 "#;
 
-/// The weights of a run folder's state, by name.
+/// The weights of a run's last checkpoint, by name.
 fn weights(run: &Path) -> BTreeMap<String, Vec<f32>> {
-    let bytes = std::fs::read(run.join("state.safetensors")).unwrap();
+    let bytes = std::fs::read(run.join("last/model.safetensors")).unwrap();
     let state = safetensors::SafeTensors::deserialize(&bytes).unwrap();
     let floats = |bytes: &[u8]| -> Vec<f32> {
         bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
     };
     state
         .iter()
-        .filter(|(name, _)| name.starts_with("weight/"))
         .map(|(name, view)| (name.to_owned(), floats(view.data())))
         .collect()
 }

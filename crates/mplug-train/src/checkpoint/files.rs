@@ -19,6 +19,60 @@ pub(super) fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
     file.sync_all()
 }
 
+/// Comes before a file that another writes whole.
+pub(super) fn before_file() -> Result<()> {
+    before_change()
+}
+
+/// Appends to a file.
+pub(crate) fn append(mut file: &File, bytes: &[u8]) -> Result<()> {
+    // A test ends a run in the middle of a line, too.
+    #[cfg(test)]
+    let bytes = {
+        before_change()?;
+        let (first, rest) = bytes.split_at(bytes.len() / 2);
+        file.write_all(first)?;
+        rest
+    };
+    before_change()?;
+    file.write_all(bytes)
+}
+
+/// Makes the new symbolic link `path`, which leads to its neighbour `target`; whether the system can do that here.
+pub(super) fn link(target: &str, path: &Path) -> Result<bool> {
+    before_change()?;
+    #[cfg(test)]
+    if faults::cannot_exchange() {
+        return Ok(false);
+    }
+    Ok(linked(target, path))
+}
+
+#[cfg(unix)]
+fn linked(target: &str, path: &Path) -> bool {
+    std::os::unix::fs::symlink(target, path).is_ok()
+}
+
+/// Elsewhere links need rights that users do not have.
+#[cfg(not(unix))]
+fn linked(_target: &str, _path: &Path) -> bool {
+    false
+}
+
+/// Removes a link.
+pub(super) fn remove_link(path: &Path) -> Result<()> {
+    before_change()?;
+    std::fs::remove_file(path)
+}
+
+/// Copies a file to a new one and hands it to the disk.
+pub(super) fn copy(from: &Path, to: &Path) -> Result<()> {
+    before_change()?;
+    let (mut from, mut to) = (File::open(from)?, File::create_new(to)?);
+    std::io::copy(&mut from, &mut to)?;
+    to.sync_all()
+}
+
 /// Removes a folder and all that is in it, the file `mark` last: a process that is killed on the way leaves a folder with its
 /// mark, or an empty one.
 pub(super) fn remove_marked_folder(path: &Path, mark: &str) -> Result<()> {
@@ -139,7 +193,7 @@ pub(crate) mod faults {
         CHANGES.get()
     }
 
-    /// Whether this thread has a system without exchange.
+    /// Whether this thread has a system without exchange and without links.
     pub(crate) fn set_cannot_exchange(cannot: bool) {
         CANNOT_EXCHANGE.set(cannot);
     }

@@ -33,7 +33,7 @@ pub struct RunSection {
     /// Whether the visual encoder keeps little for its gradients and computes it again: less memory, more time.
     #[serde(default)]
     pub gradient_checkpointing: bool,
-    /// Checkpoints whose models are kept under their steps; with 1 there is `last` alone.
+    /// The latest checkpoints that are kept, beside that of the best evaluation.
     #[serde(default = "default_keep_last")]
     pub keep_last: usize,
     /// Steps in a row without a finite loss and gradient after which the run ends. Each of them is skipped.

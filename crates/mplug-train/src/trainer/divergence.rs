@@ -6,7 +6,7 @@ use mplug_nn::Mplug;
 use super::{Stepped, Trainer};
 use crate::batch::{Batch, MicroBatch};
 use crate::config::TrainConfig;
-use crate::error::{RecipeChanges, TrainError};
+use crate::error::{TrainError, WayOn};
 use crate::gradients::Outcome;
 use crate::log::Progress;
 use crate::loss_scale::LossScale;
@@ -141,48 +141,27 @@ impl Trainer<'_> {
         gradient_norm: f64,
         picture_ids: &[u64],
     ) -> TrainError {
-        let folder = self.folder.path();
-        let checkpoint = match self.saved {
-            Some(step) => {
-                format!("that of step {step}, whose model is {}", folder.join(super::LAST).display())
-            }
-            None => "the start, for no step is saved yet".to_owned(),
-        };
         TrainError::Diverged {
             step: self.progress.steps,
             loss,
             gradient_norm,
             problem,
             pictures: names(self.data, picture_ids),
-            checkpoint,
-            changes: Box::new(RecipeChanges { settings: self.lower_settings(), without: self.left_out() }),
+            way_on: Box::new(WayOn {
+                checkpoint: self.saved.map(|step| (step, self.folder.step_path(step))),
+                settings: self.lower_rates(),
+            }),
         }
     }
 
-    /// What to set in the recipe of a run that goes on from the last checkpoint with lower rates.
-    fn lower_settings(&self) -> Vec<(String, String)> {
-        let (config, folder) = (self.config, self.folder.path());
-        let text = |path: std::path::PathBuf| toml::Value::String(path.display().to_string()).to_string();
-        let mut settings = Vec::new();
-        let mut set = |key: &str, value: String| settings.push((key.to_owned(), value));
-        if self.saved.is_some() {
-            let key = if config.model.is_some() { "model.weights" } else { "start.model" };
-            set(key, text(folder.join(super::LAST)));
-        }
-        let optimizer = &config.optimizer;
-        set("optimizer.learning_rate", format!("{:.1e}", optimizer.learning_rate / LOWER));
-        if let Some(rate) = optimizer.vision_learning_rate {
-            set("optimizer.vision_learning_rate", format!("{:.1e}", rate / LOWER));
-        }
-        let mut output = folder.as_os_str().to_owned();
-        output.push("-2");
-        set("output", text(output.into()));
-        settings
-    }
-
-    /// The keys that such a recipe does not have: the files that a network was put together from.
-    fn left_out(&self) -> &'static [&'static str] {
-        let is_put_together = self.config.start.as_ref().is_some_and(|start| start.model.is_none());
-        if self.saved.is_some() && is_put_together { &["start.clip", "start.bert"] } else { &[] }
+    /// The recipe's learning rates, lower.
+    fn lower_rates(&self) -> Vec<(String, String)> {
+        let optimizer = &self.config.optimizer;
+        let rates = [
+            ("optimizer.learning_rate", Some(optimizer.learning_rate)),
+            ("optimizer.vision_learning_rate", optimizer.vision_learning_rate),
+        ];
+        let lower = |(key, rate): (&str, Option<f64>)| Some((key.to_owned(), format!("{:.1e}", rate? / LOWER)));
+        rates.into_iter().filter_map(lower).collect()
     }
 }

@@ -1,16 +1,26 @@
 //! Evaluations during a run, and which is the best so far.
 
 use super::Trainer;
-use crate::checkpoint::BEST;
 use crate::config::BestBy;
 use crate::error::TrainError;
 use crate::evaluate::{Evaluator, Plan};
 use crate::log::Progress;
 
 impl Trainer<'_> {
-    /// Evaluates on the leading process; all learn what is best so far.
+    /// Whether the step that was just done is followed by an evaluation.
+    pub(super) fn evaluation_is_due(&self) -> bool {
+        let (every, step) = (self.config.evaluation.every, self.progress.steps);
+        let is_at_an_end = step > 0 && (step.is_multiple_of(every) || step == self.config.run.steps);
+        every > 0 && is_at_an_end && self.progress.evaluated_step != step
+    }
+
+    /// Evaluates on the leading process; all learn what is best so far. No event where the end of the run was requested
+    /// meanwhile: then the evaluation is still to be done.
     pub(super) fn evaluate_together(&mut self) -> Result<Option<Progress>, TrainError> {
-        let event = if self.ranks.leads() { Some(self.evaluate()?) } else { None };
+        let event = match self.ranks.leads().then(|| self.evaluate()) {
+            Some(Err(TrainError::Stopped)) | None => None,
+            Some(found) => Some(found?),
+        };
         self.share_progress();
         Ok(event)
     }
@@ -24,6 +34,7 @@ impl Trainer<'_> {
             objective: &*self.objective,
             data: self.data,
             device: &self.device,
+            stop: &self.entry.stop,
             plan: Plan {
                 examples: section.pictures,
                 num_beams: section.num_beams,
@@ -48,25 +59,22 @@ impl Trainer<'_> {
         };
         let loss = found.get("loss").unwrap_or_default();
         let best = self.note_evaluation(score, loss);
-        if best {
-            self.folder.write_model(BEST, self.mark(BEST), self.written(&model))?;
-        }
         let metrics = found.metrics.into_iter().collect();
         Ok(Progress::Evaluated { step: self.progress.steps, metrics, best, samples: found.samples })
     }
 
-    /// Whether an evaluation is the best so far. A resumed run may know of one that is still to come, and takes it again.
+    /// Whether an evaluation is the best so far.
     fn note_evaluation(&mut self, score: f64, loss: f64) -> bool {
-        let step = self.progress.steps;
-        let is_better = self.progress.best.is_none_or(|[s, l]| score > s || (score >= s && loss < l));
-        let is_again = self.progress.best.is_some() && self.progress.best_step == step;
-        if score.is_finite() && (is_better || is_again) {
-            self.progress.best = Some([score, loss]);
-            self.progress.best_step = step;
-            self.progress.evaluations_since_best = 0;
+        let progress = &mut self.progress;
+        progress.evaluated_step = progress.steps;
+        let is_better = progress.best.is_none_or(|[s, l]| score > s || (score >= s && loss < l));
+        if score.is_finite() && is_better {
+            progress.best = Some([score, loss]);
+            progress.best_step = progress.steps;
+            progress.evaluations_since_best = 0;
             return true;
         }
-        self.progress.evaluations_since_best += u64::from(self.progress.best_step < step);
+        progress.evaluations_since_best += 1;
         false
     }
 

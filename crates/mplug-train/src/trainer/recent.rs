@@ -1,7 +1,7 @@
 //! What the steps since the last log line found. Knows no trainer.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::log::StepReport;
 
@@ -37,6 +37,11 @@ impl Recent {
             steps: 0,
             examples: 0,
         }
+    }
+
+    /// Leaves out time that was not spent on steps.
+    pub(super) fn leave_out(&mut self, time: Duration) {
+        self.start += time;
     }
 
     /// Whether no step is in it: all were skipped.

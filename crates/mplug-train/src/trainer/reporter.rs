@@ -14,19 +14,31 @@ pub(super) struct Reporter<'a> {
 }
 
 impl<'a> Reporter<'a> {
-    /// Opens the logs in `folder`, if this process leads.
-    pub(super) fn open(folder: Option<&RunFolder>, listener: Listener<'a>) -> Result<Self, TrainError> {
-        Ok(Self { log: folder.map(RunLog::open).transpose()?, listener, is_stopped: false })
+    /// Opens the logs in `folder`, if this process leads; the first `len` bytes of its log are the run's so far.
+    pub(super) fn open(
+        folder: Option<&RunFolder>,
+        len: u64,
+        listener: Listener<'a>,
+    ) -> Result<Self, TrainError> {
+        let log = folder.map(|folder| RunLog::open(folder, len)).transpose()?;
+        Ok(Self { log, listener, is_stopped: false })
     }
 
     /// Logs an event and hands it to the listener.
     pub(super) fn report(&mut self, event: &Progress) -> Result<(), TrainError> {
-        if let Some(log) = &mut self.log {
-            if event.is_logged() {
-                log.write(event)?;
-            }
-            self.is_stopped |= (self.listener)(event).is_break();
+        let Some(log) = &mut self.log else { return Ok(()) };
+        if event.is_logged() {
+            log.write(event)?;
+        }
+        self.is_stopped |= (self.listener)(event).is_break();
+        for warning in log.warnings() {
+            self.is_stopped |= (self.listener)(&warning).is_break();
         }
         Ok(())
+    }
+
+    /// Hands the log to the disk; gives its length.
+    pub(super) fn synced_len(&mut self) -> Result<u64, TrainError> {
+        self.log.as_mut().map_or(Ok(0), RunLog::synced_len)
     }
 }

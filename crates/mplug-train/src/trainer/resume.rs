@@ -1,83 +1,134 @@
-//! How a run enters its folder: as its own, and from the state that is there.
+//! How a run enters its folder: as its own, and from a checkpoint that is there, perhaps with another recipe.
 
 use super::Trainer;
-use crate::checkpoint::{BEST, LAST, Mark, step_folder};
+use crate::checkpoint::{BEST, LAST};
+use crate::config::{Change, TrainConfig};
+use crate::entry::Resume;
 use crate::error::TrainError;
 use crate::log::Progress;
 
+/// What entering a folder found.
+#[derive(Default)]
+pub(super) struct Entered {
+    /// What there is to say, in this order.
+    pub(super) events: Vec<Progress>,
+    /// Bytes of the log that belong to the run so far.
+    pub(super) log: u64,
+}
+
 impl Trainer<'_> {
-    /// Makes the run folder ours, and goes on from the state in it.
-    pub(super) fn enter(&mut self, resume: bool) -> Result<Option<Progress>, TrainError> {
+    /// Makes the run folder ours, and goes on from a checkpoint in it.
+    pub(super) fn enter(&mut self, resume: Resume) -> Result<Entered, TrainError> {
         let leads = self.ranks.leads();
+        let mut chosen = None;
         if leads {
-            self.folder.claim(resume)?;
-        } else {
-            self.folder.check_state(resume)?;
+            self.folder.claim(resume != Resume::Never)?;
+            chosen = self.folder.chosen(resume)?;
         }
-        if resume {
-            self.resume()?;
+        let chosen = self.chosen_together(chosen);
+        if !leads {
+            self.folder.join()?;
         }
-        let mended = if leads && resume { self.mend()? } else { None };
+        self.progress.held_out = self.data.held_out_hash(self.config.evaluation.pictures);
+        let mut entered = Entered::default();
+        if let Some(step) = chosen {
+            let (changes, best_is_reset) = self.take_back(step)?;
+            if leads {
+                entered.log = self.folder.checkpoint(step).map_or(0, |mark| mark.log);
+                let set_aside = self.folder.set_aside_after(step)?;
+                if !changes.is_empty() || best_is_reset || !set_aside.is_empty() {
+                    entered.events.push(Progress::Resumed { step, changes, best_is_reset, set_aside });
+                }
+                entered.events.extend(self.mend(step)?);
+            }
+        }
         self.share_progress();
         if leads {
-            if self.config.run.keep_last > 1 {
-                self.folder.check_steps(self.progress.steps + 1..=self.config.run.steps)?;
-            }
+            self.folder.check_steps(self.progress.steps + 1..=self.config.run.steps)?;
             self.folder.write_recipe(&self.config.to_toml())?;
         }
-        Ok(mended)
+        Ok(entered)
     }
 
-    /// Takes the folder's state back, if its recipe is ours.
-    fn resume(&mut self) -> Result<(), TrainError> {
+    /// The step that the leading process chose, for all.
+    fn chosen_together(&self, chosen: Option<u64>) -> Option<u64> {
+        let step = chosen.map_or(f64::NAN, f64::from_bits);
+        let known = f64::from(u8::from(chosen.is_some()));
+        let leading = self.ranks.gather(&[known, step]).swap_remove(0);
+        (leading[0] > 0.0).then(|| leading[1].to_bits())
+    }
+
+    /// Takes the checkpoint of `step` back, if its model is ours. Gives what differs in the recipes, and whether the score of the best
+    /// evaluation was dropped for it.
+    fn take_back(&mut self, step: u64) -> Result<(Vec<Change>, bool), TrainError> {
         let folder = self.folder.clone();
-        let has_state = folder.has_state()?;
-        if !has_state && folder.model(BEST).is_none() {
-            return Ok(());
-        }
-        let differences = match folder.recipe()? {
-            Some(recipe) => self.config.differences(&recipe),
-            None => Vec::new(),
-        };
-        if !differences.is_empty() {
+        let before: TrainConfig = toml::from_str(&folder.recipe_of(step)?).map_err(|error| {
+            let problem = format!("cannot be read ({error}); resume from another step, or start a new run folder");
+            TrainError::content(folder.step_path(step).join("recipe.toml"), problem)
+        })?;
+        let changes = self.config.changes_since(&before);
+        let refused: Vec<String> = changes
+            .iter()
+            .filter(|change| !self.config.allows(&before, change))
+            .map(Change::to_string)
+            .collect();
+        if !refused.is_empty() {
             let path = folder.path().to_owned();
-            return Err(TrainError::OtherRecipe { path, differences: differences.join("; ") });
+            return Err(TrainError::OtherModel { path, changes: refused.join("; ") });
         }
-        if has_state {
-            folder.read_state(&mut self.state())?;
-            self.saved = Some(self.progress.steps);
+        let held_out = self.progress.held_out;
+        folder.read_state(step, &mut self.state())?;
+        self.saved = Some(step);
+        let steps = self.config.run.steps;
+        if steps < step {
+            return Err(TrainError::Value {
+                field: "run.steps",
+                expected: format!("at least {step}, the steps that are done"),
+                found: steps.to_string(),
+            });
         }
-        Ok(())
+        let progress = &mut self.progress;
+        let is_another_measure =
+            changes.iter().any(Change::is_of_the_measure) || progress.held_out != held_out;
+        let best_is_reset = is_another_measure && progress.best.take().is_some();
+        if best_is_reset {
+            progress.evaluations_since_best = 0;
+        }
+        progress.held_out = held_out;
+        if !changes.is_empty() {
+            progress.skipped_in_a_row = 0;
+        }
+        if self.config.run.precision != before.run.precision {
+            progress.loss_scale = self.config.run.precision.loss_scale();
+        }
+        Ok((changes, best_is_reset))
     }
 
-    /// Writes the model folders that a run which was ended after its state did not come to write.
-    fn mend(&mut self) -> Result<Option<Progress>, TrainError> {
-        let (step, mut written, mut lost) = (self.progress.steps, Vec::new(), Vec::new());
-        let is_of = |found: Option<Mark>, step: u64| found.is_some_and(|found| found.step == step);
-        if let Some(Mark { step, best: Some(best) }) = self.folder.model(BEST) {
-            // It may be of a later step than the state, which the run takes again.
-            (self.progress.best, self.progress.best_step) = (Some(best), step);
-        } else if self.progress.best.is_some() && self.progress.best_step == step {
-            self.write_model(BEST)?;
-            written.push(BEST.to_owned());
-        } else if self.progress.best.take().is_some() {
-            self.progress.evaluations_since_best = 0;
-            let of = self.progress.best_step;
-            lost.push(format!("{BEST} (step {of}) is gone; the next evaluation is the best so far"));
-        }
-        if self.saved.is_some() {
-            let of_step = step_folder(step);
-            let wanted = if self.config.run.keep_last > 1 { vec![LAST, &of_step] } else { vec![LAST] };
-            for name in wanted.into_iter().filter(|name| !is_of(self.folder.model(name), step)) {
-                if self.folder.may_write(name) {
-                    self.write_model(name)?;
-                    written.push(name.to_owned());
-                } else {
-                    lost.push(format!("{name} is not this run's, so step {step} has no folder of its own"));
-                }
+    /// Lets `last` and `best` lead where they should: a run that was ended after its checkpoint may not have come to that.
+    fn mend(&mut self, step: u64) -> Result<Option<Progress>, TrainError> {
+        let (folder, mut written, mut lost) = (self.folder.clone(), Vec::new(), Vec::new());
+        let mut point = |name: &str, step: u64| {
+            if folder.pointed(name) != Some(step) {
+                folder.point(name, step)?;
+                written.push(name.to_owned());
             }
-            self.remove_steps()?;
+            Ok::<_, TrainError>(())
+        };
+        point(LAST, step)?;
+        let best = self.progress.best_step;
+        if self.progress.best.is_some() {
+            if folder.checkpoint(best).is_some() {
+                point(BEST, best)?;
+            } else if folder.pointed(BEST) != Some(best) {
+                self.progress.best = None;
+                self.progress.evaluations_since_best = 0;
+                lost.push(format!("{BEST} (step {best}) is gone; the next evaluation is the best so far"));
+            }
         }
+        if folder.pointed(BEST).is_none() {
+            folder.remove_pointer(BEST)?;
+        }
+        folder.remove_steps(self.config.run.keep_last)?;
         let is_whole = written.is_empty() && lost.is_empty();
         Ok(if is_whole { None } else { Some(Progress::Mended { step, written, lost }) })
     }

@@ -1,9 +1,8 @@
-//! What a run writes: its state, and the models of it.
-
-use mplug_nn::Mplug;
+//! What a run writes: a checkpoint of its state and model, and what leads to it.
 
 use super::Trainer;
-use crate::checkpoint::{BEST, LAST, Mark, RunProgress, State, Written, step_folder};
+use super::reporter::Reporter;
+use crate::checkpoint::{BEST, LAST, State, Written};
 use crate::error::TrainError;
 use crate::log::Progress;
 
@@ -18,45 +17,34 @@ impl Trainer<'_> {
         }
     }
 
-    /// Saves the state, and then the models, which it holds too.
-    pub(super) fn save(&mut self) -> Result<Progress, TrainError> {
+    /// Saves a checkpoint, lets `last` lead to it, and `best` where the last evaluation is the best, and removes old ones.
+    pub(super) fn save(&mut self, reporter: &mut Reporter<'_>) -> Result<(), TrainError> {
         let step = self.progress.steps;
         if self.ranks.leads() {
-            let folder = self.folder.clone();
-            folder.write_state(&self.state())?;
-            self.write_model(LAST)?;
-            if self.config.run.keep_last > 1 {
-                self.write_model(&step_folder(step))?;
+            let (folder, model, recipe) = (self.folder.clone(), self.current(), self.config.to_toml());
+            let log = reporter.synced_len()?;
+            let (shape, data) = (self.shape.clone(), self.data);
+            let written = Written { model: &model, config: &shape, vocabulary: data.vocabulary() };
+            folder.write_step(&self.state(), written, &recipe, log)?;
+            folder.point(LAST, step)?;
+            if self.has_new_best() {
+                folder.point(BEST, step)?;
             }
-            self.remove_steps()?;
+            folder.remove_steps(self.config.run.keep_last)?;
         }
         self.saved = Some(step);
-        Ok(Progress::Saved { step })
+        reporter.report(&Progress::Saved { step })
     }
 
-    /// Writes the model folder `name` from the weights as they are.
-    pub(super) fn write_model(&self, name: &str) -> Result<(), TrainError> {
-        self.folder.write_model(name, self.mark(name), self.written(&self.current()))
-    }
-
-    pub(super) fn mark(&self, name: &str) -> Mark {
-        let RunProgress { steps, best, .. } = self.progress;
-        Mark { step: steps, best: best.filter(|_| name == BEST) }
-    }
-
-    pub(super) fn written<'w>(&'w self, model: &'w Mplug) -> Written<'w> {
-        Written { model, config: &self.shape, vocabulary: self.data.vocabulary() }
-    }
-
-    pub(super) fn remove_steps(&self) -> Result<(), TrainError> {
-        let keep = self.config.run.keep_last;
-        if keep > 1 { self.folder.remove_steps(self.progress.steps, keep) } else { Ok(()) }
+    /// Whether the evaluation of this step is the best.
+    pub(super) fn has_new_best(&self) -> bool {
+        self.progress.best.is_some() && self.progress.best_step == self.progress.steps
     }
 
     /// The model of the last step is where the run says it is.
     pub(super) fn check_result(&self) -> Result<(), TrainError> {
         let step = self.progress.steps;
-        if !self.ranks.leads() || self.folder.model(LAST).is_some_and(|found| found.step == step) {
+        if !self.ranks.leads() || self.folder.pointed(LAST) == Some(step) {
             return Ok(());
         }
         let problem = format!(

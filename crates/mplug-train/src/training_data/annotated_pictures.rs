@@ -14,7 +14,8 @@ use rand::seq::SliceRandom;
 use rand_pcg::Pcg64;
 
 use super::{
-    EncodedExample, Reading, SpecialIds, Split, Target, TrainingData, Views, encode_prompts, prompted,
+    EncodedExample, Reading, SpecialIds, Split, Target, TrainingData, Views, encode_prompts, hash_of,
+    prompted,
 };
 use crate::config::{AnnotationsSection, Unreadable};
 use crate::error::TrainError;
@@ -251,6 +252,18 @@ impl TrainingData for AnnotatedPictures {
 
     fn held_out_len(&self) -> Option<u64> {
         Some(self.held_out_examples.len() as u64)
+    }
+
+    fn held_out_hash(&self, examples: usize) -> u64 {
+        let text = |(record, caption): &(usize, usize)| {
+            let found = self.held_out.annotation(*record).ok();
+            found.map_or_else(String::new, |found| {
+                let answers: Vec<&str> = found.answers.iter().map(|answer| &answer.text[..]).collect();
+                let (id, question) = (&found.id, &found.question);
+                format!("{id} {:?} {caption} {:?} {question:?} {answers:?}", found.file_name, found.references)
+            })
+        };
+        hash_of(self.held_out_examples.iter().take(examples).map(text))
     }
 
     fn skipped(&self) -> usize {

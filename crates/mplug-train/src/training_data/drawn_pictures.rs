@@ -9,7 +9,8 @@ use mplug_data::synth::{
 };
 
 use super::{
-    EncodedExample, Reading, SpecialIds, Split, Target, TrainingData, Views, encode_prompts, prompted,
+    EncodedExample, Reading, SpecialIds, Split, Target, TrainingData, Views, encode_prompts, hash_of,
+    prompted,
 };
 use crate::config::{DrawnLanguage, Language};
 use crate::error::TrainError;
@@ -180,6 +181,11 @@ impl TrainingData for DrawnPictures {
             Language::Chinese => synth::captions_zh(&scene),
             Language::English => synth::captions_en(&scene),
         }
+    }
+
+    fn held_out_hash(&self, _examples: usize) -> u64 {
+        let seed = self.seeds[Split::HeldOut as usize];
+        hash_of([seed.to_string(), format!("{:?}", self.language)].into_iter())
     }
 
     fn train_len(&self) -> Option<u64> {

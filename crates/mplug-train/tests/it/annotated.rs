@@ -128,8 +128,8 @@ fn a_resumed_run_sees_what_it_would_have_seen() {
     let (events, result) = run(&config, true);
     result.expect("the rest ends well");
     assert!(matches!(events[0], Progress::Started { step: 2, .. }), "{:?}", events[0]);
-    let resumed = std::fs::read(config.output.join("state.safetensors")).expect("a state");
-    assert!(resumed == unbroken().run.file("state.safetensors"), "the weights differ");
+    let resumed = std::fs::read(config.output.join("last/state.safetensors")).expect("a state");
+    assert!(resumed == unbroken().run.file("last/state.safetensors"), "the weights differ");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod kept_run;
 mod objectives;
 mod partial;
 mod recipe;
+mod resume;
 mod run_folder;
 mod skipped_steps;
 mod toy;

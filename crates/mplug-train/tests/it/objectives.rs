@@ -275,9 +275,11 @@ fn a_run_cut_off_ends_with_the_same_weights() {
         let (events, result) = run(&parts, u64::MAX, true);
         result.expect("the rest ends well");
         assert!(matches!(events[0], Progress::Started { step: 4, .. }), "{kind}: {:?}", events[0]);
-        let [whole, parts] = [whole, parts]
-            .map(|config| std::fs::read(config.output.join("state.safetensors")).expect("a state"));
-        assert!(whole == parts, "{kind}: the states differ");
+        for name in ["last/state.safetensors", "last/model.safetensors"] {
+            let [whole, parts] =
+                [&whole, &parts].map(|config| std::fs::read(config.output.join(name)).expect(name));
+            assert!(whole == parts, "{kind}: {name} differs");
+        }
     }
 }
 
@@ -310,7 +312,7 @@ fn models_of_the_last_steps_are_kept() {
         .collect();
     names.retain(|name| name.starts_with("step-"));
     names.sort();
-    assert_eq!(names, ["step-00000006", "step-00000008"]);
+    assert_eq!(names, ["step-000006", "step-000008"]);
 }
 
 /// What a person looks at while a run goes on: the page, TensorBoard's file, the original's two logs.
@@ -343,22 +345,11 @@ fn a_run_leaves_its_logs_and_a_page() {
 }
 
 #[test]
-fn another_recipe_is_refused_with_its_differences() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let config = recipe(folder.path(), &[("run.steps", "2"), ("evaluation.every", "0")]);
-    run(&config, u64::MAX, false).1.expect("the run ends well");
-    let more = [("run.steps", "20"), ("optimizer.learning_rate", "1e-3"), ("run.data_threads", "1")];
-    let error = run(&recipe(folder.path(), &more), u64::MAX, true).1.expect_err("another recipe").to_string();
-    assert!(error.contains("optimizer.learning_rate: 0.003 there, 0.001 here"), "{error}");
-    assert!(error.contains("run.steps: 2 there, 20 here") && !error.contains("data_threads"), "{error}");
-}
-
-#[test]
 fn a_loss_that_is_no_number_names_the_batch_and_the_checkpoint() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let more = [("optimizer.learning_rate", "1e30"), ("schedule.warmup_steps", "0")];
     let error = run(&recipe(folder.path(), &more), u64::MAX, false).1.expect_err("it diverges");
-    let TrainError::Diverged { step, pictures, checkpoint, .. } = &error else { panic!("{error}") };
+    let TrainError::Diverged { step, pictures, way_on, .. } = &error else { panic!("{error}") };
     assert!(*step > 0 && pictures.split(", ").count() == 8, "{error}");
-    assert!(checkpoint.contains(if *step < 10 { "the start" } else { "step" }), "{error}");
+    assert_eq!(way_on.checkpoint.is_some(), *step >= 10, "{error}");
 }

@@ -80,19 +80,22 @@ fn what_is_in_the_way_is_named_before_the_first_step_and_stays() {
         "best/photos.txt",
         "last/deep/notes",
         "last",
-        "step-00000002/notes",
+        "step-000002/notes",
+        "superseded/notes",
         "recipe.toml",
         "log.jsonl",
+        "history.jsonl",
         "report.html",
         "tensorboard/notes",
         "run.json",
-        "state.safetensors/notes",
     ] {
         let folder = tempfile::tempdir().expect("a temporary folder");
         write(&folder.path().join(name), "precious");
         let before = tree(folder.path());
-        for resume in [false, true] {
-            let error = error(&short(folder.path()), resume);
+        // A folder without a run is not resumed, whatever its steps are called.
+        let resumes = if name.starts_with("step-") { &[false][..] } else { &[false, true] };
+        for resume in resumes {
+            let error = error(&short(folder.path()), *resume);
             let place = folder.path().join(name.split('/').next().expect("a name"));
             assert!(error.starts_with(&format!("{}: ", place.display())), "{name}: {error}");
             assert!(
@@ -116,7 +119,7 @@ fn what_is_not_in_the_way_stays() {
         ".mplug-abc/notes",
         ".mplug-abc.tmp",
         ".mplug-train-0123456789abcdef/run.json",
-        "step-00000009/notes",
+        "step-000009/notes",
         "step-2/notes",
         "step-notes",
         "photos.txt",
@@ -159,8 +162,7 @@ fn a_hidden_folder_of_the_run_is_removed_only_where_nothing_else_is_in_it() {
 fn links_are_neither_followed_nor_replaced() {
     use std::os::unix::fs::symlink;
 
-    for name in ["best", "last", "step-00000004", "recipe.toml", "log.jsonl", "state.safetensors", "run.json"]
-    {
+    for name in ["best", "last", "step-000004", "recipe.toml", "log.jsonl", "superseded", "run.json"] {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let (output, elsewhere) = (folder.path().join("run"), folder.path().join("elsewhere"));
         fs::create_dir(&output).expect("made");
@@ -180,16 +182,30 @@ fn links_are_neither_followed_nor_replaced() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let output = folder.path().join("run");
     finish(&output);
+    let elsewhere = folder.path().join("elsewhere");
+    copy(&output.join("last"), &elsewhere);
+    let before = tree(&elsewhere);
     for name in ["last", "best"] {
-        fs::rename(output.join(name), folder.path().join(name)).expect("moved");
-        symlink(folder.path().join(name), output.join(name)).expect("a link");
-        let before = tree(&folder.path().join(name));
-        let message = error(&short(&output), true);
-        assert!(message.contains(output.join(name).to_str().expect("utf-8")), "{name}: {message}");
-        assert_eq!(tree(&folder.path().join(name)), before);
+        let step = fs::read_link(output.join(name)).expect("a link");
+        for target in [elsewhere.clone(), Path::new("../elsewhere").to_owned(), output.join(&step)] {
+            fs::remove_file(output.join(name)).expect("removed");
+            symlink(&target, output.join(name)).expect("a link");
+            let message = error(&short(&output), true);
+            assert!(message.contains(output.join(name).to_str().expect("utf-8")), "{name}: {message}");
+            assert_eq!(fs::read_link(output.join(name)).expect("a link"), target, "{name}");
+            assert_eq!(tree(&elsewhere), before);
+        }
         fs::remove_file(output.join(name)).expect("removed");
-        fs::rename(folder.path().join(name), output.join(name)).expect("moved");
+        // A folder of somebody's is none of the run's either.
+        copy(&elsewhere, &output.join(name));
+        let marked = output.join(name).join("checkpoint.json");
+        fs::remove_file(&marked).expect("removed");
+        let message = error(&short(&output), true);
+        assert!(message.contains("move it away") && !marked.exists(), "{name}: {message}");
+        fs::remove_dir_all(output.join(name)).expect("removed");
+        symlink(step, output.join(name)).expect("a link");
     }
+    run(&short(&output), true).1.expect("it is finished");
 }
 
 #[test]
@@ -200,15 +216,18 @@ fn a_finished_run_is_not_replaced_by_a_fresh_one() {
     let message = error(&short(folder.path()), false);
     assert!(message.contains("resume it") && message.contains("another output folder"), "{message}");
     assert_eq!(tree(folder.path()), before);
-    // Nor where its state is gone.
-    fs::remove_file(folder.path().join("state.safetensors")).expect("removed");
+}
+
+/// An earlier version kept one state beside the models of the last and the best step.
+#[test]
+fn the_state_of_an_earlier_version_is_named() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    finish(folder.path());
+    write(&folder.path().join("state.safetensors"), "precious");
     for resume in [false, true] {
         let message = error(&short(folder.path()), resume);
-        assert!(message.contains("last: is a model") && message.contains("state.safetensors"), "{message}");
+        assert!(message.contains("state.safetensors: ") && message.contains("earlier version"), "{message}");
     }
-    let mut before = before;
-    before.retain(|path, _| !path.ends_with("state.safetensors"));
-    assert_eq!(tree(folder.path()), before);
 }
 
 #[test]
@@ -217,7 +236,7 @@ fn the_model_folder_of_another_run_is_not_replaced() {
     let [one, other] = ["one", "other"].map(|name| folder.path().join(name));
     finish(&one);
     run(&short(&other), false).1.expect("the run ends well");
-    fs::remove_dir_all(other.join("best")).expect("removed");
+    fs::remove_file(other.join("best")).expect("removed");
     copy(&one.join("best"), &other.join("best"));
     let message = error(&short(&other), true);
     assert!(message.starts_with(&format!("{}: ", other.join("best").display())), "{message}");
@@ -228,37 +247,60 @@ fn a_resumed_run_is_finished_only_when_its_models_are_there() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let output = folder.path().join("run");
     finish(&output);
-    let names = ["last", "best", "step-00000004"];
-    let models = || names.map(|name| fs::read(output.join(name).join("model.safetensors")).expect(name));
-    let before = models();
-    let is_best_last =
-        fs::read_to_string(output.join("best/checkpoint.json")).expect("a mark").contains("\"step\": 4");
-    assert!(is_best_last, "the last evaluation is the best of this short run");
+    let names = ["last", "best", "step-000004"];
+    let files = |name: &str| {
+        ["model.safetensors", "state.safetensors"]
+            .map(|file| fs::read(output.join(name).join(file)).expect(name))
+    };
+    let before = names.map(files);
+    assert!(before[0] == before[1], "the last evaluation is the best of this short run");
     let (events, result) = run(&short(&output), true);
     result.expect("it is finished");
     assert_eq!(mended(&events), [""; 0]);
+    let step = |event: &Progress| match event {
+        Progress::Started { step, .. } => *step,
+        _ => panic!("{event:?}"),
+    };
+    assert_eq!(step(&events[0]), 4);
 
-    // Missing, without its weights, with weights cut short, of an earlier step.
-    let older = output.join("step-00000002");
-    let spoil: [&dyn Fn(&Path); 4] = [
-        &|model| fs::remove_dir_all(model).expect("removed"),
-        &|model| fs::remove_file(model.join("model.safetensors")).expect("removed"),
-        &|model| fs::write(model.join("model.safetensors"), "cut").expect("written"),
-        &|model| {
-            fs::remove_dir_all(model).expect("removed");
-            copy(&older, model);
-        },
-    ];
-    for (number, spoil) in spoil.iter().enumerate() {
-        for name in names {
-            // A folder of an earlier step in the place of the best has no score.
-            spoil(&output.join(name));
+    // What leads to the checkpoint is gone, or leads to another.
+    for name in ["last", "best"] {
+        for other in [None, Some("step-000002"), Some("step-000077")] {
+            fs::remove_file(output.join(name)).expect("removed");
+            #[cfg(unix)]
+            other.map(|other| std::os::unix::fs::symlink(other, output.join(name)).expect("a link"));
             let (events, result) = run(&short(&output), true);
             result.expect("it is finished");
-            assert_eq!(mended(&events), [name], "{number}");
-            assert!(models() == before, "{number}: {name}");
+            assert_eq!((mended(&events), step(&events[0])), (vec![name.to_owned()], 4), "{other:?}");
+            assert!(names.map(files) == before, "{name} to {other:?}");
         }
     }
+
+    // The checkpoint is gone, or not whole: the run goes on from the one before.
+    let last = output.join("step-000004");
+    let spoil: [&dyn Fn(); 4] = [
+        &|| fs::remove_dir_all(&last).expect("removed"),
+        &|| fs::remove_file(last.join("model.safetensors")).expect("removed"),
+        &|| fs::write(last.join("state.safetensors"), "cut").expect("written"),
+        &|| fs::remove_file(last.join("configuration.json")).expect("removed"),
+    ];
+    for (number, spoil) in spoil.iter().enumerate() {
+        spoil();
+        let (events, result) = run(&short(&output), true);
+        result.expect("the run ends well");
+        assert_eq!(step(&events[0]), 2, "{number}");
+        assert!(names.map(files) == before, "{number}");
+        assert_eq!(output.join("superseded/step-000004").exists(), number > 0, "{number}");
+    }
+}
+
+/// What a resumed run lost.
+fn lost(events: &[Progress]) -> String {
+    let lost = events.iter().find_map(|event| match event {
+        Progress::Mended { lost, .. } => Some(lost.join(" ")),
+        _ => None,
+    });
+    lost.unwrap_or_default()
 }
 
 #[test]
@@ -267,37 +309,36 @@ fn a_best_model_that_is_gone_is_reported_and_the_run_goes_on() {
     let mut config = short(folder.path());
     config.optimizer.learning_rate = 0.0;
     config.run.steps = 6;
+    config.run.keep_last = 1;
     run(&config, false).1.expect("the run ends well");
-    fs::remove_dir_all(folder.path().join("best")).expect("removed");
+    let steps = || ["step-000002", "step-000004", "step-000006"].map(|name| folder.path().join(name).exists());
+    assert_eq!(steps(), [true, false, true], "the best and the last are kept");
+    fs::remove_dir_all(folder.path().join("step-000002")).expect("removed");
     let (events, result) = run(&config, true);
     result.expect("it is finished");
-    let lost = events.iter().find_map(|event| match event {
-        Progress::Mended { lost, .. } => Some(lost.join(" ")),
-        _ => None,
-    });
-    assert!(lost.as_ref().is_some_and(|lost| lost.starts_with("best (step 2) is gone")), "{lost:?}");
+    let lost = lost(&events);
+    assert!(lost.starts_with("best (step 2) is gone"), "{lost:?}");
     assert!(folder.path().join("last/model.safetensors").exists());
+    assert!(folder.path().join("best").symlink_metadata().is_err());
 }
 
 #[test]
 fn step_folders_of_others_do_not_confuse_a_resumed_run() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     finish(folder.path());
-    let step = folder.path().join("step-00000004");
-    fs::remove_dir_all(&step).expect("removed");
-    write(&step.join("notes"), "precious");
-    write(&folder.path().join("step-00000001/notes"), "precious");
-    let (events, result) = run(&short(folder.path()), true);
-    result.expect("it is finished");
-    let lost = events.iter().find_map(|event| match event {
-        Progress::Mended { lost, .. } => Some(lost.join(" ")),
-        _ => None,
-    });
-    assert!(lost.is_some_and(|lost| lost.contains("step-00000004")));
-    for name in ["step-00000001", "step-00000004"] {
+    let others = ["step-000001", "step-000009", "step-9"];
+    for name in others {
+        write(&folder.path().join(name).join("notes"), "precious");
+    }
+    run(&short(folder.path()), true).1.expect("it is finished");
+    let mut longer = short(folder.path());
+    longer.run.steps = 10;
+    let message = error(&longer, true);
+    assert!(message.contains("step-000009: ") && message.contains("move it away"), "{message}");
+    for name in others {
         assert_eq!(fs::read(folder.path().join(name).join("notes")).expect("there"), b"precious");
     }
-    assert!(folder.path().join("step-00000002/model.safetensors").exists());
+    assert!(folder.path().join("step-000002/model.safetensors").exists());
 }
 
 #[test]
@@ -324,9 +365,37 @@ fn a_run_that_stopped_early_stays_so() {
     config.optimizer.learning_rate = 0.0;
     config.evaluation.patience = 2;
     run(&config, false).1.expect("the run ends well");
-    let state = fs::read(folder.path().join("state.safetensors")).expect("a state");
+    let state = fs::read(folder.path().join("last/state.safetensors")).expect("a state");
     let (events, result) = run(&config, true);
     result.expect("it is finished");
     assert!(matches!(events[..], [Progress::Started { step: 6, .. }]), "{events:?}");
-    assert!(fs::read(folder.path().join("state.safetensors")).expect("a state") == state);
+    assert!(fs::read(folder.path().join("last/state.safetensors")).expect("a state") == state);
+}
+
+/// What a run writes has the permissions that the user gives new files and folders.
+#[cfg(unix)]
+#[test]
+fn files_and_folders_have_the_permissions_of_the_umask() {
+    use std::os::unix::fs::PermissionsExt;
+
+    fn check(folder: &Path, modes: [u32; 2]) {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_symlink() {
+                continue;
+            }
+            let mode = path.metadata().expect("there").permissions().mode() & 0o777;
+            assert_eq!(mode, modes[usize::from(path.is_dir())], "{}", path.display());
+            if path.is_dir() {
+                check(&path, modes);
+            }
+        }
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let [file, directory, output] = ["file", "folder", "run"].map(|name| folder.path().join(name));
+    fs::write(&file, "").expect("written");
+    fs::create_dir(&directory).expect("made");
+    let modes = [file, directory].map(|path| path.metadata().expect("there").permissions().mode() & 0o777);
+    run(&short(&output), false).1.expect("the run ends well");
+    check(&output, modes);
 }

@@ -107,12 +107,14 @@ fn run(
     (events, result)
 }
 
-/// The tensors of a state by name, and the numbers of its progress.
+/// The tensors of a run's last checkpoint by name, and the numbers of its progress.
 fn state(run: &Path) -> (BTreeMap<String, Vec<u8>>, Vec<i64>) {
-    let bytes = std::fs::read(run.join("state.safetensors")).expect("a state");
-    let file = SafeTensors::deserialize(&bytes).expect("safetensors");
-    let mut tensors: BTreeMap<String, Vec<u8>> =
-        file.iter().map(|(name, view)| (name.to_owned(), view.data().to_vec())).collect();
+    let mut tensors = BTreeMap::new();
+    for name in ["last/model.safetensors", "last/state.safetensors"] {
+        let bytes = std::fs::read(run.join(name)).expect(name);
+        let file = SafeTensors::deserialize(&bytes).expect("safetensors");
+        tensors.extend(file.iter().map(|(name, view)| (name.to_owned(), view.data().to_vec())));
+    }
     let progress = tensors.remove("progress").expect("progress");
     let numbers = progress.as_chunks::<8>().0.iter().map(|bytes| i64::from_le_bytes(*bytes));
     (tensors, numbers.collect())
@@ -158,7 +160,29 @@ fn a_step_without_a_finite_gradient_leaves_no_trace_but_its_number() {
         let (skipping, without) = (state(&skipping), state(&without));
         assert!(skipping.0 == without.0, "{precision:?}");
         assert_eq!((skipping.1[0], without.1[0]), (7, 6));
-        assert_eq!(skipping.1[5..8], without.1[5..8], "the loss scale");
+        assert_eq!(skipping.1[11..], without.1[11..], "the loss scale");
+    }
+}
+
+/// Whichever step is poisoned, in its loss or its gradient, and wherever the run is cut off after it.
+#[test]
+fn a_poisoned_gradient_at_any_step_leaves_no_trace() {
+    const STEPS: u64 = 6;
+    for bad in 0..STEPS {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let [skipping, without] = ["skipping", "without"].map(|name| folder.path().join(name));
+        let poison = if bad % 2 == 0 { Poison::Picture } else { Poison::Weight };
+        let mut config = steady(&skipping, STEPS);
+        config.run.checkpoint_every = 1;
+        let poisoned = |end| Altered { poison, bad: bad..bad + 1, end, ..Altered::new(Colours) };
+        let _cut_off = run(&config, &poisoned(bad + 1), false);
+        let _again = run(&config, &poisoned(bad + 2), true);
+        run(&config, &poisoned(u64::MAX), true).1.expect("the rest ends well");
+        let without_it = Altered { absent: Some(bad), ..Altered::new(Colours) };
+        run(&steady(&without, STEPS - 1), &without_it, false).1.expect("the run ends well");
+        let (skipping, without) = (state(&skipping), state(&without));
+        assert!(skipping.0 == without.0, "step {bad}");
+        assert_eq!((skipping.1[0], skipping.1[6], without.1[6]), (STEPS, 1, 0), "step {bad}");
     }
 }
 
@@ -173,7 +197,7 @@ fn a_run_cut_off_around_a_skipped_step_ends_with_the_same_state() {
         let parts = folder.path().join(end.to_string());
         run(&steady(&parts, 10), &poisoned(end), false).1.expect_err("cut off");
         run(&steady(&parts, 10), &poisoned(u64::MAX), true).1.expect("the rest ends well");
-        for name in ["state.safetensors", "last/model.safetensors"] {
+        for name in ["last/state.safetensors", "last/model.safetensors"] {
             let [one, other] = [&whole, &parts].map(|run| std::fs::read(run.join(name)).expect(name));
             assert!(one == other, "cut off before step {end}: {name}");
         }
@@ -182,8 +206,8 @@ fn a_run_cut_off_around_a_skipped_step_ends_with_the_same_state() {
 
 /// The settings of an error's advice.
 fn settings(error: &TrainError) -> BTreeMap<String, String> {
-    let TrainError::Diverged { changes, .. } = error else { panic!("{error}") };
-    changes.settings.iter().cloned().collect()
+    let TrainError::Diverged { way_on, .. } = error else { panic!("{error}") };
+    way_on.settings.iter().cloned().collect()
 }
 
 #[test]
@@ -196,9 +220,9 @@ fn many_in_a_row_end_the_run_with_a_checkpoint_that_is_good() {
     for resume in [false, true] {
         let (events, result) = run(&config, &poisoned, resume);
         let error = result.expect_err("it ends");
-        let TrainError::Diverged { step: 9, pictures, checkpoint, .. } = &error else { panic!("{error}") };
-        assert!(pictures.split(", ").count() == 8 && checkpoint.contains("step 8"), "{error}");
-        assert!(checkpoint.ends_with("run/last"), "{error}");
+        let TrainError::Diverged { step: 9, pictures, way_on, .. } = &error else { panic!("{error}") };
+        assert!(pictures.split(", ").count() == 8, "{error}");
+        assert_eq!(way_on.checkpoint, Some((8, output.join("step-000008"))));
         let skipped = events.iter().filter(|event| matches!(event, Progress::Skipped { .. })).count();
         assert_eq!(skipped, if resume { 0 } else { 2 });
         let (tensors, progress) = state(&output);
@@ -212,12 +236,13 @@ fn many_in_a_row_end_the_run_with_a_checkpoint_that_is_good() {
     let error = run(&config, &poisoned, true).1.expect_err("it ends");
     let settings = settings(&error);
     let keys: Vec<&str> = settings.keys().map(String::as_str).collect();
-    assert_eq!(keys, ["model.weights", "optimizer.learning_rate", "output"]);
+    assert_eq!(keys, ["optimizer.learning_rate"]);
     assert_eq!(settings["optimizer.learning_rate"], "3.0e-4");
     let pairs: Vec<_> = settings.into_iter().collect();
     let advised = TrainConfig::from_toml(&config.to_toml(), &pairs).expect("a good recipe");
-    assert!(advised.output.ends_with("run-2"));
-    run(&advised, &Colours, false).1.expect("the run ends well");
+    let (events, result) = run(&advised, &Colours, true);
+    result.expect("the run ends well");
+    assert!(matches!(&events[..2], [Progress::Started { step: 8, .. }, Progress::Resumed { .. }]), "{events:?}");
 }
 
 #[test]
@@ -232,13 +257,13 @@ fn weights_that_no_batch_has_a_finite_loss_with_are_not_saved() {
     config.schedule.warmup_steps = 100;
     config.optimizer.learning_rate = 1e25;
     let error = run(&config, &Colours, false).1.expect_err("it diverges");
-    let TrainError::Diverged { step: 4, checkpoint, .. } = &error else { panic!("{error}") };
-    assert!(checkpoint.contains("step 3"), "{error}");
+    let TrainError::Diverged { step: 4, way_on, .. } = &error else { panic!("{error}") };
+    assert!(way_on.checkpoint.as_ref().is_some_and(|(step, _)| *step == 3), "{error}");
     assert_eq!(state(folder.path()).1[0], 3);
     let settings: Vec<_> = settings(&error).into_iter().collect();
     let mut advised = TrainConfig::from_toml(&config.to_toml(), &settings).expect("a good recipe");
     advised.optimizer.learning_rate = 1e-3;
-    run(&advised, &Colours, false).1.expect("the run ends well");
+    run(&advised, &Colours, true).1.expect("the run ends well");
 }
 
 #[test]
@@ -247,7 +272,7 @@ fn a_run_of_skipped_steps_alone_is_an_error() {
     let config = steady(folder.path(), 5);
     let error = run(&config, &Altered { bad: 0..5, ..Altered::new(Colours) }, false).1.expect_err("nothing");
     assert!(error.to_string().contains("every step was skipped"), "{error}");
-    assert!(!folder.path().join("state.safetensors").exists() && !folder.path().join("last").exists());
+    assert!(!folder.path().join("last").exists());
 }
 
 #[test]
@@ -283,16 +308,15 @@ fn weights_that_are_not_finite_are_named_at_the_start_and_when_resumed() {
     let output = folder.path().join("run");
     run(&steady(&output, 4), &Colours, false).1.expect("the run ends well");
     let tensor = "visual_encoder.visual.ln_pre.weight";
-    for kind in ["weight", "first", "second", "average"] {
-        let kept = std::fs::read(output.join("state.safetensors")).expect("a state");
-        let name = format!("{kind}/{tensor}");
-        spoil(&output.join("state.safetensors"), &name);
+    // The model is the average.
+    for (file, kind) in [("state", "weight/"), ("state", "first/"), ("state", "second/"), ("model", "")] {
+        let file = format!("step-000004/{file}.safetensors");
+        let kept = std::fs::read(output.join(&file)).expect("a state");
+        let name = format!("{kind}{tensor}");
+        spoil(&output.join(&file), &name);
         let error = run(&steady(&output, 4), &Colours, true).1.expect_err("not finite").to_string();
-        assert!(
-            error.contains("state.safetensors") && error.contains(&name) && error.contains("NaN"),
-            "{error}"
-        );
-        std::fs::write(output.join("state.safetensors"), kept).expect("written");
+        assert!(error.contains(&file) && error.contains(&name) && error.contains("NaN"), "{error}");
+        std::fs::write(output.join(&file), kept).expect("written");
     }
     spoil(&output.join("last/model.safetensors"), tensor);
     let mut config = steady(&folder.path().join("next"), 4);

@@ -195,7 +195,7 @@ fn a_run_that_its_caller_ends_again_and_again_ends_with_the_same_weights() {
         }
     }
     assert_eq!(ends, [7, 14, 21, 24]);
-    for file in ["state.safetensors", "last/model.safetensors", "best/model.safetensors"] {
+    for file in ["last/state.safetensors", "last/model.safetensors", "best/model.safetensors"] {
         let [one, other] = folders.each_ref().map(|run| std::fs::read(run.path().join(file)).expect(file));
         assert!(one == other, "{file} differs");
     }
@@ -230,7 +230,7 @@ fn resumes(precision: PrecisionKind) {
     let (events, result) = run(&parts, true);
     result.expect("the rest ends well");
     assert!(matches!(events[0], Progress::Started { step: 8, steps: 16, .. }), "{:?}", events[0]);
-    for file in ["state.safetensors", "last/model.safetensors"] {
+    for file in ["last/state.safetensors", "last/model.safetensors"] {
         let [whole, parts] = [0, 1].map(|i| std::fs::read(folders[i].path().join(file)).expect("a file"));
         assert_eq!(differing_tensors(&whole, &parts), Vec::<String>::new(), "in {file}");
         assert!(whole == parts, "{file} differs outside its tensors");

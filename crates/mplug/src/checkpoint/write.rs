@@ -92,14 +92,16 @@ pub(crate) fn atomically(
 ) -> Result<(), CheckpointError> {
     let io = |source| CheckpointError::Io { action: "write", path: path.to_path_buf(), source };
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let temporary =
-        tempfile::Builder::new().prefix(".mplug-").suffix(".tmp").tempfile_in(folder).map_err(io)?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".mplug-").suffix(".tmp");
+    #[cfg(unix)]
+    builder.permissions(ordinary_permissions(0o666));
+    let temporary = builder.tempfile_in(folder).map_err(io)?;
     let mut writer = BufWriter::with_capacity(1 << 20, temporary.as_file());
     write(&mut writer)?;
     writer.flush().map_err(io)?;
     drop(writer);
     temporary.as_file().sync_all().map_err(io)?;
-    make_readable(temporary.as_file()).map_err(io)?;
     temporary.persist(path).map_err(|e| io(e.error))?;
     Ok(())
 }
@@ -115,16 +117,11 @@ pub fn write_text(path: &Path, text: &str) -> Result<(), CheckpointError> {
     })
 }
 
-/// Temporary files are private to their owner; a model file has ordinary permissions.
+/// Temporary files and folders are private to their owner; what a model is made of has the permissions that the user gives new
+/// files: all of `mode` that the umask leaves.
 #[cfg(unix)]
-fn make_readable(file: &File) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    file.set_permissions(std::fs::Permissions::from_mode(0o644))
-}
-
-#[cfg(not(unix))]
-fn make_readable(_: &File) -> std::io::Result<()> {
-    Ok(())
+pub(crate) fn ordinary_permissions(mode: u32) -> std::fs::Permissions {
+    std::os::unix::fs::PermissionsExt::from_mode(mode)
 }
 
 /// How the values of an entry are stored where `dtype` is chosen for the file.

@@ -6,15 +6,17 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::mark::{RECORD, holds_an_empty_record_alone, mark_in, record, recorded_in};
-use super::writing::replaced;
-use super::{BEST, LAST, RECIPE, RunFolder, STATE, foreign, found_at};
+use super::pointers::linked_step;
+use super::writing::REPLACED;
+use super::{BEST, LAST, RECIPE, RunFolder, STATE, SUPERSEDED, foreign, found_at};
 use crate::checkpoint::files;
 use crate::error::TrainError;
 
 /// The file that a training process locks.
 const LOCK: &str = "run.lock";
-/// What a run writes beside models and logs that have the time in their names.
-const FILES: [&str; 6] = [STATE, RECIPE, RECORD, "log.jsonl", "report.html", "tensorboard"];
+/// What a run writes beside checkpoints and logs that have the time in their names.
+const FILES: [&str; 7] =
+    [RECIPE, RECORD, SUPERSEDED, "log.jsonl", "history.jsonl", "report.html", "tensorboard"];
 
 /// Unlocked when it is dropped: a process that was started meanwhile holds the file open too until it runs its own program.
 #[derive(Debug)]
@@ -31,7 +33,8 @@ impl RunFolder {
     ///
     /// # Errors
     /// [`TrainError::Content`] if another process trains here (on file systems without locks nothing is kept off), if
-    /// the folder holds what this run would replace and did not make, or, without `resume`, a run.
+    /// the folder holds what this run would replace and did not make, with `resume` no run, and without it a run with a
+    /// checkpoint.
     pub fn claim(&mut self, resume: bool) -> Result<(), TrainError> {
         self.check(resume)?;
         self.lock = Some(Arc::new(LockedFile(self.locked()?)));
@@ -44,43 +47,51 @@ impl RunFolder {
         self.remove_leftovers()
     }
 
+    /// Takes note of the run in the folder, as a process does that does not write in it.
+    ///
+    /// # Errors
+    /// [`TrainError::Content`] if it holds none.
+    pub fn join(&mut self) -> Result<(), TrainError> {
+        let problem = "expected the folder of a run to resume, which has a run.json, found none; start a run there, or name the \
+                       folder of one";
+        let found = self.recorded_run()?;
+        self.run = found.ok_or_else(|| TrainError::content(&self.path, problem))?;
+        Ok(())
+    }
+
     /// Nothing is in the way that is not the run's own.
     fn check(&self, resume: bool) -> Result<(), TrainError> {
-        self.check_state(resume)?;
-        let (run, has_state) = (self.recorded_run()?, self.has_state()?);
+        let run = self.recorded_run()?;
         for name in FILES {
             let path = self.path.join(name);
             let Some(found) = found_at(&path)? else { continue };
-            let is_new = run.is_none() && !has_state && !(name == RECORD && found.len() == 0);
+            let is_new = run.is_none() && !(name == RECORD && found.len() == 0);
             if found.is_symlink() || is_new {
                 return Err(foreign(path));
             }
         }
         for name in [LAST, BEST] {
             let path = self.path.join(name);
-            if found_at(&path)?.is_none() {
-                continue;
-            }
-            if run.as_ref().is_none_or(|run| mark_in(&path, run).is_none()) {
+            let is_ours = |run: &String| linked_step(&path).is_some() || mark_in(&path, run).is_some();
+            if found_at(&path)?.is_some() && !run.as_ref().is_some_and(is_ours) {
                 return Err(foreign(path));
             }
-            // A run that was ended before its first checkpoint may have evaluated, no more.
-            if !has_state && (name == LAST || !resume) {
-                let problem = "is a model of a run without its state.safetensors, which would be replaced; move it away, or \
-                               choose another output folder";
-                return Err(TrainError::content(path, problem));
-            }
         }
-        Ok(())
-    }
-
-    /// Refuses a folder that holds a run, which only `resume` goes on with.
-    pub fn check_state(&self, resume: bool) -> Result<(), TrainError> {
-        if resume || !self.has_state()? {
-            return Ok(());
+        let state = self.path.join(STATE);
+        if found_at(&state)?.is_some() {
+            let problem = "is in the way: runs have no such file beside their checkpoints, but an earlier version's had; move it \
+                           away, or start a new run from the model in `last` in another output folder";
+            return Err(TrainError::content(state, problem));
         }
-        let problem = "holds a run already: resume it, or choose another output folder";
-        Err(TrainError::content(&self.path, problem))
+        let known = Self { run: run.clone().unwrap_or_default(), ..self.clone() };
+        if resume {
+            known.clone().join()
+        } else if run.is_some() && !known.own_steps()?.is_empty() {
+            let problem = "holds a run already: resume it, or choose another output folder";
+            Err(TrainError::content(&self.path, problem))
+        } else {
+            Ok(())
+        }
     }
 
     /// The lock file, locked. What it holds is not touched.
@@ -136,16 +147,21 @@ impl RunFolder {
             // Made, and not marked yet; or not ours, and then not empty.
             return std::fs::remove_dir(&path).map_err(|_| foreign(path));
         }
-        self.put_best_back(&path)?;
+        self.put_back(&path)?;
         files::remove_marked_folder(&path, RECORD).map_err(TrainError::file(path))
     }
 
-    /// Where names cannot change places in one step, a run may have been killed when the best had none.
-    fn put_best_back(&self, staging: &Path) -> Result<(), TrainError> {
-        let best = self.path.join(BEST);
-        for kept in [staging.join(BEST), staging.join(replaced(BEST))] {
-            if found_at(&best)?.is_none() && self.whole(&kept).is_some() {
-                files::rename(&kept, &best).map_err(TrainError::file(&best))?;
+    /// Where names cannot change places in one step, a run may have been killed when one of its own had none.
+    fn put_back(&self, staging: &Path) -> Result<(), TrainError> {
+        let entries = std::fs::read_dir(staging).map_err(TrainError::file(staging))?;
+        for entry in entries {
+            let kept = entry.map_err(TrainError::file(staging))?.path();
+            let Some(name) = kept.file_name().and_then(|name| name.to_str()?.strip_prefix(REPLACED)) else {
+                continue;
+            };
+            let path = self.path.join(name);
+            if found_at(&path)?.is_none() {
+                files::rename(&kept, &path).map_err(TrainError::file(&path))?;
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! The run's number in `run.json` and in each model folder's `checkpoint.json`, by which the run knows what is its own.
+//! The run's number in `run.json` and in each checkpoint's `checkpoint.json`, by which the run knows what is its own.
 
 use std::collections::BTreeMap;
 use std::fs::Metadata;
@@ -6,11 +6,11 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{RunFolder, found_at};
+use super::RunFolder;
 
 /// The file with the run's number.
 pub(super) const RECORD: &str = "run.json";
-/// The file with the number of the run that wrote a model folder, and with what that should hold.
+/// The file with the number of the run that wrote a checkpoint, and with what that should hold.
 pub(super) const MARK: &str = "checkpoint.json";
 /// Who writes both.
 const PROGRAM: &str = "mplug train";
@@ -28,20 +28,19 @@ pub(super) struct MarkFile {
     program: String,
     run: String,
     step: u64,
-    /// The evaluation's score and loss as text, for every digit counts.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    best: Option<[String; 2]>,
+    /// Bytes of the run's log that were written when it was saved.
+    log: u64,
     /// The other files and their sizes.
     files: BTreeMap<String, u64>,
 }
 
-/// What a model folder is of.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// What a checkpoint is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
     /// The step whose weights it holds.
     pub step: u64,
-    /// For the best: its score and its loss.
-    pub best: Option<[f64; 2]>,
+    /// Bytes of the run's log that were written when it was saved.
+    pub log: u64,
 }
 
 impl RunFolder {
@@ -51,30 +50,19 @@ impl RunFolder {
             let entry = entry?;
             files.insert(entry.file_name().to_string_lossy().into_owned(), entry.metadata()?.len());
         }
-        let best = mark.best.map(|numbers| numbers.map(|number| number.to_string()));
         let (program, run) = (PROGRAM.to_owned(), self.run.clone());
-        let text = serde_json::to_string_pretty(&MarkFile { program, run, step: mark.step, best, files })?;
+        let Mark { step, log } = mark;
+        let text = serde_json::to_string_pretty(&MarkFile { program, run, step, log, files })?;
         Ok(text + "\n")
     }
 
-    /// What the model folder `name` is of, if this run wrote it and all of it is there.
-    pub fn model(&self, name: &str) -> Option<Mark> {
-        self.whole(&self.path.join(name))
-    }
-
+    /// What a folder is of, if this run wrote it and all of it is there.
     pub(super) fn whole(&self, folder: &Path) -> Option<Mark> {
         let mark = mark_in(folder, &self.run)?;
         let is_there = |(name, len): (&String, &u64)| {
             folder.join(name).symlink_metadata().is_ok_and(|found| found.is_file() && found.len() == *len)
         };
-        let best = mark.best.and_then(|[score, loss]| Some([score.parse().ok()?, loss.parse().ok()?]));
-        mark.files.iter().all(is_there).then_some(Mark { step: mark.step, best })
-    }
-
-    /// Whether nothing has the name, or a model folder of this run.
-    pub fn may_write(&self, name: &str) -> bool {
-        let path = self.path.join(name);
-        self.owns(&path) || found_at(&path).is_ok_and(|found| found.is_none())
+        mark.files.iter().all(is_there).then_some(Mark { step: mark.step, log: mark.log })
     }
 
     pub(super) fn owns(&self, folder: &Path) -> bool {
@@ -103,7 +91,7 @@ pub(super) fn holds_an_empty_record_alone(folder: &Path) -> bool {
     is_alone && folder.join(RECORD).symlink_metadata().is_ok_and(is_empty)
 }
 
-/// The mark of a model folder of the run `run`.
+/// The mark of a folder of the run `run`.
 pub(super) fn mark_in(folder: &Path, run: &str) -> Option<MarkFile> {
     if !folder.symlink_metadata().is_ok_and(|found| found.is_dir()) {
         return None;

@@ -1,19 +1,20 @@
-//! The model folders of single steps, named after them.
+//! The checkpoints of a run, named after their steps.
 
 use std::ops::RangeInclusive;
 
-use super::{RunFolder, foreign};
+use super::{BEST, LAST, Mark, RunFolder, foreign};
 use crate::checkpoint::files;
+use crate::entry::Resume;
 use crate::error::TrainError;
 
 impl RunFolder {
-    /// The models of the steps to come have their places free.
+    /// The checkpoints of the steps to come have their places free.
     ///
     /// # Errors
     /// [`TrainError::Content`] where there is something that this run did not make.
     pub fn check_steps(&self, steps: RangeInclusive<u64>) -> Result<(), TrainError> {
         let found = self.steps()?.into_iter().filter(|step| steps.contains(step));
-        match found.map(|step| self.path.join(step_folder(step))).find(|path| !self.owns(path)) {
+        match found.map(|step| self.step_path(step)).find(|path| !self.owns(path)) {
             None => Ok(()),
             Some(path) => Err(foreign(path)),
         }
@@ -23,32 +24,75 @@ impl RunFolder {
     fn steps(&self) -> Result<Vec<u64>, TrainError> {
         let entries = std::fs::read_dir(&self.path).map_err(TrainError::file(&self.path))?;
         let mut steps: Vec<u64> =
-            entries.filter_map(|entry| step_of(&entry.ok()?.file_name().into_string().ok()?)).collect();
+            entries.filter_map(|entry| step_of(entry.ok()?.file_name().to_str()?)).collect();
         steps.sort_unstable();
         Ok(steps)
     }
 
-    /// Removes the run's own models of steps up to `step`, all but the last `keep`.
-    pub fn remove_steps(&self, step: u64, keep: usize) -> Result<(), TrainError> {
+    /// The steps of the run's own checkpoints, whole or not, in ascending order.
+    pub(super) fn own_steps(&self) -> Result<Vec<u64>, TrainError> {
         let mut steps = self.steps()?;
-        steps.retain(|found| *found <= step && self.owns(&self.path.join(step_folder(*found))));
-        for old in steps.iter().rev().skip(keep) {
+        steps.retain(|step| self.owns(&self.step_path(*step)));
+        Ok(steps)
+    }
+
+    /// What the run's checkpoint of `step` is of, if it is whole.
+    pub fn checkpoint(&self, step: u64) -> Option<Mark> {
+        self.whole(&self.step_path(step)).filter(|mark| mark.step == step)
+    }
+
+    /// The step that a run is entered at; none where it begins anew.
+    ///
+    /// # Errors
+    /// [`TrainError::Content`] where none of its checkpoints is whole, or that of the wanted step is not.
+    pub fn chosen(&self, resume: Resume) -> Result<Option<u64>, TrainError> {
+        let own = self.own_steps()?;
+        let whole: Vec<u64> = own.iter().copied().filter(|step| self.checkpoint(*step).is_some()).collect();
+        let found = match resume {
+            Resume::Never => None,
+            Resume::Last => whole.last().copied(),
+            Resume::From(step) => whole.iter().copied().find(|found| *found == step),
+        };
+        let missing = |step: u64| {
+            let kept: Vec<String> = whole.iter().map(u64::to_string).collect();
+            let kept = match &kept[..] {
+                [] => "the run has no whole checkpoint".to_owned(),
+                kept => format!("the run has those of the steps {}", kept.join(", ")),
+            };
+            let problem = format!("expected a checkpoint of this run with all its files, found none; {kept}");
+            TrainError::content(self.step_path(step), problem)
+        };
+        match (resume, found, own.last()) {
+            (Resume::From(step), None, _) => Err(missing(step)),
+            (Resume::Last, None, Some(damaged)) => Err(missing(*damaged)),
+            _ => Ok(found),
+        }
+    }
+
+    /// Removes the run's own checkpoints, all but the latest `keep` and those that `last` and `best` lead to.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub fn remove_steps(&self, keep: usize) -> Result<(), TrainError> {
+        let kept = [LAST, BEST].map(|name| self.pointed(name));
+        let old = self.own_steps()?.into_iter().rev().skip(keep);
+        for step in old.filter(|step| !kept.contains(&Some(*step))) {
             // Under its name a folder is whole or not there.
             let staging = self.staging()?;
-            let path = self.path.join(step_folder(*old));
-            files::rename(&path, &staging.path.join(step_folder(*old))).map_err(TrainError::file(path))?;
+            let path = self.step_path(step);
+            files::rename(&path, &staging.path.join(step_folder(step))).map_err(TrainError::file(path))?;
         }
         Ok(())
     }
 }
 
-/// The folder of a step's model.
+/// The folder of a step's checkpoint.
 pub fn step_folder(step: u64) -> String {
-    format!("step-{step:08}")
+    format!("step-{step:06}")
 }
 
 /// The step of such a name.
-fn step_of(name: &str) -> Option<u64> {
+pub(super) fn step_of(name: &str) -> Option<u64> {
     let step = name.strip_prefix("step-")?.parse().ok()?;
     (step_folder(step) == name).then_some(step)
 }

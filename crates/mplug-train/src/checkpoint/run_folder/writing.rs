@@ -7,8 +7,8 @@ use mplug::config::ModelConfig;
 use mplug_nn::Mplug;
 
 use super::mark::{MARK, Mark, RECORD, record};
-use super::{RunFolder, foreign, found_at};
-use crate::checkpoint::files;
+use super::{RECIPE, RunFolder, STATE, foreign, found_at, step_folder};
+use crate::checkpoint::{State, files};
 use crate::error::TrainError;
 
 /// A model to write.
@@ -20,6 +20,15 @@ pub struct Written<'a> {
     pub config: &'a ModelConfig,
     /// The vocabulary, one token a line.
     pub vocabulary: &'a str,
+}
+
+impl Written<'_> {
+    /// Writes the new model folder `path`.
+    fn write(self, path: &Path) -> Result<(), CheckpointError> {
+        let tensors = self.model.export();
+        let options = WriteOptions::default();
+        write_model_folder_of(path, self.config, self.vocabulary, tensors.as_slice(), &options)
+    }
 }
 
 impl RunFolder {
@@ -39,51 +48,54 @@ impl RunFolder {
 
     /// Writes one of the run's own files anew.
     pub(crate) fn write_file(&self, name: &str, bytes: &[u8]) -> Result<(), TrainError> {
-        self.write_file_by(name, |path| {
-            files::write_new(path, bytes).map_err(TrainError::file(self.path.join(name)))
-        })
-    }
-
-    /// Has `write` write a file, and gives it its name.
-    pub(in crate::checkpoint) fn write_file_by(
-        &self,
-        name: &str,
-        write: impl FnOnce(&Path) -> Result<(), TrainError>,
-    ) -> Result<(), TrainError> {
         let staging = self.staging()?;
         let (new, path) = (staging.path.join(name), self.path.join(name));
-        write(&new)?;
+        files::write_new(&new, bytes).map_err(TrainError::file(&path))?;
         files::rename(&new, &path).map_err(TrainError::file(&path))?;
         files::sync_folder(&self.path).map_err(TrainError::file(&self.path))
     }
 
-    /// Writes the model folder `name`, in the place of the run's own of that name.
-    pub fn write_model(&self, name: &str, mark: Mark, written: Written<'_>) -> Result<(), TrainError> {
+    /// Writes the checkpoint of the step that `state` is at: a model folder of `model`, what it lacks of the state, the recipe that
+    /// led to it, and how long the log was.
+    ///
+    /// # Errors
+    /// When something cannot be written; then there is no folder of that name.
+    pub fn write_step(
+        &self,
+        state: &State<'_>,
+        model: Written<'_>,
+        recipe: &str,
+        log: u64,
+    ) -> Result<(), TrainError> {
+        let step = state.progress.steps;
+        let name = step_folder(step);
         let mut staging = self.staging()?;
-        let (new, path) = (staging.path.join(name), self.path.join(name));
-        let Written { model, config, vocabulary } = written;
-        let tensors = model.export();
-        let options = WriteOptions::default();
-        write_model_folder_of(&new, config, vocabulary, tensors.as_slice(), &options)
-            .map_err(|error| at_its_name(error, &new, &path))?;
+        let (new, path) = (staging.path.join(&name), self.path.join(&name));
         let io = || TrainError::file(&path);
-        let mark = self.mark_file(mark, &new).map_err(io())?;
+        let checkpoint = |error| at_its_name(error, &new, &path);
+        files::before_file().map_err(io())?;
+        model.write(&new).map_err(checkpoint)?;
+        files::before_file().map_err(io())?;
+        state.write(&new.join(STATE)).map_err(checkpoint)?;
+        files::write_new(&new.join(RECIPE), recipe.as_bytes()).map_err(io())?;
+        let mark = self.mark_file(Mark { step, log }, &new).map_err(io())?;
         files::write_new(&new.join(MARK), mark.as_bytes()).map_err(io())?;
         files::sync_content(&new).map_err(io())?;
-        self.put(&mut staging, name)
+        self.put(&mut staging, &name)
     }
 
-    /// Gives a finished folder its name. One of the run's own that has it changes places with it at once where the system
-    /// can do that; elsewhere it steps aside first.
-    fn put(&self, staging: &mut Staging, name: &str) -> Result<(), TrainError> {
+    /// Gives a finished folder or link its name. A link takes the place of a link at once. A folder of the run's own that has the
+    /// name changes places at once where the system can do that; elsewhere it steps aside first.
+    pub(super) fn put(&self, staging: &mut Staging, name: &str) -> Result<(), TrainError> {
         let (new, path) = (staging.path.join(name), self.path.join(name));
         let io = || TrainError::file(&path);
-        if found_at(&path)?.is_none() {
+        let is_link = |path: &Path| path.is_symlink();
+        if found_at(&path)?.is_none() || is_link(&path) && is_link(&new) {
             files::rename(&new, &path).map_err(io())?;
-        } else if !self.owns(&path) {
+        } else if !self.may_replace(&path)? {
             return Err(foreign(path));
         } else if !files::exchange(&new, &path).map_err(io())? {
-            let old = staging.path.join(replaced(name));
+            let old = staging.path.join(format!("{REPLACED}{name}"));
             files::rename(&path, &old).map_err(io())?;
             if let Err(error) = files::rename(&new, &path) {
                 staging.is_kept = std::fs::rename(&old, &path).is_err();
@@ -94,13 +106,11 @@ impl RunFolder {
     }
 }
 
-/// Where a folder is that a new one takes the place of.
-pub(super) fn replaced(name: &str) -> String {
-    format!("replaced-{name}")
-}
+/// How the name of a folder begins that a new one takes the place of.
+pub(super) const REPLACED: &str = "replaced-";
 
 /// The error with the path that a file was to get at last.
-pub(in crate::checkpoint) fn at_its_name(error: CheckpointError, new: &Path, path: &Path) -> TrainError {
+fn at_its_name(error: CheckpointError, new: &Path, path: &Path) -> TrainError {
     TrainError::Checkpoint(match error {
         CheckpointError::Io { action, path: at, source } => {
             let name = at.file_name().filter(|_| at != new);

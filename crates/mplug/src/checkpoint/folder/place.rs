@@ -12,7 +12,6 @@ pub(super) fn move_into_place(
     dest: &Path,
 ) -> Result<(), CheckpointError> {
     let io = |source| CheckpointError::Io { action: "write", path: dest.to_path_buf(), source };
-    make_listable(temporary.path()).map_err(io)?;
     if exchange(temporary.path(), dest) {
         // What is under the temporary name now, and goes with it, is the old folder.
         return Ok(());
@@ -50,16 +49,4 @@ fn exchange(one: &Path, other: &Path) -> bool {
 #[cfg(not(any(target_os = "linux", target_os = "macos")))]
 fn exchange(_one: &Path, _other: &Path) -> bool {
     false
-}
-
-/// Temporary folders are private to their owner; a model folder has ordinary permissions.
-#[cfg(unix)]
-fn make_listable(folder: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o755))
-}
-
-#[cfg(not(unix))]
-fn make_listable(_: &Path) -> std::io::Result<()> {
-    Ok(())
 }

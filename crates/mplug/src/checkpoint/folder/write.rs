@@ -104,8 +104,11 @@ pub(super) fn write_folder(
     }
     let parent = dest.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(parent).map_err(io)?;
-    let temporary =
-        tempfile::Builder::new().prefix(".mplug-").suffix(".tmp").tempdir_in(parent).map_err(io)?;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".mplug-").suffix(".tmp");
+    #[cfg(unix)]
+    builder.permissions(crate::checkpoint::write::ordinary_permissions(0o777));
+    let temporary = builder.tempdir_in(parent).map_err(io)?;
     let folder = temporary.path();
     files.write(folder).map_err(io)?;
     let (safetensors, pytorch) = (folder.join(SAFETENSORS), folder.join(PYTORCH));
