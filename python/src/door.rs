@@ -24,6 +24,11 @@ impl GivenUp {
     pub(crate) fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
+
+    /// What is set when it is.
+    pub(crate) fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.0)
+    }
 }
 
 /// Does `work` on this process's pool. A signal handler that raises (Ctrl-C) ends the wait at once; the work at hand ends by

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use mplug_train::{Progress, Summary, TrainConfig};
+use mplug_train::{Entry, Progress, Resume, Summary, TrainConfig};
 use pyo3::prelude::*;
 
 use crate::door::{self, GivenUp};
@@ -27,7 +27,9 @@ pub(crate) fn train(
     let (summary, raised) = door::run_to_the_end(py, move |given_up| {
         let config = TrainConfig::open(&recipe, &settings)?;
         let mut raised = None;
-        let summary = mplug_train::train(&config, resume, &mut |event| {
+        let resume = if resume { Resume::Last } else { Resume::Never };
+        let entry = Entry { resume, stop: given_up.flag() };
+        let summary = mplug_train::train(&config, entry, &mut |event| {
             listen(event, callback.as_ref(), given_up, &mut raised)
         });
         Ok::<_, Fault>((summary?, raised))

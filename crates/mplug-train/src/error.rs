@@ -79,7 +79,9 @@ pub enum TrainError {
         found: f32,
     },
     /// Losses or gradients are not finite any more.
-    #[error("step {step}: {problem}, with the pictures {pictures}. {way_on}. If that does not help, look at the pictures")]
+    #[error(
+        "step {step}: {problem}, with the pictures {pictures}. {way_on}. If that does not help, look at the pictures"
+    )]
     Diverged {
         /// The step, from 1.
         step: u64,

@@ -204,8 +204,8 @@ pub struct RunLog {
     original: Option<ModelScopeLog>,
     tensorboard: Option<TensorBoard>,
     page: Option<ReportPage>,
-    /// Whether the page could be written last time.
-    page_is_written: bool,
+    /// Whether it was said that the page cannot be written.
+    page_is_reported: bool,
     warnings: Vec<Progress>,
 }
 
@@ -232,7 +232,7 @@ impl RunLog {
             original: None,
             tensorboard: None,
             page: None,
-            page_is_written: true,
+            page_is_reported: false,
             warnings: Vec::new(),
         };
         log.original = log.or_warning(ModelScopeLog::open(path, &now))?;
@@ -268,11 +268,9 @@ impl RunLog {
             self.tensorboard = None;
         }
         let written = self.page.as_mut().map_or(Ok(()), |page| page.write(event));
-        let is_written = written.is_ok();
-        if !is_written && self.page_is_written {
+        if written.is_err() && !std::mem::replace(&mut self.page_is_reported, true) {
             self.or_warning(written)?;
         }
-        self.page_is_written = is_written;
         Ok(())
     }
 

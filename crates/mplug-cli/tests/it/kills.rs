@@ -66,7 +66,12 @@ const KINDS: [(&str, &[&str]); 8] = [
     ("CIDEr by beams", &["objective.kind=cider", "objective.max_new_tokens=5", "objective.candidates=2"]),
     (
         "CIDEr by samples",
-        &["objective.kind=cider", "objective.by=samples", "objective.max_new_tokens=5", "objective.candidates=2"],
+        &[
+            "objective.kind=cider",
+            "objective.by=samples",
+            "objective.max_new_tokens=5",
+            "objective.candidates=2",
+        ],
     ),
     ("answering", &["objective.kind=answering"]),
     ("answering with distillation", &["objective.kind=answering", "objective.distillation=0.3"]),

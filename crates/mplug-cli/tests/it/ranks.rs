@@ -66,10 +66,7 @@ fn weights(run: &Path) -> BTreeMap<String, Vec<f32>> {
     let floats = |bytes: &[u8]| -> Vec<f32> {
         bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
     };
-    state
-        .iter()
-        .map(|(name, view)| (name.to_owned(), floats(view.data())))
-        .collect()
+    state.iter().map(|(name, view)| (name.to_owned(), floats(view.data()))).collect()
 }
 
 #[test]

@@ -145,11 +145,12 @@ fn in_a_shell(desk: &Desk, command: &str) -> Outcome {
 #[test]
 fn a_run_that_diverges_says_what_helps() {
     let desk = desk();
+    // Slow for three steps, and then far too fast.
     let steep = [
         "--set",
         "run.max_skipped_steps=2",
         "--set",
-        "run.checkpoint_every=1",
+        "run.checkpoint_every=3",
         "--set",
         "schedule.kind=research",
         "--set",
@@ -159,15 +160,23 @@ fn a_run_that_diverges_says_what_helps() {
         "--set",
         "evaluation.every=0",
     ];
-    let lost = train(&desk, "lost", &[&steep[..], &["--set", "optimizer.learning_rate=1e19"]].concat());
+    let lost = train(&desk, "lost", &[&steep[..], &["--set", "optimizer.learning_rate=1e3"]].concat());
     assert_eq!((lost.code, &lost.stdout[..]), (2, ""), "{}", lost.stderr);
     let message = lost.check_messages().stderr.lines().last().unwrap();
     assert!(message.contains("that of step 3, lost/step-000003"), "{message}");
     let advice = message.split_once("on the command line: ").expect("advice").1;
     let advised = in_a_shell(&desk, advice);
     assert_eq!(advised.code, 0, "{}", advised.stderr);
-    assert!(advised.stderr.contains("optimizer.learning_rate: 1e19 -> 1e18"), "{}", advised.stderr);
+    assert!(advised.stderr.contains("optimizer.learning_rate: 1000.0 -> 100.0"), "{}", advised.stderr);
     assert!(advised.stdout.contains("the model is in lost"), "{}", advised.stdout);
+    // Without a checkpoint the run begins anew, by the same words.
+    let none = ["--set", "run.checkpoint_every=100", "--set", "optimizer.learning_rate=1e3"];
+    let lost = train(&desk, "none", &[&steep[..], &none].concat());
+    let message = lost.check_messages().stderr.lines().last().unwrap();
+    assert!(lost.code == 2 && message.contains("No step is saved yet"), "{message}");
+    let advised = in_a_shell(&desk, message.split_once("on the command line: ").expect("advice").1);
+    assert_eq!(advised.code, 0, "{}", advised.stderr);
+    assert!(advised.stderr.contains("from step 0 to 24"), "{}", advised.stderr);
 }
 
 /// Names in a run folder that should not be there.

@@ -161,7 +161,8 @@ impl Trainer<'_> {
             ("optimizer.learning_rate", Some(optimizer.learning_rate)),
             ("optimizer.vision_learning_rate", optimizer.vision_learning_rate),
         ];
-        let lower = |(key, rate): (&str, Option<f64>)| Some((key.to_owned(), format!("{:.1e}", rate? / LOWER)));
+        let lower =
+            |(key, rate): (&str, Option<f64>)| Some((key.to_owned(), format!("{:.1e}", rate? / LOWER)));
         rates.into_iter().filter_map(lower).collect()
     }
 }

@@ -63,7 +63,8 @@ impl Trainer<'_> {
     fn take_back(&mut self, step: u64) -> Result<(Vec<Change>, bool), TrainError> {
         let folder = self.folder.clone();
         let before: TrainConfig = toml::from_str(&folder.recipe_of(step)?).map_err(|error| {
-            let problem = format!("cannot be read ({error}); resume from another step, or start a new run folder");
+            let problem =
+                format!("cannot be read ({error}); resume from another step, or start a new run folder");
             TrainError::content(folder.step_path(step).join("recipe.toml"), problem)
         })?;
         let changes = self.config.changes_since(&before);

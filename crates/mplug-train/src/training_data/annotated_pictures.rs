@@ -260,7 +260,10 @@ impl TrainingData for AnnotatedPictures {
             found.map_or_else(String::new, |found| {
                 let answers: Vec<&str> = found.answers.iter().map(|answer| &answer.text[..]).collect();
                 let (id, question) = (&found.id, &found.question);
-                format!("{id} {:?} {caption} {:?} {question:?} {answers:?}", found.file_name, found.references)
+                format!(
+                    "{id} {:?} {caption} {:?} {question:?} {answers:?}",
+                    found.file_name, found.references
+                )
             })
         };
         hash_of(self.held_out_examples.iter().take(examples).map(text))

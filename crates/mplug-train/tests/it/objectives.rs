@@ -274,7 +274,8 @@ fn a_run_cut_off_ends_with_the_same_weights() {
         assert!(matches!(failed, Err(TrainError::Example { .. })), "{kind}: {failed:?}");
         let (events, result) = run(&parts, u64::MAX, true);
         result.expect("the rest ends well");
-        assert!(matches!(events[0], Progress::Started { step: 4, .. }), "{kind}: {:?}", events[0]);
+        // The first evaluation is the best so far, so its step is saved.
+        assert!(matches!(events[0], Progress::Started { step: 5, .. }), "{kind}: {:?}", events[0]);
         for name in ["last/state.safetensors", "last/model.safetensors"] {
             let [whole, parts] =
                 [&whole, &parts].map(|config| std::fs::read(config.output.join(name)).expect(name));
@@ -351,5 +352,5 @@ fn a_loss_that_is_no_number_names_the_batch_and_the_checkpoint() {
     let error = run(&recipe(folder.path(), &more), u64::MAX, false).1.expect_err("it diverges");
     let TrainError::Diverged { step, pictures, way_on, .. } = &error else { panic!("{error}") };
     assert!(*step > 0 && pictures.split(", ").count() == 8, "{error}");
-    assert_eq!(way_on.checkpoint.is_some(), *step >= 10, "{error}");
+    assert_eq!(way_on.checkpoint.is_some(), *step > 10, "{error}");
 }

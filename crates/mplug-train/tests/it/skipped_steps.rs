@@ -182,7 +182,7 @@ fn a_poisoned_gradient_at_any_step_leaves_no_trace() {
         run(&steady(&without, STEPS - 1), &without_it, false).1.expect("the run ends well");
         let (skipping, without) = (state(&skipping), state(&without));
         assert!(skipping.0 == without.0, "step {bad}");
-        assert_eq!((skipping.1[0], skipping.1[6], without.1[6]), (STEPS, 1, 0), "step {bad}");
+        assert_eq!((skipping.1[0], skipping.1[6], without.1[6]), (STEPS as i64, 1, 0), "step {bad}");
     }
 }
 
@@ -242,7 +242,10 @@ fn many_in_a_row_end_the_run_with_a_checkpoint_that_is_good() {
     let advised = TrainConfig::from_toml(&config.to_toml(), &pairs).expect("a good recipe");
     let (events, result) = run(&advised, &Colours, true);
     result.expect("the run ends well");
-    assert!(matches!(&events[..2], [Progress::Started { step: 8, .. }, Progress::Resumed { .. }]), "{events:?}");
+    assert!(
+        matches!(&events[..2], [Progress::Started { step: 8, .. }, Progress::Resumed { .. }]),
+        "{events:?}"
+    );
 }
 
 #[test]
