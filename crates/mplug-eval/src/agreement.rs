@@ -21,6 +21,17 @@ impl Agreement {
     /// # Errors
     /// If captions and references do not belong together, or a picture has no references.
     pub fn of(captions: &[String], references: &[Vec<String>]) -> Result<Self, caption_metrics::Error> {
+        Self::of_each(captions, references).map(|(agreement, _)| agreement)
+    }
+
+    /// [`Agreement::of`], with what is found of every picture.
+    ///
+    /// # Errors
+    /// If captions and references do not belong together, or a picture has no references.
+    pub fn of_each(
+        captions: &[String],
+        references: &[Vec<String>],
+    ) -> Result<(Self, Vec<PictureAgreement>), caption_metrics::Error> {
         let (candidates, of) = (captions.len(), references.len());
         if candidates != of {
             return Err(caption_metrics::Error::Lengths { candidates, references: of });
@@ -28,9 +39,27 @@ impl Agreement {
         let suited = SuitedTokenizations::to(references);
         let candidates: Vec<Vec<String>> = captions.iter().map(|caption| vec![caption.clone()]).collect();
         let candidates = suited.tokenize(&candidates)?.concat();
-        let corpus = Corpus::new(&candidates, &suited.tokenize(references)?)?;
-        Ok(Self { cider: cider(&corpus).corpus, bleu_4: bleu(&corpus).corpus[3] })
+        let references = suited.tokenize(references)?;
+        let corpus = Corpus::new(&candidates, &references)?;
+        let cider = cider(&corpus);
+        let tokens = |text: &String| text.split(' ').filter(|token| !token.is_empty()).count();
+        let of_picture = |(cider, references): (&f64, &Vec<String>)| PictureAgreement {
+            cider: *cider,
+            reference_tokens: references.iter().map(tokens).sum::<usize>() as f64
+                / references.len().max(1) as f64,
+        };
+        let pictures = cider.images.iter().zip(&references).map(of_picture).collect();
+        Ok((Self { cider: cider.corpus, bleu_4: bleu(&corpus).corpus[3] }, pictures))
     }
+}
+
+/// What is found of one picture.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PictureAgreement {
+    /// CIDEr-D, 0 to 10.
+    pub cider: f64,
+    /// The mean length of its references in tokens.
+    pub reference_tokens: f64,
 }
 
 /// How the captions of each picture become tokens: by characters where its references are Chinese, else by the reference
@@ -89,6 +118,10 @@ mod tests {
         let references = [strings(&["A red car on the road."]), strings(&["一辆蓝色的车"])];
         let agreement =
             Agreement::of(&strings(&["a red car on the road", "一辆蓝色的车"]), &references).unwrap();
+        let captions = strings(&["a red car on the road", "一辆蓝色的车"]);
+        let (whole, pictures) = Agreement::of_each(&captions, &references).unwrap();
+        assert_eq!((whole, pictures.len()), (agreement, 2));
+        assert_eq!(pictures.iter().map(|one| one.reference_tokens).collect::<Vec<_>>(), [6.0, 6.0]);
         assert!((agreement.bleu_4 - 1.0).abs() < 1e-6 && agreement.cider > 9.9, "{agreement:?}");
         assert!(Agreement::of(&strings(&["a"]), &references).is_err());
     }

@@ -7,10 +7,12 @@ use mplug::generate::GenerationOptions;
 use mplug::preprocess::image::{RgbImage, bytes_of};
 use mplug_eval::agreement::Agreement;
 use mplug_eval::retrieval::{Candidates, Features, Ranking};
+use mplug_eval::run_history::ClassFigure;
 use mplug_eval::thumbnail;
 use mplug_nn::{Dropout, Mplug, Texts};
 
 use crate::batch::{MicroBatch, TextRows};
+use crate::classes::ByClass;
 use crate::error::TrainError;
 use crate::generation::Writer;
 use crate::gradients::plain_loss;
@@ -30,6 +32,8 @@ pub struct Evaluation {
     /// (the share of captions that are true in full), `accuracy` of answers, `cider` (0 to 10), `bleu_4`, the recalls
     /// `text_r1`, `text_r5`, `text_r10`, `image_r1`, `image_r5`, `image_r10` and their mean `r_mean` (0 to 1).
     pub metrics: Vec<(&'static str, f64)>,
+    /// Figures of kinds of examples, the worst kinds first.
+    pub classes: Vec<ClassFigure>,
     /// The first texts that the model wrote.
     pub samples: Vec<Sample>,
 }
@@ -124,23 +128,32 @@ impl Evaluator<'_> {
                 texts.push(found.first().map(|best| self.data.decode(&best.token_ids)).unwrap_or_default());
             }
         }
-        let mut metrics = Vec::new();
-        let verdicts: Vec<f64> =
-            (0..).zip(&texts).filter_map(|(index, text)| self.data.judge(index, text)).collect();
-        if !verdicts.is_empty() {
-            let share = verdicts.iter().sum::<f64>() / verdicts.len() as f64;
-            metrics.push((if self.model.parts().fusion_encoder { "accuracy" } else { "truth" }, share));
+        let (mut metrics, mut classes) = (Vec::new(), ByClass::default());
+        let answers = self.model.parts().fusion_encoder;
+        let figure = if answers { "accuracy" } else { "truth" };
+        let verdicts: Vec<Option<f64>> =
+            (0..).zip(&texts).map(|(index, text)| self.data.judge(index, text)).collect();
+        let judged: Vec<f64> = verdicts.iter().copied().flatten().collect();
+        if !judged.is_empty() {
+            metrics.push((figure, judged.iter().sum::<f64>() / judged.len() as f64));
         }
-        if !self.model.parts().fusion_encoder {
-            metrics.extend(self.agreement(examples, &texts)?);
+        for (index, verdict) in (0..).zip(&verdicts) {
+            if let (Some(verdict), Some(class)) = (verdict, self.data.class(index)) {
+                classes.add(figure, class, *verdict);
+            }
         }
-        let samples = (0..).zip(examples).zip(texts).take(SAMPLES);
-        let samples = samples.map(|((index, example), text)| Sample {
+        if !answers {
+            metrics.extend(self.agreement(examples, &texts, &mut classes)?);
+        }
+        let samples = (0..).zip(examples).zip(texts).zip(verdicts).take(SAMPLES);
+        let samples = samples.map(|(((index, example), text), score)| Sample {
             text,
             expected: self.data.expected(index).unwrap_or_default(),
+            question: if answers { self.data.decode(&example.text) } else { String::new() },
+            score,
             picture: thumbnail(&example.pixel_values),
         });
-        Ok(Evaluation { metrics, samples: samples.collect() })
+        Ok(Evaluation { metrics, classes: classes.figures(), samples: samples.collect() })
     }
 
     /// CIDEr-D and BLEU-4 of captions, if all pictures have references.
@@ -148,13 +161,17 @@ impl Evaluator<'_> {
         &self,
         examples: &[EncodedExample],
         captions: &[String],
+        classes: &mut ByClass,
     ) -> Result<Vec<(&'static str, f64)>, TrainError> {
         let references: Vec<Vec<String>> =
             examples.iter().map(|example| self.data.references(Split::HeldOut, example.picture)).collect();
         if references.iter().any(Vec::is_empty) {
             return Ok(Vec::new());
         }
-        let Agreement { cider, bleu_4 } = Agreement::of(captions, &references)?;
+        let (Agreement { cider, bleu_4 }, pictures) = Agreement::of_each(captions, &references)?;
+        for found in pictures {
+            classes.add_length("cider", found.reference_tokens, found.cider);
+        }
         Ok(vec![("cider", cider), ("bleu_4", bleu_4)])
     }
 
@@ -192,7 +209,7 @@ impl Evaluator<'_> {
         }
         let mean = metrics.iter().map(|(_, value)| value).sum::<f64>() / metrics.len() as f64;
         metrics.push(("r_mean", mean));
-        Evaluation { metrics, samples: Vec::new() }
+        Evaluation { metrics, ..Evaluation::default() }
     }
 
     /// The logarithm of the odds of `pairs`, which are texts by picture.

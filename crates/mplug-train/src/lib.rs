@@ -7,6 +7,7 @@
 pub mod average;
 pub mod batch;
 pub mod checkpoint;
+pub mod classes;
 pub mod config;
 pub mod device;
 pub mod error;

@@ -13,6 +13,7 @@ pub use drawn_pictures::DrawnPictures;
 use mplug::preprocess::text::Tokenizer;
 pub use view::Views;
 
+use crate::classes::Class;
 use crate::error::TrainError;
 
 /// Which part of the data.
@@ -92,6 +93,11 @@ pub trait TrainingData: Sync {
 
     /// What would be right to write about the held-out example `index`, if the dataset says.
     fn expected(&self, _index: u64) -> Option<String> {
+        None
+    }
+
+    /// The kind of the held-out example `index`, if the dataset has kinds: evaluations show which of them the model is worst at.
+    fn class(&self, _index: u64) -> Option<Class> {
         None
     }
 

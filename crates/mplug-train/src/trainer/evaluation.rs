@@ -52,7 +52,8 @@ impl Trainer<'_> {
             self.folder.write_model(BEST, self.mark(BEST), self.written(&model))?;
         }
         let metrics = found.metrics.into_iter().collect();
-        Ok(Progress::Evaluated { step: self.progress.steps, metrics, best, samples: found.samples })
+        let (classes, samples) = (found.classes, found.samples);
+        Ok(Progress::Evaluated { step: self.progress.steps, metrics, best, classes, samples })
     }
 
     /// Whether an evaluation is the best so far. A resumed run may know of one that is still to come, and takes it again.

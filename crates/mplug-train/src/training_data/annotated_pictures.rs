@@ -16,6 +16,7 @@ use rand_pcg::Pcg64;
 use super::{
     EncodedExample, Reading, SpecialIds, Split, Target, TrainingData, Views, encode_prompts, prompted,
 };
+use crate::classes::Class;
 use crate::config::{AnnotationsSection, Unreadable};
 use crate::error::TrainError;
 
@@ -230,6 +231,15 @@ impl TrainingData for AnnotatedPictures {
             || picture.to_string(),
             |found| found.file_name.clone().unwrap_or_else(|| found.id.to_string()),
         )
+    }
+
+    /// Questions by their first two words: `how many`, `what color`. Questions without spaces have no kinds.
+    fn class(&self, index: u64) -> Option<Class> {
+        let (record, _) = self.held_out_examples[index as usize];
+        let question = self.held_out.annotation(record).ok()?.question.as_deref()?;
+        let words: Vec<String> = question.split_whitespace().take(2).map(lowercase).collect();
+        let is_of_words = self.reading == Reading::Questions && words.len() == 2;
+        is_of_words.then(|| Class { by: "question", class: words.join(" ") })
     }
 
     fn expected(&self, index: u64) -> Option<String> {

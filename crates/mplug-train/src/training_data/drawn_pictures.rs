@@ -11,6 +11,7 @@ use mplug_data::synth::{
 use super::{
     EncodedExample, Reading, SpecialIds, Split, Target, TrainingData, Views, encode_prompts, prompted,
 };
+use crate::classes::Class;
 use crate::config::{DrawnLanguage, Language};
 use crate::error::TrainError;
 
@@ -197,6 +198,15 @@ impl TrainingData for DrawnPictures {
             _ => check_caption(&scene, text).is_true(),
         };
         Some(f64::from(u8::from(is_right)))
+    }
+
+    fn class(&self, index: u64) -> Option<Class> {
+        let scene = synth::compose(self.seeds[Split::HeldOut as usize], index);
+        let (by, class) = match self.reading {
+            Reading::Questions => ("question", serde_json::to_value(self.question(&scene, index)?.kind)),
+            _ => ("scene", serde_json::to_value(scene.family)),
+        };
+        Some(Class { by, class: class.ok()?.as_str()?.replace('_', " ") })
     }
 
     fn expected(&self, index: u64) -> Option<String> {

@@ -323,7 +323,9 @@ fn a_run_leaves_its_logs_and_a_page() {
     let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).expect(name);
     let page = read("report.html");
     assert_eq!(page.matches("<img src=\"data:image/jpeg;base64,").count(), 8);
-    assert!(page.contains("held out: cider") && page.contains("learning rate"));
+    assert!(
+        page.contains("CIDEr, held out") && page.contains("Learning rate") && page.contains("recipe.toml")
+    );
     assert_eq!(read("log.jsonl").lines().count(), events.len());
     let named = |end: &str| {
         let entries = std::fs::read_dir(folder.path()).expect("a folder");
@@ -337,6 +339,16 @@ fn a_run_leaves_its_logs_and_a_page() {
     let line: serde_json::Value =
         serde_json::from_str(read(&named(".log.json")).lines().next().expect("a line")).expect("json");
     assert_eq!((&line["mode"], &line["iter"]), (&serde_json::json!("train"), &serde_json::json!(2)));
+    let started: serde_json::Value =
+        serde_json::from_str(read("log.jsonl").lines().next().expect("a line")).expect("json");
+    assert_eq!(
+        (&started["settings"]["run.steps"], &started["event"]),
+        (&serde_json::json!(4), &serde_json::json!("started"))
+    );
+    assert!(
+        started["machine"]["threads"].as_u64() > Some(0) && started["time"].as_f64() > Some(1e9),
+        "{started}"
+    );
     let board =
         std::fs::read_dir(folder.path().join("tensorboard")).expect("a folder").next().expect("a file");
     assert!(std::fs::read(board.expect("an entry").path()).expect("bytes").len() > 300);
