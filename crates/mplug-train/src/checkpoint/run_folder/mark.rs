@@ -6,7 +6,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{RunFolder, found_at};
+use super::{RunFolder, foreign, found_at};
+use crate::error::TrainError;
 
 /// The file with the run's number.
 pub(super) const RECORD: &str = "run.json";
@@ -75,6 +76,15 @@ impl RunFolder {
     pub fn may_write(&self, name: &str) -> bool {
         let path = self.path.join(name);
         self.owns(&path) || found_at(&path).is_ok_and(|found| found.is_none())
+    }
+
+    /// Nothing has the name that this run did not make.
+    ///
+    /// # Errors
+    /// [`TrainError::Content`] where something has.
+    pub fn check_place(&self, name: &str) -> Result<(), TrainError> {
+        let path = self.path.join(name);
+        if found_at(&path)?.is_none() || self.owns(&path) { Ok(()) } else { Err(foreign(path)) }
     }
 
     pub(super) fn owns(&self, folder: &Path) -> bool {
