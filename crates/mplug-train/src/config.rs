@@ -23,7 +23,8 @@ pub use objective::{
     PretrainingSection, WrittenBy,
 };
 pub use run::{
-    DeviceKind, ExportKind, Groups, OptimizerSection, PrecisionKind, RunSection, ScheduleKind, ScheduleSection,
+    DeviceKind, ExportKind, Groups, OptimizerSection, PrecisionKind, RunSection, ScheduleKind,
+    ScheduleSection,
 };
 use serde::{Deserialize, Serialize};
 

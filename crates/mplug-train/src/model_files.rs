@@ -16,7 +16,8 @@ use crate::error::TrainError;
 use crate::initial_weights::InitialWeights;
 
 /// What the names of tensors begin with that other tasks than captioning read.
-const KEPT: [&str; 6] = ["text_encoder.", "fusion_encoder.", "vision_proj.", "text_proj.", "itm_head.", "temp"];
+const KEPT: [&str; 6] =
+    ["text_encoder.", "fusion_encoder.", "vision_proj.", "text_proj.", "itm_head.", "temp"];
 
 /// What goes into every model folder of a run.
 pub struct ModelFiles<'a> {

@@ -147,8 +147,6 @@ struct Trainer<'a> {
     config: &'a TrainConfig,
     data: &'a dyn TrainingData,
     shape: ModelConfig,
-    /// Longest text in tokens, the start and end tokens included.
-    max_len: usize,
     folder: RunFolder,
     ranks: Box<dyn Ranks>,
     device: Device,
@@ -197,7 +195,6 @@ impl<'a> Trainer<'a> {
             config,
             data,
             shape,
-            max_len: initial.max_len,
             workers: Workers::new(config.run.threads, autodiff, config.dropout())?,
             device,
             optimizer: AdamW::new(&config.optimizer, model.parameters().len()),

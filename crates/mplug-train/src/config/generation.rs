@@ -89,8 +89,12 @@ mod tests {
 
     #[test]
     fn lengths_are_those_that_training_shows_and_beams_the_starts() {
-        let start =
-            GenerationDefaults { num_beams: 3, min_new_tokens: 8, max_new_tokens: 10, prompts: BTreeMap::new() };
+        let start = GenerationDefaults {
+            num_beams: 3,
+            min_new_tokens: 8,
+            max_new_tokens: 10,
+            prompts: BTreeMap::new(),
+        };
         let captioning = ObjectiveSection::Captioning {};
         let numbers = |section: &GenerationSection, objective: &ObjectiveSection, max_len| {
             let found = section.of_model(objective, &start, max_len, 64)?;

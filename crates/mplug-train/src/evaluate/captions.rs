@@ -109,7 +109,10 @@ mod tests {
         for field in ["meteor_jar", "spice_jar"] {
             let error = CaptionFigures::open(&section(&format!("{field} = \"no/such.jar\"")));
             let error = error.expect_err("no file").to_string();
-            assert!(error.contains(&format!("evaluation.{field}")) && error.contains("no/such.jar"), "{error}");
+            assert!(
+                error.contains(&format!("evaluation.{field}")) && error.contains("no/such.jar"),
+                "{error}"
+            );
         }
     }
 }

@@ -93,8 +93,7 @@ impl Evaluator<'_> {
                 found.losses.push(self.summed_loss(&micro_batch));
             }
         }
-        let prompts: Vec<&[u32]> =
-            examples.iter().map(|example| self.data.prompt(example.picture)).collect();
+        let prompts: Vec<&[u32]> = examples.iter().map(|example| self.data.prompt(example.picture)).collect();
         let hypotheses = writer.write(&examples, &prompts, &self.options(), self.data.special_ids())?;
         let text = |best: &mplug::generate::beam_search::Hypothesis| self.data.decode(&best.token_ids);
         found.texts = hypotheses.iter().map(|found| found.first().map(text).unwrap_or_default()).collect();

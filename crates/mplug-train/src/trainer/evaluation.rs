@@ -40,11 +40,7 @@ impl Trainer<'_> {
             device: &self.device,
             workers: &self.workers,
             figures: &self.figures,
-            plan: Plan {
-                examples: section.pictures,
-                num_beams: section.num_beams,
-                rerank: section.rerank,
-            },
+            plan: Plan { examples: section.pictures, num_beams: section.num_beams, rerank: section.rerank },
         };
         let found = evaluator.run(self.config.objective.reading())?;
         let score = self.score(&found)?;

@@ -133,7 +133,7 @@ impl AnnotatedPictures {
         (record, caption): (usize, usize),
         training_index: Option<u64>,
     ) -> Result<EncodedExample, TrainError> {
-        let image = data.picture(record)?.decode(data.limits())?;
+        let image = data.example(record)?.image;
         let pixel_values = match training_index {
             Some(index) => self.views.training(&image, index),
             None => self.views.plain(&image),

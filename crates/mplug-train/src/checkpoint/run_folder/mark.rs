@@ -28,7 +28,7 @@ struct Record {
 pub(super) struct MarkFile {
     program: String,
     run: String,
-    step: u64,
+    pub(super) step: u64,
     /// The evaluation's score and loss as text, for every digit counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     best: Option<[String; 2]>,
