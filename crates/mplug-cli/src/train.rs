@@ -148,7 +148,7 @@ fn message_of(event: &mplug_train::Progress, steps: u64) -> Option<String> {
             "step {step}/{steps}: skipped, no weight was changed: loss {loss}, gradient norm {gradient_norm} ({in_a_row} in a row); \
              pictures {pictures}"
         ),
-        Progress::Evaluated { step, metrics, best, samples } => {
+        Progress::Evaluated { step, metrics, best, samples, .. } => {
             let metrics: Vec<String> =
                 metrics.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
             let best = if *best { " (best so far)" } else { "" };

@@ -278,10 +278,15 @@ impl Mplug {
     /// The checkpoint of this model by the original's names: name, shape, values. Tied tensors come once, under the name
     /// of their first use.
     pub fn export(&self) -> Vec<(String, Vec<usize>, Vec<f32>)> {
+        self.export_those(|_| true)
+    }
+
+    /// The part of [`export`](Self::export) whose names are `wanted`; nothing else is copied.
+    pub fn export_those(&self, wanted: impl Fn(&str) -> bool) -> Vec<(String, Vec<usize>, Vec<f32>)> {
         let tensor = |parameter: &Parameter| {
             (parameter.name().to_owned(), parameter.shape().to_vec(), parameter.to_vec())
         };
-        self.parameters().iter().map(tensor).collect()
+        self.parameters().iter().filter(|parameter| wanted(parameter.name())).map(tensor).collect()
     }
 }
 

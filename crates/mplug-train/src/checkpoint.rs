@@ -14,7 +14,7 @@ use mplug::checkpoint::{
 use mplug_nn::Mplug;
 use mplug_nn::parameter::Parameter;
 
-pub use self::run_folder::{BEST, LAST, Mark, RunFolder, Written, step_folder};
+pub use self::run_folder::{BEST, LAST, MODELSCOPE, Mark, RunFolder, Written, step_folder};
 use self::run_folder::{STATE, at_its_name};
 use crate::average::WeightAverage;
 use crate::error::TrainError;

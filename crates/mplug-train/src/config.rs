@@ -2,7 +2,9 @@
 
 mod check;
 mod data;
+mod evaluation;
 mod fields;
+mod generation;
 mod model;
 mod objective;
 mod run;
@@ -11,6 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 pub use data::{AnnotationsSection, AugmentSection, DataSection, DrawnLanguage, OverflowKind, Unreadable};
+pub use evaluation::{BestBy, EvaluationSection};
+pub use generation::GenerationSection;
 pub use model::{ModelSection, StartSection};
 pub use mplug::config::Language;
 use mplug_nn::DropoutRates;
@@ -19,7 +23,7 @@ pub use objective::{
     PretrainingSection, WrittenBy,
 };
 pub use run::{
-    BestBy, DeviceKind, EvaluationSection, Groups, OptimizerSection, PrecisionKind, RunSection, ScheduleKind,
+    DeviceKind, ExportKind, Groups, OptimizerSection, PrecisionKind, RunSection, ScheduleKind,
     ScheduleSection,
 };
 use serde::{Deserialize, Serialize};
@@ -61,6 +65,9 @@ pub struct TrainConfig {
     pub schedule: ScheduleSection,
     /// When and on what to evaluate.
     pub evaluation: EvaluationSection,
+    /// How the finished model writes.
+    #[serde(default)]
+    pub generation: GenerationSection,
     /// Whether a model to start from is refused for weights that it does not know. No part of the recipe.
     #[serde(skip)]
     pub strict: bool,
@@ -108,6 +115,7 @@ impl TrainConfig {
             })?;
             check_dropout("start.dropout", start.dropout)?;
             check_dropout("start.visual_attention_dropout", start.visual_attention_dropout)?;
+            start.check_kept(self.objective.task())?;
         }
         self.check_data()?;
         let writes_captions = matches!(self.objective.reading(), Reading::Captions | Reading::Pictures);
@@ -186,10 +194,8 @@ impl TrainConfig {
         ensure(!is_research || self.schedule.epoch_steps > 0, "schedule.epoch_steps", || {
             ("the length of an epoch in steps, for the research code's schedule".to_owned(), "0".to_owned())
         })?;
-        let beams = self.evaluation.num_beams;
-        ensure((1..=256).contains(&beams), "evaluation.num_beams", || {
-            ("1 to 256".to_owned(), beams.to_string())
-        })
+        self.generation.check(&self.objective)?;
+        self.evaluation.check(&self.objective)
     }
 
     /// The dropout of training.
@@ -214,6 +220,7 @@ impl TrainConfig {
             "run.checkpoint_every",
             "run.keep_last",
             "run.max_skipped_steps",
+            "run.export",
         ];
         let harmless = |field: &str| harmless.contains(&field) || field.starts_with("evaluation.");
         let Ok(other) = toml::from_str::<Self>(other) else {

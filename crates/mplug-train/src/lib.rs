@@ -7,8 +7,10 @@
 pub mod average;
 pub mod batch;
 pub mod checkpoint;
+pub mod classes;
 pub mod config;
 pub mod device;
+pub mod engine_copy;
 pub mod error;
 pub mod evaluate;
 pub mod generation;
@@ -17,6 +19,7 @@ pub mod initial_weights;
 pub mod log;
 pub mod loss;
 pub mod loss_scale;
+pub mod model_files;
 pub mod objective;
 pub mod optimizer;
 pub mod ranks;

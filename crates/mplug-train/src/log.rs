@@ -1,6 +1,7 @@
 //! What a run reports: events for a callback, and the same in the run folder: as JSON lines, in the original's two formats,
 //! for TensorBoard, and as a page. Prints nothing.
 
+mod machine;
 mod modelscope;
 mod report;
 mod tensorboard;
@@ -10,8 +11,10 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::path::PathBuf;
 
-use chrono::Local;
+use chrono::{DateTime, Local};
+use mplug_eval::run_history::ClassFigure;
 use serde::{Serialize, Serializer};
+use serde_json::{Map, Value, json};
 
 use self::modelscope::ModelScopeLog;
 use self::report::ReportPage;
@@ -82,6 +85,9 @@ pub enum Progress {
         metrics: BTreeMap<&'static str, f64>,
         /// Whether it is the best so far; then the model is kept in `best`.
         best: bool,
+        /// Figures of kinds of examples, the worst kinds first.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        classes: Vec<ClassFigure>,
         /// Some of the texts that the model wrote.
         samples: Vec<Sample>,
     },
@@ -156,6 +162,12 @@ pub struct Sample {
     pub text: String,
     /// What a person wrote, or the first of the right answers.
     pub expected: String,
+    /// What was asked about the picture, if anything.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub question: String,
+    /// How right the text is, 0 to 1, if the dataset judges it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
     /// The picture as a `data:` address, for pages.
     #[serde(skip)]
     pub picture: String,
@@ -169,12 +181,13 @@ pub fn peak_memory() -> Option<u64> {
     Some(1024 * kibibytes)
 }
 
-/// The logs of a run folder.
+/// The logs of a run folder. Those that people look at never end a run: one that cannot be written is given up, which the lines say.
 pub struct RunLog {
+    folder: RunFolder,
     lines: Appended,
     original: ModelScopeLog,
-    tensorboard: TensorBoard,
-    page: ReportPage,
+    tensorboard: Option<TensorBoard>,
+    page: Option<ReportPage>,
 }
 
 impl RunLog {
@@ -183,24 +196,76 @@ impl RunLog {
         let (now, path) = (Local::now(), folder.path());
         let mut lines = Appended::open(path.join("log.jsonl"))?;
         lines.cut_torn_line()?;
-        Ok(Self {
-            page: ReportPage::open(folder)?,
+        let mut log = Self {
+            folder: folder.clone(),
             lines,
             original: ModelScopeLog::open(path, &now)?,
-            tensorboard: TensorBoard::open(path, &now)?,
-        })
+            tensorboard: None,
+            page: Some(ReportPage::open(folder)),
+        };
+        match TensorBoard::open(path, &now) {
+            Ok(tensorboard) => log.tensorboard = Some(tensorboard),
+            Err(error) => log.give_up("tensorboard", &error)?,
+        }
+        Ok(log)
     }
 
     /// Writes an event into all of them.
+    pub fn write(&mut self, event: &Progress) -> Result<(), TrainError> {
+        let now = Local::now();
+        let line = self.line_of(event, &now);
+        self.lines.line(&line.to_string())?;
+        self.original.write(event, &now)?;
+        let settings = &line["settings"];
+        if let Some(Err(error)) = self.tensorboard.as_mut().map(|board| board.write(event, settings, &now)) {
+            self.tensorboard = None;
+            self.give_up("tensorboard", &error)?;
+        }
+        if let Some(Err(error)) = self.page.as_mut().map(|page| page.write(event, &line)) {
+            self.page = None;
+            self.give_up("report.html", &error)?;
+        }
+        Ok(())
+    }
+
+    /// An event as the lines have it: with its time in seconds since 1970 and, at a start, with the recipe's values and the machine.
     ///
     /// # Panics
     /// Never: events are plain data.
-    pub fn write(&mut self, event: &Progress) -> Result<(), TrainError> {
-        let now = Local::now();
-        self.lines.line(&serde_json::to_string(event).expect("events are plain data"))?;
-        self.original.write(event, &now)?;
-        self.tensorboard.write(event, &now)?;
-        self.page.write(event)
+    fn line_of(&self, event: &Progress, now: &DateTime<Local>) -> Value {
+        let mut line = serde_json::to_value(event).expect("events are plain data");
+        line["time"] = json!(now.timestamp_millis() as f64 / 1e3);
+        if matches!(event, Progress::Started { .. }) {
+            let recipe = std::fs::read_to_string(self.folder.path().join(RECIPE)).ok();
+            let recipe = recipe.and_then(|recipe| toml::from_str::<toml::Table>(&recipe).ok());
+            let mut settings = Map::new();
+            flatten("", recipe.unwrap_or_default(), &mut settings);
+            line["settings"] = Value::Object(settings);
+            line["machine"] = Value::Object(machine::facts());
+        }
+        line
+    }
+
+    /// Says in the lines that a file is no longer written.
+    fn give_up(&mut self, file: &str, error: &TrainError) -> Result<(), TrainError> {
+        let line = json!({ "event": "given_up", "file": file, "problem": error.to_string() });
+        self.lines.line(&line.to_string())
+    }
+}
+
+/// The recipe's name in a run folder.
+const RECIPE: &str = "recipe.toml";
+
+/// The values of a table by the path of their keys, `run.steps`.
+fn flatten(path: &str, table: toml::Table, into: &mut Map<String, Value>) {
+    for (key, value) in table {
+        let path = if path.is_empty() { key } else { format!("{path}.{key}") };
+        match value {
+            toml::Value::Table(table) => flatten(&path, table, into),
+            value => {
+                into.insert(path, serde_json::to_value(value).unwrap_or_default());
+            }
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod divergence;
 mod evaluation;
+mod export;
 mod recent;
 mod reporter;
 mod resume;
@@ -25,9 +26,11 @@ use crate::checkpoint::{LAST, RunFolder, RunProgress};
 use crate::config::{AugmentSection, DataSection, TrainConfig};
 use crate::device;
 use crate::error::TrainError;
+use crate::evaluate::CaptionFigures;
 use crate::gradients::{Outcome, Workers};
 use crate::initial_weights::InitialWeights;
 use crate::log::{Progress, StepReport, peak_memory};
+use crate::model_files::ModelFiles;
 use crate::objective::{Ingredients, Objective};
 use crate::optimizer::{AdamW, norm};
 use crate::ranks::{self, Ranks};
@@ -69,22 +72,22 @@ pub fn train(config: &TrainConfig, resume: bool, listener: Listener<'_>) -> Resu
     match &config.data {
         DataSection::Synth { language, seed, held_out_seed, pictures } => {
             let seeds = [*seed, *held_out_seed];
-            let vocabulary = initial.vocabulary();
-            let data = DrawnPictures::new(seeds, *language, reading, views, max_len, vocabulary, &prompts)?
+            let files = initial.tokenizer();
+            let data = DrawnPictures::new(seeds, *language, reading, views, max_len, files, &prompts)?
                 .limited_to(*pictures);
             run(config, &initial, &data, resume, listener)
         }
         DataSection::Annotations(section) => {
-            let vocabulary = match (initial.vocabulary(), &section.vocabulary) {
-                (Some(vocabulary), _) => vocabulary.to_owned(),
-                (None, Some(path)) => std::fs::read_to_string(path).map_err(TrainError::file(path))?,
+            let files = match (initial.tokenizer(), &section.vocabulary) {
+                (Some(files), _) => files,
+                (None, Some(path)) => std::fs::read_to_string(path).map_err(TrainError::file(path))?.into(),
                 (None, None) => {
                     return Err(TrainError::Recipe(
                         "expected `data.vocabulary`, the file of the tokens, found none".to_owned(),
                     ));
                 }
             };
-            let data = AnnotatedPictures::open(section, reading, views, max_len, vocabulary, &prompts)?
+            let data = AnnotatedPictures::open(section, reading, views, max_len, files, &prompts)?
                 .for_rows(initial.folder().map(|folder| folder.config.text.vocab_size));
             run(config, &initial, &data, resume, listener)
         }
@@ -123,6 +126,9 @@ fn run(
     if trainer.saved.is_some() || !reporter.is_stopped {
         trainer.check_result()?;
     }
+    if !reporter.is_stopped {
+        trainer.export()?;
+    }
     let RunProgress { steps, best, skipped_steps, .. } = trainer.progress;
     Ok(Summary {
         steps,
@@ -141,8 +147,6 @@ struct Trainer<'a> {
     config: &'a TrainConfig,
     data: &'a dyn TrainingData,
     shape: ModelConfig,
-    /// Longest text in tokens, the start and end tokens included.
-    max_len: usize,
     folder: RunFolder,
     ranks: Box<dyn Ranks>,
     device: Device,
@@ -156,6 +160,10 @@ struct Trainer<'a> {
     saved: Option<u64>,
     /// What shows whether the weights are good.
     proof: Proof,
+    /// The figures of captions in evaluations.
+    figures: CaptionFigures,
+    /// What stands in model folders beside the weights.
+    files: ModelFiles<'a>,
 }
 
 /// What became of a step.
@@ -168,7 +176,7 @@ enum Stepped {
 impl<'a> Trainer<'a> {
     fn new(
         config: &'a TrainConfig,
-        initial: &InitialWeights,
+        initial: &'a InitialWeights,
         data: &'a dyn TrainingData,
         resume: bool,
     ) -> Result<(Self, Option<Progress>), TrainError> {
@@ -182,11 +190,11 @@ impl<'a> Trainer<'a> {
             Ingredients { config, initial, model: &model, shape: &shape, data, device: &device };
         let objective = ingredients.build()?;
         let decay = config.optimizer.average_decay;
+        let files = ModelFiles::new(config, initial, &shape, data.vocabulary())?;
         let mut trainer = Self {
             config,
             data,
             shape,
-            max_len: initial.max_len,
             workers: Workers::new(config.run.threads, autodiff, config.dropout())?,
             device,
             optimizer: AdamW::new(&config.optimizer, model.parameters().len()),
@@ -196,10 +204,13 @@ impl<'a> Trainer<'a> {
             progress: RunProgress { loss_scale: config.run.precision.loss_scale(), ..RunProgress::default() },
             saved: None,
             proof: Proof::default(),
+            figures: CaptionFigures::open(&config.evaluation)?,
+            files,
             folder: RunFolder::create(&config.output)?,
             ranks: ranks::join()?,
         };
         let mended = trainer.enter(resume)?;
+        trainer.check_export()?;
         Ok((trainer, mended))
     }
 
@@ -216,6 +227,7 @@ impl<'a> Trainer<'a> {
     fn run(&mut self, reporter: &mut Reporter<'_>) -> Result<Option<f64>, TrainError> {
         let (run, data, every) = (&self.config.run, self.data, self.config.evaluation.every);
         let (first, steps) = (self.progress.steps, run.steps);
+        self.evaluate_at_start(reporter)?;
         let is_over = self.is_out_of_patience() || self.is_stopped(reporter);
         let to_do = if is_over { first..first } else { first..steps };
         std::thread::scope(|scope| {

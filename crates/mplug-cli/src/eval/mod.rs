@@ -3,7 +3,7 @@
 //! `mplug-eval` and writes what that returns, `events` shows how far it is.
 
 mod events;
-mod figures;
+pub(crate) mod figures;
 mod meaning;
 mod run;
 

@@ -3,6 +3,7 @@
 mod archives;
 mod bulk;
 mod captions;
+mod compare;
 #[cfg(feature = "train")]
 mod dependencies;
 mod engine;

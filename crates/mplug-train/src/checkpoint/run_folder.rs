@@ -24,6 +24,8 @@ use crate::error::TrainError;
 pub const LAST: &str = "last";
 /// The model folder of the best evaluation.
 pub const BEST: &str = "best";
+/// The best model, or the last, for the original.
+pub const MODELSCOPE: &str = "modelscope";
 /// The state file.
 pub(super) const STATE: &str = "state.safetensors";
 /// The recipe.

@@ -1,4 +1,4 @@
-//! How a run goes: micro-batches, optimizer, schedule, evaluations.
+//! How a run goes: micro-batches, optimizer, schedule.
 
 use mplug_nn::Precision;
 use serde::{Deserialize, Serialize};
@@ -39,6 +39,16 @@ pub struct RunSection {
     /// Steps in a row without a finite loss and gradient after which the run ends. Each of them is skipped.
     #[serde(default = "default_max_skipped_steps")]
     pub max_skipped_steps: u64,
+    /// What else is written at the end of the run: the best model, or the last where nothing was evaluated, for other programs.
+    pub export: Option<ExportKind>,
+}
+
+/// What a model is written for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ExportKind {
+    /// ModelScope's `pipeline`, in the folder `modelscope`.
+    Modelscope,
 }
 
 /// Where the network runs.
@@ -180,71 +190,4 @@ pub enum ScheduleKind {
     /// The research code's (AliceMind's `caption_mplug.py`, timm's cosine): constant inside an epoch, in the first one
     /// from `warmup_rate` towards the peak in steps of 100 (downwards too, where the peak is lower).
     Research,
-}
-
-/// When and on what to evaluate.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct EvaluationSection {
-    /// Steps between evaluations; 0 turns them off.
-    pub every: u64,
-    /// Held-out examples.
-    pub pictures: usize,
-    /// The figure that decides what is best; the task's own if absent.
-    pub metric: Option<BestBy>,
-    /// Beams of the texts that are written.
-    #[serde(default = "default_evaluation_beams")]
-    pub num_beams: usize,
-    /// Retrieval: how many candidates of each picture and text the matching head orders anew (the original's `k_test`).
-    #[serde(default = "default_rerank")]
-    pub rerank: usize,
-    /// The number of evaluations in a row, none of them the best, that ends the run; 0 never does.
-    #[serde(default)]
-    pub patience: u64,
-}
-
-fn default_evaluation_beams() -> usize {
-    1
-}
-
-fn default_rerank() -> usize {
-    16
-}
-
-/// A figure of evaluations.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum BestBy {
-    /// The loss on held-out examples; less is better.
-    Loss,
-    /// The share of captions that are true in full, where the data can judge it.
-    Truth,
-    /// CIDEr-D.
-    Cider,
-    /// BLEU-4.
-    Bleu4,
-    /// Accuracy of answers.
-    Accuracy,
-    /// Recall at 1 of texts by pictures.
-    TextR1,
-    /// Recall at 1 of pictures by texts.
-    ImageR1,
-    /// The mean of all recalls.
-    RMean,
-}
-
-impl BestBy {
-    /// Its name in an evaluation.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Loss => "loss",
-            Self::Truth => "truth",
-            Self::Cider => "cider",
-            Self::Bleu4 => "bleu_4",
-            Self::Accuracy => "accuracy",
-            Self::TextR1 => "text_r1",
-            Self::ImageR1 => "image_r1",
-            Self::RMean => "r_mean",
-        }
-    }
 }

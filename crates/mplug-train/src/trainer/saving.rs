@@ -45,7 +45,7 @@ impl Trainer<'_> {
     }
 
     pub(super) fn written<'w>(&'w self, model: &'w Mplug) -> Written<'w> {
-        Written { model, config: &self.shape, vocabulary: self.data.vocabulary() }
+        Written { model, config: &self.shape, files: &self.files }
     }
 
     pub(super) fn remove_steps(&self) -> Result<(), TrainError> {

@@ -1,11 +1,13 @@
 //! Tests of training: the original's losses and gradients, learning and resuming on a toy data, recipes.
 
 mod annotated;
+mod evaluation;
 mod golden;
 mod kept_run;
 mod objectives;
 mod partial;
 mod recipe;
+mod results;
 mod run_folder;
 mod skipped_steps;
 mod toy;

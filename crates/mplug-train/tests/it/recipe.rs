@@ -36,6 +36,19 @@ fn overrides_set_numbers_and_text() {
 }
 
 #[test]
+fn settings_of_texts_are_refused_where_none_are_written() {
+    let with = |more: &[(&str, &str)]| {
+        let more: Vec<_> = more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        TrainConfig::from_toml(DEMO, &more).expect_err("refused").to_string()
+    };
+    let retrieval = ("objective", "{ kind = \"retrieval\" }");
+    assert!(with(&[retrieval, ("generation.num_beams", "2")]).contains("generation"));
+    assert!(with(&[retrieval, ("evaluation.meteor_jar", "a.jar")]).contains("evaluation.meteor_jar"));
+    let answering = ("objective", "{ kind = \"answering\" }");
+    assert!(with(&[answering, ("evaluation.spice_jar", "a.jar")]).contains("evaluation.spice_jar"));
+}
+
+#[test]
 fn what_is_wrong_is_named() {
     for (key, value, word) in [
         ("run.stepz", "7", "stepz"),
@@ -45,6 +58,14 @@ fn what_is_wrong_is_named() {
         ("objective", "{ kind = \"captioning\", candidates = 7 }", "candidates"),
         ("schedule.kind", "research", "schedule.epoch_steps"),
         ("evaluation.metric", "cidre", "did you mean `cider`"),
+        ("evaluation.metric", "bleu4", "did you mean `bleu_4`"),
+        ("evaluation.metric", "meteor", "evaluation.meteor_jar"),
+        ("evaluation.metric", "spice", "evaluation.spice_jar"),
+        ("evaluation.num_beams", "0", "evaluation.num_beams"),
+        ("generation.num_beams", "257", "generation.num_beams"),
+        ("generation.max_new_tokens", "0", "generation.max_new_tokens"),
+        ("generation.max_tokens", "9", "did you mean `max_new_tokens`"),
+        ("run.export", "onnx", "modelscope"),
         ("model.image_size", "97", "model.image_size"),
         ("model.vision_width", "100", "model.vision_width"),
         ("model.text_heads", "0", "model.text_width"),

@@ -20,7 +20,9 @@ use mplug_kernels::gemm::Precision;
 pub use self::int8::write_int8_model_folder;
 use self::locate::locate;
 pub use self::locate::{has_weights, is_weight_file};
-pub use self::write::{Keep, WriteOptions, Written, write_model_folder, write_model_folder_of};
+pub use self::write::{
+    Keep, TokenizerTexts, WriteOptions, Written, write_model_folder, write_model_folder_of,
+};
 use super::expected::needed_tensors;
 use super::key_names::is_never_needed;
 use super::small_files::{BERT_JSON, FolderNote, SmallFiles};

@@ -36,7 +36,7 @@ use std::path::{Path, PathBuf};
 
 pub use error::{CheckpointError, Mismatch};
 pub use folder::{
-    Keep, ModelFolder, ModelParts, WriteOptions, Written, has_weights, is_weight_file,
+    Keep, ModelFolder, ModelParts, TokenizerTexts, WriteOptions, Written, has_weights, is_weight_file,
     write_int8_model_folder, write_model_folder, write_model_folder_of,
 };
 use mplug_kernels::finite::are_finite;

@@ -61,11 +61,11 @@ impl RunFolder {
             if found_at(&path)?.is_none() {
                 continue;
             }
-            if run.as_ref().is_none_or(|run| mark_in(&path, run).is_none()) {
+            let Some(mark) = run.as_ref().and_then(|run| mark_in(&path, run)) else {
                 return Err(foreign(path));
-            }
-            // A run that was ended before its first checkpoint may have evaluated, no more.
-            if !has_state && (name == LAST || !resume) {
+            };
+            // A run that was ended before its first checkpoint may have evaluated, no more; nothing is learned at step 0.
+            if !has_state && (name == LAST || !(resume || mark.step == 0)) {
                 let problem = "is a model of a run without its state.safetensors, which would be replaced; move it away, or \
                                choose another output folder";
                 return Err(TrainError::content(path, problem));

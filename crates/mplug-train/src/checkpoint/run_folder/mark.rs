@@ -6,7 +6,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{RunFolder, found_at};
+use super::{RunFolder, foreign, found_at};
+use crate::error::TrainError;
 
 /// The file with the run's number.
 pub(super) const RECORD: &str = "run.json";
@@ -27,7 +28,7 @@ struct Record {
 pub(super) struct MarkFile {
     program: String,
     run: String,
-    step: u64,
+    pub(super) step: u64,
     /// The evaluation's score and loss as text, for every digit counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     best: Option<[String; 2]>,
@@ -75,6 +76,15 @@ impl RunFolder {
     pub fn may_write(&self, name: &str) -> bool {
         let path = self.path.join(name);
         self.owns(&path) || found_at(&path).is_ok_and(|found| found.is_none())
+    }
+
+    /// Nothing has the name that this run did not make.
+    ///
+    /// # Errors
+    /// [`TrainError::Content`] where something has.
+    pub fn check_place(&self, name: &str) -> Result<(), TrainError> {
+        let path = self.path.join(name);
+        if found_at(&path)?.is_none() || self.owns(&path) { Ok(()) } else { Err(foreign(path)) }
     }
 
     pub(super) fn owns(&self, folder: &Path) -> bool {

@@ -2,14 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use mplug::checkpoint::{CheckpointError, WriteOptions, write_model_folder_of};
-use mplug::config::ModelConfig;
+use mplug::checkpoint::{CheckpointError, FileFormat, ModelFolder, WriteOptions, write_model_folder};
+use mplug::config::{ConfigOverrides, ModelConfig};
 use mplug_nn::Mplug;
 
 use super::mark::{MARK, Mark, RECORD, record};
 use super::{RunFolder, foreign, found_at};
 use crate::checkpoint::files;
 use crate::error::TrainError;
+use crate::model_files::ModelFiles;
 
 /// A model to write.
 #[derive(Clone, Copy)]
@@ -18,8 +19,8 @@ pub struct Written<'a> {
     pub model: &'a Mplug,
     /// Their shape.
     pub config: &'a ModelConfig,
-    /// The vocabulary, one token a line.
-    pub vocabulary: &'a str,
+    /// What stands beside them.
+    pub files: &'a ModelFiles<'a>,
 }
 
 impl RunFolder {
@@ -59,13 +60,35 @@ impl RunFolder {
 
     /// Writes the model folder `name`, in the place of the run's own of that name.
     pub fn write_model(&self, name: &str, mark: Mark, written: Written<'_>) -> Result<(), TrainError> {
+        self.write_folder(name, mark, |new| {
+            let Written { model, config, files } = written;
+            files.write(new, model, config)
+        })
+    }
+
+    /// Writes the run's model folder `from` as the original reads it, in the place of the run's own folder `name`.
+    pub fn write_for_original(&self, name: &str, from: &str) -> Result<(), TrainError> {
+        let source = self.path.join(from);
+        let Some(mark) = self.model(from) else {
+            return Err(TrainError::content(source, "expected a model of this run, found none"));
+        };
+        self.write_folder(name, mark, |new| {
+            let options = WriteOptions { format: FileFormat::Pytorch, ..WriteOptions::default() };
+            let source = ModelFolder::open(&source, &ConfigOverrides::default())?;
+            write_model_folder(new, &source, &options).map(|_| ())
+        })
+    }
+
+    /// Has `write` write a model folder, and gives it its name.
+    fn write_folder(
+        &self,
+        name: &str,
+        mark: Mark,
+        write: impl FnOnce(&Path) -> Result<(), CheckpointError>,
+    ) -> Result<(), TrainError> {
         let mut staging = self.staging()?;
         let (new, path) = (staging.path.join(name), self.path.join(name));
-        let Written { model, config, vocabulary } = written;
-        let tensors = model.export();
-        let options = WriteOptions::default();
-        write_model_folder_of(&new, config, vocabulary, tensors.as_slice(), &options)
-            .map_err(|error| at_its_name(error, &new, &path))?;
+        write(&new).map_err(|error| at_its_name(error, &new, &path))?;
         let io = || TrainError::file(&path);
         let mark = self.mark_file(mark, &new).map_err(io())?;
         files::write_new(&new.join(MARK), mark.as_bytes()).map_err(io())?;
