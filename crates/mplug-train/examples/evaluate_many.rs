@@ -47,13 +47,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let mut found: Vec<Found> = Vec::new();
     for threads in ["1", "2"] {
-        let ended = Command::new(std::env::current_exe()?).args([&pictures, &size, &task, threads]).output()?;
+        let ended =
+            Command::new(std::env::current_exe()?).args([&pictures, &size, &task, threads]).output()?;
         if !ended.status.success() {
             return Err(String::from_utf8_lossy(&ended.stderr).into_owned().into());
         }
         let of = read(&String::from_utf8(ended.stdout)?)?;
         let [model, peak] = of.memory.map(|bytes| bytes / 1e6);
-        println!("{threads} threads: {:.1} s; model {model:.0} MB, peak {:.0} MB over it", of.seconds, peak - model);
+        println!(
+            "{threads} threads: {:.1} s; model {model:.0} MB, peak {:.0} MB over it",
+            of.seconds,
+            peak - model
+        );
         found.push(of);
     }
     println!("figures: {}", found[0].figures);
