@@ -20,6 +20,7 @@ pub mod loss_scale;
 pub mod objective;
 pub mod optimizer;
 pub mod ranks;
+pub mod run_length;
 pub mod schedule;
 mod seed;
 pub mod trainer;

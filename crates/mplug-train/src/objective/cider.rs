@@ -32,7 +32,12 @@ pub struct CiderOptimisation {
     pub baseline: Baseline,
     /// What n-grams weigh; the batch decides if absent.
     pub frequencies: Option<DocumentFrequencies>,
+    /// Whether the end of a text is a token of captions and references.
+    pub has_end_token: bool,
 }
+
+/// The end of a text as a token of rewards: ASCII's character of that name, which no caption has.
+const END: &str = " \u{3}";
 
 impl CiderOptimisation {
     /// With the settings of its fields.
@@ -42,7 +47,13 @@ impl CiderOptimisation {
         baseline: Baseline,
         frequencies: Option<DocumentFrequencies>,
     ) -> Self {
-        Self { writing: Writing::weighted_captions(), config, options, baseline, frequencies }
+        let writing = Writing::weighted_captions();
+        Self { writing, config, options, baseline, frequencies, has_end_token: false }
+    }
+
+    /// Adds the end to a text of tokens.
+    pub(super) fn end(text: &mut String) {
+        text.push_str(END);
     }
 
     /// What the model writes about a micro-batch's pictures.
@@ -67,14 +78,21 @@ impl CiderOptimisation {
         writer.sample(&examples, &prompts, &self.options, data.special_ids(), &seeds)
     }
 
-    /// Every caption's reward less its baseline, picture by picture, and the mean reward.
+    /// Every caption's reward less its baseline, picture by picture, and the mean reward. `ended` says which captions have an
+    /// end: one that is cut at the greatest length has none.
     fn advantages(
         &self,
         captions: &[Vec<String>],
+        ended: &[Vec<bool>],
         references: &[Vec<String>],
     ) -> Result<(Vec<Vec<f64>>, f64), TrainError> {
         let suited = SuitedTokenizations::to(references);
-        let (captions, references) = (suited.tokenize(captions)?, suited.tokenize(references)?);
+        let (mut captions, mut references) = (suited.tokenize(captions)?, suited.tokenize(references)?);
+        if self.has_end_token {
+            references.iter_mut().flatten().for_each(Self::end);
+            let captions = captions.iter_mut().flatten().zip(ended.iter().flatten());
+            captions.filter(|(_, is_ended)| **is_ended).for_each(|(caption, _)| Self::end(caption));
+        }
         let rewards = cider_rewards(&captions, &references, self.frequencies.as_ref())?;
         let count = rewards.iter().map(Vec::len).sum::<usize>().max(1);
         let mean = rewards.iter().flatten().sum::<f64>() / count as f64;
@@ -117,10 +135,12 @@ impl Objective for CiderOptimisation {
         let text = |found: &Hypothesis| data.decode(&found.token_ids);
         let captions: Vec<Vec<String>> =
             of_pictures().map(|found| found.iter().map(text).collect()).collect();
+        let is_ended = |found: &Hypothesis| found.token_ids.last() == Some(&special.end);
+        let ended: Vec<Vec<bool>> = of_pictures().map(|found| found.iter().map(is_ended).collect()).collect();
         let numbers = batch.micro_batches.iter().flat_map(|micro_batch| &micro_batch.picture_ids);
         let references: Vec<Vec<String>> =
             numbers.map(|picture| data.references(Split::Train, *picture)).collect();
-        let (advantages, mean) = self.advantages(&captions, &references)?;
+        let (advantages, mean) = self.advantages(&captions, &ended, &references)?;
         let counts = [
             of_pictures().map(Vec::len).sum(),
             of_pictures().flatten().map(|found| found.token_ids.len()).sum(),
