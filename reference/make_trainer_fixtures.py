@@ -118,6 +118,7 @@ def run(model_folder, rows, optimizer, schedule, options):
             "work_dir": folder,
             "max_epochs": 2,
             "dataloader": {"batch_size_per_gpu": 2, "workers_per_gpu": 0, "shuffle": False},
+            "checkpoint": {"period": {"interval": 100, "save_last": False}},
             "optimizer": optimizer,
             "lr_scheduler": {**schedule, "options": options},
         }

@@ -43,8 +43,8 @@ pub struct CiderSection {
     pub min_new_tokens: usize,
     /// Most tokens of a caption, the end token included.
     pub max_new_tokens: usize,
-    /// Whether the end of a text is a token of captions, references and frequencies (Rennie et al. 2017): without it, as in the
-    /// original, captions that break off are worth more than whole ones.
+    /// Whether the end of a text is a token of captions, references and frequencies (Rennie et al. 2017). Without it, as in the
+    /// original, a caption that breaks off is often worth more than a whole one.
     pub end_token: bool,
 }
 

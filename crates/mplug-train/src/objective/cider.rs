@@ -167,3 +167,61 @@ impl Objective for CiderOptimisation {
         self.writing.loss(pass)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mplug::config::Task;
+
+    use super::*;
+
+    const REFERENCES: [&[&str]; 4] = [
+        &[
+            "a man standing in a suit",
+            "a tall man in a suit",
+            "a man in a dark suit with a tie",
+            "a man in a suit with a bag",
+        ],
+        &["a man rides a horse", "a man on a brown horse", "a rider on a horse"],
+        &["two cars in a street", "cars parked near a house", "two red cars"],
+        &["a bowl of fruit", "apples in a bowl", "fruit in a white bowl"],
+    ];
+
+    /// What the caption that breaks off and the whole one are worth, the first of which is cut where `is_cut`.
+    fn worth(has_end_token: bool, is_cut: bool) -> [f64; 2] {
+        let references = REFERENCES
+            .map(|of_one| of_one.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>())
+            .to_vec();
+        let mut tokenized = SuitedTokenizations::to(&references).tokenize(&references).unwrap();
+        if has_end_token {
+            tokenized.iter_mut().flatten().for_each(CiderOptimisation::end);
+        }
+        let frequencies = DocumentFrequencies::of_references(&tokenized).unwrap();
+        let (config, options) = (ModelConfig::tiny(Task::ImageCaptioning), GenerationOptions::default());
+        let objective = CiderOptimisation {
+            has_end_token,
+            ..CiderOptimisation::new(config, options, Baseline::Mean, Some(frequencies))
+        };
+        let captions: Vec<Vec<String>> =
+            ["a man in a suit with a", "a man rides a horse", "two red cars", "a bowl of fruit"]
+                .iter()
+                .enumerate()
+                .map(|(picture, text)| match picture {
+                    0 => vec![(*text).to_owned(), "a man in a suit".to_owned()],
+                    _ => vec![(*text).to_owned(); 2],
+                })
+                .collect();
+        let ended = vec![vec![!is_cut, true], vec![true; 2], vec![true; 2], vec![true; 2]];
+        let (advantages, _) = objective.advantages(&captions, &ended, &references).unwrap();
+        advantages[0][..].try_into().unwrap()
+    }
+
+    #[test]
+    fn with_an_end_token_breaking_off_does_not_pay() {
+        let [broken, whole] = worth(false, false);
+        assert!(broken > whole, "as in the original: {broken} and {whole}");
+        let [broken, whole] = worth(true, false);
+        assert!(broken < whole, "{broken} and {whole}");
+        let ([cut, _], [ended, _]) = (worth(true, true), worth(true, false));
+        assert!(cut != ended, "a caption that is cut has no end");
+    }
+}

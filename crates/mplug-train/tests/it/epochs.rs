@@ -2,11 +2,11 @@
 
 use std::sync::Mutex;
 
-use mplug_train::training_data::{EncodedExample, SpecialIds, Split, TrainingData};
+use mplug_train::training_data::{EncodedExample, Reading, SpecialIds, Split, TrainingData};
 use mplug_train::{Progress, TrainConfig, TrainError, train_on};
 
-use crate::listener;
 use crate::toy::{Colours, recipe};
+use crate::{listener, objectives};
 
 /// Eleven coloured pictures; notes which were taken, and fails from a number on.
 #[derive(Default)]
@@ -115,4 +115,70 @@ fn epochs_need_an_end() {
     let config = in_epochs(recipe(folder.path(), 1), 2, &[]);
     let error = train_on(&config, &Colours, false, &mut listener(&mut Vec::new())).expect_err("no end");
     assert!(error.to_string().contains("run.epochs"), "{error}");
+}
+
+/// Pairs of pictures and texts, of which an epoch has sixteen.
+struct Pairs(objectives::Colours);
+
+impl TrainingData for Pairs {
+    fn example(&self, split: Split, index: u64) -> Result<EncodedExample, TrainError> {
+        self.0.example(split, index)
+    }
+
+    fn vocabulary(&self) -> &str {
+        self.0.vocabulary()
+    }
+
+    fn special_ids(&self) -> SpecialIds {
+        self.0.special_ids()
+    }
+
+    fn decode(&self, ids: &[u32]) -> String {
+        self.0.decode(ids)
+    }
+
+    fn judge(&self, index: u64, text: &str) -> Option<f64> {
+        self.0.judge(index, text)
+    }
+
+    fn train_len(&self) -> Option<u64> {
+        Some(16)
+    }
+}
+
+/// The research code's `alpha * min(1, i / len(data_loader))` in its first epoch.
+#[test]
+fn the_share_of_soft_labels_grows_during_the_first_epoch() {
+    // Weights stay as they are, so that a step's loss depends on the share alone.
+    let losses = |distillation: &str, ramp: &str| -> Vec<f64> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let more = [
+            ("run.steps", "4"),
+            ("run.log_every", "1"),
+            ("run.threads", "1"),
+            ("evaluation.every", "0"),
+            ("optimizer.learning_rate", "0.0"),
+            ("model.dropout", "0.0"),
+            ("objective.distillation", distillation),
+            ("objective.distillation_ramp", ramp),
+        ];
+        let config =
+            objectives::recipe(folder.path(), &[objectives::settings("retrieval"), more.to_vec()].concat());
+        let data = Pairs(objectives::Colours { reading: Reading::Pairs, until: u64::MAX });
+        let mut events = Vec::new();
+        train_on(&config, &data, false, &mut listener(&mut events)).expect("it ends well");
+        let steps = events.iter().filter_map(|event| match event {
+            Progress::Step(found) => {
+                Some(found.parts.iter().find(|(name, _)| **name == "contrast").expect("it has one").1)
+            }
+            _ => None,
+        });
+        steps.copied().collect()
+    };
+    let (hard, soft, ramped) = (losses("0.0", "false"), losses("0.4", "false"), losses("0.4", "true"));
+    let half = losses("0.2", "false");
+    // An epoch has two steps.
+    assert_eq!([ramped[0], ramped[1]], [hard[0], half[1]]);
+    assert_eq!(ramped[2..], soft[2..]);
+    assert!(hard[0] != soft[0] && half[1] != soft[1], "the share matters: {hard:?}, {soft:?}");
 }
