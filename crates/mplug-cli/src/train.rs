@@ -74,9 +74,13 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Status> {
         *path = crate::model::find(path)?;
     }
     config.strict = args.strict.strict;
-    let steps = config.run.steps;
+    // A run that counts epochs knows its steps once it has seen its data.
+    let mut steps = config.run.steps.unwrap_or_default();
     let interrupt = crate::interrupt::Interrupt::listen()?;
     let summary = train(&config, args.resume, &mut |event| {
+        if let mplug_train::Progress::Started { steps: all, .. } = event {
+            steps = *all;
+        }
         if let Some(message) = message_of(event, steps) {
             crate::report::message(message);
         }

@@ -1,10 +1,12 @@
 //! Batches: examples put side by side, made by threads ahead of the network. Which examples a step gets, in which micro-batches,
 //! and what is drawn at random for them depends on the step's number alone. Knows no tensors.
 
+use std::ops::Range;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::Scope;
 
 use crate::error::TrainError;
+use crate::run_length::EpochShape;
 use crate::seed::seed_of;
 use crate::training_data::{EncodedExample, Split, Target, TrainingData};
 
@@ -154,19 +156,32 @@ pub struct Batch {
 /// How batches are cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchShape {
-    /// Examples per step.
+    /// Examples per step, but for a short last batch of an epoch.
     pub size: usize,
     /// Examples that go through the network at once.
     pub micro_size: usize,
     /// The run's seed.
     pub seed: u64,
+    /// How batches end with an epoch; none where they go on over its end.
+    pub epoch: Option<EpochShape>,
+}
+
+impl BatchShape {
+    /// The numbers of the examples of `step`.
+    fn examples(self, step: u64) -> Range<u64> {
+        let size = self.size as u64;
+        match self.epoch {
+            Some(epoch) => epoch.examples_of(step, size),
+            None => step * size..(step + 1) * size,
+        }
+    }
 }
 
 impl Batch {
     /// The batch of `step`.
     pub fn make(data: &dyn TrainingData, step: u64, shape: BatchShape) -> Result<Self, TrainError> {
-        let first = step * shape.size as u64;
-        let mut examples = (first..first + shape.size as u64)
+        let mut examples = shape
+            .examples(step)
             .map(|index| data.example(Split::Train, index))
             .collect::<Result<Vec<_>, _>>()?;
         examples.sort_by_key(EncodedExample::longest);
@@ -203,7 +218,7 @@ impl Loader {
     pub fn start<'scope>(
         scope: &'scope Scope<'scope, '_>,
         data: &'scope dyn TrainingData,
-        steps: std::ops::Range<u64>,
+        steps: Range<u64>,
         shape: BatchShape,
         threads: usize,
     ) -> Self {

@@ -20,7 +20,7 @@ use crate::average::WeightAverage;
 use crate::error::TrainError;
 use crate::loss_scale::LossScale;
 use crate::objective::{NamedTensor, Objective};
-use crate::optimizer::AdamW;
+use crate::optimizer::Optimizer;
 
 /// The entry of the state file with everything that is no tensor.
 const PROGRESS: &str = "progress";
@@ -90,7 +90,7 @@ pub struct State<'a> {
     /// The model as the optimizer left it.
     pub model: &'a mut Mplug,
     /// The optimizer's memory.
-    pub optimizer: &'a mut AdamW,
+    pub optimizer: &'a mut Optimizer,
     /// The running average, if the recipe has one.
     pub average: &'a mut Option<WeightAverage>,
     /// The objective's memory.
@@ -140,10 +140,11 @@ impl RunFolder {
             let (name, len) = (parameter.name().to_owned(), parameter.shape().iter().product());
             let weights = TensorData::new(read("weight", &name, len)?, [len]);
             parameter.update(|value| Tensor::from_data(weights, &value.device()));
-            state.optimizer.moments[index] = if file.has(&format!("first/{name}")) {
-                Some([read("first", &name, len)?, read("second", &name, len)?])
-            } else {
-                None
+            state.optimizer.moments[index] = match state.optimizer.moments_kept() {
+                _ if !file.has(&format!("first/{name}")) => None,
+                0 => None,
+                1 => Some([read("first", &name, len)?, Vec::new()]),
+                _ => Some([read("first", &name, len)?, read("second", &name, len)?]),
             };
             if let Some(average) = state.average {
                 average.values[index] = read("average", &name, len)?;
@@ -174,7 +175,9 @@ impl<'a> StateTensors<'a> {
             let mut push = |kind: &str, part| parts.push((format!("{kind}/{name}"), len, part));
             if let Some([first, second]) = &state.optimizer.moments[index] {
                 push("first", Part::Values(first));
-                push("second", Part::Values(second));
+                if !second.is_empty() {
+                    push("second", Part::Values(second));
+                }
             }
             if let Some(average) = &*state.average {
                 push("average", Part::Values(&average.values[index]));

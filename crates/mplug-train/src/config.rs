@@ -7,7 +7,9 @@ mod fields;
 mod generation;
 mod model;
 mod objective;
+mod optimizer;
 mod run;
+mod schedule;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -22,14 +24,16 @@ pub use objective::{
     AnsweringSection, BaselineKind, CiderSection, ContrastSection, Frequencies, ObjectiveSection,
     PretrainingSection, WrittenBy,
 };
-pub use run::{
-    DeviceKind, ExportKind, Groups, OptimizerSection, PrecisionKind, RunSection, ScheduleKind,
-    ScheduleSection,
+pub use optimizer::{Groups, Moments, OptimizerSection, UpdateRule};
+pub use run::{DeviceKind, ExportKind, PrecisionKind, RunSection};
+pub use schedule::{
+    CosineAnnealing, ExponentialDecay, Fall, LinearFactor, MultiStepDecay, Plateau, ResearchSchedule,
+    ScheduleSection, StepDecay, Unit, Warmup, WarmupKind,
 };
 use serde::{Deserialize, Serialize};
 
 use self::check::{check_dropout, ensure};
-use self::fields::{flatten, parse_value, set, with_suggestion};
+use self::fields::{flatten, parse_value, remove, set, with_suggestion};
 use crate::error::TrainError;
 use crate::training_data::Reading;
 
@@ -59,7 +63,7 @@ pub struct TrainConfig {
     pub augment: Option<AugmentSection>,
     /// How long, and in what micro-batches.
     pub run: RunSection,
-    /// AdamW.
+    /// How gradients change weights.
     pub optimizer: OptimizerSection,
     /// The learning rate over time.
     pub schedule: ScheduleSection,
@@ -85,7 +89,14 @@ impl TrainConfig {
     pub fn from_toml(text: &str, overrides: &[(String, String)]) -> Result<Self, TrainError> {
         let mut table: toml::Table =
             toml::from_str(text).map_err(|error| TrainError::Recipe(error.to_string()))?;
+        let names = |name: &str| overrides.iter().any(|(key, _)| key == name);
         for (key, value) in overrides {
+            // A length in one measure takes the place of the recipe's in the other.
+            match key.as_str() {
+                "run.steps" if !names("run.epochs") => remove(&mut table, "run", &["epochs", "drop_last"]),
+                "run.epochs" if !names("run.steps") => remove(&mut table, "run", &["steps"]),
+                _ => {}
+            }
             set(&mut table, key, parse_value(value))?;
         }
         let config: Self = toml::Value::Table(table)
@@ -132,7 +143,8 @@ impl TrainConfig {
             ("run.micro_batch_size", run.micro_batch_size),
             ("run.threads", run.threads),
             ("run.data_threads", run.data_threads),
-            ("run.steps", run.steps as usize),
+            ("run.steps", run.steps.unwrap_or(1) as usize),
+            ("run.epochs", run.epochs.unwrap_or(1) as usize),
             ("run.log_every", run.log_every as usize),
             ("run.checkpoint_every", run.checkpoint_every as usize),
             ("run.keep_last", run.keep_last),
@@ -140,6 +152,13 @@ impl TrainConfig {
         ] {
             ensure(value > 0, field, || ("at least 1".to_owned(), value.to_string()))?;
         }
+        ensure(run.steps.is_some() != run.epochs.is_some(), "run.steps", || {
+            let found = if run.steps.is_some() { "both" } else { "neither" };
+            ("one of `run.steps` and `run.epochs`".to_owned(), found.to_owned())
+        })?;
+        ensure(!run.drop_last || run.epochs.is_some(), "run.drop_last", || {
+            ("no such key without `run.epochs`".to_owned(), "true".to_owned())
+        })?;
         let on_cpu = run.device == DeviceKind::Cpu;
         ensure(on_cpu || run.threads == 1, "run.threads", || {
             ("1, for one worker feeds a GPU".to_owned(), run.threads.to_string())
@@ -165,6 +184,10 @@ impl TrainConfig {
         ensure(is_apart, "data.held_out", || {
             ("another file or another split than what is learned from".to_owned(), "the same".to_owned())
         })?;
+        let has_captions = matches!(self.objective.reading(), Reading::Captions | Reading::Pairs);
+        ensure(!data.clean_captions || has_captions, "data.clean_captions", || {
+            ("no such key where no captions are read or written".to_owned(), "true".to_owned())
+        })?;
         ensure(data.vocabulary.is_some() == self.model.is_some(), "data.vocabulary", || {
             let expected = "a file with [model], none with [start], which has its own";
             (expected.to_owned(), if data.vocabulary.is_some() { "one" } else { "none" }.to_owned())
@@ -172,28 +195,8 @@ impl TrainConfig {
     }
 
     fn check_rates(&self) -> Result<(), TrainError> {
-        let optimizer = &self.optimizer;
-        let rates = [
-            ("optimizer.learning_rate", optimizer.learning_rate, f64::MAX),
-            ("optimizer.vision_learning_rate", optimizer.vision_learning_rate.unwrap_or(0.0), f64::MAX),
-            ("optimizer.eps", optimizer.eps, f64::MAX),
-            ("optimizer.weight_decay", optimizer.weight_decay, f64::MAX),
-            ("optimizer.clip_norm", optimizer.clip_norm, f64::MAX),
-            ("optimizer.average_decay", optimizer.average_decay, 1.0),
-            ("schedule.min_ratio", self.schedule.min_ratio, 1.0),
-            ("schedule.warmup_rate", self.schedule.warmup_rate, f64::MAX),
-            ("schedule.min_rate", self.schedule.min_rate, f64::MAX),
-            ("optimizer.betas", optimizer.betas[0].max(optimizer.betas[1]), 1.0),
-            ("optimizer.betas", optimizer.betas[0].min(optimizer.betas[1]), 1.0),
-        ];
-        for (field, value, limit) in rates {
-            let good = value.is_finite() && (0.0..=limit).contains(&value);
-            ensure(good, field, || (format!("a number from 0 to {limit:e}"), value.to_string()))?;
-        }
-        let is_research = self.schedule.kind == ScheduleKind::Research;
-        ensure(!is_research || self.schedule.epoch_steps > 0, "schedule.epoch_steps", || {
-            ("the length of an epoch in steps, for the research code's schedule".to_owned(), "0".to_owned())
-        })?;
+        self.optimizer.check()?;
+        self.schedule.check()?;
         self.generation.check(&self.objective)?;
         self.evaluation.check(&self.objective)
     }

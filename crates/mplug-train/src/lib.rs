@@ -23,6 +23,7 @@ pub mod model_files;
 pub mod objective;
 pub mod optimizer;
 pub mod ranks;
+pub mod run_length;
 pub mod schedule;
 mod seed;
 pub mod trainer;

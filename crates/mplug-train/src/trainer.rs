@@ -32,8 +32,9 @@ use crate::initial_weights::InitialWeights;
 use crate::log::{Progress, StepReport, peak_memory};
 use crate::model_files::ModelFiles;
 use crate::objective::{Ingredients, Objective};
-use crate::optimizer::{AdamW, norm};
+use crate::optimizer::{Optimizer, norm};
 use crate::ranks::{self, Ranks};
+use crate::run_length::RunLength;
 use crate::schedule::learning_rate;
 use crate::training_data::{AnnotatedPictures, DrawnPictures, TrainingData, Views};
 
@@ -146,6 +147,7 @@ fn run(
 struct Trainer<'a> {
     config: &'a TrainConfig,
     data: &'a dyn TrainingData,
+    length: RunLength,
     shape: ModelConfig,
     folder: RunFolder,
     ranks: Box<dyn Ranks>,
@@ -153,7 +155,7 @@ struct Trainer<'a> {
     workers: Workers,
     model: Mplug,
     objective: Box<dyn Objective>,
-    optimizer: AdamW,
+    optimizer: Optimizer,
     average: Option<WeightAverage>,
     progress: RunProgress,
     /// The step of the last checkpoint.
@@ -180,6 +182,7 @@ impl<'a> Trainer<'a> {
         data: &'a dyn TrainingData,
         resume: bool,
     ) -> Result<(Self, Option<Progress>), TrainError> {
+        let length = RunLength::of(config, data.train_len())?;
         let device = device::open(&config.run)?;
         let autodiff = device.clone().autodiff();
         let (mut model, shape) = initial.model(config, data.vocabulary(), &autodiff)?;
@@ -194,10 +197,11 @@ impl<'a> Trainer<'a> {
         let mut trainer = Self {
             config,
             data,
+            length,
             shape,
             workers: Workers::new(config.run.threads, autodiff, config.dropout())?,
             device,
-            optimizer: AdamW::new(&config.optimizer, model.parameters().len()),
+            optimizer: Optimizer::new(&config.optimizer, model.parameters().len()),
             average: (decay > 0.0).then(|| WeightAverage::new(&model, decay)),
             model,
             objective,
@@ -217,7 +221,7 @@ impl<'a> Trainer<'a> {
     fn started(&self) -> Progress {
         Progress::Started {
             step: self.progress.steps,
-            steps: self.config.run.steps,
+            steps: self.length.steps,
             parameters: self.model.parameters().iter().map(|p| p.shape().iter().product::<usize>()).sum(),
             vocab_size: self.shape.text.vocab_size,
         }
@@ -226,21 +230,23 @@ impl<'a> Trainer<'a> {
     /// Takes all steps that are left, until the listener breaks; gives the mean loss of the last log line.
     fn run(&mut self, reporter: &mut Reporter<'_>) -> Result<Option<f64>, TrainError> {
         let (run, data, every) = (&self.config.run, self.data, self.config.evaluation.every);
-        let (first, steps) = (self.progress.steps, run.steps);
+        let (first, steps) = (self.progress.steps, self.length.steps);
         self.evaluate_at_start(reporter)?;
         let is_over = self.is_out_of_patience() || self.is_stopped(reporter);
         let to_do = if is_over { first..first } else { first..steps };
         std::thread::scope(|scope| {
             let seed = self.config.seed;
-            let shape = BatchShape { size: run.batch_size, micro_size: run.micro_batch_size, seed };
+            let epoch = self.length.epoch;
+            let shape = BatchShape { size: run.batch_size, micro_size: run.micro_batch_size, seed, epoch };
             let mut batches = Loader::start(scope, data, to_do.clone(), shape, run.data_threads);
             let (mut recent, mut loss_now) = (Recent::new(), None);
             for step in to_do {
                 let waiting = Instant::now();
                 let batch = batches.next_batch()?;
                 recent.data_seconds += waiting.elapsed().as_secs_f64();
+                let examples = batch.pictures();
                 match self.step(step, batch)? {
-                    Stepped::Applied(found) => recent.add(&found, run.batch_size),
+                    Stepped::Applied(found) => recent.add(&found, examples),
                     Stepped::Skipped(event) => reporter.report(&event)?,
                 }
                 let (done, last) = (step + 1, step + 1 == steps);
@@ -277,6 +283,9 @@ impl<'a> Trainer<'a> {
     /// One step: the batch through the objective and the network, the gradients into the weights. Where the loss or the
     /// gradient is not finite, nothing changes but a momentum model, which follows the weights before every step, as in the original.
     fn step(&mut self, step: u64, mut batch: Batch) -> Result<Stepped, TrainError> {
+        if let Some(epochs) = self.length.epochs_before(step) {
+            self.objective.advance_to(epochs);
+        }
         self.objective.begin_step(&mut self.model);
         let scale = self.progress.loss_scale;
         let reward = match self.objective.prepare(&self.model, &mut batch, self.data) {
@@ -292,8 +301,8 @@ impl<'a> Trainer<'a> {
         if !loss.is_finite() {
             return self.skip(loss, norm(&gradients), scale, &batch);
         }
-        let (schedule, steps) = (&self.config.schedule, self.config.run.steps);
-        let rates = |peak| learning_rate(schedule, peak, step, steps);
+        let (schedule, length) = (&self.config.schedule, &self.length);
+        let rates = |peak| learning_rate(schedule, peak, step, length);
         let parameters = self.model.parameters_mut();
         let taken = self.optimizer.step(parameters, &gradients, self.average.as_mut(), &rates);
         if !taken.norm.is_finite() {
@@ -333,17 +342,16 @@ impl<'a> Trainer<'a> {
 
     /// What a log line says of the steps up to `step`.
     fn report(&self, step: u64, recent: StepReport) -> StepReport {
-        let (config, steps) = (self.config, self.config.run.steps);
-        let examples = self.data.train_len();
-        let epoch_steps = examples.map_or(steps, |len| len.div_ceil(config.run.batch_size as u64)).max(1);
+        let (config, length) = (self.config, &self.length);
+        let epoch_steps = length.epoch_steps.unwrap_or(length.steps).max(1);
         StepReport {
             step: step + 1,
             epoch: step / epoch_steps + 1,
             epoch_step: step % epoch_steps + 1,
             epoch_steps,
             skipped_steps: self.progress.skipped_steps,
-            learning_rate: learning_rate(&config.schedule, config.optimizer.learning_rate, step, steps),
-            seconds_left: recent.step_seconds * (steps - step - 1) as f64,
+            learning_rate: learning_rate(&config.schedule, config.optimizer.learning_rate, step, length),
+            seconds_left: recent.step_seconds * (length.steps - step - 1) as f64,
             peak_memory: peak_memory(),
             ..recent
         }

@@ -3,6 +3,7 @@
 //! Knows no batches. Datasets of pictures and texts are `mplug-data`'s; this is how the trainer sees them.
 
 mod annotated_pictures;
+mod cleaning;
 mod drawn_pictures;
 mod view;
 

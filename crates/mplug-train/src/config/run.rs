@@ -1,4 +1,4 @@
-//! How a run goes: micro-batches, optimizer, schedule.
+//! How a run goes: its length, micro-batches, what it keeps.
 
 use mplug_nn::Precision;
 use serde::{Deserialize, Serialize};
@@ -9,8 +9,14 @@ use crate::loss_scale::LossScale;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RunSection {
-    /// Optimizer steps.
-    pub steps: u64,
+    /// Optimizer steps; or else `epochs`.
+    pub steps: Option<u64>,
+    /// How often the run goes through the data; or else `steps`.
+    pub epochs: Option<u64>,
+    /// With `epochs`: whether the examples that are left for a short last batch of an epoch are dropped, as in the research
+    /// code. ModelScope's trainer takes them.
+    #[serde(default)]
+    pub drop_last: bool,
     /// Examples per optimizer step.
     pub batch_size: usize,
     /// Examples that go through the network at once; their gradients are summed to the batch's. Small micro-batches stay in
@@ -97,97 +103,4 @@ fn default_keep_last() -> usize {
 
 fn default_max_skipped_steps() -> u64 {
     10
-}
-
-/// AdamW (Loshchilov and Hutter 2019) as the original groups it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct OptimizerSection {
-    /// Peak learning rate of everything but the visual encoder.
-    pub learning_rate: f64,
-    /// Peak learning rate of the visual encoder; the same if absent.
-    pub vision_learning_rate: Option<f64>,
-    /// Decay rates of the two moments.
-    #[serde(default = "default_betas")]
-    pub betas: [f64; 2],
-    /// Added to the root of the second moment.
-    #[serde(default = "default_eps")]
-    pub eps: f64,
-    /// Decay of weights, of those in `groups`.
-    pub weight_decay: f64,
-    /// What decays.
-    #[serde(default)]
-    pub groups: Groups,
-    /// Largest norm of the gradient; longer ones are scaled down. 0 turns clipping off.
-    #[serde(default)]
-    pub clip_norm: f64,
-    /// Decay of the running average of the weights, which is what is evaluated and kept; 0 turns it off.
-    #[serde(default)]
-    pub average_decay: f64,
-}
-
-/// Which weights decay.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Groups {
-    /// The research code's: those whose names hold neither `bias` nor `LayerNorm.weight`.
-    #[default]
-    Research,
-    /// ModelScope's trainer's: all.
-    Single,
-}
-
-fn default_betas() -> [f64; 2] {
-    [0.9, 0.999]
-}
-
-fn default_eps() -> f64 {
-    1e-8
-}
-
-/// The learning rate over time.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ScheduleSection {
-    /// Its shape.
-    #[serde(default)]
-    pub kind: ScheduleKind,
-    /// Steps of warm-up.
-    pub warmup_steps: u64,
-    /// The floor as a share of the peak; of every group's own peak.
-    #[serde(default)]
-    pub min_ratio: f64,
-    /// For `research`: the learning rate that warm-up starts from (the original's `warmup_lr`).
-    #[serde(default = "default_warmup_rate")]
-    pub warmup_rate: f64,
-    /// For `research`: the learning rate at the end (the original's `min_lr`).
-    #[serde(default = "default_min_rate")]
-    pub min_rate: f64,
-    /// For `research`: the length of an epoch in steps.
-    #[serde(default)]
-    pub epoch_steps: u64,
-}
-
-fn default_warmup_rate() -> f64 {
-    1e-5
-}
-
-fn default_min_rate() -> f64 {
-    1e-6
-}
-
-/// The shape of a schedule.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ScheduleKind {
-    /// Linear warm-up, then a cosine down to the floor at the last step.
-    #[default]
-    Cosine,
-    /// Linear warm-up, then straight down to the floor at the last step.
-    Linear,
-    /// Linear warm-up, then the peak.
-    Constant,
-    /// The research code's (AliceMind's `caption_mplug.py`, timm's cosine): constant inside an epoch, in the first one
-    /// from `warmup_rate` towards the peak in steps of 100 (downwards too, where the peak is lower).
-    Research,
 }

@@ -21,7 +21,7 @@ impl Trainer<'_> {
         self.share_progress();
         if leads {
             if self.config.run.keep_last > 1 {
-                self.folder.check_steps(self.progress.steps + 1..=self.config.run.steps)?;
+                self.folder.check_steps(self.progress.steps + 1..=self.length.steps)?;
             }
             self.folder.write_recipe(&self.config.to_toml())?;
         }

@@ -13,6 +13,7 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64;
 
+use super::cleaning::cleaned;
 use super::{
     EncodedExample, Reading, SpecialIds, Split, Target, TokenizerFiles, TrainingData, Views, encode_prompts,
     prompted,
@@ -35,6 +36,8 @@ pub struct AnnotatedPictures {
     held_out_examples: Vec<(usize, usize)>,
     views: Views,
     unreadable: Unreadable,
+    /// Whether captions are cleaned.
+    cleans: bool,
     max_len: usize,
     vocabulary: String,
     tokenizer: Tokenizer,
@@ -93,6 +96,7 @@ impl AnnotatedPictures {
             held_out_examples,
             views,
             unreadable: section.unreadable,
+            cleans: section.clean_captions,
             max_len,
             vocabulary,
             tokenizer,
@@ -154,6 +158,7 @@ impl AnnotatedPictures {
             check(text, &ids).map(|()| ids)
         };
         let caption = found.references.get(caption).map_or("", String::as_str);
+        let caption = if self.cleans { &cleaned(caption) } else { caption };
         Ok(match self.reading {
             Reading::Captions => {
                 let target = prompted(&self.tokenizer, &self.prompt, caption, self.max_len);
