@@ -197,7 +197,7 @@ mod tests {
             &serde_json::json!({"event": "skipped", "step": 21, "loss": 9.0, "gradient_norm": "inf"}),
         );
         assert_eq!(page.curves["loss"], [(10, 3.0), (20, 2.0)]);
-        let started = Progress::Started { step: 10, steps: 30, parameters: 1, vocab_size: 2 };
+        let started = Progress::Started { step: 10, steps: 30, parameters: 1, trained: 1, vocab_size: 2 };
         page.write(&started).expect("nothing is written");
         assert_eq!(page.curves["loss"], [(10, 3.0)]);
         let samples =

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use mplug::checkpoint::adapter::{AdapterSettings, write_adapter_files};
 use mplug::checkpoint::{CheckpointError, WriteOptions, write_model_folder_of};
 use mplug::config::ModelConfig;
 use mplug_nn::Mplug;
@@ -20,6 +21,22 @@ pub struct Written<'a> {
     pub config: &'a ModelConfig,
     /// The vocabulary, one token a line.
     pub vocabulary: &'a str,
+    /// What the files of an adapter say, where the model is adapted: then its matrices alone are written.
+    pub adapter: Option<&'a AdapterSettings>,
+}
+
+impl Written<'_> {
+    /// Writes the folder `new`, which is not there yet: a model's, or an adapter's.
+    fn write_to(&self, new: &Path) -> Result<(), CheckpointError> {
+        let Self { model, config, vocabulary, adapter } = *self;
+        if let Some(settings) = adapter {
+            let io = |source| CheckpointError::Io { action: "write", path: new.to_owned(), source };
+            std::fs::create_dir(new).map_err(io)?;
+            return write_adapter_files(new, settings, model.trained());
+        }
+        let (tensors, options) = (model.export(), WriteOptions::default());
+        write_model_folder_of(new, config, vocabulary, tensors.as_slice(), &options)
+    }
 }
 
 impl RunFolder {
@@ -61,11 +78,7 @@ impl RunFolder {
     pub fn write_model(&self, name: &str, mark: Mark, written: Written<'_>) -> Result<(), TrainError> {
         let mut staging = self.staging()?;
         let (new, path) = (staging.path.join(name), self.path.join(name));
-        let Written { model, config, vocabulary } = written;
-        let tensors = model.export();
-        let options = WriteOptions::default();
-        write_model_folder_of(&new, config, vocabulary, tensors.as_slice(), &options)
-            .map_err(|error| at_its_name(error, &new, &path))?;
+        written.write_to(&new).map_err(|error| at_its_name(error, &new, &path))?;
         let io = || TrainError::file(&path);
         let mark = self.mark_file(mark, &new).map_err(io())?;
         files::write_new(&new.join(MARK), mark.as_bytes()).map_err(io())?;
