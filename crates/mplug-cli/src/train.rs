@@ -1,6 +1,8 @@
 //! `mplug train`: fine-tuning and pre-training from a recipe. The work is `mplug-train`'s; this is its door, and in a build
 //! without the feature `train` it says how to get one.
 
+mod init;
+
 use std::path::PathBuf;
 
 use clap::Args;
@@ -29,6 +31,8 @@ The first Ctrl-C ends the run after the step at hand and saves its state; a seco
 the program at once.
 
 Examples:
+  mplug train --init runs/mine --model mplug_base_zh --data photos.jsonl
+  mplug train runs/mine/recipe.toml
   mplug train configs/demo.toml
   mplug train configs/caption-base.toml --set start.model=mplug_base_zh --set data.train=mine.jsonl \\
     --set data.held_out=others.jsonl
@@ -39,8 +43,8 @@ Examples:
                                                  (builds with the feature wgpu)")]
 pub(crate) struct TrainArgs {
     /// Recipe file (TOML)
-    #[arg(value_name = "CONFIG.toml")]
-    config: PathBuf,
+    #[arg(value_name = "CONFIG.toml", required_unless_present = "init")]
+    config: Option<PathBuf>,
     /// Override a value of the recipe, such as run.steps=100; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
     settings: Vec<(String, String)>,
@@ -49,6 +53,8 @@ pub(crate) struct TrainArgs {
     resume: bool,
     #[command(flatten)]
     strict: crate::args::StrictArg,
+    #[command(flatten)]
+    init: init::InitArgs,
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {
@@ -66,8 +72,11 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Status> {
     use anyhow::Context;
     use mplug_train::{TrainConfig, train};
 
-    let mut config =
-        TrainConfig::open(&args.config, &args.settings).with_context(|| args.config.display().to_string())?;
+    if let Some((folder, model, data)) = args.init.request() {
+        return init::run(folder, model, data);
+    }
+    let path = args.config.as_deref().context("expected a recipe, found none")?;
+    let mut config = TrainConfig::open(path, &args.settings).with_context(|| path.display().to_string())?;
     let start = config.start.as_mut().and_then(|start| start.model.as_mut());
     let weights = config.model.as_mut().and_then(|model| model.weights.as_mut());
     for path in [start, weights].into_iter().flatten() {
@@ -135,8 +144,13 @@ fn message_of(event: &mplug_train::Progress, steps: u64) -> Option<String> {
     Some(match event {
         Progress::StepDone { .. } => return None,
         Progress::Unexpected { file, names } => crate::model::unexpected(file, names),
-        Progress::Started { step, steps, parameters, vocab_size } => {
-            format!("training {parameters} numbers, {vocab_size} tokens, from step {step} to {steps}")
+        Progress::Started { step, steps, parameters, trained, vocab_size } => {
+            let of = if trained == parameters { String::new() } else { format!(" of {parameters}") };
+            format!("training {trained}{of} numbers, {vocab_size} tokens, from step {step} to {steps}")
+        }
+        Progress::Features { folder, bytes } => {
+            let (folder, gigabytes) = (folder.display(), *bytes as f64 / 1e9);
+            format!("pictures are encoded once and kept in {folder}: {gigabytes:.1} GB for all of them")
         }
         Progress::Mended { step, written, lost } => {
             let written = match &written[..] {
@@ -196,6 +210,9 @@ fn step_message(report: &mplug_train::StepReport, steps: u64) -> String {
 pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Status> {
     anyhow::bail!(
         "{}: this build cannot train; build one that can: `cargo build --release -p mplug-cli --features train`",
-        args.config.display()
+        args.config
+            .as_ref()
+            .or(args.init.as_ref())
+            .map_or_else(String::new, |path| path.display().to_string())
     )
 }

@@ -106,6 +106,8 @@ impl TargetRows {
 pub struct MicroBatch {
     /// `(pictures, 3, size, size)`.
     pub pixel_values: Vec<f32>,
+    /// `(pictures, image_len, vision width)`: what a frozen visual encoder made of them; empty where they go through it.
+    pub image_features: Vec<f32>,
     /// `(pictures)`: which picture of the data each is; texts of one picture are no negatives of each other.
     pub picture_ids: Vec<u64>,
     /// `(pictures)`: the question, or the text that goes with each picture.
@@ -128,6 +130,7 @@ impl MicroBatch {
         let targets: Vec<&[Target]> = examples.iter().map(|example| &example.targets[..]).collect();
         Self {
             pixel_values,
+            image_features: Vec::new(),
             picture_ids: examples.iter().map(|example| example.picture).collect(),
             texts: TextRows::collate(&texts, pad),
             targets: TargetRows::collate(&targets, pad),

@@ -24,6 +24,8 @@ use crate::optimizer::Optimizer;
 
 /// The entry of the state file with everything that is no tensor.
 const PROGRESS: &str = "progress";
+/// The entry with the fingerprint of the weights that an adaptation is beside.
+const BASE: &str = "base";
 
 /// How far a run is.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -97,6 +99,15 @@ pub struct State<'a> {
     pub objective: &'a mut dyn Objective,
     /// How far the run is.
     pub progress: &'a mut RunProgress,
+    /// The fingerprint of the weights that an adaptation is beside: these are not in the state. None where all weights are.
+    pub base: Option<&'a str>,
+}
+
+impl State<'_> {
+    /// Whether a parameter's values are where the run starts, not in the state.
+    fn is_left_out(&self, parameter: &Parameter) -> bool {
+        self.base.is_some() && parameter.is_frozen()
+    }
 }
 
 impl RunFolder {
@@ -136,7 +147,19 @@ impl RunFolder {
                 None => Ok(values),
             }
         };
+        if let Some(base) = state.base {
+            let (found, expected) = (file.read_values(BASE).ok(), base_numbers(base));
+            if found != Some(Values::I64(expected)) {
+                return Err(wrong(
+                    "its adapter is of another model than the recipe's `start.model` is now".to_owned(),
+                ));
+            }
+        }
+        let is_adapted = state.base.is_some();
         for (index, parameter) in state.model.parameters_mut().into_iter().enumerate() {
+            if is_adapted && parameter.is_frozen() {
+                continue;
+            }
             let (name, len) = (parameter.name().to_owned(), parameter.shape().iter().product());
             let weights = TensorData::new(read("weight", &name, len)?, [len]);
             parameter.update(|value| Tensor::from_data(weights, &value.device()));
@@ -146,12 +169,17 @@ impl RunFolder {
                 1 => Some([read("first", &name, len)?, Vec::new()]),
                 _ => Some([read("first", &name, len)?, read("second", &name, len)?]),
             };
-            if let Some(average) = state.average {
+            if let Some(average) = state.average.as_mut().filter(|_| !parameter.is_frozen()) {
                 average.values[index] = read("average", &name, len)?;
             }
         }
         state.objective.restore(&mut |name, len| read("objective", name, len))
     }
+}
+
+/// A fingerprint as whole numbers, a character each.
+fn base_numbers(base: &str) -> Vec<i64> {
+    base.bytes().map(i64::from).collect()
 }
 
 /// Where a tensor of the state comes from.
@@ -170,7 +198,14 @@ impl<'a> StateTensors<'a> {
     fn new(state: &'a State<'_>, objective: &'a [NamedTensor]) -> Self {
         let numbers = state.progress.to_numbers();
         let mut parts = vec![(PROGRESS.to_owned(), numbers.len(), Part::Progress(numbers))];
+        if let Some(base) = state.base {
+            let numbers = base_numbers(base);
+            parts.push((BASE.to_owned(), numbers.len(), Part::Progress(numbers)));
+        }
         for (index, parameter) in state.model.parameters().into_iter().enumerate() {
+            if state.is_left_out(&parameter) {
+                continue;
+            }
             let (name, len) = (parameter.name().to_owned(), parameter.shape().iter().product());
             let mut push = |kind: &str, part| parts.push((format!("{kind}/{name}"), len, part));
             if let Some([first, second]) = &state.optimizer.moments[index] {
@@ -179,7 +214,7 @@ impl<'a> StateTensors<'a> {
                     push("second", Part::Values(second));
                 }
             }
-            if let Some(average) = &*state.average {
+            if let Some(average) = state.average.as_ref().filter(|_| !parameter.is_frozen()) {
                 push("average", Part::Values(&average.values[index]));
             }
             push("weight", Part::Weight(Box::new(parameter)));

@@ -4,6 +4,7 @@ mod check;
 mod data;
 mod evaluation;
 mod fields;
+mod fine_tuning;
 mod generation;
 mod model;
 mod objective;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 pub use data::{AnnotationsSection, AugmentSection, DataSection, DrawnLanguage, OverflowKind, Unreadable};
 pub use evaluation::{BestBy, EvaluationSection};
+pub use fine_tuning::{FeaturesSection, LoraSection};
 pub use generation::GenerationSection;
 pub use model::{ModelSection, StartSection};
 pub use mplug::config::Language;
@@ -46,6 +48,9 @@ pub struct TrainConfig {
     /// Seed of the fresh weights and of the order of examples.
     #[serde(default)]
     pub seed: u64,
+    /// Beginnings of names of tensors, to a dot, that are not trained: no gradient, no moments, no decay.
+    #[serde(default)]
+    pub freeze: Vec<String>,
     /// The shape of a network that is trained from scratch; or else `start`.
     pub model: Option<ModelSection>,
     /// The model whose training goes on.
@@ -61,6 +66,10 @@ pub struct TrainConfig {
     pub data: DataSection,
     /// How its pictures are varied; not at all if absent.
     pub augment: Option<AugmentSection>,
+    /// Low-rank adaptation in place of training the weights; none if absent.
+    pub lora: Option<LoraSection>,
+    /// What a frozen visual encoder makes of pictures is kept on disk; it is not if absent.
+    pub features: Option<FeaturesSection>,
     /// How long, and in what micro-batches.
     pub run: RunSection,
     /// How gradients change weights.
@@ -136,6 +145,7 @@ impl TrainConfig {
         if let Some(augment) = &self.augment {
             augment.check()?;
         }
+        self.check_fine_tuning()?;
         self.objective.check(self.run.micro_batch_size)?;
         let run = &self.run;
         for (field, value) in [

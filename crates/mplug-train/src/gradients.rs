@@ -152,7 +152,7 @@ impl Workers {
             whole.loss += loss.clone().into_scalar::<f32>();
             whole.findings.push(findings);
             let mut gradients = if scale > 1.0 { loss.mul_scalar(scale) } else { loss }.backward();
-            for (sum, parameter) in sums.iter_mut().zip(&parameters) {
+            for (sum, parameter) in sums.iter_mut().zip(&parameters).filter(|(_, p)| !p.is_frozen()) {
                 *sum = match (sum.take(), parameter.value().grad_remove(&mut gradients)) {
                     (Some(sum), Some(gradient)) => Some(sum + gradient),
                     (sum, gradient) => sum.or(gradient),

@@ -41,8 +41,17 @@ pub enum Progress {
         steps: u64,
         /// Learnable numbers.
         parameters: usize,
+        /// Those that are trained.
+        trained: usize,
         /// Tokens in the vocabulary.
         vocab_size: usize,
+    },
+    /// What a frozen visual encoder makes of the pictures is kept on disk.
+    Features {
+        /// Where.
+        folder: PathBuf,
+        /// What all pictures of the data take, in bytes.
+        bytes: u64,
     },
     /// A resumed run wrote model folders that were missing, or could not.
     Mended {

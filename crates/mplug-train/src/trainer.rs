@@ -14,8 +14,10 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use burn::tensor::Device;
+use mplug::checkpoint::adapter::AdapterSettings;
 use mplug::config::ModelConfig;
 use mplug_nn::Mplug;
+use mplug_nn::parameter::Parameter;
 
 use self::divergence::Proof;
 use self::recent::{Found, Recent};
@@ -27,6 +29,8 @@ use crate::config::{AugmentSection, DataSection, TrainConfig};
 use crate::device;
 use crate::error::TrainError;
 use crate::evaluate::CaptionFigures;
+use crate::features::FeatureCache;
+use crate::fine_tuning;
 use crate::gradients::{Outcome, Workers};
 use crate::initial_weights::InitialWeights;
 use crate::log::{Progress, StepReport, peak_memory};
@@ -120,6 +124,9 @@ fn run(
         reporter.report(&Progress::Unexpected { file: file.to_owned(), names: names.to_vec() })?;
     }
     reporter.report(&trainer.started())?;
+    if let Some(event) = trainer.kept_features() {
+        reporter.report(&event)?;
+    }
     if let Some(event) = mended {
         reporter.report(&event)?;
     }
@@ -155,6 +162,10 @@ struct Trainer<'a> {
     workers: Workers,
     model: Mplug,
     objective: Box<dyn Objective>,
+    /// What the files of an adapter say, where the model is adapted.
+    adapter: Option<AdapterSettings>,
+    /// Pictures that were encoded, where the recipe keeps them.
+    features: Option<FeatureCache>,
     optimizer: Optimizer,
     average: Option<WeightAverage>,
     progress: RunProgress,
@@ -189,6 +200,8 @@ impl<'a> Trainer<'a> {
         model.set_gradient_checkpointing(config.run.gradient_checkpointing);
         model.set_precision(config.run.precision.precision());
         divergence::check_weights(config, &model)?;
+        let adapter = fine_tuning::prepare(config, initial, &mut model, &autodiff)?;
+        let features = FeatureCache::open(config, &model, &shape, data)?;
         let ingredients =
             Ingredients { config, initial, model: &model, shape: &shape, data, device: &device };
         let objective = ingredients.build()?;
@@ -205,6 +218,8 @@ impl<'a> Trainer<'a> {
             average: (decay > 0.0).then(|| WeightAverage::new(&model, decay)),
             model,
             objective,
+            adapter,
+            features,
             progress: RunProgress { loss_scale: config.run.precision.loss_scale(), ..RunProgress::default() },
             saved: None,
             proof: Proof::default(),
@@ -222,9 +237,22 @@ impl<'a> Trainer<'a> {
         Progress::Started {
             step: self.progress.steps,
             steps: self.length.steps,
-            parameters: self.model.parameters().iter().map(|p| p.shape().iter().product::<usize>()).sum(),
+            parameters: self.count(|_| true),
+            trained: self.count(|parameter| !parameter.is_frozen()),
             vocab_size: self.shape.text.vocab_size,
         }
+    }
+
+    /// The values of the parameters that `counts`.
+    fn count(&self, counts: impl Fn(&Parameter) -> bool) -> usize {
+        let parameters = self.model.parameters().into_iter().filter(counts);
+        parameters.map(|parameter| parameter.shape().iter().product::<usize>()).sum()
+    }
+
+    /// What is kept of the pictures, and what it takes.
+    fn kept_features(&self) -> Option<Progress> {
+        let features = self.features.as_ref()?;
+        Some(Progress::Features { folder: features.folder().to_owned(), bytes: features.need })
     }
 
     /// Takes all steps that are left, until the listener breaks; gives the mean loss of the last log line.
@@ -242,7 +270,10 @@ impl<'a> Trainer<'a> {
             let (mut recent, mut loss_now) = (Recent::new(), None);
             for step in to_do {
                 let waiting = Instant::now();
-                let batch = batches.next_batch()?;
+                let mut batch = batches.next_batch()?;
+                if let Some(features) = &self.features {
+                    features.fill(&mut batch)?;
+                }
                 recent.data_seconds += waiting.elapsed().as_secs_f64();
                 let examples = batch.pictures();
                 match self.step(step, batch)? {

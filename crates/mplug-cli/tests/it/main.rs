@@ -10,6 +10,8 @@ mod engine;
 mod eval;
 mod eval_tasks;
 mod explain;
+#[cfg(feature = "train")]
+mod fine_tuning;
 mod foreign;
 mod help;
 #[cfg(feature = "hub")]

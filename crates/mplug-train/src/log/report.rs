@@ -94,7 +94,8 @@ mod tests {
         std::fs::write(folder.path().join("log.jsonl"), log).expect("written");
         std::fs::write(folder.path().join("recipe.toml"), "seed = 7 # <b>\n").expect("written");
         let mut page_of_run = ReportPage::open(&run);
-        let started = Progress::Started { step: 10, steps: 30, parameters: 1234, vocab_size: 2 };
+        let started =
+            Progress::Started { step: 10, steps: 30, parameters: 1234, trained: 1234, vocab_size: 2 };
         let line = json!({"event": "started", "step": 10, "steps": 30, "parameters": 1234, "settings": {"objective.kind": "captioning"},
             "machine": {"processor": "Abacus <9>", "threads": 4}});
         page_of_run.write(&started, &line).expect("nothing is written");

@@ -40,6 +40,8 @@ impl Trainer<'_> {
         if self.folder.model(MODELSCOPE) == self.folder.model(from) {
             return Ok(());
         }
-        self.folder.write_for_original(MODELSCOPE, from)
+        let base = self.config.start.as_ref().and_then(|start| start.model.as_deref());
+        let base = base.filter(|_| self.adapter.is_some());
+        self.folder.write_for_original(MODELSCOPE, from, base)
     }
 }

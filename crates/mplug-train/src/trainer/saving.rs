@@ -15,6 +15,7 @@ impl Trainer<'_> {
             average: &mut self.average,
             objective: &mut *self.objective,
             progress: &mut self.progress,
+            base: self.adapter.as_ref().map(|adapter| &adapter.base_fingerprint[..]),
         }
     }
 
@@ -45,7 +46,7 @@ impl Trainer<'_> {
     }
 
     pub(super) fn written<'w>(&'w self, model: &'w Mplug) -> Written<'w> {
-        Written { model, config: &self.shape, files: &self.files }
+        Written { model, config: &self.shape, files: &self.files, adapter: self.adapter.as_ref() }
     }
 
     pub(super) fn remove_steps(&self) -> Result<(), TrainError> {

@@ -110,6 +110,10 @@ impl ModelFolder {
         &self.checkpoint
     }
 
+    pub(super) fn checkpoint_mut(&mut self) -> &mut Checkpoint {
+        &mut self.checkpoint
+    }
+
     /// Names of the weights that the model neither uses nor knows, sorted. The original prints such names and goes on.
     pub fn unexpected(&self) -> &[String] {
         &self.unexpected

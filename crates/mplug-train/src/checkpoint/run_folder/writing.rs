@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use mplug::checkpoint::adapter::{AdapterSettings, write_adapter_files};
 use mplug::checkpoint::{CheckpointError, FileFormat, ModelFolder, WriteOptions, write_model_folder};
 use mplug::config::{ConfigOverrides, ModelConfig};
 use mplug_nn::Mplug;
@@ -21,6 +22,21 @@ pub struct Written<'a> {
     pub config: &'a ModelConfig,
     /// What stands beside them.
     pub files: &'a ModelFiles<'a>,
+    /// What the files of an adapter say, where the model is adapted: then its matrices alone are written.
+    pub adapter: Option<&'a AdapterSettings>,
+}
+
+impl Written<'_> {
+    /// Writes the folder `new`, which is not there yet: a model's, or an adapter's.
+    fn write_to(&self, new: &Path) -> Result<(), CheckpointError> {
+        let Self { model, config, files, adapter } = *self;
+        if let Some(settings) = adapter {
+            let io = |source| CheckpointError::Io { action: "write", path: new.to_owned(), source };
+            std::fs::create_dir(new).map_err(io)?;
+            return write_adapter_files(new, settings, model.trained());
+        }
+        files.write(new, model, config)
+    }
 }
 
 impl RunFolder {
@@ -60,21 +76,23 @@ impl RunFolder {
 
     /// Writes the model folder `name`, in the place of the run's own of that name.
     pub fn write_model(&self, name: &str, mark: Mark, written: Written<'_>) -> Result<(), TrainError> {
-        self.write_folder(name, mark, |new| {
-            let Written { model, config, files } = written;
-            files.write(new, model, config)
-        })
+        self.write_folder(name, mark, |new| written.write_to(new))
     }
 
-    /// Writes the run's model folder `from` as the original reads it, in the place of the run's own folder `name`.
-    pub fn write_for_original(&self, name: &str, from: &str) -> Result<(), TrainError> {
+    /// Writes the run's model folder `from` as the original reads it, in the place of the run's own folder `name`. An adapter is
+    /// added to the weights of `base`, the model that it was trained beside.
+    pub fn write_for_original(&self, name: &str, from: &str, base: Option<&Path>) -> Result<(), TrainError> {
         let source = self.path.join(from);
         let Some(mark) = self.model(from) else {
             return Err(TrainError::content(source, "expected a model of this run, found none"));
         };
         self.write_folder(name, mark, |new| {
             let options = WriteOptions { format: FileFormat::Pytorch, ..WriteOptions::default() };
-            let source = ModelFolder::open(&source, &ConfigOverrides::default())?;
+            let open = |folder: &Path| ModelFolder::open(folder, &ConfigOverrides::default());
+            let source = match base {
+                Some(base) => open(base)?.with_adapter(&source)?,
+                None => open(&source)?,
+            };
             write_model_folder(new, &source, &options).map(|_| ())
         })
     }
