@@ -38,6 +38,7 @@ class Model:
         strict: bool = False,
         allow_urls: bool = False,
         allowed_hosts: Sequence[str] = (),
+        adapter: str | os.PathLike[str] | None = None,
     ) -> None:
         if model is None:
             warnings.warn(_DEMO, UserWarning, stacklevel=3)
@@ -49,6 +50,7 @@ class Model:
             strict,
             allow_urls,
             list(allowed_hosts),
+            None if adapter is None else os.fsdecode(adapter),
         )
         self._native: Any = self._load()
 

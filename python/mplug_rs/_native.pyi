@@ -19,7 +19,7 @@ class Answerer:
     """
     A loaded model that answers questions.
     """
-    def __new__(cls, /, arguments: tuple[str | PathLike[str] | None, str | None, SupportsIndex | None, bool, bool, SupportsGetItem[int, str]]) -> Answerer: ...
+    def __new__(cls, /, arguments: tuple[str | PathLike[str] | None, str | None, SupportsIndex | None, bool, bool, SupportsGetItem[int, str], str | PathLike[str] | None]) -> Answerer: ...
     def answer(self, /, pictures: SupportsGetItem[int, tuple[SupportsIndex, SupportsIndex, SupportsGetItem[int, SupportsIndex]] | tuple[str, str | PathLike[str]] | SupportsGetItem[int, SupportsIndex]], questions: SupportsGetItem[int, tuple[SupportsIndex, str]], answers: SupportsIndex, request: str) -> list[Any]:
         """
         The answers to each `(index of a picture, question)`, best first, or an exception in their place. A picture is encoded once.
@@ -31,7 +31,7 @@ class Captioner:
     """
     A loaded captioning model.
     """
-    def __new__(cls, /, arguments: tuple[str | PathLike[str] | None, str | None, SupportsIndex | None, bool, bool, SupportsGetItem[int, str]]) -> Captioner: ...
+    def __new__(cls, /, arguments: tuple[str | PathLike[str] | None, str | None, SupportsIndex | None, bool, bool, SupportsGetItem[int, str], str | PathLike[str] | None]) -> Captioner: ...
     def caption(self, /, pictures: SupportsGetItem[int, tuple[SupportsIndex, SupportsIndex, SupportsGetItem[int, SupportsIndex]] | tuple[str, str | PathLike[str]] | SupportsGetItem[int, SupportsIndex]], request: str) -> list[Any]:
         """
         Captions of each picture, or an exception in its place. `request` is a `CaptionRequest` in JSON.
@@ -42,7 +42,7 @@ class Matcher:
     """
     A loaded model that matches pictures and texts.
     """
-    def __new__(cls, /, arguments: tuple[str | PathLike[str] | None, str | None, SupportsIndex | None, bool, bool, SupportsGetItem[int, str]]) -> Matcher: ...
+    def __new__(cls, /, arguments: tuple[str | PathLike[str] | None, str | None, SupportsIndex | None, bool, bool, SupportsGetItem[int, str], str | PathLike[str] | None]) -> Matcher: ...
     def image_features(self, /, pictures: SupportsGetItem[int, tuple[SupportsIndex, SupportsIndex, SupportsGetItem[int, SupportsIndex]] | tuple[str, str | PathLike[str]] | SupportsGetItem[int, SupportsIndex]]) -> list[Any]:
         """
         The feature of each picture, or an exception.

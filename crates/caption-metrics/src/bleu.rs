@@ -22,17 +22,20 @@ pub struct Bleu {
 
 /// Scores every image's candidate against its references.
 pub fn bleu(corpus: &Corpus) -> Bleu {
-    let counts: Vec<Counts> = (0..corpus.len())
-        .into_par_iter()
-        .map_init(NgramTable::default, |table, image| Counts::of_image(corpus, image, table))
-        .collect();
+    let counts = counts(corpus);
     let total = counts.iter().fold(Counts::default(), Counts::plus);
     Bleu { corpus: total.bleu(), images: counts.iter().map(Counts::bleu).collect() }
 }
 
+/// What BLEU is computed from, of every image: the figure of some of the images is that of their sum.
+pub fn counts(corpus: &Corpus) -> Vec<Counts> {
+    let of_image = |table: &mut NgramTable, image| Counts::of_image(corpus, image, table);
+    (0..corpus.len()).into_par_iter().map_init(NgramTable::default, of_image).collect()
+}
+
 /// What BLEU needs to know of an image, or of many: it adds up.
-#[derive(Debug, Clone, Copy, Default)]
-struct Counts {
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
     /// N-grams of the candidate that a reference has, each at most as often as the reference that has it most often.
     correct: [u64; MAX_ORDER],
     /// N-grams of the candidate.
@@ -61,7 +64,9 @@ impl Counts {
         }
     }
 
-    fn plus(self, other: &Self) -> Self {
+    /// The counts of the images of both.
+    #[must_use]
+    pub fn plus(self, other: &Self) -> Self {
         Self {
             correct: std::array::from_fn(|n| self.correct[n] + other.correct[n]),
             guessed: std::array::from_fn(|n| self.guessed[n] + other.guessed[n]),
@@ -70,7 +75,8 @@ impl Counts {
         }
     }
 
-    fn bleu(&self) -> [f64; MAX_ORDER] {
+    /// BLEU-1 to BLEU-4, in this order.
+    pub fn bleu(&self) -> [f64; MAX_ORDER] {
         let ratio = (self.candidate_len as f64 + TINY) / (self.reference_len as f64 + SMALL);
         let brevity_penalty = if ratio < 1.0 { (1.0 - 1.0 / ratio).exp() } else { 1.0 };
         let mut product = 1.0;
@@ -94,6 +100,14 @@ mod tests {
         assert!((of("dog", &["dog"])[3] - 3.16e-5).abs() < 1e-7);
         assert!((of("a dog runs", &["a dog runs"])[3] - 0.0316).abs() < 1e-4);
         assert_eq!(of("", &["a dog"]), [0.0; 4]);
+    }
+
+    #[test]
+    fn counts_of_some_images_give_their_figure() {
+        let (candidates, references) = (["a b c", "a d", "e"], [vec!["a b d"], vec!["a d"], vec!["f"]]);
+        let counts = counts(&Corpus::new(&candidates, &references).unwrap());
+        let two = bleu(&Corpus::new(&candidates[..2], &references[..2]).unwrap());
+        assert_eq!(counts[0].plus(&counts[1]).bleu(), two.corpus);
     }
 
     #[test]

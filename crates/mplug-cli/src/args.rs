@@ -129,6 +129,9 @@ pub(crate) struct OptionalModelArg {
     /// Model folder, a weight file in such a folder, or the name of a downloaded model [default: the built-in demo model]
     #[arg(long, short, value_name = "DIR|FILE|NAME", env = "MPLUG_MODEL")]
     pub(crate) model: Option<PathBuf>,
+    /// Folder of a LoRA adapter (PEFT's files) that was trained on the model
+    #[arg(long, value_name = "DIR")]
+    pub(crate) adapter: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) strict: StrictArg,
 }
@@ -140,8 +143,26 @@ pub(crate) struct OptionalModelsArg {
     /// languages [default: the built-in demo model]
     #[arg(long, short, value_name = "DIR|FILE|NAME", env = "MPLUG_MODEL")]
     pub(crate) model: Vec<PathBuf>,
+    /// Folder of a LoRA adapter (PEFT's files) that was trained on the model; with several models one each, in their order
+    #[arg(long, value_name = "DIR")]
+    pub(crate) adapter: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) strict: StrictArg,
+}
+
+impl OptionalModelsArg {
+    /// The adapter of each model.
+    ///
+    /// # Errors
+    /// When some models have one and others have not.
+    pub(crate) fn adapters(&self) -> anyhow::Result<Vec<Option<PathBuf>>> {
+        let (models, found) = (self.model.len().max(1), self.adapter.len());
+        anyhow::ensure!(
+            found == 0 || found == models,
+            "--adapter: expected one for each of {models} models, found {found}"
+        );
+        Ok((0..models).map(|number| self.adapter.get(number).cloned()).collect())
+    }
 }
 
 /// What happens to a model with weights that it does not know.

@@ -6,7 +6,8 @@ use clap::{Parser, Subcommand};
 use crate::serve;
 use crate::status::Status;
 use crate::{
-    ask, bench, caption, convert, doctor, eval, inspect, manual, match_texts, models, pull, synth, train,
+    ask, bench, caption, compare, convert, doctor, eval, inspect, manual, match_texts, models, pull, synth,
+    train,
 };
 
 /// Caption pictures in Chinese and English, answer questions about pictures, and score texts against pictures, with mPLUG models.
@@ -56,6 +57,7 @@ pub(crate) enum Command {
     Synth(synth::SynthArgs),
     Train(train::TrainArgs),
     Eval(Box<eval::EvalArgs>),
+    Compare(compare::CompareArgs),
     Bench(bench::BenchArgs),
     Doctor(doctor::DoctorArgs),
     Completions(manual::CompletionsArgs),
@@ -81,6 +83,7 @@ impl Command {
             Self::Synth(args) => synth::run(&args),
             Self::Train(args) => train::run(&args),
             Self::Eval(args) => eval::run(*args),
+            Self::Compare(args) => compare::run(&args),
             Self::Bench(args) => bench::run(args),
             Self::Doctor(args) => doctor::run(&args),
             Self::Completions(args) => manual::run_completions(&args),

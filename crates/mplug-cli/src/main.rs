@@ -7,6 +7,7 @@ mod ask;
 mod bench;
 mod caption;
 mod commands;
+mod compare;
 mod convert;
 mod dataset;
 mod demo;

@@ -11,7 +11,7 @@ use mplug_data::message::about;
 use crate::args::{OptionalModelArg, OptionalModelsArg, StrictArg};
 use crate::{demo, report};
 
-/// Opens the model at `path`, which must be of the task `wanted`.
+/// Opens the model at `path`, which must be of the task `wanted`, with its adapter if it has one.
 ///
 /// # Errors
 /// When it is no model folder, is damaged, or does something else.
@@ -20,9 +20,10 @@ pub(crate) fn open(
     image_size: Option<usize>,
     wanted: Task,
     strict: StrictArg,
+    adapter: Option<&PathBuf>,
 ) -> anyhow::Result<ModelFolder> {
     let found_at = find(path)?;
-    let options = OpenOptions { image_size, is_strict: strict.strict };
+    let options = OpenOptions { image_size, is_strict: strict.strict, adapter: adapter.cloned() };
     let folder = mplug::open(&found_at, wanted, &options).map_err(|error| {
         let error = worded(error);
         anyhow!(about(path, &report::chain(&error)))
@@ -49,6 +50,7 @@ pub(crate) fn open_folder(
     path: &Path,
     overrides: &ConfigOverrides,
     strict: StrictArg,
+    adapter: Option<&PathBuf>,
 ) -> anyhow::Result<ModelFolder> {
     let path = &find(path)?;
     let open = || {
@@ -56,7 +58,10 @@ pub(crate) fn open_folder(
         if strict.strict {
             folder.refuse_unexpected()?;
         }
-        Ok(folder)
+        match adapter {
+            Some(adapter) => folder.with_adapter(adapter),
+            None => Ok(folder),
+        }
     };
     let folder =
         open().map_err(|error: CheckpointError| anyhow!(about(path, &report::chain(&error.into()))))?;
@@ -118,10 +123,12 @@ pub(crate) fn open_all_or_demo(
     image_size: Option<usize>,
     wanted: Task,
 ) -> anyhow::Result<Vec<ModelFolder>> {
+    let adapters = models.adapters()?;
     if models.model.is_empty() {
-        return Ok(vec![open_demo(image_size, wanted)?]);
+        return Ok(vec![open_demo(image_size, wanted, adapters[0].as_ref())?]);
     }
-    models.model.iter().map(|path| open(path, image_size, wanted, models.strict)).collect()
+    let pairs = models.model.iter().zip(&adapters);
+    pairs.map(|(path, adapter)| open(path, image_size, wanted, models.strict, adapter.as_ref())).collect()
 }
 
 /// Opens the model that was named, or the built-in demo model for the task, which says so on standard error.
@@ -131,15 +138,32 @@ pub(crate) fn open_or_demo(
     wanted: Task,
 ) -> anyhow::Result<ModelFolder> {
     if let Some(path) = &model.model {
-        return open(path, image_size, wanted, model.strict);
+        return open(path, image_size, wanted, model.strict, model.adapter.as_ref());
     }
-    open_demo(image_size, wanted)
+    open_demo(image_size, wanted, model.adapter.as_ref())
 }
 
-fn open_demo(image_size: Option<usize>, wanted: Task) -> anyhow::Result<ModelFolder> {
+fn open_demo(
+    image_size: Option<usize>,
+    wanted: Task,
+    adapter: Option<&PathBuf>,
+) -> anyhow::Result<ModelFolder> {
     let folder = demo::open(wanted, image_size)?;
     demo::announce(wanted);
-    Ok(folder)
+    Ok(match adapter {
+        Some(adapter) => folder.with_adapter(adapter)?,
+        None => folder,
+    })
+}
+
+/// A model and its adapter in words that change with their files.
+pub(crate) fn in_words(model: Option<&PathBuf>, adapter: Option<&PathBuf>) -> anyhow::Result<String> {
+    let model = match model {
+        Some(path) => format!("model {}", stamp(&find(path)?)?),
+        None => "the demo model".to_owned(),
+    };
+    let adapter = adapter.map(|adapter| Ok::<_, anyhow::Error>(format!(" with adapter {}", stamp(adapter)?)));
+    Ok(model + &adapter.transpose()?.unwrap_or_default())
 }
 
 /// A file's path, size and time of change; a folder's are those of its files together, and of the BERT json of a model that

@@ -1,6 +1,8 @@
 //! `mplug train`: fine-tuning and pre-training from a recipe. The work is `mplug-train`'s; this is its door, and in a build
 //! without the feature `train` it says how to get one.
 
+mod init;
+
 use std::path::PathBuf;
 
 use clap::Args;
@@ -32,6 +34,8 @@ The first Ctrl-C or SIGTERM ends the run after the step at hand, saves it and sa
 on; a second one ends the program at once.
 
 Examples:
+  mplug train --init runs/mine --model mplug_base_zh --data photos.jsonl
+  mplug train runs/mine/recipe.toml
   mplug train configs/demo.toml
   mplug train configs/caption-base.toml --set start.model=mplug_base_zh --set data.train=mine.jsonl \\
     --set data.held_out=others.jsonl
@@ -43,8 +47,8 @@ Examples:
                                                  (builds with the feature wgpu)")]
 pub(crate) struct TrainArgs {
     /// Recipe file (TOML)
-    #[arg(value_name = "CONFIG.toml")]
-    config: PathBuf,
+    #[arg(value_name = "CONFIG.toml", required_unless_present = "init")]
+    config: Option<PathBuf>,
     /// Override a value of the recipe, such as run.steps=100; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
     settings: Vec<(String, String)>,
@@ -56,6 +60,8 @@ pub(crate) struct TrainArgs {
     from: Option<u64>,
     #[command(flatten)]
     strict: crate::args::StrictArg,
+    #[command(flatten)]
+    init: init::InitArgs,
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {
@@ -73,19 +79,26 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Status> {
     use anyhow::Context;
     use mplug_train::{Entry, Resume, TrainConfig, train};
 
-    let mut config =
-        TrainConfig::open(&args.config, &args.settings).with_context(|| args.config.display().to_string())?;
+    if let Some((folder, model, data)) = args.init.request() {
+        return init::run(folder, model, data);
+    }
+    let path = args.config.as_deref().context("expected a recipe, found none")?;
+    let mut config = TrainConfig::open(path, &args.settings).with_context(|| path.display().to_string())?;
     let start = config.start.as_mut().and_then(|start| start.model.as_mut());
     let weights = config.model.as_mut().and_then(|model| model.weights.as_mut());
     for path in [start, weights].into_iter().flatten() {
         *path = crate::model::find(path)?;
     }
     config.strict = args.strict.strict;
-    let steps = config.run.steps;
+    // A run that counts epochs knows its steps once it has seen its data.
+    let mut steps = config.run.steps.unwrap_or_default();
     let interrupt = crate::interrupt::Interrupt::listen()?;
     interrupt.answer("the run ends after the step at hand and saves it; a second signal ends it at once")?;
     let resume = if args.resume { args.from.map_or(Resume::Last, Resume::From) } else { Resume::Never };
     let summary = train(&config, Entry { resume, stop: interrupt.flag() }, &mut |event| {
+        if let mplug_train::Progress::Started { steps: all, .. } = event {
+            steps = *all;
+        }
         if let Some(message) = message_of(event, steps) {
             crate::report::message(message);
         }
@@ -99,7 +112,8 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Status> {
 impl TrainArgs {
     /// The command that resumes this run with further settings.
     fn to_resume(&self, more: &[(String, String)]) -> String {
-        let mut words = vec!["mplug".to_owned(), "train".to_owned(), self.config.display().to_string()];
+        let mut words = vec!["mplug".to_owned(), "train".to_owned()];
+        words.extend(self.config.iter().map(|path| path.display().to_string()));
         let is_kept = |(key, _): &&(String, String)| more.iter().all(|(other, _)| other != key);
         for (key, value) in self.settings.iter().filter(is_kept).chain(more) {
             words.extend(["--set".to_owned(), format!("{key}={value}")]);
@@ -160,8 +174,13 @@ fn message_of(event: &mplug_train::Progress, steps: u64) -> Option<String> {
     Some(match event {
         Progress::StepDone { .. } => return None,
         Progress::Unexpected { file, names } => crate::model::unexpected(file, names),
-        Progress::Started { step, steps, parameters, vocab_size } => {
-            format!("training {parameters} numbers, {vocab_size} tokens, from step {step} to {steps}")
+        Progress::Started { step, steps, parameters, trained, vocab_size } => {
+            let of = if trained == parameters { String::new() } else { format!(" of {parameters}") };
+            format!("training {trained}{of} numbers, {vocab_size} tokens, from step {step} to {steps}")
+        }
+        Progress::Features { folder, bytes } => {
+            let (folder, gigabytes) = (folder.display(), *bytes as f64 / 1e9);
+            format!("pictures are encoded once and kept in {folder}: {gigabytes:.1} GB for all of them")
         }
         Progress::Resumed { step, changes, best_is_reset, set_aside } => {
             let mut notes: Vec<String> = changes.iter().map(ToString::to_string).collect();
@@ -182,7 +201,7 @@ fn message_of(event: &mplug_train::Progress, steps: u64) -> Option<String> {
             "step {step}/{steps}: skipped, no weight was changed: loss {loss}, gradient norm {gradient_norm} ({in_a_row} in a row); \
              pictures {pictures}"
         ),
-        Progress::Evaluated { step, metrics, best, samples } => {
+        Progress::Evaluated { step, metrics, best, samples, .. } => {
             let metrics: Vec<String> =
                 metrics.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
             let best = if *best { " (best so far)" } else { "" };
@@ -226,6 +245,9 @@ fn step_message(report: &mplug_train::StepReport, steps: u64) -> String {
 pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Status> {
     anyhow::bail!(
         "{}: this build cannot train; build one that can: `cargo build --release -p mplug-cli --features train`",
-        args.config.display()
+        args.config
+            .as_ref()
+            .or(args.init.as_ref())
+            .map_or_else(String::new, |path| path.display().to_string())
     )
 }

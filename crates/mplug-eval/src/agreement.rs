@@ -1,22 +1,24 @@
-//! How much captions agree with references: CIDEr-D and BLEU-4, over tokens suited to each picture, so that a data set may have
-//! pictures with Chinese references and pictures with English ones. Knows no vocabulary of a model.
+//! How much captions agree with references: BLEU, METEOR, ROUGE-L, CIDEr-D and SPICE, over tokens suited to each picture, so that a
+//! data set may have pictures with Chinese references and pictures with English ones. Knows no vocabulary of a model.
 
 use caption_metrics::bleu::bleu;
 use caption_metrics::cider::cider;
 use caption_metrics::corpus::Corpus;
+use caption_metrics::meteor::{MeteorData, meteor};
+use caption_metrics::rouge_l::rouge_l;
+use caption_metrics::spice::{Spice, SpiceError};
 use caption_metrics::tokenize::Tokenization;
 
-/// Figures of captions against references.
-#[derive(Clone, Copy, Debug, PartialEq)]
+/// One caption a picture beside that picture's references. Each figure is computed when it is requested.
+#[derive(Debug)]
 pub struct Agreement {
-    /// CIDEr-D, 0 to 10; the mean over pictures.
-    pub cider: f64,
-    /// BLEU-4, 0 to 1, over all pictures' counts.
-    pub bleu_4: f64,
+    captions: Vec<String>,
+    references: Vec<Vec<String>>,
+    corpus: Corpus,
 }
 
 impl Agreement {
-    /// The figures of one caption a picture against that picture's references.
+    /// Tokenises captions and references.
     ///
     /// # Errors
     /// If captions and references do not belong together, or a picture has no references.
@@ -26,11 +28,62 @@ impl Agreement {
             return Err(caption_metrics::Error::Lengths { candidates, references: of });
         }
         let suited = SuitedTokenizations::to(references);
-        let candidates: Vec<Vec<String>> = captions.iter().map(|caption| vec![caption.clone()]).collect();
-        let candidates = suited.tokenize(&candidates)?.concat();
-        let corpus = Corpus::new(&candidates, &suited.tokenize(references)?)?;
-        Ok(Self { cider: cider(&corpus).corpus, bleu_4: bleu(&corpus).corpus[3] })
+        let captions: Vec<Vec<String>> = captions.iter().map(|caption| vec![caption.clone()]).collect();
+        let captions = suited.tokenize(&captions)?.concat();
+        let references = suited.tokenize(references)?;
+        let corpus = Corpus::new(&captions, &references)?;
+        Ok(Self { captions, references, corpus })
     }
+
+    /// CIDEr-D, 0 to 10; the mean over pictures.
+    pub fn cider(&self) -> f64 {
+        cider(&self.corpus).corpus
+    }
+
+    /// CIDEr-D of every picture, with the length of its references.
+    pub fn pictures(&self) -> Vec<PictureAgreement> {
+        let tokens = |text: &String| text.split(' ').filter(|token| !token.is_empty()).count();
+        let of_picture = |(cider, references): (f64, &Vec<String>)| {
+            let sum: usize = references.iter().map(tokens).sum();
+            PictureAgreement { cider, reference_tokens: sum as f64 / references.len().max(1) as f64 }
+        };
+        cider(&self.corpus).images.into_iter().zip(&self.references).map(of_picture).collect()
+    }
+
+    /// BLEU-1 to BLEU-4, 0 to 1 each, over all pictures' counts.
+    pub fn bleu(&self) -> [f64; 4] {
+        bleu(&self.corpus).corpus
+    }
+
+    /// ROUGE-L, 0 to 1; the mean over pictures.
+    pub fn rouge_l(&self) -> f64 {
+        rouge_l(&self.corpus).corpus
+    }
+
+    /// METEOR, 0 to 1, of all pictures' statistics; of its exact and stem modules alone where `data` has no more.
+    ///
+    /// # Errors
+    /// None that [`Agreement::of`] has not found already.
+    pub fn meteor(&self, data: &MeteorData) -> Result<f64, caption_metrics::Error> {
+        Ok(meteor(data, &self.captions, &self.references)?.corpus)
+    }
+
+    /// SPICE, 0 to 1; the mean over pictures.
+    ///
+    /// # Errors
+    /// If Java or the program fails.
+    pub fn spice(&self, program: &Spice) -> Result<f64, SpiceError> {
+        Ok(program.score(&self.captions, &self.references)?.corpus)
+    }
+}
+
+/// What is found of one picture.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PictureAgreement {
+    /// CIDEr-D, 0 to 10.
+    pub cider: f64,
+    /// The mean length of its references in tokens.
+    pub reference_tokens: f64,
 }
 
 /// How the captions of each picture become tokens: by characters where its references are Chinese, else by the reference
@@ -89,7 +142,10 @@ mod tests {
         let references = [strings(&["A red car on the road."]), strings(&["一辆蓝色的车"])];
         let agreement =
             Agreement::of(&strings(&["a red car on the road", "一辆蓝色的车"]), &references).unwrap();
-        assert!((agreement.bleu_4 - 1.0).abs() < 1e-6 && agreement.cider > 9.9, "{agreement:?}");
+        let [bleu_1, .., bleu_4] = agreement.bleu();
+        assert!((bleu_1 - 1.0).abs() < 1e-6 && (bleu_4 - 1.0).abs() < 1e-6 && agreement.cider() > 9.9);
+        let meteor = agreement.meteor(&MeteorData::without_resources()).unwrap();
+        assert!((agreement.rouge_l() - 1.0).abs() < 1e-6 && meteor > 0.9, "{meteor}");
         assert!(Agreement::of(&strings(&["a"]), &references).is_err());
     }
 }

@@ -99,6 +99,27 @@ impl CaptionSet {
         self.failed
     }
 
+    /// The indices in the data set of the pictures that are scored, ascending.
+    pub(crate) fn scored_indices(&self) -> &[usize] {
+        &self.indices
+    }
+
+    /// The pictures without a caption.
+    pub(crate) fn unscored(&self) -> impl Iterator<Item = &PictureId> {
+        let records = self.dataset.annotations().records.iter().enumerate();
+        let is_unscored = |index: &usize| self.indices.binary_search(index).is_err();
+        records.filter(move |(index, _)| is_unscored(index)).map(|(_, record)| &record.id)
+    }
+
+    /// The same captions without those of pictures that are not among `indices`, which ascend.
+    pub(crate) fn only(self, indices: &[usize]) -> Result<Self, EvalError> {
+        let mut captions = vec![None; self.dataset.len()];
+        for (index, caption) in self.indices.iter().zip(self.candidates) {
+            captions[*index] = indices.binary_search(index).is_ok().then_some(caption);
+        }
+        Self::new(self.dataset, captions, self.title)
+    }
+
     /// What the data set says of the pictures that are scored.
     pub fn annotations(&self) -> impl ExactSizeIterator<Item = &Annotation> {
         self.indices.iter().map(|&index| &self.dataset.annotations().records[index])

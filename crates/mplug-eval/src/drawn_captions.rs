@@ -67,7 +67,8 @@ pub fn evaluate(
             Ok(Vec::new())
         },
     )?;
-    let Agreement { cider, bleu_4 } = Agreement::of(&captions, &references)?;
+    let agreement = Agreement::of(&captions, &references)?;
+    let (cider, [.., bleu_4]) = (agreement.cider(), agreement.bleu());
     let (synth_seed, count, language) = (drawn.seed, drawn.count, language.code());
     Ok(DrawnCaptions { synth_seed, count, language, cider, bleu_4, truth })
 }

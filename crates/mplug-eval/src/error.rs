@@ -7,6 +7,9 @@ use mplug::generate::NotANumber;
 use mplug_data::error::DataError;
 use mplug_data::journal::JournalError;
 
+use crate::compare::CompareProblem;
+use crate::run_history::LOG;
+
 /// The errors of this crate. Every message names the file, the picture or the text that is wrong.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -79,6 +82,23 @@ pub enum EvalError {
         key: String,
         /// The keys there are.
         known: String,
+    },
+    /// Two runs or results cannot be compared.
+    #[error(transparent)]
+    Compare(#[from] CompareProblem),
+    /// A folder that no run of training has written.
+    #[error("{}: expected a run folder, which has a {LOG} of a run, found none", path.display())]
+    NoRun {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A file cannot be read.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
     },
     /// A report cannot be written.
     #[error(transparent)]

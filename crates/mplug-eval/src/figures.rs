@@ -133,6 +133,21 @@ impl FigurePlan {
     }
 }
 
+/// METEOR's data of the official `meteor-1.5.jar`, beside which its paraphrases are; its compiled table is kept in
+/// [`cache_folder`] where there is one.
+///
+/// # Errors
+/// [`EvalError::Meteor`] if the jar cannot be used.
+pub fn meteor_data(jar: &Path) -> Result<MeteorData, EvalError> {
+    let cache = cache_folder();
+    if let Some(folder) = &cache {
+        // Where it cannot be made, the table is compiled each time.
+        let _ = fs::create_dir_all(folder);
+    }
+    let table = cache.map(|folder| folder.join(METEOR_TABLE));
+    Ok(MeteorData::load(jar, None, table.as_deref())?)
+}
+
 /// Where tables that take long to compile are kept between runs: `mplug` in `XDG_CACHE_HOME`, else in `.cache` of `HOME`; `None`
 /// where the environment names neither.
 pub fn cache_folder() -> Option<PathBuf> {

@@ -11,6 +11,8 @@
 //! 3. What is shown. [`report`], [`answers_report`] and [`pairs_report`] are forms with a schema; [`page`] is one HTML file;
 //!    [`thumbnail`] makes pictures small enough for it. [`explanation_page`] and [`explanation_sheet`] show which part of a picture each
 //!    word of its caption stands on.
+//! 4. What is compared. [`compare`] has two results on the same pictures, or two runs of training, which [`run_history`] reads from
+//!    their logs. [`sheet`] and [`chart`] are what pages about runs are made of.
 //!
 //! A run returns a value; nothing is printed, and no file is written but the journal. While it runs it hands [`Event`]s to its
 //! caller, who can stop it. The errors are [`EvalError`]. Nothing here knows options of a command, or how models are trained.
@@ -22,6 +24,8 @@ pub mod answers;
 pub mod answers_report;
 pub mod captioning;
 pub mod captions;
+pub mod chart;
+pub mod compare;
 pub mod drawn;
 pub mod drawn_answers;
 pub mod drawn_captions;
@@ -39,7 +43,9 @@ pub mod pairs;
 pub mod pairs_report;
 pub mod report;
 pub mod retrieval;
+pub mod run_history;
 mod search;
+pub mod sheet;
 pub mod thumbnail;
 
 pub use error::{DatasetProblem, EvalError};

@@ -1,14 +1,18 @@
 //! Pictures small enough to stand in a page.
 
+use std::io::Cursor;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use image::codecs::jpeg::JpegEncoder;
+use image::codecs::jpeg::{JpegDecoder, JpegEncoder};
 use image::codecs::png::PngEncoder;
-use image::{ExtendedColorType, ImageEncoder, ImageError, RgbImage, RgbaImage, imageops};
+use image::{ExtendedColorType, ImageDecoder, ImageEncoder, ImageError, RgbImage, RgbaImage, imageops};
 
 /// The longest side, in pixels: twice what the page shows, for dense screens.
 const LONGEST_SIDE: u32 = 360;
 const JPEG_QUALITY: u8 = 80;
+/// How the address of a JPEG begins.
+const JPEG: &str = "data:image/jpeg;base64,";
 
 /// A picture as a `data:` address of a JPEG, made smaller where its longest side has more than 360 pixels.
 ///
@@ -19,7 +23,14 @@ pub fn data_address(image: &RgbImage) -> Result<String, ImageError> {
     let small = small.as_ref().unwrap_or(image);
     let mut jpeg = Vec::new();
     JpegEncoder::new_with_quality(&mut jpeg, JPEG_QUALITY).encode_image(small)?;
-    Ok(format!("data:image/jpeg;base64,{}", STANDARD.encode(jpeg)))
+    Ok(format!("{JPEG}{}", STANDARD.encode(jpeg)))
+}
+
+/// The JPEG of such an address, with its width and height; none if it is another one.
+pub fn jpeg_of(address: &str) -> Option<(Vec<u8>, [u32; 2])> {
+    let jpeg = STANDARD.decode(address.strip_prefix(JPEG)?).ok()?;
+    let (width, height) = JpegDecoder::new(Cursor::new(&jpeg)).ok()?.dimensions();
+    Some((jpeg, [width, height]))
 }
 
 /// A picture with sides of at most `longest` pixels; none if it has such sides already.
@@ -51,6 +62,7 @@ mod tests {
             let jpeg = STANDARD.decode(base64).unwrap();
             let small = decode_image(&jpeg, &ImageLimits::default()).unwrap();
             assert_eq!((small.width(), small.height()), expected);
+            assert_eq!(jpeg_of(&address), Some((jpeg, [expected.0, expected.1])));
         }
     }
 }

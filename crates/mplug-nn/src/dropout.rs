@@ -22,22 +22,24 @@ pub struct DropoutRates {
 pub struct Dropout {
     rates: DropoutRates,
     random: Mutex<Pcg64>,
+    /// Whether nothing is ever dropped.
+    is_off: bool,
 }
 
 impl Dropout {
     /// None at all.
     pub fn off() -> Self {
-        Self::new(DropoutRates::default(), 0)
+        Self { is_off: true, ..Self::new(DropoutRates::default(), 0) }
     }
 
     /// Dropout with rates from 0 to 1, 1 excluded; what is dropped depends on `seed` and on the order of the calls.
     pub fn new(rates: DropoutRates, seed: u64) -> Self {
-        Self { rates, random: Mutex::new(Pcg64::seed_from_u64(seed)) }
+        Self { rates, random: Mutex::new(Pcg64::seed_from_u64(seed)), is_off: false }
     }
 
     /// One that will drop what this one drops from now on.
     pub(crate) fn fork(&self) -> Self {
-        Self { rates: self.rates, random: Mutex::new(self.random().clone()) }
+        Self { rates: self.rates, random: Mutex::new(self.random().clone()), is_off: self.is_off }
     }
 
     fn random(&self) -> MutexGuard<'_, Pcg64> {
@@ -52,6 +54,11 @@ impl Dropout {
     /// On attention probabilities of the visual encoder.
     pub(crate) fn visual_attention<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
         self.drop(input, self.rates.visual_attention)
+    }
+
+    /// At a rate of the caller's, where anything is dropped in this pass at all.
+    pub(crate) fn at_rate<const D: usize>(&self, input: Tensor<D>, rate: f32) -> Tensor<D> {
+        if self.is_off { input } else { self.drop(input, rate) }
     }
 
     fn drop<const D: usize>(&self, input: Tensor<D>, rate: f32) -> Tensor<D> {

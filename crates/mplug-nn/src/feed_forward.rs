@@ -2,9 +2,10 @@
 
 use burn::tensor::Tensor;
 
+use crate::dropout::Dropout;
 use crate::error::NnError;
 use crate::fused::{gelu, quick_gelu};
-use crate::linear::Linear;
+use crate::linear::AdaptableLinear;
 use crate::parameter::{Reader, has_parameters};
 
 /// The bend between the two maps.
@@ -19,8 +20,8 @@ pub(crate) enum Activation {
 /// Two maps with a bend between them.
 #[derive(Clone, Debug)]
 pub(crate) struct FeedForward {
-    widen: Linear,
-    narrow: Linear,
+    widen: AdaptableLinear,
+    narrow: AdaptableLinear,
     activation: Activation,
 }
 
@@ -36,18 +37,19 @@ impl FeedForward {
         activation: Activation,
     ) -> Result<Self, NnError> {
         Ok(Self {
-            widen: Linear::new(at.at(names[0]), width, inner, stds[0])?,
-            narrow: Linear::new(at.at(names[1]), inner, width, stds[1])?,
+            widen: AdaptableLinear::new(at.at(names[0]), width, inner, stds[0])?,
+            narrow: AdaptableLinear::new(at.at(names[1]), inner, width, stds[1])?,
             activation,
         })
     }
 
     /// `(rows, width)` -> `(rows, width)`.
-    pub(crate) fn forward(&self, input: Tensor<2>) -> Tensor<2> {
-        let inner = self.widen.forward(input); // (rows, inner)
-        self.narrow.forward(match self.activation {
+    pub(crate) fn forward(&self, input: Tensor<2>, dropout: &Dropout) -> Tensor<2> {
+        let inner = self.widen.forward(input, dropout); // (rows, inner)
+        let bent = match self.activation {
             Activation::Gelu => gelu(inner),
             Activation::QuickGelu => quick_gelu(inner),
-        })
+        };
+        self.narrow.forward(bent, dropout)
     }
 }

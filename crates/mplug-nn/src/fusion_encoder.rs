@@ -9,6 +9,7 @@ use mplug::config::TextConfig;
 
 use crate::dropout::Dropout;
 use crate::error::NnError;
+use crate::lora::LoraPlace;
 use crate::parameter::{HasParameters, Parameter, Reader, has_parameters};
 use crate::text_layer::{Context, CrossAttentionLayer, SelfAttentionLayer, padding_mask};
 
@@ -24,6 +25,13 @@ impl HasParameters for Layer {
         match self {
             Self::CoAttention(layer) => layer.collect(out),
             Self::Connected(layer) => layer.collect(out),
+        }
+    }
+
+    fn collect_places<'a>(&'a mut self, out: &mut Vec<&'a mut LoraPlace>) {
+        match self {
+            Self::CoAttention(layer) => layer.collect_places(out),
+            Self::Connected(layer) => layer.collect_places(out),
         }
     }
 }

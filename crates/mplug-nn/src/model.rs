@@ -10,6 +10,8 @@
 //! matching: matching_head on fused text[0]      filling gaps: masked_language_head on fused text
 //! ```
 
+use std::collections::{HashMap, HashSet};
+
 use burn::tensor::{Device, Int, Tensor};
 use mplug::checkpoint::names;
 use mplug::config::{ModelConfig, Task};
@@ -20,6 +22,7 @@ use crate::error::NnError;
 use crate::fusion_encoder::{Fused, FusionEncoder};
 use crate::language_head::LanguageHead;
 use crate::linear::Linear;
+use crate::lora::{LoraPlace, LoraSettings};
 use crate::parameter::{HasParameters, Parameter, ParameterSource, Reader, detach_all, has_parameters};
 use crate::product::Precision;
 use crate::text_decoder::{EncoderHiddenStates, TextDecoder};
@@ -267,6 +270,71 @@ impl Mplug {
         self.clone().parameters_mut().into_iter().map(|parameter| parameter.clone()).collect()
     }
 
+    /// Freezes the parameters whose names `is_frozen` says: they get no gradient, and what is computed before all that is
+    /// trained keeps nothing for one.
+    pub fn freeze(&mut self, is_frozen: impl Fn(&str) -> bool) {
+        let parameters = self.parameters_mut().into_iter();
+        parameters.filter(|parameter| is_frozen(parameter.name())).for_each(Parameter::freeze);
+    }
+
+    /// The names of the modules that can be adapted, in the order of the data's way: the maps of attention and feed-forward
+    /// blocks. PyTorch's attention, in the visual encoder, is one module, whose packed queries, keys and values are adapted.
+    pub fn adaptable_modules(&self) -> Vec<String> {
+        let mut model = self.clone();
+        model.places().into_iter().map(|place| place.module().to_owned()).collect()
+    }
+
+    /// Freezes all parameters and puts a fresh adaptation beside the weights of the modules that `is_target` says. It is drawn
+    /// from `seed` and changes nothing until it is trained. `device` is the model's.
+    ///
+    /// # Errors
+    /// Never: drawing does not fail.
+    pub fn adapt(
+        &mut self,
+        settings: LoraSettings,
+        is_target: impl Fn(&str) -> bool,
+        seed: u64,
+        device: &Device,
+    ) -> Result<(), NnError> {
+        self.freeze(|_| true);
+        let precision = self.precision();
+        for place in self.places().into_iter().filter(|place| is_target(place.module())) {
+            place.adapt(settings, seed, device)?;
+        }
+        self.set_precision(precision);
+        Ok(())
+    }
+
+    /// Shares the frozen parameters of `other` and copies its adaptation, where both have the part.
+    pub(crate) fn follow_frozen(&mut self, other: &Self, device: &Device) {
+        let mut other = other.clone();
+        let others = other.places();
+        for place in self.places() {
+            if let Some(other) = others.iter().find(|other| other.is_of(place)) {
+                place.copy_from(other, device);
+            }
+        }
+        let others = other.parameters();
+        for parameter in self.parameters_mut() {
+            let of_name = others.iter().find(|other| other.name() == parameter.name());
+            if let Some(other) = of_name.filter(|other| other.is_frozen()) {
+                parameter.share(other);
+            }
+        }
+    }
+
+    fn places(&mut self) -> Vec<&mut LoraPlace> {
+        let mut places = Vec::new();
+        self.collect_places(&mut places);
+        places
+    }
+
+    /// The parameters that are trained: name, shape, values.
+    pub fn trained(&self) -> Vec<(String, Vec<usize>, Vec<f32>)> {
+        let trained = self.parameters().into_iter().filter(|parameter| !parameter.is_frozen());
+        trained.map(|parameter| exported(&parameter)).collect()
+    }
+
     /// The model without a gradient graph.
     #[must_use]
     pub fn without_autodiff(&self) -> Self {
@@ -276,13 +344,33 @@ impl Mplug {
     }
 
     /// The checkpoint of this model by the original's names: name, shape, values. Tied tensors come once, under the name
-    /// of their first use.
+    /// of their first use. Adaptations are added to their weights.
     pub fn export(&self) -> Vec<(String, Vec<usize>, Vec<f32>)> {
-        let tensor = |parameter: &Parameter| {
-            (parameter.name().to_owned(), parameter.shape().to_vec(), parameter.to_vec())
-        };
-        self.parameters().iter().map(tensor).collect()
+        self.export_those(|_| true)
     }
+
+    /// The part of [`export`](Self::export) whose names are `wanted`; nothing else is copied.
+    pub fn export_those(&self, wanted: impl Fn(&str) -> bool) -> Vec<(String, Vec<usize>, Vec<f32>)> {
+        let mut model = self.clone();
+        let places = model.places();
+        let of_adaptations: HashSet<&str> =
+            places.iter().filter_map(|place| place.parameter_names()).flatten().collect();
+        let additions: HashMap<&str, Vec<f32>> = places.iter().filter_map(|place| place.addition()).collect();
+        let tensor = |parameter: &Parameter| {
+            let (name, shape, mut values) = exported(parameter);
+            if let Some(addition) = additions.get(parameter.name()) {
+                values.iter_mut().zip(addition).for_each(|(value, addition)| *value += addition);
+            }
+            (name, shape, values)
+        };
+        let parameters = self.parameters();
+        let is_exported = |name: &str| !of_adaptations.contains(name) && wanted(name);
+        parameters.iter().filter(|parameter| is_exported(parameter.name())).map(tensor).collect()
+    }
+}
+
+fn exported(parameter: &Parameter) -> (String, Vec<usize>, Vec<f32>) {
+    (parameter.name().to_owned(), parameter.shape().to_vec(), parameter.to_vec())
 }
 
 /// A part that the caller relies on.

@@ -17,7 +17,7 @@ pub struct MomentumModel {
 
 impl MomentumModel {
     /// The momentum model of `student` in `parts`. Its weights are those that `source` holds under the names of a momentum
-    /// model; a weight that it lacks is the student's.
+    /// model; a weight that it lacks is the student's, and so is one that is frozen there, which is shared.
     ///
     /// (The original draws the weights that a checkpoint lacks at random; a copy is what it means to do.)
     pub fn new(
@@ -31,6 +31,7 @@ impl MomentumModel {
         let mut source = MomentumSource { source, student: student.parameters() };
         let mut model = Mplug::new(config, parts, &mut source, device)?;
         model.set_precision(student.precision());
+        model.follow_frozen(student, device);
         Ok(Self { model, momentum })
     }
 
@@ -39,7 +40,7 @@ impl MomentumModel {
         &self.model
     }
 
-    /// Moves every weight towards the student's: `m ← momentum · m + (1 - momentum) · p`.
+    /// Moves every weight towards the student's: `m ← momentum · m + (1 - momentum) · p`. Those that are frozen are the student's.
     ///
     /// (The original forgets its `fusion_encoder_m` here, which then stays random; ours follows.)
     ///
@@ -48,7 +49,7 @@ impl MomentumModel {
     pub fn follow(&mut self, student: &Mplug) {
         let momentum = self.momentum;
         let mut students = student.parameters().into_iter();
-        for parameter in self.model.parameters_mut() {
+        for parameter in self.model.parameters_mut().into_iter().filter(|parameter| !parameter.is_frozen()) {
             let student = students
                 .find(|student| student.name() == parameter.name())
                 .expect("the momentum model's parts are the student's, in the same order");
@@ -57,15 +58,15 @@ impl MomentumModel {
         }
     }
 
-    /// The momentum model's parameters, to be restored.
+    /// The momentum model's own parameters, those that are not frozen, to be restored.
     pub fn parameters_mut(&mut self) -> Vec<&mut Parameter> {
-        self.model.parameters_mut()
+        self.model.parameters_mut().into_iter().filter(|parameter| !parameter.is_frozen()).collect()
     }
 
-    /// The momentum model's tensors by the original's names: name, shape, values.
+    /// The momentum model's own tensors, those that are not frozen, by the original's names: name, shape, values.
     pub fn export(&self) -> Vec<(String, Vec<usize>, Vec<f32>)> {
         let renamed = |(name, shape, values): (String, _, _)| (momentum_name(&name), shape, values);
-        self.model.export().into_iter().map(renamed).collect()
+        self.model.trained().into_iter().map(renamed).collect()
     }
 }
 

@@ -10,6 +10,7 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
 use crate::error::NnError;
+use crate::lora::LoraPlace;
 use crate::product::Precision;
 
 /// A learnable array.
@@ -19,9 +20,18 @@ pub struct Parameter {
     shape: Vec<usize>,
     value: Tensor<1>,
     precision: Precision,
+    is_frozen: bool,
 }
 
 impl Parameter {
+    /// A parameter of `values`, as many as the product of `shape`: a leaf that requires gradients where `device` records them.
+    pub(crate) fn new(name: String, shape: Vec<usize>, values: Vec<f32>, device: &Device) -> Self {
+        let len = values.len();
+        let value = Tensor::from_data(TensorData::new(values, [len]), device);
+        let value = if device.is_autodiff() { value.require_grad() } else { value };
+        Self { name, shape, value, precision: Precision::F32, is_frozen: false }
+    }
+
     /// The parameter's name in the original's checkpoints.
     pub fn name(&self) -> &str {
         &self.name
@@ -37,6 +47,26 @@ impl Parameter {
         self.value.clone()
     }
 
+    /// Whether it stays as it is: no gradient is computed for it.
+    pub fn is_frozen(&self) -> bool {
+        self.is_frozen
+    }
+
+    /// Makes it a constant of the gradient graph. What is computed from constants alone keeps nothing for a backward pass.
+    pub(crate) fn freeze(&mut self) {
+        self.is_frozen = true;
+        let on_graph = self.value.is_autodiff();
+        let value = self.value.clone().without_autodiff();
+        self.value = if on_graph { value.autodiff() } else { value };
+    }
+
+    /// Takes the values of `other`, which has as many, without a copy; frozen.
+    pub(crate) fn share(&mut self, other: &Self) {
+        let value = other.value.clone().without_autodiff();
+        self.value = if self.value.is_autodiff() { value.autodiff() } else { value };
+        self.freeze();
+    }
+
     /// Replaces the values by what `change` makes of them; they become a new leaf, which requires gradients if the old
     /// one did. `change` gets the values off the gradient graph and returns as many. It owns them: if nobody else holds
     /// them it can change them in place.
@@ -45,10 +75,15 @@ impl Parameter {
     /// If `change` returns another number of values.
     pub fn update(&mut self, change: impl FnOnce(Tensor<1>) -> Tensor<1>) {
         let (len, learning) = (self.value.dims(), self.value.is_require_grad());
+        let on_graph = self.value.is_autodiff();
         let empty = Tensor::empty([0], &self.value.device());
         let value = change(std::mem::replace(&mut self.value, empty).without_autodiff());
         assert_eq!(value.dims(), len, "parameter {}: wrong number of values", self.name);
-        self.value = if learning { value.autodiff().require_grad() } else { value };
+        self.value = match (learning, on_graph) {
+            (true, _) => value.autodiff().require_grad(),
+            (false, true) => value.autodiff(),
+            (false, false) => value,
+        };
     }
 
     /// The values on the host, row-major.
@@ -81,9 +116,10 @@ impl Parameter {
         self.value.clone().reshape([rows, columns])
     }
 
-    /// Makes its values a leaf of a new gradient graph.
+    /// Makes its values a leaf of a new gradient graph, or a constant of it.
     pub(crate) fn make_leaf(&mut self) {
-        self.value = self.value.clone().without_autodiff().autodiff().require_grad();
+        let value = self.value.clone().without_autodiff().autodiff();
+        self.value = if self.is_frozen { value } else { value.require_grad() };
     }
 
     /// Takes its values out of the gradient graph.
@@ -96,6 +132,9 @@ impl Parameter {
 pub(crate) trait HasParameters {
     /// Appends every parameter to `out`, in the order of the data's way.
     fn collect<'a>(&'a mut self, out: &mut Vec<&'a mut Parameter>);
+
+    /// Appends every place for a low-rank adaptation to `out`, in the same order.
+    fn collect_places<'a>(&'a mut self, _out: &mut Vec<&'a mut LoraPlace>) {}
 }
 
 impl HasParameters for Parameter {
@@ -110,12 +149,24 @@ impl<T: HasParameters> HasParameters for Vec<T> {
             part.collect(out);
         }
     }
+
+    fn collect_places<'a>(&'a mut self, out: &mut Vec<&'a mut LoraPlace>) {
+        for part in self {
+            part.collect_places(out);
+        }
+    }
 }
 
 impl<T: HasParameters> HasParameters for Option<T> {
     fn collect<'a>(&'a mut self, out: &mut Vec<&'a mut Parameter>) {
         if let Some(part) = self {
             part.collect(out);
+        }
+    }
+
+    fn collect_places<'a>(&'a mut self, out: &mut Vec<&'a mut LoraPlace>) {
+        if let Some(part) = self {
+            part.collect_places(out);
         }
     }
 }
@@ -126,6 +177,10 @@ macro_rules! has_parameters {
         impl $crate::parameter::HasParameters for $part {
             fn collect<'a>(&'a mut self, out: &mut Vec<&'a mut $crate::parameter::Parameter>) {
                 $($crate::parameter::HasParameters::collect(&mut self.$field, out);)+
+            }
+
+            fn collect_places<'a>(&'a mut self, out: &mut Vec<&'a mut $crate::lora::LoraPlace>) {
+                $($crate::parameter::HasParameters::collect_places(&mut self.$field, out);)+
             }
         }
     };
@@ -318,8 +373,6 @@ impl<'a> Reader<'a> {
         if values.len() != len {
             return Err(NnError::Length { name, shape, expected: len, found: values.len() });
         }
-        let value = Tensor::from_data(TensorData::new(values, [len]), self.device);
-        let value = if self.device.is_autodiff() { value.require_grad() } else { value };
-        Ok(Parameter { name, shape, value, precision: Precision::F32 })
+        Ok(Parameter::new(name, shape, values, self.device))
     }
 }

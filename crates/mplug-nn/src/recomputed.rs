@@ -83,7 +83,7 @@ impl<const N: usize, B: Block> Backward<Flex, N> for BlockBackward<B> {
         let mut leaves = Vec::with_capacity(N - 1);
         for parameter in parameters_of(&mut block) {
             parameter.make_leaf();
-            leaves.push(parameter.value());
+            leaves.push((!parameter.is_frozen()).then(|| parameter.value()));
         }
         let input = Tensor::<2>::from_primitive::<Flex>(input).autodiff().require_grad();
         let output = block.run(input.clone(), batch, &dropout);
@@ -96,7 +96,8 @@ impl<const N: usize, B: Block> Backward<Flex, N> for BlockBackward<B> {
             grads.register::<Flex>(parent.id, gradient);
         }
         for (parent, leaf) in parents.zip(leaves) {
-            let gradient = leaf.grad_remove(&mut inner).and_then(|g| g.try_into_primitive::<Flex>().ok());
+            let gradient =
+                leaf.and_then(|leaf| leaf.grad_remove(&mut inner)?.try_into_primitive::<Flex>().ok());
             if let (Some(parent), Some(gradient)) = (parent, gradient) {
                 grads.register::<Flex>(parent.id, gradient);
             }

@@ -10,7 +10,7 @@ use crate::dropout::Dropout;
 use crate::error::NnError;
 use crate::feed_forward::{Activation, FeedForward};
 use crate::layer_norm::LayerNorm;
-use crate::linear::Linear;
+use crate::linear::AdaptableLinear;
 use crate::parameter::{Reader, has_parameters};
 
 /// What is added to the attention scores of hidden positions.
@@ -31,10 +31,10 @@ pub(crate) fn fresh_std(config: &TextConfig) -> f32 {
 /// Attention with its output map, residual and norm.
 #[derive(Clone, Debug)]
 pub(crate) struct AttentionBlock {
-    query: Linear,
-    key: Linear,
-    value: Linear,
-    output: Linear,
+    query: AdaptableLinear,
+    key: AdaptableLinear,
+    value: AdaptableLinear,
+    output: AdaptableLinear,
     layer_norm: LayerNorm,
     heads: usize,
 }
@@ -44,7 +44,7 @@ has_parameters!(AttentionBlock: query, key, value, output, layer_norm);
 impl AttentionBlock {
     pub(crate) fn new(mut at: Reader<'_>, config: &TextConfig) -> Result<Self, NnError> {
         let (width, std) = (config.hidden_size, fresh_std(config));
-        let mut linear = |name| Linear::new(at.at(name), width, width, std);
+        let mut linear = |name| AdaptableLinear::new(at.at(name), width, width, std);
         Ok(Self {
             query: linear(names::attention::QUERY)?,
             key: linear(names::attention::KEY)?,
@@ -70,14 +70,14 @@ impl AttentionBlock {
         dropout: &Dropout,
     ) -> Tensor<2> {
         let mixed = attention(
-            self.query.forward(hidden.clone()),
-            self.key.forward(context.clone()),
-            self.value.forward(context),
+            self.query.forward(hidden.clone(), dropout),
+            self.key.forward(context.clone(), dropout),
+            self.value.forward(context, dropout),
             Heads { batch, count: self.heads, precision: self.query.precision() },
             mask,
             |probabilities| dropout.text(probabilities),
         );
-        self.layer_norm.forward(dropout.text(self.output.forward(mixed)) + hidden)
+        self.layer_norm.forward(dropout.text(self.output.forward(mixed, dropout)) + hidden)
     }
 }
 
@@ -108,7 +108,7 @@ impl FeedForwardBlock {
 
     /// `(rows, width)` -> the same shape.
     pub(crate) fn forward(&self, hidden: Tensor<2>, dropout: &Dropout) -> Tensor<2> {
-        let inner = dropout.text(self.feed_forward.forward(hidden.clone()));
+        let inner = dropout.text(self.feed_forward.forward(hidden.clone(), dropout));
         self.layer_norm.forward(inner + hidden)
     }
 }

@@ -12,7 +12,8 @@ use crate::feed_forward::{Activation, FeedForward};
 use crate::fused::linear;
 use crate::layer_norm::LayerNorm;
 use crate::linear::Linear;
-use crate::parameter::{Initial, Parameter, Reader, has_parameters};
+use crate::lora::LoraPlace;
+use crate::parameter::{HasParameters, Initial, Parameter, Reader, has_parameters};
 use crate::product::{Precision, product};
 use crate::recomputed::{Block, run_recomputed};
 
@@ -26,21 +27,24 @@ const PROJECTION_EPS: f64 = 1e-12;
 struct SelfAttention {
     in_proj_weight: Parameter,
     in_proj_bias: Parameter,
+    in_place: LoraPlace,
     out_proj: Linear,
     heads: usize,
 }
 
-has_parameters!(SelfAttention: in_proj_weight, in_proj_bias, out_proj);
+has_parameters!(SelfAttention: in_proj_weight, in_proj_bias, in_place, out_proj);
 
 impl SelfAttention {
     fn new(at: &mut Reader<'_>, config: &VisionConfig, stds: Stds) -> Result<Self, NnError> {
         let width = config.hidden_size;
+        let in_proj_weight = at.parameter(
+            names::block::QUERY_KEY_VALUE_WEIGHT,
+            &[3 * width, width],
+            Initial::Normal(stds.attention),
+        )?;
         Ok(Self {
-            in_proj_weight: at.parameter(
-                names::block::QUERY_KEY_VALUE_WEIGHT,
-                &[3 * width, width],
-                Initial::Normal(stds.attention),
-            )?,
+            in_place: LoraPlace::of_packed(&in_proj_weight),
+            in_proj_weight,
             in_proj_bias: at.parameter(names::block::QUERY_KEY_VALUE_BIAS, &[3 * width], Initial::Zeros)?,
             out_proj: Linear::new(at.at(names::block::ATTENTION_OUTPUT), width, width, stds.projection)?,
             heads: config.num_attention_heads,
@@ -53,10 +57,16 @@ impl SelfAttention {
         let (weight, bias) = (self.in_proj_weight.matrix(), self.in_proj_bias.vector());
         let precision = self.in_proj_weight.precision();
         // The weights are cut, not the much larger activations: a cut's backward pass fills a whole tensor.
+        let is_frozen = self.in_proj_weight.is_frozen() && self.in_proj_bias.is_frozen();
+        let narrowed = self.in_place.narrowed(input, dropout);
         let [query, key, value] = [0, 1, 2].map(|part| {
             let weight = weight.clone().narrow(0, part * width, width);
             let bias = bias.clone().narrow(0, part * width, width);
-            linear(input.clone(), weight, bias, precision)
+            let output = linear(input.clone(), weight, bias, precision, is_frozen);
+            match &narrowed {
+                None => output,
+                Some(narrowed) => self.in_place.add_part(output, narrowed.clone(), part * width, width),
+            }
         });
         let shape = Heads { batch, count: self.heads, precision };
         let drop = |probabilities| dropout.visual_attention(probabilities);
@@ -111,7 +121,7 @@ impl ResidualBlock {
     /// `(batch · len, width)` -> the same shape.
     fn forward(&self, hidden: Tensor<2>, batch: usize, dropout: &Dropout) -> Tensor<2> {
         let hidden = hidden.clone() + self.attention.forward(&self.ln_1.forward(hidden), batch, dropout);
-        hidden.clone() + self.feed_forward.forward(self.ln_2.forward(hidden))
+        hidden.clone() + self.feed_forward.forward(self.ln_2.forward(hidden), dropout)
     }
 }
 
@@ -123,6 +133,19 @@ impl Block for ResidualBlock {
 
 /// A block's input and its parameters: two norms, packed and output projection, two maps, each with its bias.
 const BLOCK_INPUTS: usize = 13;
+
+/// Runs a block without keeping what happens inside. Each of its adaptations has two more parameters.
+fn recomputed(block: &ResidualBlock, hidden: Tensor<2>, batch: usize, dropout: &Dropout) -> Tensor<2> {
+    let mut own = block.clone();
+    let mut parameters = Vec::new();
+    own.collect(&mut parameters);
+    match 1 + parameters.len() - BLOCK_INPUTS {
+        0 => run_recomputed::<BLOCK_INPUTS, _>(block, hidden, batch, dropout),
+        2 => run_recomputed::<{ BLOCK_INPUTS + 2 }, _>(block, hidden, batch, dropout),
+        4 => run_recomputed::<{ BLOCK_INPUTS + 4 }, _>(block, hidden, batch, dropout),
+        _ => run_recomputed::<{ BLOCK_INPUTS + 6 }, _>(block, hidden, batch, dropout),
+    }
+}
 
 /// The projection of a large model from the visual width to the text's.
 #[derive(Clone, Debug)]
@@ -201,19 +224,26 @@ impl VisualEncoder {
         self.conv1.precision()
     }
 
+    /// Channels of what it makes of a patch, before the projection.
+    pub fn width(&self) -> usize {
+        self.class_embedding.shape()[0]
+    }
+
     /// `pixel_values` `(batch, 3, size, size)` -> `(batch, 1 + patches, vision width)`, without the projection.
     pub fn forward(&self, pixel_values: Tensor<4>, dropout: &Dropout) -> Tensor<3> {
         let batch = pixel_values.dims()[0];
         let mut hidden = self.ln_pre.forward(self.embed(pixel_values));
         for block in &self.blocks {
             hidden = if self.recomputes {
-                run_recomputed::<BLOCK_INPUTS, _>(block, hidden, batch, dropout)
+                recomputed(block, hidden, batch, dropout)
             } else {
                 block.forward(hidden, batch, dropout)
             };
         }
         let [rows, width] = hidden.dims();
-        self.ln_post.forward(hidden).reshape([batch, rows / batch, width])
+        let output = self.ln_post.forward(hidden).reshape([batch, rows / batch, width]);
+        // Of a frozen encoder nothing stays in the graph.
+        if output.is_autodiff() && !output.is_tracked() { output.detach() } else { output }
     }
 
     /// The projection of large models: `(batch, len, vision width)` -> `(batch, len, text width)`; without one the

@@ -19,7 +19,7 @@ from support import Server, check, finish, note, png
 FOLDER = Path(__file__).resolve().parent
 SECONDS = sys.argv[2] if len(sys.argv) > 2 else "180"
 
-with Server("--queue", "64") as server:
+with Server("--queue", "64", "--ollama") as server:
     command = [
         str(Path(sys.executable).parent / "schemathesis"), "run", str(FOLDER.parent / "src" / "openapi.json"),
         "--url", server.url, "--workers", "4", "--max-time", SECONDS, "--max-failures", "100", "--continue-on-failure",

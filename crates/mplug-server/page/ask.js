@@ -17,7 +17,7 @@ export function showAsk(picture) {
 /** Shows the suggested questions: apart from the answers, so that a clicked one keeps the focus. */
 export function showSuggestions() {
   const [model] = ofTask("ask");
-  const questions = model ? suggestedQuestions(model.languages) : [];
+  const questions = model ? suggestedQuestions(model) : [];
   byId("suggestions").replaceChildren(...questions.map(suggestion));
 }
 

@@ -266,8 +266,9 @@ export function sureness(score) {
 /** A score with the minus sign of a text. */
 export const scoreText = (score) => score.toFixed(2).replace("-", "−");
 
-/** Suggested questions in the interface's language, if the model answers in it. */
-export function suggestedQuestions(languages) {
-  const language = languages.length === 0 || languages.includes(interfaceLanguage) ? interfaceLanguage : languages[0];
+/** Suggested questions in the interface's language, if the model answers in it. The demo answers in both, though its vocabulary is Chinese. */
+export function suggestedQuestions({ languages, is_demo: isDemo }) {
+  const isKnown = isDemo || languages.length === 0 || languages.includes(interfaceLanguage);
+  const language = isKnown ? interfaceLanguage : languages[0];
   return (texts[language] ?? english).questions;
 }

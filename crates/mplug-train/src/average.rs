@@ -3,11 +3,12 @@
 
 use burn::tensor::{Tensor, TensorData};
 use mplug_nn::Mplug;
+use mplug_nn::parameter::Parameter;
 
 /// Averages of all parameters, in the model's order.
 #[derive(Clone, Debug)]
 pub struct WeightAverage {
-    /// The averages.
+    /// The averages; empty of parameters that are frozen.
     pub values: Vec<Vec<f32>>,
     decay: f64,
 }
@@ -15,10 +16,7 @@ pub struct WeightAverage {
 impl WeightAverage {
     /// Starts at the model's weights.
     pub fn new(model: &Mplug, decay: f64) -> Self {
-        Self {
-            values: model.parameters().iter().map(mplug_nn::parameter::Parameter::to_vec).collect(),
-            decay,
-        }
+        Self { values: model.parameters().iter().map(average_of).collect(), decay }
     }
 
     /// The averages to be moved after `step` (from 0), each with its decay. Early steps weigh more, so that the fresh
@@ -31,10 +29,15 @@ impl WeightAverage {
     /// The model with the averaged weights, without gradients.
     pub fn model(&self, model: &Mplug) -> Mplug {
         let mut averaged = model.clone();
-        for (parameter, average) in averaged.parameters_mut().into_iter().zip(&self.values) {
+        let trained = averaged.parameters_mut().into_iter().zip(&self.values).filter(|(p, _)| !p.is_frozen());
+        for (parameter, average) in trained {
             let data = TensorData::new(average.clone(), [average.len()]);
             parameter.update(|value| Tensor::from_data(data, &value.device()));
         }
         averaged.without_autodiff()
     }
+}
+
+fn average_of(parameter: &Parameter) -> Vec<f32> {
+    if parameter.is_frozen() { Vec::new() } else { parameter.to_vec() }
 }

@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::Scope;
 
 use crate::error::TrainError;
+use crate::run_length::RunLength;
 use crate::seed::seed_of;
 use crate::training_data::{EncodedExample, Split, Target, TrainingData};
 
@@ -104,6 +105,8 @@ impl TargetRows {
 pub struct MicroBatch {
     /// `(pictures, 3, size, size)`.
     pub pixel_values: Vec<f32>,
+    /// `(pictures, image_len, vision width)`: what a frozen visual encoder made of them; empty where they go through it.
+    pub image_features: Vec<f32>,
     /// `(pictures)`: which picture of the data each is; texts of one picture are no negatives of each other.
     pub picture_ids: Vec<u64>,
     /// `(pictures)`: the question, or the text that goes with each picture.
@@ -126,6 +129,7 @@ impl MicroBatch {
         let targets: Vec<&[Target]> = examples.iter().map(|example| &example.targets[..]).collect();
         Self {
             pixel_values,
+            image_features: Vec::new(),
             picture_ids: examples.iter().map(|example| example.picture).collect(),
             texts: TextRows::collate(&texts, pad),
             targets: TargetRows::collate(&targets, pad),
@@ -154,37 +158,20 @@ pub struct Batch {
 /// How batches are cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BatchShape {
-    /// Examples per step.
-    pub size: usize,
     /// Examples that go through the network at once.
     pub micro_size: usize,
     /// The run's seed.
     pub seed: u64,
-    /// Where they were cut otherwise before.
-    pub origin: Origin,
-}
-
-/// A place in a run at which its batches may have changed their size. What was seen before is not seen again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Origin {
-    /// Steps done.
-    pub step: u64,
-    /// Examples that they saw.
-    pub example: u64,
-}
-
-impl BatchShape {
-    /// The first example of the batch of `step`, which is the number of examples that the steps before it saw.
-    pub fn first_example(&self, step: u64) -> u64 {
-        self.origin.example + (step - self.origin.step) * self.size as u64
-    }
+    /// Which examples a step has.
+    pub length: RunLength,
 }
 
 impl Batch {
     /// The batch of `step`.
     pub fn make(data: &dyn TrainingData, step: u64, shape: BatchShape) -> Result<Self, TrainError> {
-        let first = shape.first_example(step);
-        let mut examples = (first..first + shape.size as u64)
+        let mut examples = shape
+            .length
+            .examples_of(step)
             .map(|index| data.example(Split::Train, index))
             .collect::<Result<Vec<_>, _>>()?;
         examples.sort_by_key(EncodedExample::longest);
@@ -221,7 +208,7 @@ impl Loader {
     pub fn start<'scope>(
         scope: &'scope Scope<'scope, '_>,
         data: &'scope dyn TrainingData,
-        steps: std::ops::Range<u64>,
+        steps: Range<u64>,
         shape: BatchShape,
         threads: usize,
     ) -> Self {
@@ -282,15 +269,6 @@ mod tests {
         let even = TargetRows::collate(&[&first, &first], 0);
         assert_eq!(even.rows_per_picture(2), Some(2));
         assert_eq!(rows.inputs.text(1), [1, 6, 7]);
-    }
-
-    #[test]
-    fn batches_of_another_size_go_on_where_those_before_ended() {
-        let origin = Origin { step: 6, example: 48 };
-        let shape = BatchShape { size: 3, micro_size: 1, seed: 0, origin };
-        assert_eq!([6, 7, 10].map(|step| shape.first_example(step)), [48, 51, 60]);
-        let whole = BatchShape { size: 8, origin: Origin::default(), ..shape };
-        assert_eq!(whole.first_example(6), 48);
     }
 
     #[test]

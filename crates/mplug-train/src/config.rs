@@ -3,16 +3,24 @@
 mod changes;
 mod check;
 mod data;
+mod evaluation;
 mod fields;
+mod fine_tuning;
+mod generation;
 mod model;
 mod objective;
+mod optimizer;
 mod run;
+mod schedule;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub use changes::Change;
 pub use data::{AnnotationsSection, AugmentSection, DataSection, DrawnLanguage, OverflowKind, Unreadable};
+pub use evaluation::{BestBy, EvaluationSection};
+pub use fine_tuning::{FeaturesSection, LoraSection};
+pub use generation::GenerationSection;
 pub use model::{ModelSection, StartSection};
 pub use mplug::config::Language;
 use mplug_nn::DropoutRates;
@@ -20,14 +28,16 @@ pub use objective::{
     AnsweringSection, BaselineKind, CiderSection, ContrastSection, Frequencies, ObjectiveSection,
     PretrainingSection, WrittenBy,
 };
-pub use run::{
-    BestBy, DeviceKind, EvaluationSection, Groups, OptimizerSection, PrecisionKind, RunSection, ScheduleKind,
-    ScheduleSection,
+pub use optimizer::{Groups, Moments, OptimizerSection, UpdateRule};
+pub use run::{DeviceKind, ExportKind, PrecisionKind, RunSection};
+pub use schedule::{
+    CosineAnnealing, ExponentialDecay, Fall, LinearFactor, MultiStepDecay, Plateau, ResearchSchedule,
+    ScheduleSection, StepDecay, Unit, Warmup, WarmupKind,
 };
 use serde::{Deserialize, Serialize};
 
 use self::check::{check_dropout, ensure};
-use self::fields::{parse_value, set, with_suggestion};
+use self::fields::{parse_value, remove, set, with_suggestion};
 use crate::error::TrainError;
 use crate::training_data::Reading;
 
@@ -40,6 +50,9 @@ pub struct TrainConfig {
     /// Seed of the fresh weights and of the order of examples.
     #[serde(default)]
     pub seed: u64,
+    /// Beginnings of names of tensors, to a dot, that are not trained: no gradient, no moments, no decay.
+    #[serde(default)]
+    pub freeze: Vec<String>,
     /// The shape of a network that is trained from scratch; or else `start`.
     pub model: Option<ModelSection>,
     /// The model whose training goes on.
@@ -55,14 +68,21 @@ pub struct TrainConfig {
     pub data: DataSection,
     /// How its pictures are varied; not at all if absent.
     pub augment: Option<AugmentSection>,
+    /// Low-rank adaptation in place of training the weights; none if absent.
+    pub lora: Option<LoraSection>,
+    /// What a frozen visual encoder makes of pictures is kept on disk; it is not if absent.
+    pub features: Option<FeaturesSection>,
     /// How long, and in what micro-batches.
     pub run: RunSection,
-    /// AdamW.
+    /// How gradients change weights.
     pub optimizer: OptimizerSection,
     /// The learning rate over time.
     pub schedule: ScheduleSection,
     /// When and on what to evaluate.
     pub evaluation: EvaluationSection,
+    /// How the finished model writes.
+    #[serde(default)]
+    pub generation: GenerationSection,
     /// Whether a model to start from is refused for weights that it does not know. No part of the recipe.
     #[serde(skip)]
     pub strict: bool,
@@ -80,7 +100,14 @@ impl TrainConfig {
     pub fn from_toml(text: &str, overrides: &[(String, String)]) -> Result<Self, TrainError> {
         let mut table: toml::Table =
             toml::from_str(text).map_err(|error| TrainError::Recipe(error.to_string()))?;
+        let names = |name: &str| overrides.iter().any(|(key, _)| key == name);
         for (key, value) in overrides {
+            // A length in one measure takes the place of the recipe's in the other.
+            match key.as_str() {
+                "run.steps" if !names("run.epochs") => remove(&mut table, "run", &["epochs", "drop_last"]),
+                "run.epochs" if !names("run.steps") => remove(&mut table, "run", &["steps"]),
+                _ => {}
+            }
             set(&mut table, key, parse_value(value))?;
         }
         let config: Self = toml::Value::Table(table)
@@ -110,6 +137,7 @@ impl TrainConfig {
             })?;
             check_dropout("start.dropout", start.dropout)?;
             check_dropout("start.visual_attention_dropout", start.visual_attention_dropout)?;
+            start.check_kept(self.objective.task())?;
         }
         self.check_data()?;
         let writes_captions = matches!(self.objective.reading(), Reading::Captions | Reading::Pictures);
@@ -119,6 +147,7 @@ impl TrainConfig {
         if let Some(augment) = &self.augment {
             augment.check()?;
         }
+        self.check_fine_tuning()?;
         self.objective.check(self.run.micro_batch_size)?;
         let run = &self.run;
         for (field, value) in [
@@ -126,7 +155,8 @@ impl TrainConfig {
             ("run.micro_batch_size", run.micro_batch_size),
             ("run.threads", run.threads),
             ("run.data_threads", run.data_threads),
-            ("run.steps", run.steps as usize),
+            ("run.steps", run.steps.unwrap_or(1) as usize),
+            ("run.epochs", run.epochs.unwrap_or(1) as usize),
             ("run.log_every", run.log_every as usize),
             ("run.checkpoint_every", run.checkpoint_every as usize),
             ("run.keep_last", run.keep_last),
@@ -134,6 +164,13 @@ impl TrainConfig {
         ] {
             ensure(value > 0, field, || ("at least 1".to_owned(), value.to_string()))?;
         }
+        ensure(run.steps.is_some() != run.epochs.is_some(), "run.steps", || {
+            let found = if run.steps.is_some() { "both" } else { "neither" };
+            ("one of `run.steps` and `run.epochs`".to_owned(), found.to_owned())
+        })?;
+        ensure(!run.drop_last || run.epochs.is_some(), "run.drop_last", || {
+            ("no such key without `run.epochs`".to_owned(), "true".to_owned())
+        })?;
         let on_cpu = run.device == DeviceKind::Cpu;
         ensure(on_cpu || run.threads == 1, "run.threads", || {
             ("1, for one worker feeds a GPU".to_owned(), run.threads.to_string())
@@ -159,6 +196,10 @@ impl TrainConfig {
         ensure(is_apart, "data.held_out", || {
             ("another file or another split than what is learned from".to_owned(), "the same".to_owned())
         })?;
+        let has_captions = matches!(self.objective.reading(), Reading::Captions | Reading::Pairs);
+        ensure(!data.clean_captions || has_captions, "data.clean_captions", || {
+            ("no such key where no captions are read or written".to_owned(), "true".to_owned())
+        })?;
         ensure(data.vocabulary.is_some() == self.model.is_some(), "data.vocabulary", || {
             let expected = "a file with [model], none with [start], which has its own";
             (expected.to_owned(), if data.vocabulary.is_some() { "one" } else { "none" }.to_owned())
@@ -166,32 +207,10 @@ impl TrainConfig {
     }
 
     fn check_rates(&self) -> Result<(), TrainError> {
-        let optimizer = &self.optimizer;
-        let rates = [
-            ("optimizer.learning_rate", optimizer.learning_rate, f64::MAX),
-            ("optimizer.vision_learning_rate", optimizer.vision_learning_rate.unwrap_or(0.0), f64::MAX),
-            ("optimizer.eps", optimizer.eps, f64::MAX),
-            ("optimizer.weight_decay", optimizer.weight_decay, f64::MAX),
-            ("optimizer.clip_norm", optimizer.clip_norm, f64::MAX),
-            ("optimizer.average_decay", optimizer.average_decay, 1.0),
-            ("schedule.min_ratio", self.schedule.min_ratio, 1.0),
-            ("schedule.warmup_rate", self.schedule.warmup_rate, f64::MAX),
-            ("schedule.min_rate", self.schedule.min_rate, f64::MAX),
-            ("optimizer.betas", optimizer.betas[0].max(optimizer.betas[1]), 1.0),
-            ("optimizer.betas", optimizer.betas[0].min(optimizer.betas[1]), 1.0),
-        ];
-        for (field, value, limit) in rates {
-            let good = value.is_finite() && (0.0..=limit).contains(&value);
-            ensure(good, field, || (format!("a number from 0 to {limit:e}"), value.to_string()))?;
-        }
-        let is_research = self.schedule.kind == ScheduleKind::Research;
-        ensure(!is_research || self.schedule.epoch_steps > 0, "schedule.epoch_steps", || {
-            ("the length of an epoch in steps, for the research code's schedule".to_owned(), "0".to_owned())
-        })?;
-        let beams = self.evaluation.num_beams;
-        ensure((1..=256).contains(&beams), "evaluation.num_beams", || {
-            ("1 to 256".to_owned(), beams.to_string())
-        })
+        self.optimizer.check()?;
+        self.schedule.check()?;
+        self.generation.check(&self.objective)?;
+        self.evaluation.check(&self.objective)
     }
 
     /// The dropout of training.

@@ -1,37 +1,44 @@
 //! Evaluation while training: the loss on held-out examples, and the figures of the task: texts that the engine writes,
 //! judged by the data and against what people wrote; or how well pictures and texts find each other. Knows no optimizer.
+//!
+//! Pictures are decoded when their turn comes and are gone after it. They are dealt out to all workers; each goes its way on one
+//! thread, and figures are summed in the order of the examples, so that they do not depend on the number of threads.
+
+mod captions;
+mod search;
+mod writing;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::Device;
 use mplug::config::ModelConfig;
-use mplug::generate::GenerationOptions;
-use mplug::preprocess::image::{RgbImage, bytes_of};
-use mplug_eval::agreement::Agreement;
-use mplug_eval::retrieval::{Candidates, Features, Ranking};
-use mplug_eval::thumbnail;
-use mplug_nn::{Dropout, Mplug, Texts};
+use mplug_eval::run_history::ClassFigure;
+use mplug_nn::Mplug;
 
-use crate::batch::{MicroBatch, TextRows};
+pub use self::captions::CaptionFigures;
+use crate::config::{BestBy, ObjectiveSection};
 use crate::error::TrainError;
-use crate::generation::Writer;
-use crate::gradients::plain_loss;
+use crate::gradients::Workers;
 use crate::log::Sample;
-use crate::objective::{Objective, Totals};
-use crate::training_data::{EncodedExample, Reading, Split, TrainingData};
+use crate::objective::Objective;
+use crate::training_data::{Reading, TrainingData};
 
-/// Examples that go through the network at once.
-const MICRO_BATCH: usize = 16;
-/// Texts kept as samples.
-const SAMPLES: usize = 8;
+/// The names of the figures that an evaluation of `objective` can give, as the log has them. Which of them it gives depends on
+/// the data, see [`ObjectiveSection::figures`].
+pub fn metric_names(objective: &ObjectiveSection) -> Vec<&'static str> {
+    objective.figures().into_iter().map(BestBy::name).collect()
+}
 
 /// What an evaluation found.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Evaluation {
     /// The task's figures by name: `loss` (the mean on held-out examples, where the objective has one there), `truth`
-    /// (the share of captions that are true in full), `accuracy` of answers, `cider` (0 to 10), `bleu_4`, the recalls
-    /// `text_r1`, `text_r5`, `text_r10`, `image_r1`, `image_r5`, `image_r10` and their mean `r_mean` (0 to 1).
+    /// (the share of captions that are true in full), `accuracy` of answers, `cider` (0 to 10), `bleu_4` and `rouge_l`, the recalls
+    /// `text_r1`, `text_r5`, `text_r10`, `image_r1`, `image_r5`, `image_r10` and their mean `r_mean` (0 to 1), and those that
+    /// were requested.
     pub metrics: Vec<(&'static str, f64)>,
+    /// Figures of kinds of examples, the worst kinds first.
+    pub classes: Vec<ClassFigure>,
     /// The first texts that the model wrote.
     pub samples: Vec<Sample>,
 }
@@ -48,10 +55,8 @@ impl Evaluation {
 pub struct Plan {
     /// Held-out examples; all where there are fewer.
     pub examples: usize,
-    /// Beams of the texts that are written.
-    pub num_beams: usize,
-    /// Most tokens written.
-    pub max_new_tokens: usize,
+    /// Beams of the texts that are written; those of the model's settings if `None`.
+    pub num_beams: Option<usize>,
     /// Candidates of each picture and text that the matching head orders; 0 for the contrast's order.
     pub rerank: usize,
 }
@@ -60,7 +65,7 @@ pub struct Plan {
 pub struct Evaluator<'a> {
     /// The model, without gradients.
     pub model: &'a Mplug,
-    /// Its shape.
+    /// Its shape, and how it writes.
     pub config: &'a ModelConfig,
     /// What it is trained for.
     pub objective: &'a dyn Objective,
@@ -70,6 +75,10 @@ pub struct Evaluator<'a> {
     pub device: &'a Device,
     /// Ends the evaluation once it is set.
     pub stop: &'a AtomicBool,
+    /// Who works.
+    pub workers: &'a Workers,
+    /// The figures of captions.
+    pub figures: &'a CaptionFigures,
     /// How.
     pub plan: Plan,
 }
@@ -78,226 +87,19 @@ impl Evaluator<'_> {
     /// Evaluates the model on the first held-out examples.
     ///
     /// # Errors
-    /// [`TrainError::Stopped`] where the end was requested, and what goes wrong with examples and texts.
+    /// When an example cannot be read, a text cannot be written, or a figure cannot be computed; [`TrainError::Stopped`] where the
+    /// end was requested.
     pub fn run(&self, reading: Reading) -> Result<Evaluation, TrainError> {
-        let count =
-            self.data.held_out_len().map_or(self.plan.examples, |len| self.plan.examples.min(len as usize));
-        let examples = (0..count)
-            .map(|index| self.go_on().and_then(|()| self.data.example(Split::HeldOut, index as u64)))
-            .collect::<Result<Vec<_>, _>>()?;
+        let len = self.data.held_out_len();
+        let count = len.map_or(self.plan.examples, |len| self.plan.examples.min(len as usize));
         match reading {
-            Reading::Captions | Reading::Questions => {
-                let mut evaluation = self.written(&examples)?;
-                evaluation.metrics.insert(0, ("loss", self.loss(&examples)?));
-                Ok(evaluation)
-            }
-            Reading::Pictures => self.written(&examples),
-            Reading::Pairs => self.retrieved(&examples),
+            Reading::Pairs => self.searched(count),
+            _ => self.written(count, reading),
         }
     }
 
-    /// An error once the end of the run was requested.
+    /// An error once the end was requested: each piece of work begins with this.
     fn go_on(&self) -> Result<(), TrainError> {
         if self.stop.load(Ordering::Relaxed) { Err(TrainError::Stopped) } else { Ok(()) }
-    }
-
-    /// The mean loss.
-    fn loss(&self, examples: &[EncodedExample]) -> Result<f64, TrainError> {
-        let pad = self.data.special_ids().pad;
-        let micro_batches: Vec<MicroBatch> = examples
-            .chunks(MICRO_BATCH)
-            .map(|micro_batch| MicroBatch::collate(micro_batch, pad, 0))
-            .collect();
-        let totals = Totals {
-            tokens: micro_batches.iter().map(|micro_batch| micro_batch.targets.tokens()).sum(),
-            pictures: examples.len(),
-        };
-        let loss = |micro_batch| {
-            self.go_on()?;
-            Ok(plain_loss(self.model, self.objective, micro_batch, totals, self.device))
-        };
-        micro_batches.iter().map(loss).sum()
-    }
-
-    /// Writes about every example, and judges.
-    fn written(&self, examples: &[EncodedExample]) -> Result<Evaluation, TrainError> {
-        let writer = Writer::new(self.model, self.config)?;
-        let options = GenerationOptions {
-            num_beams: self.plan.num_beams,
-            min_new_tokens: 0,
-            max_new_tokens: self.plan.max_new_tokens,
-            num_return_sequences: 1,
-            ..GenerationOptions::default()
-        };
-        let special = self.data.special_ids();
-        let mut texts = Vec::with_capacity(examples.len());
-        for micro_batch in examples.chunks(MICRO_BATCH) {
-            self.go_on()?;
-            let prompts: Vec<&[u32]> = micro_batch.iter().map(|e| self.data.prompt(e.picture)).collect();
-            for found in writer.write(micro_batch, &prompts, &options, special)? {
-                texts.push(found.first().map(|best| self.data.decode(&best.token_ids)).unwrap_or_default());
-            }
-        }
-        let mut metrics = Vec::new();
-        let verdicts: Vec<f64> =
-            (0..).zip(&texts).filter_map(|(index, text)| self.data.judge(index, text)).collect();
-        if !verdicts.is_empty() {
-            let share = verdicts.iter().sum::<f64>() / verdicts.len() as f64;
-            metrics.push((if self.model.parts().fusion_encoder { "accuracy" } else { "truth" }, share));
-        }
-        if !self.model.parts().fusion_encoder {
-            metrics.extend(self.agreement(examples, &texts)?);
-        }
-        let samples = (0..).zip(examples).zip(texts).take(SAMPLES);
-        let samples = samples.map(|((index, example), text)| Sample {
-            text,
-            expected: self.data.expected(index).unwrap_or_default(),
-            picture: thumbnail(&example.pixel_values),
-        });
-        Ok(Evaluation { metrics, samples: samples.collect() })
-    }
-
-    /// CIDEr-D and BLEU-4 of captions, if all pictures have references.
-    fn agreement(
-        &self,
-        examples: &[EncodedExample],
-        captions: &[String],
-    ) -> Result<Vec<(&'static str, f64)>, TrainError> {
-        let references: Vec<Vec<String>> =
-            examples.iter().map(|example| self.data.references(Split::HeldOut, example.picture)).collect();
-        if references.iter().any(Vec::is_empty) {
-            return Ok(Vec::new());
-        }
-        let Agreement { cider, bleu_4 } = Agreement::of(captions, &references)?;
-        Ok(vec![("cider", cider), ("bleu_4", bleu_4)])
-    }
-
-    /// Recall of pictures by texts and of texts by pictures.
-    fn retrieved(&self, examples: &[EncodedExample]) -> Result<Evaluation, TrainError> {
-        // One row a picture, one column a text.
-        let mut pictures: Vec<&EncodedExample> = Vec::new();
-        let mut picture_of_text = Vec::with_capacity(examples.len());
-        for example in examples {
-            let known = pictures.iter().position(|picture| picture.picture == example.picture);
-            picture_of_text.push(known.unwrap_or(pictures.len()));
-            if known.is_none() {
-                pictures.push(example);
-            }
-        }
-        let image_embeds = |picture: &&EncodedExample| self.go_on().map(|()| self.image_embeds(picture));
-        let images: Vec<Tensor<3>> = pictures.iter().map(image_embeds).collect::<Result<_, _>>()?;
-        let head = self.model.contrastive_head();
-        let features = Features {
-            pictures: images.iter().map(|image| host(head.image_features(image.clone()))).collect(),
-            texts: examples
-                .iter()
-                .map(|example| host(head.text_features(self.text_embeds(example).0)))
-                .collect(),
-        };
-        let candidates = Candidates::of(&features, self.plan.rerank);
-        let log_odds = self.match_pairs(&candidates.texts_by_picture(), &images, examples)?;
-        let ranking = Ranking::new(features, candidates, log_odds);
-        let report = ranking.recalls(|picture, text| picture_of_text[text] == picture);
-        let mut metrics = Vec::with_capacity(7);
-        for (names, recall) in [
-            (["text_r1", "text_r5", "text_r10"], report.text_retrieval),
-            (["image_r1", "image_r5", "image_r10"], report.image_retrieval),
-        ] {
-            metrics.extend(names.into_iter().zip([recall.r1, recall.r5, recall.r10]));
-        }
-        let mean = metrics.iter().map(|(_, value)| value).sum::<f64>() / metrics.len() as f64;
-        metrics.push(("r_mean", mean));
-        Ok(Evaluation { metrics, samples: Vec::new() })
-    }
-
-    /// The logarithm of the odds of `pairs`, which are texts by picture.
-    fn match_pairs(
-        &self,
-        pairs: &[Vec<usize>],
-        images: &[Tensor<3>],
-        examples: &[EncodedExample],
-    ) -> Result<Vec<Vec<(usize, f32)>>, TrainError> {
-        let mut log_odds: Vec<Vec<(usize, f32)>> = vec![Vec::new(); pairs.len()];
-        let of_picture = |(picture, texts): (usize, &Vec<usize>)| -> Vec<(usize, usize)> {
-            texts.iter().map(|&text| (picture, text)).collect()
-        };
-        let pairs: Vec<(usize, usize)> = pairs.iter().enumerate().flat_map(of_picture).collect();
-        for micro_batch in pairs.chunks(MICRO_BATCH) {
-            self.go_on()?;
-            let image =
-                Tensor::cat(micro_batch.iter().map(|(picture, _)| images[*picture].clone()).collect(), 0);
-            let texts: Vec<&[u32]> = micro_batch.iter().map(|(_, text)| &examples[*text].text[..]).collect();
-            for (&(picture, text), value) in micro_batch.iter().zip(self.match_texts(image, &texts)) {
-                log_odds[picture].push((text, value));
-            }
-        }
-        Ok(log_odds)
-    }
-
-    /// The logarithm of the odds that texts describe their pictures `(texts, image_len, hidden_size)`.
-    fn match_texts(&self, image: Tensor<3>, texts: &[&[u32]]) -> Vec<f32> {
-        let off = Dropout::off();
-        let texts = self.texts(texts);
-        let text = self.model.encode_text(&texts, &off);
-        let fused = self.model.fuse(image, text, texts.attention_mask, &off);
-        log_odds(&self.model.matching(fused.text))
-    }
-
-    fn image_embeds(&self, example: &EncodedExample) -> Tensor<3> {
-        let size = ((example.pixel_values.len() / 3) as f64).sqrt().round() as usize;
-        let data = TensorData::new(example.pixel_values.clone(), [1, 3, size, size]);
-        self.model.encode_image(Tensor::from_data(data, self.device), &Dropout::off())
-    }
-
-    fn text_embeds(&self, example: &EncodedExample) -> (Tensor<3>, Texts) {
-        let texts = self.texts(&[&example.text]);
-        (self.model.encode_text(&texts, &Dropout::off()), texts)
-    }
-
-    fn texts(&self, texts: &[&[u32]]) -> Texts {
-        let rows = TextRows::collate(texts, self.data.special_ids().pad);
-        let shape = [rows.rows, rows.len];
-        Texts {
-            input_ids: Tensor::<2, Int>::from_data(TensorData::new(rows.input_ids, shape), self.device),
-            attention_mask: Tensor::from_data(TensorData::new(rows.attention_mask, shape), self.device),
-        }
-    }
-}
-
-/// Normalised pixels `(3, size, size)` as a picture in a `data:` address; empty where they are none.
-fn thumbnail(pixel_values: &[f32]) -> String {
-    let size = (pixel_values.len() / 3).isqrt() as u32;
-    let image = RgbImage::from_raw(size, size, bytes_of(pixel_values));
-    image.and_then(|image| thumbnail::data_address(&image).ok()).unwrap_or_default()
-}
-
-/// The logarithm of the odds of a match, from `logits` `(texts, [no match, match])`. In the order of the probability, but never
-/// rounded to an end, so that pairs beyond doubt keep their order.
-fn log_odds(logits: &Tensor<2>) -> Vec<f32> {
-    let rows = logits.dims()[0];
-    let [no_match, is_match] = [0, 1].map(|class| logits.clone().narrow(1, class, 1).reshape([rows]));
-    host(is_match - no_match)
-}
-
-fn host<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    tensor.try_into_vec_as().expect("values are f32 and readable")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Their probabilities all round to 1: ranked by those, the pairs would be equal.
-    #[test]
-    fn pairs_beyond_doubt_keep_their_order() {
-        let logits = [[-15.0_f32, 15.0], [-15.0, 15.5], [-16.0, 15.0]];
-        let data = TensorData::new(logits.concat(), [3, 2]);
-        let odds = log_odds(&Tensor::from_data(data, &Device::flex()));
-        assert_eq!(odds, [30.0, 30.5, 31.0]);
-        let features = Features { pictures: vec![vec![1.0]], texts: vec![vec![0.9], vec![0.8], vec![0.7]] };
-        let candidates = Candidates::of(&features, 3);
-        let ranking = Ranking::new(features, candidates, vec![(0..).zip(odds).collect()]);
-        let recall = ranking.recalls(|_, text| text == 2).text_retrieval;
-        assert!(recall.r1 > 0.99, "{recall:?}");
     }
 }

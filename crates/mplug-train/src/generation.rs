@@ -1,20 +1,19 @@
-//! The model as it is, in the engine: much faster than the trainable form for writing and judging. Knows no gradients.
+//! Texts that a model in training writes, by the engine. Knows no gradients.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mplug::EncodedPicture;
-use mplug::checkpoint::{Checkpoint, Dtype, Weights, safetensors_bytes};
 use mplug::config::ModelConfig;
 use mplug::generate::beam_search::Hypothesis;
-use mplug::generate::{GenerationOptions, NotANumber, Resolved, generate};
+use mplug::generate::{GenerationOptions, NotANumber, Resolved, generate_each};
 use mplug::model::Multimodal;
 use mplug::text_decoder::TextDecoder;
-use mplug::text_encoder::TextEncoder;
 use mplug::visual_encoder::VisualEncoder;
 use mplug_nn::Mplug;
 use rayon::prelude::*;
 
+use crate::engine_copy::EngineCopy;
 use crate::error::TrainError;
 use crate::training_data::{EncodedExample, SpecialIds};
 
@@ -29,19 +28,18 @@ pub struct Writer {
 
 impl Writer {
     /// Copies `model` into the engine; its questions are read if it was built to read.
+    ///
+    /// # Errors
+    /// When a weight is not finite.
     pub fn new(model: &Mplug, config: &ModelConfig) -> Result<Self, TrainError> {
-        let checkpoint = Checkpoint::from_bytes(safetensors_bytes(model.export().as_slice(), Dtype::F32)?)?;
-        let root = Weights::new(&checkpoint);
-        let multimodal = if model.parts().fusion_encoder {
-            let fusion_encoder = mplug::fusion_encoder::FusionEncoder::load(&root, config)?;
-            Some(Multimodal { text_encoder: TextEncoder::load(&root, config)?, fusion_encoder })
-        } else {
-            None
-        };
+        let copy = EngineCopy { model, config };
+        // The largest part first: while it is copied, memory holds the least.
+        let decoder = Arc::new(copy.decoder()?);
+        let multimodal = model.parts().fusion_encoder.then(|| copy.multimodal()).transpose()?;
         Ok(Self {
-            visual_encoder: VisualEncoder::load(&root, config)?,
+            visual_encoder: copy.visual_encoder()?,
             multimodal,
-            decoder: Arc::new(TextDecoder::load(&root, config)?),
+            decoder,
             image_len: config.vision.image_len(),
             width: config.text.hidden_size,
         })
@@ -68,6 +66,9 @@ impl Writer {
 
     /// Writes about every example: its hypotheses, best first, as `options` say. Before the text about example `i` the
     /// decoder gets the tokens `prompts[i]`; those that fill the model's positions leave fewer for the text.
+    ///
+    /// # Errors
+    /// For options that cannot be, and where the model computes no numbers for a picture.
     pub fn write(
         &self,
         examples: &[EncodedExample],
@@ -75,40 +76,38 @@ impl Writer {
         options: &GenerationOptions,
         special: SpecialIds,
     ) -> Result<Vec<Vec<Hypothesis>>, TrainError> {
-        let pictures = self.encode(examples);
-        let mut found = vec![Vec::new(); examples.len()];
-        let kinds: BTreeSet<&[u32]> = prompts.iter().copied().collect();
-        for prompt in kinds {
-            let rows: Vec<usize> = (0..examples.len()).filter(|row| prompts[*row] == prompt).collect();
-            let pictures: Vec<_> = rows.iter().map(|row| pictures[*row].clone()).collect();
-            for (row, hypotheses) in rows.iter().zip(self.continue_from(&pictures, prompt, options, special)?)
-            {
-                found[*row] = hypotheses;
+        let mut resolved = BTreeMap::new();
+        for prompt in prompts {
+            if !resolved.contains_key(prompt) {
+                resolved.insert(prompt, Arc::new(self.resolve(prompt, options, special)?));
             }
         }
-        Ok(found)
+        let pictures = self.encode(examples);
+        let texts = pictures.iter().zip(prompts).map(|(picture, prompt)| (picture, &resolved[prompt]));
+        Ok(generate_each(&self.decoder, texts).into_iter().collect::<Result<_, NotANumber>>()?)
     }
 
-    /// Texts that begin with the same prompt.
-    fn continue_from(
+    /// Options of texts that follow `prompt`.
+    fn resolve(
         &self,
-        pictures: &[EncodedPicture],
         prompt: &[u32],
         options: &GenerationOptions,
         special: SpecialIds,
-    ) -> Result<Vec<Vec<Hypothesis>>, TrainError> {
+    ) -> Result<Resolved, TrainError> {
         let prefix = [&[special.start], prompt].concat();
         let positions = self.decoder.config().max_position_embeddings;
         let room = (positions + 1).saturating_sub(prefix.len());
         let max_new_tokens = options.max_new_tokens.min(room);
-        let options = GenerationOptions { max_new_tokens, ..options.clone() };
-        let resolved = Resolved::new(prefix, special.end, options, None, positions)
-            .map_err(|error| TrainError::Recipe(error.to_string()))?;
-        let found = generate(&self.decoder, pictures, &Arc::new(resolved));
-        Ok(found.into_iter().collect::<Result<_, NotANumber>>()?)
+        let min_new_tokens = options.min_new_tokens.min(max_new_tokens);
+        let options = GenerationOptions { max_new_tokens, min_new_tokens, ..options.clone() };
+        Resolved::new(prefix, special.end, options, None, positions)
+            .map_err(|error| TrainError::Recipe(error.to_string()))
     }
 
     /// Texts that are drawn, each example from a seed of its own.
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
     pub fn sample(
         &self,
         examples: &[EncodedExample],

@@ -1,6 +1,8 @@
 //! The gradient of a batch, micro-batch by micro-batch, on several threads. Each thread has a replica of the parameters, so that
 //! the threads' graphs share nothing, and always the same micro-batches, so that the sum does not depend on who is faster.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
 use burn::tensor::{Device, Tensor};
 use mplug_nn::{Dropout, DropoutRates, Mplug};
 use rayon::{ThreadPool, ThreadPoolBuilder};
@@ -43,9 +45,53 @@ impl Workers {
         Ok(Self { pools, device, dropout })
     }
 
-    /// Runs `work` on one worker's thread, so that the order of its sums does not depend on who is free when.
-    pub fn run_on_one<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
-        self.pools[0].install(work)
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.pools.len()
+    }
+
+    /// Does `work` for each number below `count`, each on one worker's thread alone, and gives the results in the order of their
+    /// numbers. A worker that is done takes the next number, so that a result must not depend on who makes it.
+    ///
+    /// # Errors
+    /// The first by its number; no further work is begun then.
+    ///
+    /// # Panics
+    /// If a worker panics.
+    pub fn deal<T: Send>(
+        &self,
+        count: usize,
+        work: impl Fn(usize) -> Result<T, TrainError> + Sync,
+    ) -> Result<Vec<T>, TrainError> {
+        let (next, has_failed) = (AtomicUsize::new(0), AtomicBool::new(false));
+        let take = || {
+            let mut done = Vec::new();
+            // Whatever is below a number that was taken has been taken too, so the first error is always found.
+            while !has_failed.load(Ordering::Relaxed) {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= count {
+                    break;
+                }
+                let result = work(number);
+                has_failed.fetch_or(result.is_err(), Ordering::Relaxed);
+                done.push((number, result));
+            }
+            done
+        };
+        let mut done: Vec<(usize, Result<T, TrainError>)> = std::thread::scope(|scope| {
+            let handles: Vec<_> = self.pools.iter().map(|pool| scope.spawn(|| pool.install(&take))).collect();
+            handles.into_iter().flat_map(|handle| handle.join().expect("a worker panicked")).collect()
+        });
+        done.sort_unstable_by_key(|(number, _)| *number);
+        done.into_iter().map(|(_, result)| result).collect()
+    }
+
+    /// Runs `work` with as many threads together as there are workers: what it computes must not depend on their number.
+    pub fn run_together<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        match ThreadPoolBuilder::new().num_threads(self.pools.len()).build() {
+            Ok(pool) => pool.install(work),
+            Err(_) => self.pools[0].install(work),
+        }
     }
 
     /// The loss under `objective` of the batch's micro-batches that are `mine` by their number, as shares of the whole batch's,
@@ -106,7 +152,7 @@ impl Workers {
             whole.loss += loss.clone().into_scalar::<f32>();
             whole.findings.push(findings);
             let mut gradients = if scale > 1.0 { loss.mul_scalar(scale) } else { loss }.backward();
-            for (sum, parameter) in sums.iter_mut().zip(&parameters) {
+            for (sum, parameter) in sums.iter_mut().zip(&parameters).filter(|(_, p)| !p.is_frozen()) {
                 *sum = match (sum.take(), parameter.value().grad_remove(&mut gradients)) {
                     (Some(sum), Some(gradient)) => Some(sum + gradient),
                     (sum, gradient) => sum.or(gradient),
@@ -173,4 +219,31 @@ fn add(left: Gradients, right: Gradients) -> Gradients {
             (left, right) => left.or(right),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn workers(threads: usize) -> Workers {
+        Workers::new(threads, Device::flex(), DropoutRates::default()).expect("threads")
+    }
+
+    #[test]
+    fn work_is_dealt_out_once_each_and_its_first_error_counts() {
+        for threads in 1..=4 {
+            let workers = workers(threads);
+            let squares = workers.deal(100, |number| Ok(number * number)).expect("no error");
+            assert_eq!(squares, (0..100).map(|number| number * number).collect::<Vec<_>>());
+            assert_eq!(workers.deal(0, |number| Ok(number)).expect("nothing"), Vec::<usize>::new());
+            for _ in 0..20 {
+                let failed = workers.deal(100, |number| match number {
+                    7 | 8 | 30.. => Err(TrainError::Recipe(number.to_string())),
+                    _ => Ok(()),
+                });
+                assert!(matches!(&failed, Err(TrainError::Recipe(number)) if number == "7"), "{failed:?}");
+            }
+            assert_eq!(workers.run_together(rayon::current_num_threads), threads);
+        }
+    }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use burn::tensor::Device;
-use mplug::checkpoint::{CheckpointError, ModelFolder, Weights};
+use mplug::checkpoint::{CheckpointError, ModelFolder, TOKENIZER_CONFIG, Weights};
 use mplug::config::{ConfigOverrides, ModelConfig, Task, vocabulary_size};
 use mplug_nn::{Initial, Mplug, NnError, ParameterSource, RandomParameters};
 use partial::PartialWeights;
@@ -16,6 +16,7 @@ pub use towers::{TowerWeights, Towers};
 
 use crate::config::{ModelSection, ObjectiveSection, StartSection, TrainConfig};
 use crate::error::TrainError;
+use crate::training_data::TokenizerFiles;
 
 /// Where the first weights come from.
 enum Origin {
@@ -88,7 +89,29 @@ impl InitialWeights {
         match &self.origin {
             Origin::Fresh(..) => None,
             Origin::Folder(folder) => Some(folder.vocabulary()),
-            Origin::Towers(towers, _) => Some(towers.vocabulary()),
+            Origin::Towers(towers, _) => Some(&towers.tokenizer().vocabulary),
+        }
+    }
+
+    /// The files of the tokenizer of the model to start from; a fresh model has none of its own.
+    pub fn tokenizer(&self) -> Option<TokenizerFiles> {
+        match &self.origin {
+            Origin::Fresh(..) => None,
+            Origin::Folder(folder) => {
+                let path = folder.path.join(TOKENIZER_CONFIG);
+                let settings = folder.tokenizer_config().map(|text| (path, text.to_owned()));
+                Some(TokenizerFiles { vocabulary: folder.vocabulary().to_owned(), settings })
+            }
+            Origin::Towers(towers, _) => Some(towers.tokenizer().clone()),
+        }
+    }
+
+    /// The `tokenizer_config.json` of the model to start from, which goes into every model folder of the run.
+    pub fn tokenizer_config(&self) -> Option<&str> {
+        match &self.origin {
+            Origin::Fresh(..) => None,
+            Origin::Folder(folder) => folder.tokenizer_config(),
+            Origin::Towers(towers, _) => towers.tokenizer().settings.as_ref().map(|(_, text)| &text[..]),
         }
     }
 
@@ -110,7 +133,7 @@ impl InitialWeights {
     /// The network on `device` with its first weights, and its configuration.
     ///
     /// # Errors
-    /// When weights are missing or of another shape.
+    /// When weights are missing or of another shape, and for texts longer than the model can write.
     pub fn model(
         &self,
         config: &TrainConfig,
@@ -118,6 +141,10 @@ impl InitialWeights {
         device: &Device,
     ) -> Result<(Mplug, ModelConfig), TrainError> {
         let mut shape = self.shape(vocabulary);
+        let positions = shape.text.max_position_embeddings;
+        let settings = &config.generation;
+        shape.generation =
+            settings.of_model(&config.objective, &shape.generation, self.max_len, positions)?;
         shape.generation.prompts = self.prompts(config);
         let model = Mplug::new(&shape, config.objective.parts(), &mut *self.weights(vocabulary), device)?;
         Ok((model, shape))

@@ -1,6 +1,7 @@
 //! What a run reports: events for a callback, and the same in the run folder: as JSON lines, in the original's two formats,
 //! for TensorBoard, and as a page. Prints nothing.
 
+mod machine;
 mod modelscope;
 mod report;
 mod tensorboard;
@@ -10,8 +11,10 @@ use std::fs::{File, OpenOptions};
 use std::io::Read;
 use std::path::PathBuf;
 
-use chrono::{Local, SecondsFormat};
+use chrono::{DateTime, Local};
+use mplug_eval::run_history::ClassFigure;
 use serde::{Serialize, Serializer};
+use serde_json::{Map, Value, json};
 
 use self::modelscope::ModelScopeLog;
 use self::report::ReportPage;
@@ -44,8 +47,17 @@ pub enum Progress {
         steps: u64,
         /// Learnable numbers.
         parameters: usize,
+        /// Those that are trained.
+        trained: usize,
         /// Tokens in the vocabulary.
         vocab_size: usize,
+    },
+    /// What a frozen visual encoder makes of the pictures is kept on disk.
+    Features {
+        /// Where.
+        folder: PathBuf,
+        /// What all pictures of the data take, in bytes.
+        bytes: u64,
     },
     /// A run goes on with another recipe, or from an earlier step.
     Resumed {
@@ -104,6 +116,9 @@ pub enum Progress {
         metrics: BTreeMap<&'static str, f64>,
         /// Whether it is the best so far; then the model is kept in `best`.
         best: bool,
+        /// Figures of kinds of examples, the worst kinds first.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        classes: Vec<ClassFigure>,
         /// Some of the texts that the model wrote.
         samples: Vec<Sample>,
     },
@@ -183,6 +198,12 @@ pub struct Sample {
     pub text: String,
     /// What a person wrote, or the first of the right answers.
     pub expected: String,
+    /// What was asked about the picture, if anything.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub question: String,
+    /// How right the text is, 0 to 1, if the dataset judges it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
     /// The picture as a `data:` address, for pages.
     #[serde(skip)]
     pub picture: String,
@@ -198,12 +219,13 @@ pub fn peak_memory() -> Option<u64> {
 
 /// The logs of a run folder. Without its `log.jsonl` and `history.jsonl` a run does not go on; without the others it does.
 pub struct RunLog {
+    folder: RunFolder,
     lines: Appended,
     /// One line for each time that the run was started, with the time. Nothing is ever taken from it.
     history: Appended,
     original: Option<ModelScopeLog>,
     tensorboard: Option<TensorBoard>,
-    page: Option<ReportPage>,
+    page: ReportPage,
     /// Whether it was said that the page cannot be written.
     page_is_reported: bool,
     warnings: Vec<Progress>,
@@ -227,17 +249,17 @@ impl RunLog {
         let mut history = Appended::open(path.join(HISTORY))?;
         history.cut_back(u64::MAX)?;
         let mut log = Self {
+            folder: folder.clone(),
             lines,
             history,
             original: None,
             tensorboard: None,
-            page: None,
+            page: ReportPage::open(folder),
             page_is_reported: false,
             warnings: Vec::new(),
         };
         log.original = log.or_warning(ModelScopeLog::open(path, &now))?;
         log.tensorboard = log.or_warning(TensorBoard::open(path, &now))?;
-        log.page = log.or_warning(ReportPage::open(folder))?;
         Ok(log)
     }
 
@@ -246,30 +268,26 @@ impl RunLog {
     ///
     /// # Errors
     /// When `log.jsonl` or `history.jsonl` cannot be written.
-    ///
-    /// # Panics
-    /// Never: events are plain data.
     pub fn write(&mut self, event: &Progress) -> Result<(), TrainError> {
         let now = Local::now();
-        let line = serde_json::to_string(event).expect("events are plain data");
-        self.lines.line(&line)?;
-        if event.is_of_history() {
-            let time = now.to_rfc3339_opts(SecondsFormat::Secs, false);
-            let program = concat!("mplug ", env!("CARGO_PKG_VERSION"));
-            let rest = line.trim_start_matches('{');
-            self.history.line(&format!("{{\"time\":\"{time}\",\"program\":\"{program}\",{rest}"))?;
-        }
+        let mut line = self.line_of(event, &now);
+        self.lines.line(&line.to_string())?;
         let written = self.original.as_mut().map(|log| log.write(event, &now));
         if self.or_warning(written.transpose())?.is_none() {
             self.original = None;
         }
-        let written = self.tensorboard.as_mut().map(|board| board.write(event, &now));
+        let settings = &line["settings"];
+        let written = self.tensorboard.as_mut().map(|board| board.write(event, settings, &now));
         if self.or_warning(written.transpose())?.is_none() {
             self.tensorboard = None;
         }
-        let written = self.page.as_mut().map_or(Ok(()), |page| page.write(event));
+        let written = self.page.write(event, &line);
         if written.is_err() && !std::mem::replace(&mut self.page_is_reported, true) {
             self.or_warning(written)?;
+        }
+        if event.is_of_history() {
+            line["program"] = json!(concat!("mplug ", env!("CARGO_PKG_VERSION")));
+            self.history.line(&line.to_string())?;
         }
         Ok(())
     }
@@ -295,9 +313,43 @@ impl RunLog {
             Ok(done) => Ok(Some(done)),
             Err(error) => {
                 let event = Progress::Unwritten { problem: error.to_string() };
-                self.lines.line(&serde_json::to_string(&event).expect("events are plain data"))?;
+                self.lines.line(&self.line_of(&event, &Local::now()).to_string())?;
                 self.warnings.push(event);
                 Ok(None)
+            }
+        }
+    }
+
+    /// An event as the lines have it: with its time in seconds since 1970 and, at a start, with the recipe's values and the machine.
+    ///
+    /// # Panics
+    /// Never: events are plain data.
+    fn line_of(&self, event: &Progress, now: &DateTime<Local>) -> Value {
+        let mut line = serde_json::to_value(event).expect("events are plain data");
+        line["time"] = json!(now.timestamp_millis() as f64 / 1e3);
+        if matches!(event, Progress::Started { .. }) {
+            let recipe = std::fs::read_to_string(self.folder.path().join(RECIPE)).ok();
+            let recipe = recipe.and_then(|recipe| toml::from_str::<toml::Table>(&recipe).ok());
+            let mut settings = Map::new();
+            flatten("", recipe.unwrap_or_default(), &mut settings);
+            line["settings"] = Value::Object(settings);
+            line["machine"] = Value::Object(machine::facts());
+        }
+        line
+    }
+}
+
+/// The recipe's name in a run folder.
+const RECIPE: &str = "recipe.toml";
+
+/// The values of a table by the path of their keys, `run.steps`.
+fn flatten(path: &str, table: toml::Table, into: &mut Map<String, Value>) {
+    for (key, value) in table {
+        let path = if path.is_empty() { key } else { format!("{path}.{key}") };
+        match value {
+            toml::Value::Table(table) => flatten(&path, table, into),
+            value => {
+                into.insert(path, serde_json::to_value(value).unwrap_or_default());
             }
         }
     }
@@ -335,9 +387,10 @@ impl Appended {
             return Ok(Vec::new());
         }
         let later = whole.split_off(len);
-        let first = later.split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default();
-        let is_saved = len > 0 && first.starts_with(b"{\"event\":\"saved\"");
-        Ok(later[if is_saved { first.len() } else { 0 }..].to_vec())
+        let first_line = later.split_inclusive(|byte| *byte == b'\n').next().unwrap_or_default();
+        let first: Option<Value> = serde_json::from_slice(first_line).ok();
+        let is_saved = len > 0 && first.is_some_and(|line| line["event"] == "saved");
+        Ok(later[if is_saved { first_line.len() } else { 0 }..].to_vec())
     }
 
     /// Removes the end of it.

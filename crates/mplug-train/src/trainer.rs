@@ -3,6 +3,7 @@
 
 mod divergence;
 mod evaluation;
+mod export;
 mod recent;
 mod reporter;
 mod resume;
@@ -13,26 +14,33 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use burn::tensor::Device;
+use mplug::checkpoint::adapter::AdapterSettings;
 use mplug::config::ModelConfig;
 use mplug_nn::Mplug;
+use mplug_nn::parameter::Parameter;
 
 use self::divergence::Proof;
 use self::recent::{Found, Recent};
 use self::reporter::Reporter;
 use self::resume::Entered;
 use crate::average::WeightAverage;
-use crate::batch::{Batch, BatchShape, Loader, Origin};
+use crate::batch::{Batch, BatchShape, Loader};
 use crate::checkpoint::{RunFolder, RunProgress};
 use crate::config::{AugmentSection, DataSection, TrainConfig};
 use crate::device;
 use crate::entry::{Entry, Resume};
 use crate::error::TrainError;
+use crate::evaluate::CaptionFigures;
+use crate::features::FeatureCache;
+use crate::fine_tuning;
 use crate::gradients::{Outcome, Workers};
 use crate::initial_weights::InitialWeights;
 use crate::log::{Progress, StepReport, peak_memory};
+use crate::model_files::ModelFiles;
 use crate::objective::{Ingredients, Objective};
-use crate::optimizer::{AdamW, norm};
+use crate::optimizer::{Optimizer, norm};
 use crate::ranks::{self, Ranks};
+use crate::run_length::RunLength;
 use crate::schedule::learning_rate;
 use crate::training_data::{AnnotatedPictures, DrawnPictures, TrainingData, Views};
 
@@ -80,22 +88,22 @@ pub fn train(
     match &config.data {
         DataSection::Synth { language, seed, held_out_seed, pictures } => {
             let seeds = [*seed, *held_out_seed];
-            let vocabulary = initial.vocabulary();
-            let data = DrawnPictures::new(seeds, *language, reading, views, max_len, vocabulary, &prompts)?
+            let files = initial.tokenizer();
+            let data = DrawnPictures::new(seeds, *language, reading, views, max_len, files, &prompts)?
                 .limited_to(*pictures);
             run(config, &initial, &data, entry, listener)
         }
         DataSection::Annotations(section) => {
-            let vocabulary = match (initial.vocabulary(), &section.vocabulary) {
-                (Some(vocabulary), _) => vocabulary.to_owned(),
-                (None, Some(path)) => std::fs::read_to_string(path).map_err(TrainError::file(path))?,
+            let files = match (initial.tokenizer(), &section.vocabulary) {
+                (Some(files), _) => files,
+                (None, Some(path)) => std::fs::read_to_string(path).map_err(TrainError::file(path))?.into(),
                 (None, None) => {
                     return Err(TrainError::Recipe(
                         "expected `data.vocabulary`, the file of the tokens, found none".to_owned(),
                     ));
                 }
             };
-            let data = AnnotatedPictures::open(section, reading, views, max_len, vocabulary, &prompts)?
+            let data = AnnotatedPictures::open(section, reading, views, max_len, files, &prompts)?
                 .for_rows(initial.folder().map(|folder| folder.config.text.vocab_size));
             run(config, &initial, &data, entry, listener)
         }
@@ -134,6 +142,9 @@ fn run(
         reporter.report(&Progress::Unexpected { file: file.to_owned(), names: names.to_vec() })?;
     }
     reporter.report(&trainer.started())?;
+    if let Some(event) = trainer.kept_features() {
+        reporter.report(&event)?;
+    }
     for event in &entered.events {
         reporter.report(event)?;
     }
@@ -141,6 +152,9 @@ fn run(
     let interrupted = reporter.is_stopped || trainer.entry.is_stopped();
     if trainer.saved.is_some() || !interrupted {
         trainer.check_result()?;
+    }
+    if !interrupted {
+        trainer.export()?;
     }
     let RunProgress { steps, best, skipped_steps, .. } = trainer.progress;
     Ok(Summary {
@@ -160,22 +174,29 @@ struct Trainer<'a> {
     config: &'a TrainConfig,
     entry: Entry,
     data: &'a dyn TrainingData,
+    length: RunLength,
     shape: ModelConfig,
-    /// Longest text in tokens, the start and end tokens included.
-    max_len: usize,
     folder: RunFolder,
     ranks: Box<dyn Ranks>,
     device: Device,
     workers: Workers,
     model: Mplug,
     objective: Box<dyn Objective>,
-    optimizer: AdamW,
+    /// What the files of an adapter say, where the model is adapted.
+    adapter: Option<AdapterSettings>,
+    /// Pictures that were encoded, where the recipe keeps them.
+    features: Option<FeatureCache>,
+    optimizer: Optimizer,
     average: Option<WeightAverage>,
     progress: RunProgress,
     /// The step of the last checkpoint.
     saved: Option<u64>,
     /// What shows whether the weights are good.
     proof: Proof,
+    /// The figures of captions in evaluations.
+    figures: CaptionFigures,
+    /// What stands in model folders beside the weights.
+    files: ModelFiles<'a>,
 }
 
 /// What became of a step.
@@ -188,81 +209,103 @@ enum Stepped {
 impl<'a> Trainer<'a> {
     fn new(
         config: &'a TrainConfig,
-        initial: &InitialWeights,
+        initial: &'a InitialWeights,
         data: &'a dyn TrainingData,
         entry: Entry,
     ) -> Result<(Self, Entered), TrainError> {
+        let length = RunLength::of(config, data.train_len())?;
         let device = device::open(&config.run)?;
         let autodiff = device.clone().autodiff();
         let (mut model, shape) = initial.model(config, data.vocabulary(), &autodiff)?;
         model.set_gradient_checkpointing(config.run.gradient_checkpointing);
         model.set_precision(config.run.precision.precision());
         divergence::check_weights(config, &model)?;
+        let adapter = fine_tuning::prepare(config, initial, &mut model, &autodiff)?;
+        let features = FeatureCache::open(config, &model, &shape, data)?;
         let ingredients =
             Ingredients { config, initial, model: &model, shape: &shape, data, device: &device };
         let objective = ingredients.build()?;
         let decay = config.optimizer.average_decay;
+        let files = ModelFiles::new(config, initial, &shape, data.vocabulary())?;
         let resume = entry.resume;
         let mut trainer = Self {
             config,
             entry,
             data,
+            length,
             shape,
-            max_len: initial.max_len,
             workers: Workers::new(config.run.threads, autodiff, config.dropout())?,
             device,
-            optimizer: AdamW::new(&config.optimizer, model.parameters().len()),
+            optimizer: Optimizer::new(&config.optimizer, model.parameters().len()),
             average: (decay > 0.0).then(|| WeightAverage::new(&model, decay)),
             model,
             objective,
+            adapter,
+            features,
             progress: RunProgress { loss_scale: config.run.precision.loss_scale(), ..RunProgress::default() },
             saved: None,
             proof: Proof::default(),
+            figures: CaptionFigures::open(&config.evaluation)?,
+            files,
             folder: RunFolder::create(&config.output)?,
             ranks: ranks::join()?,
         };
         let entered = trainer.enter(resume)?;
+        trainer.check_export()?;
         Ok((trainer, entered))
     }
 
     fn started(&self) -> Progress {
         Progress::Started {
             step: self.progress.steps,
-            steps: self.config.run.steps,
-            parameters: self.model.parameters().iter().map(|p| p.shape().iter().product::<usize>()).sum(),
+            steps: self.length.steps,
+            parameters: self.count(|_| true),
+            trained: self.count(|parameter| !parameter.is_frozen()),
             vocab_size: self.shape.text.vocab_size,
         }
+    }
+
+    /// The values of the parameters that `counts`.
+    fn count(&self, counts: impl Fn(&Parameter) -> bool) -> usize {
+        let parameters = self.model.parameters().into_iter().filter(counts);
+        parameters.map(|parameter| parameter.shape().iter().product::<usize>()).sum()
+    }
+
+    /// What is kept of the pictures, and what it takes.
+    fn kept_features(&self) -> Option<Progress> {
+        let features = self.features.as_ref()?;
+        Some(Progress::Features { folder: features.folder().to_owned(), bytes: features.need })
     }
 
     /// Takes all steps that are left, until the end is requested; gives the mean loss of the last log line.
     fn run(&mut self, reporter: &mut Reporter<'_>) -> Result<Option<f64>, TrainError> {
         let (run, data) = (&self.config.run, self.data);
-        let (first, steps) = (self.progress.steps, run.steps);
-        // An evaluation that was given up when the run was ended.
+        let (first, steps) = (self.progress.steps, self.length.steps);
+        // The evaluation before the first step, or one that was given up when the run was ended.
         let mut is_over = self.is_over(reporter);
         if !is_over && self.evaluation_is_due() {
             is_over = self.conclude(reporter)?;
         }
         let to_do = if is_over { first..first } else { first..steps };
         std::thread::scope(|scope| {
-            let shape = BatchShape {
-                size: run.batch_size,
-                micro_size: run.micro_batch_size,
-                seed: self.config.seed,
-                origin: Origin { step: first, example: self.progress.examples },
-            };
+            let (seed, length) = (self.config.seed, self.length);
+            let shape = BatchShape { micro_size: run.micro_batch_size, seed, length };
             let mut batches = Loader::start(scope, data, to_do.clone(), shape, run.data_threads);
             let (mut recent, mut loss_now) = (Recent::new(), None);
             for step in to_do {
                 let waiting = Instant::now();
-                let batch = batches.next_batch()?;
+                let mut batch = batches.next_batch()?;
+                if let Some(features) = &self.features {
+                    features.fill(&mut batch)?;
+                }
                 recent.data_seconds += waiting.elapsed().as_secs_f64();
+                let examples = batch.pictures();
                 match self.step(step, batch)? {
-                    Stepped::Applied(found) => recent.add(&found, run.batch_size),
+                    Stepped::Applied(found) => recent.add(&found, examples),
                     Stepped::Skipped(event) => reporter.report(&event)?,
                 }
                 let (done, last) = (step + 1, step + 1 == steps);
-                self.progress.examples = shape.first_example(done);
+                self.progress.examples = length.examples_of(step).end;
                 if (done % run.log_every == 0 || last) && !recent.is_empty() {
                     let found = self.report(step, recent.take());
                     loss_now = Some(found.loss);
@@ -280,10 +323,10 @@ impl<'a> Trainer<'a> {
         })
     }
 
-    /// What follows a step: an evaluation and a checkpoint, where they are due. Whether the run ends with it.
+    /// What follows a step, or comes before the first: an evaluation and a checkpoint, where they are due. Whether the run ends with it.
     fn conclude(&mut self, reporter: &mut Reporter<'_>) -> Result<bool, TrainError> {
         let (run, step) = (&self.config.run, self.progress.steps);
-        let last = step == run.steps;
+        let last = step == self.length.steps;
         let mut is_best = false;
         if self.evaluation_is_due() && !self.is_stopped(reporter) && self.has_good_weights(last)? {
             if let Some(event) = self.evaluate_together()? {
@@ -292,8 +335,9 @@ impl<'a> Trainer<'a> {
             is_best = self.has_new_best();
         }
         let is_over = self.is_over(reporter);
-        let is_due = step.is_multiple_of(run.checkpoint_every) || last || is_over || is_best;
-        if is_due && self.has_good_weights(last)? {
+        // Before the first step there is something to keep only where an evaluation found it best.
+        let is_time = step > 0 && (step.is_multiple_of(run.checkpoint_every) || last || is_over);
+        if (is_time || is_best) && self.has_good_weights(last)? {
             self.save(reporter)?;
         }
         Ok(is_over)
@@ -315,6 +359,9 @@ impl<'a> Trainer<'a> {
     /// One step: the batch through the objective and the network, the gradients into the weights. Where the loss or the
     /// gradient is not finite, nothing changes but a momentum model, which follows the weights before every step, as in the original.
     fn step(&mut self, step: u64, mut batch: Batch) -> Result<Stepped, TrainError> {
+        if let Some(epochs) = self.length.epochs_before(step) {
+            self.objective.advance_to(epochs);
+        }
         self.objective.begin_step(&mut self.model);
         let scale = self.progress.loss_scale;
         let reward = match self.objective.prepare(&self.model, &mut batch, self.data) {
@@ -330,8 +377,8 @@ impl<'a> Trainer<'a> {
         if !loss.is_finite() {
             return self.skip(loss, norm(&gradients), scale, &batch);
         }
-        let (schedule, steps) = (&self.config.schedule, self.config.run.steps);
-        let rates = |peak| learning_rate(schedule, peak, step, steps);
+        let (schedule, length) = (&self.config.schedule, &self.length);
+        let rates = |peak| learning_rate(schedule, peak, step, length);
         let parameters = self.model.parameters_mut();
         let taken = self.optimizer.step(parameters, &gradients, self.average.as_mut(), &rates);
         if !taken.norm.is_finite() {
@@ -371,17 +418,16 @@ impl<'a> Trainer<'a> {
 
     /// What a log line says of the steps up to `step`.
     fn report(&self, step: u64, recent: StepReport) -> StepReport {
-        let (config, steps) = (self.config, self.config.run.steps);
-        let examples = self.data.train_len();
-        let epoch_steps = examples.map_or(steps, |len| len.div_ceil(config.run.batch_size as u64)).max(1);
+        let (config, length) = (self.config, &self.length);
+        let (epoch, epoch_step, epoch_steps) = length.place_of(step);
         StepReport {
             step: step + 1,
-            epoch: step / epoch_steps + 1,
-            epoch_step: step % epoch_steps + 1,
+            epoch,
+            epoch_step,
             epoch_steps,
             skipped_steps: self.progress.skipped_steps,
-            learning_rate: learning_rate(&config.schedule, config.optimizer.learning_rate, step, steps),
-            seconds_left: recent.step_seconds * (steps - step - 1) as f64,
+            learning_rate: learning_rate(&config.schedule, config.optimizer.learning_rate, step, length),
+            seconds_left: recent.step_seconds * (length.steps - step - 1) as f64,
             peak_memory: peak_memory(),
             ..recent
         }

@@ -3,16 +3,19 @@
 //! Knows no batches. Datasets of pictures and texts are `mplug-data`'s; this is how the trainer sees them.
 
 mod annotated_pictures;
+mod cleaning;
 mod drawn_pictures;
 mod view;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 pub use annotated_pictures::AnnotatedPictures;
 pub use drawn_pictures::DrawnPictures;
-use mplug::preprocess::text::Tokenizer;
+use mplug::preprocess::text::{Tokenizer, TokenizerSettings};
 pub use view::Views;
 
+use crate::classes::Class;
 use crate::error::TrainError;
 use crate::seed::seed_of;
 
@@ -74,6 +77,12 @@ pub trait TrainingData: Sync {
     /// The example `index` of `split`; the same whenever it is requested.
     fn example(&self, split: Split, index: u64) -> Result<EncodedExample, TrainError>;
 
+    /// Of the held-out example `index` the number of its picture and the text that is read, where its picture is not wanted.
+    fn held_out_text(&self, index: u64) -> Result<(u64, Vec<u32>), TrainError> {
+        let example = self.example(Split::HeldOut, index)?;
+        Ok((example.picture, example.text))
+    }
+
     /// The vocabulary file's text, one token a line.
     fn vocabulary(&self) -> &str;
 
@@ -93,6 +102,11 @@ pub trait TrainingData: Sync {
 
     /// What would be right to write about the held-out example `index`, if the dataset says.
     fn expected(&self, _index: u64) -> Option<String> {
+        None
+    }
+
+    /// The kind of the held-out example `index`, if the dataset has kinds: evaluations show which of them the model is worst at.
+    fn class(&self, _index: u64) -> Option<Class> {
         None
     }
 
@@ -141,6 +155,37 @@ fn hash_of(texts: impl Iterator<Item = String>) -> u64 {
         let (len, bytes) = (text.len() as u64, text.bytes().map(u64::from));
         bytes.fold(seed_of(&[hash, len]), |hash, byte| seed_of(&[hash, byte]))
     })
+}
+
+/// The texts of the files that make a tokenizer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenizerFiles {
+    /// The vocabulary, one token a line.
+    pub vocabulary: String,
+    /// `tokenizer_config.json` with its path, if there is one.
+    pub settings: Option<(PathBuf, String)>,
+}
+
+/// A vocabulary alone.
+impl From<String> for TokenizerFiles {
+    fn from(vocabulary: String) -> Self {
+        Self { vocabulary, settings: None }
+    }
+}
+
+impl TokenizerFiles {
+    /// The tokenizer, as the engine has it for a model with these files.
+    ///
+    /// # Errors
+    /// [`TrainError::Recipe`] for a vocabulary without special tokens, and for settings that are not supported.
+    pub fn tokenizer(&self) -> Result<Tokenizer, TrainError> {
+        let wrong = |error: mplug::preprocess::text::TokenizerError| TrainError::Recipe(error.to_string());
+        let settings = match &self.settings {
+            Some((path, text)) => TokenizerSettings::from_json(text, path).map_err(wrong)?,
+            None => TokenizerSettings::default(),
+        };
+        Tokenizer::with_settings(&self.vocabulary, settings).map_err(wrong)
+    }
 }
 
 /// The tokens of each language's prompt.

@@ -28,7 +28,11 @@ pub struct Multimodal {
 }
 
 impl Multimodal {
-    fn load(root: &Weights, config: &ModelConfig) -> Result<Self, CheckpointError> {
+    /// Reads both encoders from the root cursor.
+    ///
+    /// # Errors
+    /// When a tensor is missing or of another shape.
+    pub fn load(root: &Weights, config: &ModelConfig) -> Result<Self, CheckpointError> {
         Ok(Self {
             text_encoder: TextEncoder::load(root, config)?,
             fusion_encoder: FusionEncoder::load(root, config)?,
@@ -61,7 +65,11 @@ pub struct RetrievalHeads {
 }
 
 impl RetrievalHeads {
-    fn load(root: &Weights, config: &ModelConfig) -> Result<Self, CheckpointError> {
+    /// Reads the heads from the root cursor.
+    ///
+    /// # Errors
+    /// When one is missing or of another shape.
+    pub fn load(root: &Weights, config: &ModelConfig) -> Result<Self, CheckpointError> {
         let has_contrast = config.projection_size > 0;
         Ok(Self {
             matching: matching_head(&root.at(names::MATCHING_HEAD), config.text.hidden_size)?,

@@ -37,6 +37,9 @@ pub(crate) struct BenchArgs {
     /// Captioning model: a folder, a weight file, or the name of a downloaded model [default: random weights of base size]
     #[arg(long, short, value_name = "DIR|FILE|NAME", env = "MPLUG_MODEL")]
     model: Option<PathBuf>,
+    /// Folder of a LoRA adapter (PEFT's files) that was trained on the model
+    #[arg(long, value_name = "DIR", requires = "model")]
+    adapter: Option<PathBuf>,
     #[command(flatten)]
     strict: StrictArg,
     /// Picture to caption [default: a generated one of 1600 x 1200 pixels]
@@ -64,7 +67,10 @@ pub(crate) fn run(args: BenchArgs) -> anyhow::Result<Status> {
 fn bench(args: &BenchArgs) -> anyhow::Result<Status> {
     let mut writer = args.output.create(None)?;
     let folder = match &args.model {
-        Some(path) => model::open(path, args.engine.image_size, Task::ImageCaptioning, args.strict)?,
+        Some(path) => {
+            let (size, adapter) = (args.engine.image_size, args.adapter.as_ref());
+            model::open(path, size, Task::ImageCaptioning, args.strict, adapter)?
+        }
         None => drawn_model(args.engine.image_size)?,
     };
     let picture = match &args.images {

@@ -232,10 +232,7 @@ impl CaptionArgs {
 
     /// A model, in words that change with its files and with what they are read for.
     fn model_in_words(&self, number: usize, folder: &ModelFolder) -> anyhow::Result<String> {
-        let model = match self.models.model.get(number) {
-            Some(path) => format!("model {}", model::stamp(&model::find(path)?)?),
-            None => "the demo model".to_owned(),
-        };
+        let model = model::in_words(self.models.model.get(number), self.models.adapter.get(number))?;
         let precision = self.engine.precision.map_or_else(|| folder.stored_precision(), Into::into);
         let column = self.image_column.as_ref().map(|name| format!(", column {name:?}")).unwrap_or_default();
         Ok(format!("{model} at {precision:?}{column}"))

@@ -46,7 +46,8 @@ Examples:
   mplug convert ./mplug_base_zh ./mplug_base_zh_bf16 --dtype bf16
   mplug convert ./mplug_base_zh ./mplug_base_zh_int8 --precision int8 --calibrate photos/
   mplug convert checkpoint_07.pth ./small --dtype f16 --task-only
-  mplug convert ./runs/caption/best ./for_modelscope --format pytorch")]
+  mplug convert ./runs/caption/best ./for_modelscope --format pytorch
+  mplug convert ./mplug_base_zh ./mine --merge ./runs/lora/best")]
 pub(crate) struct ConvertArgs {
     /// Model folder, a weight file in such a folder, or the name of a downloaded model
     #[arg(value_name = "MODEL")]
@@ -54,6 +55,9 @@ pub(crate) struct ConvertArgs {
     /// Folder to create
     #[arg(value_name = "DEST")]
     dest: PathBuf,
+    /// Merge a LoRA adapter (the folder of PEFT's files) that was trained on MODEL into the weights
+    #[arg(long, value_name = "DIR", visible_alias = "merge")]
+    adapter: Option<PathBuf>,
     /// Format of the weight file
     #[arg(long, value_enum, default_value = "safetensors")]
     format: FormatArg,
@@ -126,7 +130,8 @@ enum Form {
 
 /// Runs the command.
 pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<Status> {
-    let source = model::open_folder(&args.model, &ConfigOverrides::default(), args.strict)?;
+    let source =
+        model::open_folder(&args.model, &ConfigOverrides::default(), args.strict, args.adapter.as_ref())?;
     if args.force {
         check_replaceable(&args.dest, &source.path)?;
     }

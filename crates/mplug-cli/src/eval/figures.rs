@@ -93,7 +93,7 @@ pub(crate) struct FigureArgs {
 
 impl FigureArgs {
     /// Its options, and whether each was typed.
-    pub(super) fn typed(&self) -> [(&'static str, bool); 5] {
+    pub(crate) fn typed(&self) -> [(&'static str, bool); 5] {
         let path = |path: &Option<PathBuf>, variable| {
             let text = path.as_ref().map(|path| path.to_string_lossy());
             is_typed(text.as_deref(), variable)
@@ -108,7 +108,7 @@ impl FigureArgs {
     }
 
     /// The figures meant.
-    pub(super) fn plan(&self) -> FigurePlan {
+    pub(crate) fn plan(&self) -> FigurePlan {
         let metrics = |metrics: &Vec<MetricArg>| metrics.iter().map(|&metric| metric.into()).collect();
         let no_program = || "no official program: give it with --spice-jar".to_owned();
         FigurePlan {

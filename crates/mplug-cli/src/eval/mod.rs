@@ -3,7 +3,7 @@
 //! `mplug-eval` and writes what that returns, `events` shows how far it is.
 
 mod events;
-mod figures;
+pub(crate) mod figures;
 mod meaning;
 mod run;
 
@@ -175,7 +175,7 @@ impl EvalArgs {
             return Ok(folder);
         };
         let overrides = ConfigOverrides { image_size, ..ConfigOverrides::default() };
-        let folder = model::open_folder(path, &overrides, self.model.strict)?;
+        let folder = model::open_folder(path, &overrides, self.model.strict, self.model.adapter.as_ref())?;
         let found = folder.config.task;
         if let Some(typed) = self.task.filter(|_| wanted != Some(found)) {
             bail!(

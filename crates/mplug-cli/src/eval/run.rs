@@ -118,10 +118,7 @@ fn describe(
     options: &GenerationOptions,
     dataset: &Path,
 ) -> anyhow::Result<String> {
-    let model = match &args.model.model {
-        Some(path) => format!("model {}", model::stamp(&model::find(path)?)?),
-        None => "the demo model".to_owned(),
-    };
+    let model = model::in_words(args.model.model.as_ref(), args.model.adapter.as_ref())?;
     let precision = args.engine.precision.map_or_else(|| folder.stored_precision(), Into::into);
     Ok(format!(
         "{model} at {precision:?} and {} pixels, beams {}, tokens {} to {}{}, dataset {}, split {}, pictures {}",

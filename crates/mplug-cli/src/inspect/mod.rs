@@ -41,7 +41,7 @@ pub(crate) struct InspectArgs {
 /// Runs the command.
 pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<Status> {
     let mut writer = args.output.create(None)?;
-    let report = match open_folder(&args.model, &ConfigOverrides::default(), args.strict) {
+    let report = match open_folder(&args.model, &ConfigOverrides::default(), args.strict, None) {
         Ok(folder) => Inspection::of_folder(&args.model, &folder),
         Err(error) => match Checkpoint::open(&model::find(&args.model)?) {
             Ok(checkpoint) => Inspection::of_checkpoint(&args.model, &checkpoint, error.to_string()),

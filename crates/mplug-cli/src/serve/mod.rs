@@ -163,6 +163,10 @@ impl ServeArgs {
         let size = self.engine.image_size;
         if self.models.model.is_empty() {
             demo::announce(Task::ImageCaptioning);
+            ensure!(
+                self.models.adapter.is_empty(),
+                "--adapter: expected a --model that it was trained on, found none"
+            );
             let source =
                 |(task, name): (Task, &str)| Ok(self.source(name.to_owned(), demo::open(task, size)?, true));
             return [
@@ -175,9 +179,9 @@ impl ServeArgs {
             .collect();
         }
         let mut sources: Vec<ModelSource> = Vec::new();
-        for path in &self.models.model {
+        for (path, adapter) in self.models.model.iter().zip(self.models.adapters()?) {
             let overrides = ConfigOverrides { image_size: size, ..ConfigOverrides::default() };
-            let folder = model::open_folder(path, &overrides, self.models.strict)?;
+            let folder = model::open_folder(path, &overrides, self.models.strict, adapter.as_ref())?;
             let name = name_of(path);
             if sources.iter().any(|other| other.name == name) {
                 bail!("--model {}: expected models of different names, found `{name}` twice", path.display());

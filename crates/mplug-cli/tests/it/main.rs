@@ -3,12 +3,15 @@
 mod archives;
 mod bulk;
 mod captions;
+mod compare;
 #[cfg(feature = "train")]
 mod dependencies;
 mod engine;
 mod eval;
 mod eval_tasks;
 mod explain;
+#[cfg(feature = "train")]
+mod fine_tuning;
 mod foreign;
 mod help;
 #[cfg(feature = "hub")]

@@ -13,17 +13,19 @@ use super::tracked::{Tracked, build, from_tracked, last_dim, tracked, values};
 use crate::product::{Precision, product};
 
 /// The affine map `input · weightᵀ + bias`: `(rows, in)`, `(out, in)`, `(out)` -> `(rows, out)`.
-/// The product is at `precision`.
+/// The product is at `precision`. Of a map that `is_frozen` the input is not kept: neither weight nor bias gets a gradient.
 pub(crate) fn linear(
     input: Tensor<2>,
     weight: Tensor<2>,
     bias: Tensor<1>,
     precision: Precision,
+    is_frozen: bool,
 ) -> Tensor<2> {
     if precision != Precision::F32 {
         return product(input, weight.transpose(), precision) + bias.unsqueeze();
     }
     match (tracked(&input), tracked(&weight), tracked(&bias)) {
+        (Some(input), Some(weight), Some(bias)) if is_frozen => frozen_tracked(&input, &weight, &bias),
         (Some(input), Some(weight), Some(bias)) => linear_tracked(&input, &weight, &bias),
         _ => module::linear(input, weight.transpose(), Some(bias)),
     }
@@ -32,14 +34,45 @@ pub(crate) fn linear(
 #[derive(Debug)]
 struct LinearBackward;
 
-fn linear_tracked(input: &Tracked, weight: &Tracked, bias: &Tracked) -> Tensor<2> {
-    let (rows, matrix) = (input.primitive().clone(), weight.primitive().clone());
+/// The map without its place in the graph.
+fn map(rows: &FlexTensor, matrix: &FlexTensor, bias: &Tracked) -> FlexTensor {
     let mut output = Flex::float_matmul(rows.clone(), matrix.transpose(0, 1));
     let shift = bias.primitive().to_contiguous();
     let shift = values(&shift);
     for row in output.storage_mut::<f32>().chunks_exact_mut(shift.len()) {
         row.iter_mut().zip(shift).for_each(|(value, shift)| *value += shift);
     }
+    output
+}
+
+#[derive(Debug)]
+struct FrozenBackward;
+
+fn frozen_tracked(input: &Tracked, weight: &Tracked, bias: &Tracked) -> Tensor<2> {
+    let matrix = weight.primitive().clone();
+    let output = map(input.primitive(), &matrix, bias);
+    let prepared = FrozenBackward.prepare::<NoCheckpointing>([input.node()]).compute_bound().stateful();
+    from_tracked(match prepared {
+        OpsKind::Tracked(op) => op.finish(matrix, output),
+        OpsKind::UnTracked(op) => op.finish(output),
+    })
+}
+
+impl Backward<Flex, 1> for FrozenBackward {
+    type State = FlexTensor;
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let gradient = grads.consume::<Flex>(&ops.node).to_contiguous();
+        let [to_input] = ops.parents;
+        if let Some(parent) = to_input {
+            grads.register::<Flex>(parent.id, Flex::float_matmul(gradient, ops.state));
+        }
+    }
+}
+
+fn linear_tracked(input: &Tracked, weight: &Tracked, bias: &Tracked) -> Tensor<2> {
+    let (rows, matrix) = (input.primitive().clone(), weight.primitive().clone());
+    let output = map(&rows, &matrix, bias);
     let prepared = LinearBackward
         .prepare::<NoCheckpointing>([input.node(), weight.node(), bias.node()])
         .compute_bound()
@@ -89,10 +122,13 @@ mod tests {
         let weight = Tensor::<2>::random([21, 33], Distribution::Normal(0.0, 0.3), &device).require_grad();
         let bias = Tensor::<1>::random([21], Distribution::Normal(0.0, 0.3), &device).require_grad();
         let composed = |x: Tensor<2>| module::linear(x, weight.clone().transpose(), Some(bias.clone()));
-        let fused = |x: Tensor<2>| linear(x, weight.clone(), bias.clone(), Precision::F32);
+        let fused = |x: Tensor<2>| linear(x, weight.clone(), bias.clone(), Precision::F32, false);
         let squared = |y: Tensor<2>| y.matmul(Tensor::<2>::ones([21, 33], &device)).mul_scalar(0.1);
         check([7, 33], |x| squared(fused(x)), |x| squared(composed(x)));
         let input = Tensor::<2>::random([7, 33], Distribution::Normal(0.0, 1.0), &device);
+        let [plain, shift] = [weight.clone().detach(), bias.clone().detach().unsqueeze::<2>()];
+        let frozen = |x| linear(x, plain.clone(), shift.clone().reshape([21]), Precision::F32, true);
+        check([7, 33], |x| squared(frozen(x)), |x| squared(composed(x)));
         let gradients = [fused(input.clone()), composed(input)].map(|y| y.clone().mul(y).sum().backward());
         let [left, right] = [0, 1].map(|i| weight.grad(&gradients[i]).expect("has a gradient"));
         assert!((left - right).abs().max().into_scalar::<f32>() < 1e-4);

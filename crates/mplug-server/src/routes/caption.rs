@@ -1,6 +1,7 @@
 //! `/v1/caption`: pictures in, captions out, in every language that was requested.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Request, State};
@@ -16,7 +17,7 @@ use super::pass::{Answer, Answers, Pass, check_number, check_text, check_texts, 
 use super::request_id::RequestId;
 use crate::asked::Fields;
 use crate::error::{ApiError, Code};
-use crate::models::{ModelIndex, Models, WrittenBy};
+use crate::models::{Kind, ModelIndex, Models, WrittenBy};
 use crate::pictures::Opened;
 use crate::queue::Place;
 use crate::service::{Accepted, Service};
@@ -201,12 +202,11 @@ impl CaptionPlan {
         }
         let matches = match (self.matcher, places.pop()) {
             (Some(matcher), Some(place)) => {
-                let best = written.iter().map(|captions| captions[0].text.clone()).collect();
+                let best: Vec<&str> = written.iter().map(|captions| captions[0].text.as_str()).collect();
                 let image = opened.of_size(accepted.models.get(matcher).image_size());
-                let done = accepted.run(place, matcher, image, Work::Match(best)).await?;
-                times.model += done.times.model;
-                let Found::Scores(scores) = done.found else { unreachable!("matching gives scores") };
-                Some(scores)
+                let (matches, model) = matches(accepted, place, matcher, image, &best).await?;
+                times.model += model;
+                Some(matches)
             }
             _ => None,
         };
@@ -215,7 +215,7 @@ impl CaptionPlan {
     }
 
     /// A picture's entry in the reply.
-    fn value(&self, written: &[Vec<Caption>], matches: Option<&[f32]>) -> Map<String, Value> {
+    fn value(&self, written: &[Vec<Caption>], matches: Option<&[Option<f32>]>) -> Map<String, Value> {
         let texts = self.writers.iter().zip(written).enumerate();
         let mut texts = texts.map(|(index, (by, captions))| {
             self.text_value(by.language, captions, matches.map(|matches| matches[index]))
@@ -232,7 +232,12 @@ impl CaptionPlan {
         value
     }
 
-    fn text_value(&self, language: Language, captions: &[Caption], fits: Option<f32>) -> Map<String, Value> {
+    fn text_value(
+        &self,
+        language: Language,
+        captions: &[Caption],
+        fits: Option<Option<f32>>,
+    ) -> Map<String, Value> {
         let mut value = Map::new();
         let mut insert = |name: &str, found: Value| value.insert(name.to_owned(), found);
         insert("caption", captions[0].text.clone().into());
@@ -250,10 +255,42 @@ impl CaptionPlan {
             insert("tags", mplug::keywords::keywords(captions, most).into_iter().map(tag).collect());
         }
         if let Some(fits) = fits {
-            insert("match", number(fits));
+            insert("match", fits.map_or(Value::Null, number));
         }
         value
     }
+}
+
+/// How well each text fits, and the time that the model took. A text that the model cannot read (it has no embedding for a token) has
+/// none: the caption stays.
+///
+/// # Errors
+/// If the model cannot.
+async fn matches(
+    accepted: &Accepted,
+    place: Place,
+    matcher: ModelIndex,
+    image: Arc<mplug::RgbImage>,
+    texts: &[&str],
+) -> Result<(Vec<Option<f32>>, Duration), ApiError> {
+    let Kind::Matcher(model) = &accepted.models.get(matcher).kind else {
+        unreachable!("a model for matching matches")
+    };
+    let is_read: Vec<bool> = texts.iter().map(|text| model.check_text(text).is_ok()).collect();
+    let read: Vec<String> = texts
+        .iter()
+        .zip(&is_read)
+        .filter(|(_, is_read)| **is_read)
+        .map(|(text, _)| (*text).to_owned())
+        .collect();
+    if read.is_empty() {
+        return Ok((vec![None; texts.len()], Duration::ZERO));
+    }
+    let done = accepted.run(place, matcher, image, Work::Match(read)).await?;
+    let Found::Scores(scores) = done.found else { unreachable!("matching gives scores") };
+    let mut scores = scores.into_iter();
+    let matches = is_read.into_iter().map(|is_read| is_read.then(|| scores.next()).flatten()).collect();
+    Ok((matches, done.times.model))
 }
 
 /// Captions the pictures of a request.

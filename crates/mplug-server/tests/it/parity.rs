@@ -102,6 +102,45 @@ fn one_bad_picture_of_many_is_an_entry() {
     assert_eq!((alone.status, alone.code().as_str()), (422, "unreadable_picture"));
 }
 
+/// The model for matching has embeddings up to the words; the characters come behind them.
+#[test]
+fn a_caption_that_cannot_be_matched_stays() {
+    let check = |server: &Running| {
+        let reply = server.post("/v1/caption", &json!({ "image": base64(&picture(1)), "check": true }));
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        reply.json()["results"][0].clone()
+    };
+    let shift = |folder: &std::path::Path| {
+        let file = folder.join("match/vocab.txt");
+        let vocabulary = std::fs::read_to_string(&file).unwrap();
+        let unused: String = (0..200).map(|number| format!("[unused{number}]\n")).collect();
+        std::fs::write(&file, vocabulary.replacen("一\n", &(unused + "一\n"), 1)).unwrap();
+    };
+    let (whole, shifted) = (
+        check(&Running::start(ServeOptions::default())),
+        check(&Running::start_changed(ServeOptions::default(), shift)),
+    );
+    assert!(whole["match"].is_number(), "{whole}");
+    assert_eq!((&shifted["match"], &shifted["caption"]), (&Value::Null, &whole["caption"]));
+    assert!(shifted.as_object().unwrap().contains_key("match"), "{shifted}");
+}
+
+/// Every route of the description is there, and none of `/v1` or `/api` is missing from it.
+#[test]
+fn the_description_has_ollamas_routes_too() {
+    let options = ServeOptions { ollama: true, ..ServeOptions::default() };
+    let server = Running::start(options);
+    let description = server.get("/openapi.json").json();
+    for (path, methods) in description["paths"].as_object().unwrap() {
+        for method in methods.as_object().unwrap().keys() {
+            let reply = server.request(&method.to_uppercase(), path, &[], b"");
+            assert!(![404, 405].contains(&reply.status), "{method} {path}: {}", reply.status);
+        }
+    }
+    let described = ["/api/generate", "/api/tags", "/api/version"];
+    assert!(described.iter().all(|path| description["paths"].get(path).is_some()));
+}
+
 #[test]
 fn maps_have_a_place_for_every_word() {
     let server = Running::start(ServeOptions::default());

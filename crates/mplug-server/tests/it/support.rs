@@ -58,15 +58,24 @@ pub(crate) fn tiny_model(folder: &Path, task: Task) -> ModelFolder {
 impl Running {
     /// A server with a tiny model of every task.
     pub(crate) fn start(options: ServeOptions) -> Self {
+        Self::start_changed(options, |_| {})
+    }
+
+    /// A server with a tiny model of every task, whose folders (`caption`, `ask`, `match` in one) may be changed first.
+    pub(crate) fn start_changed(options: ServeOptions, change: impl FnOnce(&Path)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let tasks = [
             (Task::ImageCaptioning, "caption"),
             (Task::VisualQuestionAnswering, "ask"),
             (Task::ImageTextRetrieval, "match"),
         ];
-        let source = |(task, name): (Task, &str)| ModelSource {
+        for (task, name) in tasks {
+            tiny_model(&folder.path().join(name), task);
+        }
+        change(folder.path());
+        let source = |(_, name): (Task, &str)| ModelSource {
             name: format!("tiny-{name}"),
-            folder: tiny_model(&folder.path().join(name), task),
+            folder: ModelFolder::open(folder.path().join(name), &ConfigOverrides::default()).unwrap(),
             precision: None,
             is_demo: false,
         };

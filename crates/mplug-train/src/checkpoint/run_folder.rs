@@ -24,6 +24,8 @@ pub use self::writing::Written;
 use super::State;
 use crate::error::TrainError;
 
+/// The best model, or the last, for the original.
+pub const MODELSCOPE: &str = "modelscope";
 /// What a checkpoint has beside its model.
 const STATE: &str = "state.safetensors";
 /// The recipe: of the run, and in each checkpoint of the steps that led to it.

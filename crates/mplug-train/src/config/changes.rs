@@ -11,12 +11,23 @@ use super::{ObjectiveSection, TrainConfig};
 /// Fields and tables that define the model, or memory that belongs to it: they stay what they are as long as the run.
 const OF_THE_MODEL: [&str; 7] =
     ["model", "start", "prompts", "lora", "objective.kind", "objective.queue_size", "optimizer.kind"];
-/// What of these tables only training reads.
-const OF_TRAINING: [&str; 4] =
-    ["model.dropout", "model.visual_attention_dropout", "start.dropout", "start.visual_attention_dropout"];
+/// What of these tables changes no weight that is there.
+const OF_TRAINING: [&str; 6] = [
+    "lora.dropout",
+    "model.dropout",
+    "model.visual_attention_dropout",
+    "start.dropout",
+    "start.keep_encoders",
+    "start.visual_attention_dropout",
+];
 /// What an evaluation measures. Scores by another measure cannot be compared.
-const OF_THE_MEASURE: [&str; 4] =
-    ["evaluation.metric", "evaluation.pictures", "evaluation.num_beams", "evaluation.rerank"];
+const OF_THE_MEASURE: [&str; 5] = [
+    "data.clean_captions",
+    "evaluation.metric",
+    "evaluation.num_beams",
+    "evaluation.pictures",
+    "evaluation.rerank",
+];
 
 /// A field of a recipe that is not what it was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -41,7 +52,7 @@ impl Change {
 
     /// Whether scores before and after it cannot be compared.
     pub fn is_of_the_measure(&self) -> bool {
-        OF_THE_MEASURE.contains(&&self.field[..])
+        OF_THE_MEASURE.contains(&&self.field[..]) || self.field.starts_with("generation.")
     }
 }
 

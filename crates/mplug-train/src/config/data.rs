@@ -46,6 +46,10 @@ pub struct AnnotationsSection {
     pub language: Option<Language>,
     /// The vocabulary file of a model trained from scratch; a model to start from has its own.
     pub vocabulary: Option<PathBuf>,
+    /// Whether captions are cleaned as the research code cleans those that are read (its `pre_caption`): no marks, hyphens as
+    /// spaces, at most 30 words.
+    #[serde(default)]
+    pub clean_captions: bool,
     /// What a picture that cannot be read does to the run.
     #[serde(default)]
     pub unreadable: Unreadable,

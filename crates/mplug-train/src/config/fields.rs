@@ -44,6 +44,13 @@ pub(super) fn set(table: &mut toml::Table, key: &str, value: toml::Value) -> Res
     }
 }
 
+/// Removes fields of the table `outer`, if it is there.
+pub(super) fn remove(table: &mut toml::Table, outer: &str, inner: &[&str]) {
+    if let Some(section) = table.get_mut(outer).and_then(toml::Value::as_table_mut) {
+        section.retain(|name, _| !inner.contains(&name));
+    }
+}
+
 /// An error of reading a recipe, with the nearest of the names that would do where a name is unknown.
 pub(super) fn with_suggestion(message: &str) -> String {
     let mut quoted = message.split('`').skip(1).step_by(2);

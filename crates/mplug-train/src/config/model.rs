@@ -34,6 +34,21 @@ pub struct StartSection {
     /// Dropout of the visual encoder's attention (the research code has 0.1 where ModelScope has none).
     #[serde(default)]
     pub visual_attention_dropout: f32,
+    /// Captioning: whether the model's text encoder, fusion encoder and heads, which captions do without, are written beside
+    /// what was trained, as they are.
+    #[serde(default)]
+    pub keep_encoders: bool,
+}
+
+impl StartSection {
+    /// There is something to keep that training does not keep by itself.
+    pub(super) fn check_kept(&self, task: Task) -> Result<(), TrainError> {
+        let is_kept = self.model.is_some() && task == Task::ImageCaptioning;
+        ensure(!self.keep_encoders || is_kept, "start.keep_encoders", || {
+            let expected = "false but for captions with `start.model`: other tasks train these parts";
+            (expected.to_owned(), "true".to_owned())
+        })
+    }
 }
 
 fn default_text_tokens() -> usize {
@@ -83,12 +98,6 @@ pub struct ModelSection {
     /// Dropout of the visual encoder's attention.
     #[serde(default)]
     pub visual_attention_dropout: f32,
-    /// Beam width written to the model folder.
-    #[serde(default = "default_beams")]
-    pub num_beams: usize,
-    /// Shortest caption in tokens, written to the model folder.
-    #[serde(default = "default_min_tokens")]
-    pub min_new_tokens: usize,
 }
 
 fn default_layers() -> usize {
@@ -101,14 +110,6 @@ fn default_stride() -> usize {
 
 fn default_shared_size() -> usize {
     256
-}
-
-fn default_beams() -> usize {
-    5
-}
-
-fn default_min_tokens() -> usize {
-    1
 }
 
 impl ModelSection {
@@ -148,7 +149,6 @@ impl ModelSection {
             ("model.connected_stride", model.connected_stride),
             ("model.shared_size", model.shared_size),
             ("model.vision_layers", model.vision_layers),
-            ("model.num_beams", model.num_beams),
         ] {
             ensure(value > 0, field, || ("at least 1".to_owned(), value.to_string()))?;
         }
@@ -184,8 +184,8 @@ impl ModelSection {
             has_visual_projection: self.vision_width != self.text_width,
             projection_size: if task == Task::ImageTextRetrieval { self.shared_size } else { 0 },
             generation: GenerationDefaults {
-                num_beams: self.num_beams,
-                min_new_tokens: self.min_new_tokens,
+                num_beams: 5,
+                min_new_tokens: 1,
                 max_new_tokens: self.max_position_embeddings - 1,
                 prompts: BTreeMap::new(),
             },

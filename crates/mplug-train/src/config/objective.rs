@@ -43,6 +43,9 @@ pub struct CiderSection {
     pub min_new_tokens: usize,
     /// Most tokens of a caption, the end token included.
     pub max_new_tokens: usize,
+    /// Whether the end of a text is a token of captions, references and frequencies (Rennie et al. 2017). Without it, as in the
+    /// original, a caption that breaks off is often worth more than a whole one.
+    pub end_token: bool,
 }
 
 impl Default for CiderSection {
@@ -55,6 +58,7 @@ impl Default for CiderSection {
             frequencies: Frequencies::Batch,
             min_new_tokens: 1,
             max_new_tokens: 25,
+            end_token: false,
         }
     }
 }
@@ -115,11 +119,13 @@ pub struct ContrastSection {
     pub momentum: f64,
     /// The share of the momentum model's similarities in the targets (the original's `alpha`).
     pub distillation: f64,
+    /// Whether that share grows evenly from 0 during the first epoch (the research code's `warm_up`).
+    pub distillation_ramp: bool,
 }
 
 impl Default for ContrastSection {
     fn default() -> Self {
-        Self { queue_size: 65536, momentum: 0.995, distillation: 0.4 }
+        Self { queue_size: 65536, momentum: 0.995, distillation: 0.4, distillation_ramp: false }
     }
 }
 
@@ -133,14 +139,17 @@ pub struct PretrainingSection {
     pub momentum: f64,
     /// The share of the momentum model's similarities in the targets (the original's `alpha`).
     pub distillation: f64,
+    /// Whether that share grows evenly from 0 during the first epoch.
+    pub distillation_ramp: bool,
     /// The share of masked tokens (the original's `mlm_probability`).
     pub mask_share: f32,
 }
 
 impl Default for PretrainingSection {
     fn default() -> Self {
-        let ContrastSection { queue_size, momentum, distillation } = ContrastSection::default();
-        Self { queue_size, momentum, distillation, mask_share: 0.15 }
+        let ContrastSection { queue_size, momentum, distillation, distillation_ramp } =
+            ContrastSection::default();
+        Self { queue_size, momentum, distillation, distillation_ramp, mask_share: 0.15 }
     }
 }
 
@@ -188,6 +197,15 @@ impl ObjectiveSection {
         }
     }
 
+    /// Whether the share of soft labels grows during the first epoch.
+    pub fn ramps_distillation(&self) -> bool {
+        match self {
+            Self::Retrieval(section) => section.distillation_ramp,
+            Self::Pretraining(section) => section.distillation_ramp,
+            Self::Captioning {} | Self::Cider(_) | Self::Answering(_) => false,
+        }
+    }
+
     /// Checks what types cannot say.
     pub(super) fn check(&self, micro_batch_size: usize) -> Result<(), TrainError> {
         let share = |field, value: f64| {
@@ -216,7 +234,7 @@ impl ObjectiveSection {
                 share("objective.distillation", answering.distillation)?;
                 share("objective.momentum", answering.momentum)
             }
-            Self::Retrieval(ContrastSection { queue_size, momentum, distillation })
+            Self::Retrieval(ContrastSection { queue_size, momentum, distillation, .. })
             | Self::Pretraining(PretrainingSection { queue_size, momentum, distillation, .. }) => {
                 share("objective.momentum", *momentum)?;
                 share("objective.distillation", *distillation)?;

@@ -9,15 +9,17 @@ mod clip_names;
 mod weights;
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use mplug::checkpoint::{Checkpoint, CheckpointError, Weights};
+use mplug::checkpoint::{Checkpoint, CheckpointError, TOKENIZER_CONFIG, Weights};
 use mplug::config::{GenerationDefaults, ModelConfig, Task, TextConfig, VisionConfig};
 use mplug_nn::RandomParameters;
 
 use self::clip_names::ClipNames;
 pub use self::weights::TowerWeights;
 use crate::error::TrainError;
+use crate::training_data::TokenizerFiles;
 
 /// Names of a weight file in a folder.
 const WEIGHT_FILES: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];
@@ -29,11 +31,11 @@ const MOST_LAYERS: usize = 1 << 10;
 pub struct Towers {
     clip: Checkpoint,
     bert: Checkpoint,
-    vocabulary: String,
+    tokenizer: TokenizerFiles,
 }
 
 impl Towers {
-    /// Opens both: a weight file, or a folder with one; BERT's `vocab.txt` lies beside it.
+    /// Opens both: a weight file, or a folder with one; BERT's `vocab.txt` lies beside it, and its `tokenizer_config.json` may.
     pub fn open(clip: &Path, bert: &Path) -> Result<Self, TrainError> {
         let open = |path: &Path| {
             let file = weight_file(path);
@@ -43,12 +45,19 @@ impl Towers {
         let folder = if bert.is_dir() { bert } else { bert.parent().unwrap_or(Path::new(".")) };
         let path = folder.join("vocab.txt");
         let vocabulary = std::fs::read_to_string(&path).map_err(TrainError::file(path))?;
-        Ok(Self { clip: open(clip)?, bert: open(bert)?, vocabulary })
+        let path = folder.join(TOKENIZER_CONFIG);
+        let settings = match std::fs::read_to_string(&path) {
+            Ok(text) => Some((path, text)),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(TrainError::file(path)(error)),
+        };
+        let tokenizer = TokenizerFiles { vocabulary, settings };
+        Ok(Self { clip: open(clip)?, bert: open(bert)?, tokenizer })
     }
 
-    /// BERT's vocabulary, one token a line.
-    pub fn vocabulary(&self) -> &str {
-        &self.vocabulary
+    /// The files of BERT's tokenizer.
+    pub fn tokenizer(&self) -> &TokenizerFiles {
+        &self.tokenizer
     }
 
     /// The network's shape, as the tensors have it; `image_size` in pixels if it is not to be CLIP's.

@@ -69,7 +69,8 @@ impl Ingredients<'_> {
         let queue = queue.unwrap_or_else(|| {
             FeatureQueue::random(self.shape.projection_size, section.queue_size, self.config.seed)
         });
-        Ok(Contrast { momentum_model, queue, alpha: section.distillation })
+        let ramp = section.distillation_ramp.then_some(section.distillation);
+        Ok(Contrast { momentum_model, queue, alpha: section.distillation, ramp })
     }
 
     /// The queue of the model to start from, if it has one of that size.
@@ -91,9 +92,11 @@ impl Ingredients<'_> {
     }
 
     fn pre_training(&self, section: &PretrainingSection) -> Result<PreTraining, TrainError> {
-        let PretrainingSection { queue_size, momentum, distillation, mask_share } = *section;
+        let PretrainingSection { queue_size, momentum, distillation, distillation_ramp, mask_share } =
+            *section;
+        let contrast = ContrastSection { queue_size, momentum, distillation, distillation_ramp };
         Ok(PreTraining {
-            contrast: self.contrast(&ContrastSection { queue_size, momentum, distillation })?,
+            contrast: self.contrast(&contrast)?,
             mask_share,
             vocab_size: self.shape.text.vocab_size,
             special: self.data.special_ids(),
@@ -126,12 +129,17 @@ impl Ingredients<'_> {
             Frequencies::Batch => None,
             Frequencies::Data => {
                 let references = self.references(FREQUENCY_PICTURES);
-                let references = SuitedTokenizations::to(&references).tokenize(&references)?;
+                let mut references = SuitedTokenizations::to(&references).tokenize(&references)?;
+                if section.end_token {
+                    references.iter_mut().flatten().for_each(CiderOptimisation::end);
+                }
                 Some(DocumentFrequencies::of_references(&references)?)
             }
         };
         let shape = self.shape.clone();
-        Ok(CiderOptimisation::new(shape, options, baseline, frequencies))
+        let mut objective = CiderOptimisation::new(shape, options, baseline, frequencies);
+        objective.has_end_token = section.end_token;
+        Ok(objective)
     }
 
     /// The references of the first pictures to learn from: all where their number is known, else `endless`.

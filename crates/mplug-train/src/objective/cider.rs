@@ -32,7 +32,12 @@ pub struct CiderOptimisation {
     pub baseline: Baseline,
     /// What n-grams weigh; the batch decides if absent.
     pub frequencies: Option<DocumentFrequencies>,
+    /// Whether the end of a text is a token of captions and references.
+    pub has_end_token: bool,
 }
+
+/// The end of a text as a token of rewards: ASCII's character of that name, which no caption has.
+const END: &str = " \u{3}";
 
 impl CiderOptimisation {
     /// With the settings of its fields.
@@ -42,7 +47,13 @@ impl CiderOptimisation {
         baseline: Baseline,
         frequencies: Option<DocumentFrequencies>,
     ) -> Self {
-        Self { writing: Writing::weighted_captions(), config, options, baseline, frequencies }
+        let writing = Writing::weighted_captions();
+        Self { writing, config, options, baseline, frequencies, has_end_token: false }
+    }
+
+    /// Adds the end to a text of tokens.
+    pub(super) fn end(text: &mut String) {
+        text.push_str(END);
     }
 
     /// What the model writes about a micro-batch's pictures.
@@ -67,14 +78,21 @@ impl CiderOptimisation {
         writer.sample(&examples, &prompts, &self.options, data.special_ids(), &seeds)
     }
 
-    /// Every caption's reward less its baseline, picture by picture, and the mean reward.
+    /// Every caption's reward less its baseline, picture by picture, and the mean reward. `ended` says which captions have an
+    /// end: one that is cut at the greatest length has none.
     fn advantages(
         &self,
         captions: &[Vec<String>],
+        ended: &[Vec<bool>],
         references: &[Vec<String>],
     ) -> Result<(Vec<Vec<f64>>, f64), TrainError> {
         let suited = SuitedTokenizations::to(references);
-        let (captions, references) = (suited.tokenize(captions)?, suited.tokenize(references)?);
+        let (mut captions, mut references) = (suited.tokenize(captions)?, suited.tokenize(references)?);
+        if self.has_end_token {
+            references.iter_mut().flatten().for_each(Self::end);
+            let captions = captions.iter_mut().flatten().zip(ended.iter().flatten());
+            captions.filter(|(_, is_ended)| **is_ended).for_each(|(caption, _)| Self::end(caption));
+        }
         let rewards = cider_rewards(&captions, &references, self.frequencies.as_ref())?;
         let count = rewards.iter().map(Vec::len).sum::<usize>().max(1);
         let mean = rewards.iter().flatten().sum::<f64>() / count as f64;
@@ -117,10 +135,12 @@ impl Objective for CiderOptimisation {
         let text = |found: &Hypothesis| data.decode(&found.token_ids);
         let captions: Vec<Vec<String>> =
             of_pictures().map(|found| found.iter().map(text).collect()).collect();
+        let is_ended = |found: &Hypothesis| found.token_ids.last() == Some(&special.end);
+        let ended: Vec<Vec<bool>> = of_pictures().map(|found| found.iter().map(is_ended).collect()).collect();
         let numbers = batch.micro_batches.iter().flat_map(|micro_batch| &micro_batch.picture_ids);
         let references: Vec<Vec<String>> =
             numbers.map(|picture| data.references(Split::Train, *picture)).collect();
-        let (advantages, mean) = self.advantages(&captions, &references)?;
+        let (advantages, mean) = self.advantages(&captions, &ended, &references)?;
         let counts = [
             of_pictures().map(Vec::len).sum(),
             of_pictures().flatten().map(|found| found.token_ids.len()).sum(),
@@ -145,5 +165,63 @@ impl Objective for CiderOptimisation {
 
     fn loss(&self, pass: &Pass<'_>) -> (Tensor<1>, Findings) {
         self.writing.loss(pass)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mplug::config::Task;
+
+    use super::*;
+
+    const REFERENCES: [&[&str]; 4] = [
+        &[
+            "a man standing in a suit",
+            "a tall man in a suit",
+            "a man in a dark suit with a tie",
+            "a man in a suit with a bag",
+        ],
+        &["a man rides a horse", "a man on a brown horse", "a rider on a horse"],
+        &["two cars in a street", "cars parked near a house", "two red cars"],
+        &["a bowl of fruit", "apples in a bowl", "fruit in a white bowl"],
+    ];
+
+    /// What the caption that breaks off and the whole one are worth, the first of which is cut where `is_cut`.
+    fn worth(has_end_token: bool, is_cut: bool) -> [f64; 2] {
+        let references = REFERENCES
+            .map(|of_one| of_one.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>())
+            .to_vec();
+        let mut tokenized = SuitedTokenizations::to(&references).tokenize(&references).unwrap();
+        if has_end_token {
+            tokenized.iter_mut().flatten().for_each(CiderOptimisation::end);
+        }
+        let frequencies = DocumentFrequencies::of_references(&tokenized).unwrap();
+        let (config, options) = (ModelConfig::tiny(Task::ImageCaptioning), GenerationOptions::default());
+        let objective = CiderOptimisation {
+            has_end_token,
+            ..CiderOptimisation::new(config, options, Baseline::Mean, Some(frequencies))
+        };
+        let captions: Vec<Vec<String>> =
+            ["a man in a suit with a", "a man rides a horse", "two red cars", "a bowl of fruit"]
+                .iter()
+                .enumerate()
+                .map(|(picture, text)| match picture {
+                    0 => vec![(*text).to_owned(), "a man in a suit".to_owned()],
+                    _ => vec![(*text).to_owned(); 2],
+                })
+                .collect();
+        let ended = vec![vec![!is_cut, true], vec![true; 2], vec![true; 2], vec![true; 2]];
+        let (advantages, _) = objective.advantages(&captions, &ended, &references).unwrap();
+        advantages[0][..].try_into().unwrap()
+    }
+
+    #[test]
+    fn with_an_end_token_breaking_off_does_not_pay() {
+        let [broken, whole] = worth(false, false);
+        assert!(broken > whole, "as in the original: {broken} and {whole}");
+        let [broken, whole] = worth(true, false);
+        assert!(broken < whole, "{broken} and {whole}");
+        let ([cut, _], [ended, _]) = (worth(true, true), worth(true, false));
+        assert!(cut != ended, "a caption that is cut has no end");
     }
 }

@@ -113,6 +113,8 @@ pub struct Contrast {
     pub queue: FeatureQueue,
     /// The share of the momentum model's similarities in the targets.
     pub alpha: f64,
+    /// What that share grows to during the first epoch; constant if absent.
+    pub ramp: Option<f64>,
 }
 
 /// What the contrast finds in a micro-batch.
@@ -130,6 +132,13 @@ impl Contrast {
     /// What its momentum model must have.
     pub fn momentum_parts() -> Parts {
         Parts { text_encoder: true, contrastive_head: true, ..Parts::default() }
+    }
+
+    /// Called before a step after that number of epochs: the research code's `alpha * min(1, i / len(data_loader))`.
+    pub(super) fn advance_to(&mut self, epochs: f64) {
+        if let Some(whole) = self.ramp {
+            self.alpha = whole * epochs.min(1.0);
+        }
     }
 
     /// Called before a step.

@@ -80,6 +80,9 @@ pub trait Objective: Send + Sync {
     /// What the network must have.
     fn parts(&self) -> Parts;
 
+    /// Called before [`begin_step`](Self::begin_step) where an epoch is known: how many are done, in parts of one.
+    fn advance_to(&mut self, _epochs: f64) {}
+
     /// Called before a step: what follows the model follows it, what is bounded is brought back into its bounds.
     fn begin_step(&mut self, _model: &mut Mplug) {}
 

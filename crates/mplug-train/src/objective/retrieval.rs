@@ -27,6 +27,10 @@ impl Objective for Retrieval {
         Parts::of(Task::ImageTextRetrieval)
     }
 
+    fn advance_to(&mut self, epochs: f64) {
+        self.contrast.advance_to(epochs);
+    }
+
     fn begin_step(&mut self, model: &mut Mplug) {
         self.contrast.begin_step(model);
     }

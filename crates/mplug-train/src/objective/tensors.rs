@@ -14,8 +14,16 @@ impl Pass<'_> {
         Tensor::from_data(data, self.device)
     }
 
-    /// Pictures, through the visual encoder: `(pictures, image_len, hidden)`.
+    /// Pictures, through the visual encoder: `(pictures, image_len, hidden)`. Through its projection alone where what the encoder
+    /// makes of them is known.
     pub(super) fn image_embeds(&self) -> Tensor<3> {
+        let known = &self.micro_batch.image_features;
+        if !known.is_empty() {
+            let (pictures, width) = (self.micro_batch.pictures(), self.model.visual_encoder().width());
+            let shape = [pictures, known.len() / (pictures * width), width];
+            let features = Tensor::from_data(TensorData::new(known.clone(), shape), self.device);
+            return self.model.visual_encoder().project(features, self.dropout);
+        }
         self.model.encode_image(self.pixel_values(), self.dropout)
     }
 }

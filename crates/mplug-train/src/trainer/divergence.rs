@@ -108,6 +108,10 @@ impl Trainer<'_> {
     /// # Errors
     /// [`TrainError::Diverged`] where the weights are not good, and at the last step where there are none.
     pub(super) fn has_good_weights(&mut self, is_last: bool) -> Result<bool, TrainError> {
+        if self.progress.steps == 0 {
+            // The weights that the run starts from were looked at.
+            return Ok(true);
+        }
         if self.progress.applied_steps() == 0 {
             if is_last {
                 let problem =

@@ -1,17 +1,20 @@
 //! Evaluations during a run, and which is the best so far.
 
 use super::Trainer;
-use crate::config::BestBy;
 use crate::error::TrainError;
-use crate::evaluate::{Evaluator, Plan};
+use crate::evaluate::{Evaluation, Evaluator, Plan};
 use crate::log::Progress;
 
 impl Trainer<'_> {
-    /// Whether the step that was just done is followed by an evaluation.
+    /// Whether an evaluation is to come before the next step: one is before the first step, if the recipe says so (what makes an
+    /// evaluation fail shows itself at once, and the model to start from may be the best), and after steps as it says.
     pub(super) fn evaluation_is_due(&self) -> bool {
-        let (every, step) = (self.config.evaluation.every, self.progress.steps);
-        let is_at_an_end = step > 0 && (step.is_multiple_of(every) || step == self.config.run.steps);
-        every > 0 && is_at_an_end && self.progress.evaluated_step != step
+        let (section, step) = (&self.config.evaluation, self.progress.steps);
+        let is_its_time = match step {
+            0 => section.at_start,
+            step => step.is_multiple_of(section.every) || step == self.length.steps,
+        };
+        section.every > 0 && is_its_time && self.progress.evaluated_step != Some(step)
     }
 
     /// Evaluates on the leading process; all learn what is best so far. No event where the end of the run was requested
@@ -35,38 +38,37 @@ impl Trainer<'_> {
             data: self.data,
             device: &self.device,
             stop: &self.entry.stop,
-            plan: Plan {
-                examples: section.pictures,
-                num_beams: section.num_beams,
-                max_new_tokens: self.max_len - 1,
-                rerank: section.rerank,
-            },
+            workers: &self.workers,
+            figures: &self.figures,
+            plan: Plan { examples: section.pictures, num_beams: section.num_beams, rerank: section.rerank },
         };
-        let reading = self.config.objective.reading();
-        let found = self.workers.run_on_one(|| evaluator.run(reading))?;
-        let wanted = section.metric.as_ref().map_or(self.config.objective.best_by(), std::slice::from_ref);
-        let score = wanted.iter().find_map(|metric| {
-            let value = found.get(metric.name())?;
-            Some(if *metric == BestBy::Loss { -value } else { value })
-        });
-        let Some(score) = score else {
+        let found = evaluator.run(self.config.objective.reading())?;
+        let score = self.score(&found)?;
+        let best = self.note_evaluation(score, found.get("loss").unwrap_or_default());
+        let metrics = found.metrics.into_iter().collect();
+        let (classes, samples) = (found.classes, found.samples);
+        Ok(Progress::Evaluated { step: self.progress.steps, metrics, best, classes, samples })
+    }
+
+    /// The score of an evaluation, by the figure that decides.
+    fn score(&self, found: &Evaluation) -> Result<f64, TrainError> {
+        let wanted = self.config.evaluation.metric.as_ref();
+        let wanted = wanted.map_or(self.config.objective.best_by(), std::slice::from_ref);
+        let score = wanted.iter().find_map(|metric| Some(metric.score(found.get(metric.name())?)));
+        score.ok_or_else(|| {
             let names: Vec<&str> = found.metrics.iter().map(|(name, _)| *name).collect();
-            return Err(TrainError::Value {
+            TrainError::Value {
                 field: "evaluation.metric",
                 expected: format!("a figure of this evaluation ({})", names.join(", ")),
                 found: wanted.iter().map(|metric| metric.name()).collect::<Vec<_>>().join(", "),
-            });
-        };
-        let loss = found.get("loss").unwrap_or_default();
-        let best = self.note_evaluation(score, loss);
-        let metrics = found.metrics.into_iter().collect();
-        Ok(Progress::Evaluated { step: self.progress.steps, metrics, best, samples: found.samples })
+            }
+        })
     }
 
     /// Whether an evaluation is the best so far.
     fn note_evaluation(&mut self, score: f64, loss: f64) -> bool {
         let progress = &mut self.progress;
-        progress.evaluated_step = progress.steps;
+        progress.evaluated_step = Some(progress.steps);
         let is_better = progress.best.is_none_or(|[s, l]| score > s || (score >= s && loss < l));
         if score.is_finite() && is_better {
             progress.best = Some([score, loss]);

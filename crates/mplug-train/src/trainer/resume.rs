@@ -1,11 +1,14 @@
 //! How a run enters its folder: as its own, and from a checkpoint that is there, perhaps with another recipe.
 
+use mplug::config::vocabulary_tokens;
+
 use super::Trainer;
-use crate::checkpoint::{BEST, LAST};
+use crate::checkpoint::{BEST, LAST, RunProgress, State};
 use crate::config::{Change, TrainConfig};
 use crate::entry::Resume;
 use crate::error::TrainError;
 use crate::log::Progress;
+use crate::run_length::Origin;
 
 /// What entering a folder found.
 #[derive(Default)]
@@ -17,6 +20,18 @@ pub(super) struct Entered {
 }
 
 impl Trainer<'_> {
+    /// What a checkpoint is read into.
+    fn state(&mut self) -> State<'_> {
+        State {
+            model: &mut self.model,
+            optimizer: &mut self.optimizer,
+            average: &mut self.average,
+            objective: &mut *self.objective,
+            progress: &mut self.progress,
+            base: self.adapter.as_ref().map(|adapter| &adapter.base_fingerprint[..]),
+        }
+    }
+
     /// Makes the run folder ours, and goes on from a checkpoint in it.
     pub(super) fn enter(&mut self, resume: Resume) -> Result<Entered, TrainError> {
         let leads = self.ranks.leads();
@@ -44,7 +59,7 @@ impl Trainer<'_> {
         }
         self.share_progress();
         if leads {
-            self.folder.check_steps(self.progress.steps + 1..=self.config.run.steps)?;
+            self.folder.check_steps(self.progress.steps + 1..=self.length.steps)?;
             self.folder.write_recipe(&self.config.to_toml())?;
         }
         Ok(entered)
@@ -77,17 +92,11 @@ impl Trainer<'_> {
             let path = folder.path().to_owned();
             return Err(TrainError::OtherModel { path, changes: refused.join("; ") });
         }
+        self.check_vocabulary(step)?;
         let held_out = self.progress.held_out;
         folder.read_state(step, &mut self.state())?;
         self.saved = Some(step);
-        let steps = self.config.run.steps;
-        if steps < step {
-            return Err(TrainError::Value {
-                field: "run.steps",
-                expected: format!("at least {step}, the steps that are done"),
-                found: steps.to_string(),
-            });
-        }
+        self.go_on_in_data(&before, &changes)?;
         let progress = &mut self.progress;
         let is_another_measure =
             changes.iter().any(Change::is_of_the_measure) || progress.held_out != held_out;
@@ -103,6 +112,38 @@ impl Trainer<'_> {
             progress.loss_scale = self.config.run.precision.loss_scale();
         }
         Ok((changes, best_is_reset))
+    }
+
+    /// The data's texts are made of the checkpoint's tokens. An adapter's folder has none: its model has.
+    fn check_vocabulary(&self, step: u64) -> Result<(), TrainError> {
+        let path = self.folder.step_path(step).join("vocab.txt");
+        let Ok(tokens) = std::fs::read_to_string(&path) else { return Ok(()) };
+        if vocabulary_tokens(&tokens).eq(vocabulary_tokens(self.data.vocabulary())) {
+            return Ok(());
+        }
+        let problem = "expected data with this vocabulary, found another; a resumed run keeps its vocabulary";
+        Err(TrainError::content(path, problem))
+    }
+
+    /// Goes on in the data where the checkpoint was, with batches of another size or other data from there on.
+    fn go_on_in_data(&mut self, before: &TrainConfig, changes: &[Change]) -> Result<(), TrainError> {
+        let cuts = |change: &Change| {
+            ["run.batch_size", "run.drop_last"].contains(&&change.field[..]) || change.field.starts_with("data.")
+        };
+        let counts_otherwise = before.run.epochs.is_some() != self.config.run.epochs.is_some();
+        let RunProgress { steps, examples, .. } = self.progress;
+        if counts_otherwise || changes.iter().any(cuts) {
+            self.progress.origin = Origin { step: steps, example: examples };
+        }
+        self.length = self.length.from(self.progress.origin);
+        if self.length.steps >= steps {
+            return Ok(());
+        }
+        let (field, found) = match self.config.run.epochs {
+            Some(epochs) => ("run.epochs", format!("{epochs}, which are {} steps", self.length.steps)),
+            None => ("run.steps", self.length.steps.to_string()),
+        };
+        Err(TrainError::Value { field, expected: format!("at least the {steps} steps that are done"), found })
     }
 
     /// Lets `last` and `best` lead where they should: a run that was ended after its checkpoint may not have come to that.

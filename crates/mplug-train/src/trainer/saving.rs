@@ -7,25 +7,23 @@ use crate::error::TrainError;
 use crate::log::Progress;
 
 impl Trainer<'_> {
-    pub(super) fn state(&mut self) -> State<'_> {
-        State {
-            model: &mut self.model,
-            optimizer: &mut self.optimizer,
-            average: &mut self.average,
-            objective: &mut *self.objective,
-            progress: &mut self.progress,
-        }
-    }
-
     /// Saves a checkpoint, lets `last` lead to it, and `best` where the last evaluation is the best, and removes old ones.
     pub(super) fn save(&mut self, reporter: &mut Reporter<'_>) -> Result<(), TrainError> {
         let step = self.progress.steps;
         if self.ranks.leads() {
             let (folder, model, recipe) = (self.folder.clone(), self.current(), self.config.to_toml());
             let log = reporter.synced_len()?;
-            let (shape, data) = (self.shape.clone(), self.data);
-            let written = Written { model: &model, config: &shape, vocabulary: data.vocabulary() };
-            folder.write_step(&self.state(), written, &recipe, log)?;
+            let (config, files, adapter) = (&self.shape, &self.files, self.adapter.as_ref());
+            let written = Written { model: &model, config, files, adapter };
+            let state = State {
+                model: &mut self.model,
+                optimizer: &mut self.optimizer,
+                average: &mut self.average,
+                objective: &mut *self.objective,
+                progress: &mut self.progress,
+                base: adapter.map(|adapter| &adapter.base_fingerprint[..]),
+            };
+            folder.write_step(&state, written, &recipe, log)?;
             folder.point(LAST, step)?;
             if self.has_new_best() {
                 folder.point(BEST, step)?;

@@ -7,16 +7,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use caption_metrics::vqa::soft_score;
 use mplug::preprocess::text::{Tokenizer, lowercase};
-use mplug_data::annotation::Answer;
+use mplug_data::annotation::{Annotation, Answer};
 use mplug_data::dataset::{self, AnnotatedDataset, Dataset, OpenOptions};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64;
 
+use super::cleaning::cleaned;
 use super::{
-    EncodedExample, Reading, SpecialIds, Split, Target, TrainingData, Views, encode_prompts, hash_of,
-    prompted,
+    EncodedExample, Reading, SpecialIds, Split, Target, TokenizerFiles, TrainingData, Views, encode_prompts,
+    hash_of, prompted,
 };
+use crate::classes::Class;
 use crate::config::{AnnotationsSection, Unreadable};
 use crate::error::TrainError;
 
@@ -34,6 +36,8 @@ pub struct AnnotatedPictures {
     held_out_examples: Vec<(usize, usize)>,
     views: Views,
     unreadable: Unreadable,
+    /// Whether captions are cleaned.
+    cleans: bool,
     max_len: usize,
     vocabulary: String,
     tokenizer: Tokenizer,
@@ -47,7 +51,7 @@ pub struct AnnotatedPictures {
 
 impl AnnotatedPictures {
     /// Opens the datasets of a recipe, to be read as `reading`, as `views` show the pictures, with texts of at most `max_len`
-    /// tokens of `vocabulary`; of the `prompts` that of the section's language is given before captions.
+    /// tokens of the tokenizer of `files`; of the `prompts` that of the section's language is given before captions.
     ///
     /// # Errors
     /// When a dataset cannot be read, or has nothing of what is wanted.
@@ -56,11 +60,12 @@ impl AnnotatedPictures {
         reading: Reading,
         views: Views,
         max_len: usize,
-        vocabulary: String,
+        files: impl Into<TokenizerFiles>,
         prompts: &BTreeMap<String, String>,
     ) -> Result<Self, TrainError> {
-        let tokenizer = Tokenizer::from_vocab(&vocabulary)
-            .map_err(|error| TrainError::Recipe(format!("vocabulary: {error}")))?;
+        let files = files.into();
+        let tokenizer = files.tokenizer()?;
+        let vocabulary = files.vocabulary;
         let mut prompts = encode_prompts(&tokenizer, prompts)?;
         let prompt =
             section.language.and_then(|language| prompts.remove(language.code())).unwrap_or_default();
@@ -91,6 +96,7 @@ impl AnnotatedPictures {
             held_out_examples,
             views,
             unreadable: section.unreadable,
+            cleans: section.clean_captions,
             max_len,
             vocabulary,
             tokenizer,
@@ -132,11 +138,18 @@ impl AnnotatedPictures {
         (record, caption): (usize, usize),
         training_index: Option<u64>,
     ) -> Result<EncodedExample, TrainError> {
-        let example = data.example(record)?;
+        let image = data.example(record)?.image;
         let pixel_values = match training_index {
-            Some(index) => self.views.training(&example.image, index),
-            None => self.views.plain(&example.image),
+            Some(index) => self.views.training(&image, index),
+            None => self.views.plain(&image),
         };
+        drop(image);
+        let (text, targets) = self.texts(data.annotation(record)?, caption)?;
+        Ok(EncodedExample { pixel_values, picture: record as u64, text, targets })
+    }
+
+    /// What is read beside a picture, and what is to be written about it.
+    fn texts(&self, found: &Annotation, caption: usize) -> Result<(Vec<u32>, Vec<Target>), TrainError> {
         let check = |text: &str, ids: &[u32]| {
             self.tokenizer.check_ids(text, ids).map_err(|error| TrainError::Recipe(error.to_string()))
         };
@@ -144,8 +157,9 @@ impl AnnotatedPictures {
             let ids = self.tokenizer.encode(text, self.max_len);
             check(text, &ids).map(|()| ids)
         };
-        let caption = example.captions.get(caption).map_or("", String::as_str);
-        let (text, targets) = match self.reading {
+        let caption = found.references.get(caption).map_or("", String::as_str);
+        let caption = if self.cleans { &cleaned(caption) } else { caption };
+        Ok(match self.reading {
             Reading::Captions => {
                 let target = prompted(&self.tokenizer, &self.prompt, caption, self.max_len);
                 check(caption, &target.ids)?;
@@ -156,11 +170,10 @@ impl AnnotatedPictures {
             Reading::Questions => {
                 let target =
                     |answer: &Answer| Ok(Target { ids: ids(&answer.text)?, given: 0, weight: answer.weight });
-                let targets = example.answers.iter().map(target).collect::<Result<_, TrainError>>()?;
-                (ids(&lowercase(&example.question.unwrap_or_default()))?, targets)
+                let targets = found.answers.iter().map(target).collect::<Result<_, TrainError>>()?;
+                (ids(&lowercase(found.question.as_deref().unwrap_or_default()))?, targets)
             }
-        };
-        Ok(EncodedExample { pixel_values, picture: record as u64, text, targets })
+        })
     }
 
     /// The example `index` of the run, whose epoch has `order`, or the next one whose picture can be read, where the recipe
@@ -191,6 +204,11 @@ impl TrainingData for AnnotatedPictures {
         }
     }
 
+    fn held_out_text(&self, index: u64) -> Result<(u64, Vec<u32>), TrainError> {
+        let (record, caption) = self.held_out_examples[index as usize];
+        Ok((record as u64, self.texts(self.held_out.annotation(record)?, caption)?.0))
+    }
+
     fn vocabulary(&self) -> &str {
         &self.vocabulary
     }
@@ -210,11 +228,11 @@ impl TrainingData for AnnotatedPictures {
     fn judge(&self, index: u64, text: &str) -> Option<f64> {
         let (record, _) = self.held_out_examples[index as usize];
         let answers = &self.held_out.annotation(record).ok()?.answers;
-        // The model's tokens know no capitals.
+        // Most models' tokens know no capitals.
         let texts: Vec<String> = answers.iter().map(|answer| lowercase(answer.text.trim())).collect();
         let weights = answers.iter().map(|answer| f64::from(answer.weight));
         let labels: Vec<(&str, f64)> = texts.iter().map(String::as_str).zip(weights).collect();
-        (self.reading == Reading::Questions).then(|| soft_score(text, &labels))
+        (self.reading == Reading::Questions).then(|| soft_score(&lowercase(text), &labels))
     }
 
     fn references(&self, split: Split, picture: u64) -> Vec<String> {
@@ -231,6 +249,15 @@ impl TrainingData for AnnotatedPictures {
             || picture.to_string(),
             |found| found.file_name.clone().unwrap_or_else(|| found.id.to_string()),
         )
+    }
+
+    /// Questions by their first two words: `how many`, `what color`. Questions without spaces have no kinds.
+    fn class(&self, index: u64) -> Option<Class> {
+        let (record, _) = self.held_out_examples[index as usize];
+        let question = self.held_out.annotation(record).ok()?.question.as_deref()?;
+        let words: Vec<String> = question.split_whitespace().take(2).map(lowercase).collect();
+        let is_of_words = self.reading == Reading::Questions && words.len() == 2;
+        is_of_words.then(|| Class { by: "question", class: words.join(" ") })
     }
 
     fn expected(&self, index: u64) -> Option<String> {

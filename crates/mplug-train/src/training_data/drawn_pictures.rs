@@ -9,9 +9,10 @@ use mplug_data::synth::{
 };
 
 use super::{
-    EncodedExample, Reading, SpecialIds, Split, Target, TrainingData, Views, encode_prompts, hash_of,
-    prompted,
+    EncodedExample, Reading, SpecialIds, Split, Target, TokenizerFiles, TrainingData, Views, encode_prompts,
+    hash_of, prompted,
 };
+use crate::classes::Class;
 use crate::config::{DrawnLanguage, Language};
 use crate::error::TrainError;
 
@@ -36,8 +37,8 @@ pub struct DrawnPictures {
 
 impl DrawnPictures {
     /// Pictures as `views` show them, to be read as `reading`, with texts of at most `max_len` tokens; `seeds` of the two
-    /// splits; `prompts` by language, given before captions. A model to start from brings its `vocabulary`, which may be the
-    /// beginning of ours: captions need no more.
+    /// splits; `prompts` by language, given before captions. A model to start from brings the `files` of its tokenizer, whose
+    /// vocabulary may be the beginning of ours: captions need no more.
     ///
     /// # Errors
     /// [`TrainError::Value`] for a model with another vocabulary.
@@ -47,11 +48,13 @@ impl DrawnPictures {
         reading: Reading,
         views: Views,
         max_len: usize,
-        vocabulary: Option<&str>,
+        files: Option<TokenizerFiles>,
         prompts: &BTreeMap<String, String>,
     ) -> Result<Self, TrainError> {
         let own = synth::demo_vocabulary();
-        let vocabulary = vocabulary.unwrap_or(&own).to_owned();
+        let files = files.unwrap_or_else(|| own.clone().into());
+        let tokenizer = files.tokenizer()?;
+        let vocabulary = files.vocabulary;
         if own != vocabulary && (reading == Reading::Questions || !own.starts_with(&vocabulary)) {
             return Err(TrainError::Value {
                 field: "start.model",
@@ -59,8 +62,6 @@ impl DrawnPictures {
                 found: "another vocabulary".to_owned(),
             });
         }
-        let tokenizer = Tokenizer::from_vocab(&vocabulary)
-            .map_err(|error| TrainError::Recipe(format!("vocabulary of the drawn pictures: {error}")))?;
         let mut prompts = encode_prompts(&tokenizer, prompts)?;
         let prompts = ["zh", "en"].map(|language| prompts.remove(language).unwrap_or_default());
         Ok(Self { seeds, language, reading, views, max_len, vocabulary, tokenizer, prompts, pictures: None })
@@ -96,6 +97,10 @@ impl DrawnPictures {
             Language::Chinese => &drawn.captions_zh,
             Language::English => &drawn.captions_en,
         };
+        Self::caption_of(captions, index)
+    }
+
+    fn caption_of(captions: &[String], index: u64) -> Result<&str, TrainError> {
         chosen_caption(captions, index).ok_or_else(|| TrainError::Example {
             index,
             problem: "the drawn picture has no caption".to_owned(),
@@ -159,6 +164,15 @@ impl TrainingData for DrawnPictures {
         Ok(example)
     }
 
+    fn held_out_text(&self, index: u64) -> Result<(u64, Vec<u32>), TrainError> {
+        if self.reading != Reading::Pairs {
+            let example = self.example(Split::HeldOut, index)?;
+            return Ok((example.picture, example.text));
+        }
+        let captions = self.references(Split::HeldOut, index);
+        Ok((index, self.ids(Self::caption_of(&captions, index)?)))
+    }
+
     fn vocabulary(&self) -> &str {
         &self.vocabulary
     }
@@ -203,6 +217,15 @@ impl TrainingData for DrawnPictures {
             _ => check_caption(&scene, text).is_true(),
         };
         Some(f64::from(u8::from(is_right)))
+    }
+
+    fn class(&self, index: u64) -> Option<Class> {
+        let scene = synth::compose(self.seeds[Split::HeldOut as usize], index);
+        let (by, class) = match self.reading {
+            Reading::Questions => ("question", serde_json::to_value(self.question(&scene, index)?.kind)),
+            _ => ("scene", serde_json::to_value(scene.family)),
+        };
+        Some(Class { by, class: class.ok()?.as_str()?.replace('_', " ") })
     }
 
     fn expected(&self, index: u64) -> Option<String> {
@@ -290,5 +313,21 @@ mod tests {
         let unknown = BTreeMap::from([("en".to_owned(), "a photograph of".to_owned())]);
         let error = open(&unknown).err().expect("an unknown word").to_string();
         assert!(error.contains("prompts") && error.contains("photograph"), "{error}");
+    }
+
+    #[test]
+    fn a_text_alone_is_that_of_its_example() {
+        let views = Views { size: 48, augmentation: None, seed: 0 };
+        for reading in [Reading::Pairs, Reading::Questions] {
+            let none = BTreeMap::new();
+            let data =
+                DrawnPictures::new([1, 2], DrawnLanguage::Both, reading, views.clone(), 40, None, &none);
+            let data = data.expect("the vocabulary is good");
+            for index in 0..12 {
+                let example = data.example(Split::HeldOut, index).expect("drawing never fails");
+                let text = data.held_out_text(index).expect("a text");
+                assert_eq!(text, (example.picture, example.text));
+            }
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! Training that goes on from a model, on annotated pictures: the demo model and pictures like those that it knows.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -7,6 +8,8 @@ use std::sync::OnceLock;
 use mplug::checkpoint::ModelFolder;
 use mplug::config::ConfigOverrides;
 use mplug_data::synth::{FolderOptions, write_folder};
+use mplug_train::config::DataSection;
+use mplug_train::training_data::{AnnotatedPictures, Reading, Split, TrainingData, Views};
 use mplug_train::{Progress, Summary, TrainConfig, TrainError, train};
 
 use crate::kept_run::KeptRun;
@@ -146,6 +149,43 @@ fn a_picture_that_cannot_be_read_is_an_error_or_passed_over() {
     let mut config = recipe(folder.path(), &skip).expect("good");
     config.output = folder.path().join("other");
     assert_eq!(run(&config, false).1.expect("the run ends well").skipped, 1);
+}
+
+#[test]
+fn captions_are_cleaned_where_the_recipe_says_so() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    draw(folder.path());
+    let picture =
+        std::fs::read_dir(folder.path().join("train/images")).expect("pictures").next().expect("one");
+    let picture = picture.expect("an entry").path();
+    let line = serde_json::json!({ "image": picture, "caption": "A RED-circle, (small)." });
+    std::fs::write(folder.path().join("own.jsonl"), format!("{line}\n")).expect("written");
+    let vocabulary = [
+        "[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "red", "circle", "small", "-", ",", "(", ")", ".",
+    ];
+    let read = |cleans: &str, reading: Reading| {
+        let own = folder.path().join("own.jsonl");
+        let own = own.to_str().expect("utf-8");
+        let held_out = folder.path().join("held_out");
+        let more = [
+            ("data.train", own),
+            ("data.clean_captions", cleans),
+            ("data.held_out", held_out.to_str().expect("utf-8")),
+        ];
+        let config = recipe(folder.path(), &more).expect("a good recipe");
+        let DataSection::Annotations(section) = &config.data else { panic!("annotations") };
+        let views = Views { size: 16, augmentation: None, seed: 0 };
+        let vocabulary = vocabulary.map(|token| token.to_owned() + "\n").concat();
+        let data = AnnotatedPictures::open(section, reading, views, 30, vocabulary, &BTreeMap::new());
+        data.expect("good data").example(Split::Train, 0).expect("an example")
+    };
+    let tokens = |ids: &[u32]| ids.iter().map(|id| vocabulary[*id as usize]).collect::<Vec<_>>().join(" ");
+    let cleaned = "[CLS] a red circle small [SEP]";
+    assert_eq!(tokens(&read("true", Reading::Pairs).text), cleaned);
+    assert_eq!(tokens(&read("true", Reading::Captions).targets[0].ids), cleaned);
+    assert_eq!(tokens(&read("false", Reading::Pairs).text), "[CLS] a red - circle , ( small ) . [SEP]");
+    let refused = recipe(folder.path(), &[("objective.kind", "answering"), ("data.clean_captions", "true")]);
+    assert!(refused.expect_err("no captions").to_string().contains("data.clean_captions"));
 }
 
 #[test]

@@ -6,10 +6,10 @@ use mplug::config::Task;
 use mplug_nn::{DropoutRates, MomentumModel, Parts};
 use mplug_testing::golden_burn::{Golden, assert_close, devices};
 use mplug_train::batch::{Batch, MicroBatch};
-use mplug_train::config::{Groups, OptimizerSection};
+use mplug_train::config::{Groups, Moments, OptimizerSection, UpdateRule};
 use mplug_train::gradients::Workers;
 use mplug_train::objective::{Contrast, FeatureQueue, Objective, Retrieval, Writing};
-use mplug_train::optimizer::AdamW;
+use mplug_train::optimizer::Optimizer;
 use mplug_train::training_data::{EncodedExample, Target};
 
 /// Relative difference of losses and of gradients' norms.
@@ -96,6 +96,7 @@ fn objective(golden: &Golden, model: &mplug_nn::Mplug, device: &Device) -> Box<d
                 momentum_model: momentum_model.expect("a momentum model"),
                 queue,
                 alpha: 0.4,
+                ramp: None,
             }))
         }
     }
@@ -156,16 +157,15 @@ fn check_curve(golden: &Golden, workers: &Workers, device: &Device, own_rounding
     let mut model = golden.model(device);
     let mut objective = objective(golden, &model, device);
     let section = OptimizerSection {
+        rule: UpdateRule::AdamW(Moments::default()),
         learning_rate: 1e-4,
         vision_learning_rate: None,
-        betas: [0.9, 0.999],
-        eps: 1e-8,
         weight_decay: 0.02,
         groups: Groups::Single,
         clip_norm: 0.0,
         average_decay: 0.0,
     };
-    let mut optimizer = AdamW::new(&section, model.parameters().len());
+    let mut optimizer = Optimizer::new(&section, model.parameters().len());
     let batch = batch(golden, 2);
     for (step, right) in curve(golden).iter().enumerate() {
         objective.begin_step(&mut model);

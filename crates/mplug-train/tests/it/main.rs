@@ -1,13 +1,18 @@
 //! Tests of training: the original's losses and gradients, learning and resuming on a toy data, recipes.
 
 mod annotated;
+mod epochs;
+mod evaluation;
 mod golden;
 mod kept_run;
 mod objectives;
+mod original_trainer;
 mod partial;
 mod recipe;
 mod resume;
+mod results;
 mod run_folder;
+mod schedules;
 mod skipped_steps;
 mod toy;
 

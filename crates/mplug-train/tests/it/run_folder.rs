@@ -306,6 +306,7 @@ fn a_best_model_that_is_gone_is_reported_and_the_run_goes_on() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut config = short(folder.path());
     config.optimizer.learning_rate = 0.0;
+    config.evaluation.at_start = false;
     config.run.steps = 6;
     config.run.keep_last = 1;
     run(&config, false).1.expect("the run ends well");
@@ -362,6 +363,7 @@ fn a_run_that_stopped_early_stays_so() {
     let mut config = short(folder.path());
     config.run.steps = 20;
     config.optimizer.learning_rate = 0.0;
+    config.evaluation.at_start = false;
     config.evaluation.patience = 2;
     run(&config, false).1.expect("the run ends well");
     let state = fs::read(folder.path().join("last/state.safetensors")).expect("a state");
@@ -397,4 +399,32 @@ fn files_and_folders_have_the_permissions_of_the_umask() {
     let modes = [file, directory].map(|path| path.metadata().expect("there").permissions().mode() & 0o777);
     run(&short(&output), false).1.expect("the run ends well");
     check(&output, modes);
+}
+
+/// It evaluated the model that it starts from, and nothing is lost by evaluating that again.
+#[test]
+fn a_run_that_ended_before_its_first_checkpoint_may_be_begun_anew() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut config = short(folder.path());
+    let mut ends = |event: &Progress| match event {
+        Progress::Evaluated { step: 0, .. } => std::ops::ControlFlow::Break(()),
+        _ => std::ops::ControlFlow::Continue(()),
+    };
+    let summary = mplug_train::train_on(&config, &crate::toy::Colours, false, &mut ends).expect("it ends");
+    assert!(summary.interrupted && folder.path().join("best").exists());
+    run(&config, false).1.expect("the run ends well");
+    // A best model of a later step is something that was learned.
+    let output = folder.path().join("later");
+    config.output.clone_from(&output);
+    config.run.checkpoint_every = 100;
+    config.evaluation.at_start = false;
+    let mut ends = |event: &Progress| match event {
+        Progress::Evaluated { .. } => panic!("killed"),
+        _ => std::ops::ControlFlow::Continue(()),
+    };
+    let killed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        let _panics = mplug_train::train_on(&config, &crate::toy::Colours, false, &mut ends);
+    }));
+    assert!(killed.is_err() && output.join("best").exists());
+    assert!(error(&config, false).contains("best: is a model of a run without its state"));
 }

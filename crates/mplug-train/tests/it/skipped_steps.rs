@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use mplug_train::config::{PrecisionKind, ScheduleKind};
+use mplug_train::config::{Plateau, PrecisionKind, ResearchSchedule, ScheduleSection};
 use mplug_train::training_data::{EncodedExample, SpecialIds, Split, TrainingData};
 use mplug_train::{Progress, Summary, TrainConfig, TrainError, train_on};
 use safetensors::SafeTensors;
@@ -89,8 +89,7 @@ impl<D: TrainingData> TrainingData for Altered<D> {
 /// A run whose steps do not depend on their number.
 fn steady(output: &Path, steps: u64) -> TrainConfig {
     let mut config = recipe(output, steps);
-    config.schedule.kind = ScheduleKind::Constant;
-    config.schedule.warmup_steps = 0;
+    config.schedule = ScheduleSection::Constant(Plateau { warmup_steps: 0 });
     config.run.checkpoint_every = 4;
     config.run.log_every = 1;
     config.evaluation.every = 0;
@@ -255,9 +254,13 @@ fn weights_that_no_batch_has_a_finite_loss_with_are_not_saved() {
     config.run.checkpoint_every = 1;
     config.evaluation.every = 1;
     // The first epoch is slow; the next step is far too long, though every weight stays finite.
-    config.schedule.kind = ScheduleKind::Research;
-    config.schedule.epoch_steps = 3;
-    config.schedule.warmup_steps = 100;
+    config.schedule = ScheduleSection::Research(ResearchSchedule {
+        warmup_steps: 100,
+        warmup_rate: 1e-5,
+        min_rate: 1e-6,
+        epoch_steps: Some(3),
+        accumulation: 1,
+    });
     config.optimizer.learning_rate = 1e25;
     let error = run(&config, &Colours, false).1.expect_err("it diverges");
     let TrainError::Diverged { step: 4, way_on, .. } = &error else { panic!("{error}") };

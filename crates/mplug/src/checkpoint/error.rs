@@ -104,6 +104,14 @@ pub enum CheckpointError {
         /// What is wrong and what was expected.
         reason: String,
     },
+    /// An adapter cannot be used, or not with this model.
+    #[error("adapter {path}: {reason}", path = path.display())]
+    Adapter {
+        /// Its folder.
+        path: PathBuf,
+        /// What is wrong, and what was expected.
+        reason: String,
+    },
     /// The folder lacks something.
     #[error("{path} is no model folder: {reason}", path = path.display())]
     NotAModelFolder {

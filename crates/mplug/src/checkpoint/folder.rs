@@ -20,7 +20,9 @@ use mplug_kernels::gemm::Precision;
 pub use self::int8::write_int8_model_folder;
 use self::locate::locate;
 pub use self::locate::{has_weights, is_weight_file};
-pub use self::write::{Keep, WriteOptions, Written, write_model_folder, write_model_folder_of};
+pub use self::write::{
+    Keep, TokenizerTexts, WriteOptions, Written, write_model_folder, write_model_folder_of,
+};
 use super::expected::needed_tensors;
 use super::key_names::is_never_needed;
 use super::small_files::{BERT_JSON, FolderNote, SmallFiles};
@@ -106,6 +108,10 @@ impl ModelFolder {
     /// The weights.
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
+    }
+
+    pub(super) fn checkpoint_mut(&mut self) -> &mut Checkpoint {
+        &mut self.checkpoint
     }
 
     /// Names of the weights that the model neither uses nor knows, sorted. The original prints such names and goes on.

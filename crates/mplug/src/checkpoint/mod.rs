@@ -9,6 +9,7 @@
 //! values (see [`pickle`]). Written are safetensors and PyTorch's zip format, the latter as the original reads it
 //! ([`StateDict`]). This module knows nothing of what a layer computes.
 
+pub mod adapter;
 mod error;
 pub mod expected;
 mod folder;
@@ -33,10 +34,12 @@ mod write;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use adapter::Addition;
 pub use error::{CheckpointError, Mismatch};
 pub use folder::{
-    Keep, ModelFolder, ModelParts, WriteOptions, Written, has_weights, is_weight_file,
+    Keep, ModelFolder, ModelParts, TokenizerTexts, WriteOptions, Written, has_weights, is_weight_file,
     write_int8_model_folder, write_model_folder, write_model_folder_of,
 };
 use mplug_kernels::finite::are_finite;
@@ -86,6 +89,8 @@ pub struct Checkpoint {
     tensors: BTreeMap<String, TensorView>,
     /// Weights stored as int8, some of them besides another form.
     quantized: BTreeMap<String, quantized::QuantizedView>,
+    /// What an adapter adds to weights as they are read.
+    additions: BTreeMap<String, Arc<Addition>>,
 }
 
 impl Checkpoint {
@@ -118,7 +123,7 @@ impl Checkpoint {
         };
         let mut tensors = key_names::to_plain_names(&source, stored)?;
         let quantized = quantized::take(&source, &mut tensors)?;
-        Ok(Self { source, format, tensors, quantized })
+        Ok(Self { source, format, tensors, quantized, additions: BTreeMap::new() })
     }
 
     /// How the file is laid out.
@@ -178,7 +183,26 @@ impl Checkpoint {
         }
     }
 
+    /// Adds `additions` to the weights of these names whenever they are read. The caller has checked their shapes.
+    fn adapt(&mut self, additions: BTreeMap<String, Arc<Addition>>) {
+        self.additions = additions;
+    }
+
+    /// Whether an adapter adds to the weights.
+    fn is_adapted(&self) -> bool {
+        !self.additions.is_empty()
+    }
+
     fn read_any_f32(&self, name: &str) -> Result<(Vec<f32>, Option<NotFinite>), CheckpointError> {
+        let (mut values, not_finite) = self.read_stored_f32(name)?;
+        let Some(addition) = self.additions.get(name) else { return Ok((values, not_finite)) };
+        addition.add_to(&mut values);
+        let shape = self.shape(name).unwrap_or_default();
+        let not_finite = if are_finite(&values) { None } else { NotFinite::among(&values, shape) };
+        Ok((values, not_finite))
+    }
+
+    fn read_stored_f32(&self, name: &str) -> Result<(Vec<f32>, Option<NotFinite>), CheckpointError> {
         let view = self.view(name)?;
         match self.quantized.get(name) {
             Some(quantized) if view.dtype == Dtype::I8 => {
@@ -196,8 +220,11 @@ impl Checkpoint {
         !self.quantized.is_empty()
     }
 
-    /// A weight that is stored as int8, as it is stored.
+    /// A weight that is stored as int8, as it is stored; none where an adapter adds to it.
     pub fn read_quantized(&self, name: &str) -> Result<Option<QuantizedWeight>, CheckpointError> {
+        if self.additions.contains_key(name) {
+            return Ok(None);
+        }
         self.quantized.get(name).map(|quantized| quantized.read(&self.source, name)).transpose()
     }
 
@@ -214,7 +241,8 @@ impl Checkpoint {
 
     /// The values of a tensor, where NaN and infinity are no error, with where they are. Numbers that are too large for f32 still are one.
     pub(crate) fn read_any_values(&self, name: &str) -> Result<(Values, Option<NotFinite>), CheckpointError> {
-        let (values, not_finite) = if self.quantized.contains_key(name) {
+        let is_changed = self.quantized.contains_key(name) || self.additions.contains_key(name);
+        let (values, not_finite) = if is_changed {
             let (values, not_finite) = self.read_any_f32(name)?;
             (Values::F32(values), not_finite)
         } else {

@@ -1,5 +1,6 @@
 //! The crate's integration tests: files in, numbers and texts out, against the original's own.
 
+mod adapters;
 mod checkpoint;
 mod engine;
 mod explain;

@@ -6,7 +6,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::RunFolder;
+use super::{RunFolder, foreign};
+use crate::error::TrainError;
 
 /// The file with the run's number.
 pub(super) const RECORD: &str = "run.json";
@@ -63,6 +64,15 @@ impl RunFolder {
             folder.join(name).symlink_metadata().is_ok_and(|found| found.is_file() && found.len() == *len)
         };
         mark.files.iter().all(is_there).then_some(Mark { step: mark.step, log: mark.log })
+    }
+
+    /// Nothing has the name that this run did not make.
+    ///
+    /// # Errors
+    /// [`TrainError::Content`] where something has.
+    pub fn check_place(&self, name: &str) -> Result<(), TrainError> {
+        let path = self.path.join(name);
+        if self.may_replace(&path)? { Ok(()) } else { Err(foreign(path)) }
     }
 
     pub(super) fn owns(&self, folder: &Path) -> bool {

@@ -2,14 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
-use mplug::checkpoint::{CheckpointError, WriteOptions, write_model_folder_of};
-use mplug::config::ModelConfig;
+use mplug::checkpoint::adapter::{AdapterSettings, write_adapter_files};
+use mplug::checkpoint::{CheckpointError, FileFormat, ModelFolder, WriteOptions, write_model_folder};
+use mplug::config::{ConfigOverrides, ModelConfig};
 use mplug_nn::Mplug;
 
 use super::mark::{MARK, Mark, RECORD, record};
 use super::{RECIPE, RunFolder, STATE, foreign, found_at, step_folder};
 use crate::checkpoint::{State, files};
 use crate::error::TrainError;
+use crate::model_files::ModelFiles;
 
 /// A model to write.
 #[derive(Clone, Copy)]
@@ -18,16 +20,22 @@ pub struct Written<'a> {
     pub model: &'a Mplug,
     /// Their shape.
     pub config: &'a ModelConfig,
-    /// The vocabulary, one token a line.
-    pub vocabulary: &'a str,
+    /// What stands beside them.
+    pub files: &'a ModelFiles<'a>,
+    /// What the files of an adapter say, where the model is adapted: then its matrices alone are written.
+    pub adapter: Option<&'a AdapterSettings>,
 }
 
 impl Written<'_> {
-    /// Writes the new model folder `path`.
-    fn write(self, path: &Path) -> Result<(), CheckpointError> {
-        let tensors = self.model.export();
-        let options = WriteOptions::default();
-        write_model_folder_of(path, self.config, self.vocabulary, tensors.as_slice(), &options)
+    /// Writes the folder `new`, which is not there yet: a model's, or an adapter's.
+    fn write_to(&self, new: &Path) -> Result<(), CheckpointError> {
+        let Self { model, config, files, adapter } = *self;
+        if let Some(settings) = adapter {
+            let io = |source| CheckpointError::Io { action: "write", path: new.to_owned(), source };
+            std::fs::create_dir(new).map_err(io)?;
+            return write_adapter_files(new, settings, model.trained());
+        }
+        files.write(new, model, config)
     }
 }
 
@@ -55,7 +63,7 @@ impl RunFolder {
         files::sync_folder(&self.path).map_err(TrainError::file(&self.path))
     }
 
-    /// Writes the checkpoint of the step that `state` is at: a model folder of `model`, what it lacks of the state, the recipe that
+    /// Writes the checkpoint of the step that `state` is at: a folder of `model`, what it lacks of the state, the recipe that
     /// led to it, and how long the log was.
     ///
     /// # Errors
@@ -69,19 +77,49 @@ impl RunFolder {
     ) -> Result<(), TrainError> {
         let step = state.progress.steps;
         let name = step_folder(step);
+        self.write_folder(&name, Mark { step, log }, |new| {
+            let io = |source| CheckpointError::Io { action: "write", path: new.to_owned(), source };
+            files::before_file().map_err(io)?;
+            model.write_to(new)?;
+            files::before_file().map_err(io)?;
+            state.write(&new.join(STATE))?;
+            files::write_new(&new.join(RECIPE), recipe.as_bytes()).map_err(io)
+        })
+    }
+
+    /// Writes the model that `from` leads to as the original reads it, in the place of the run's own folder `name`. An adapter is
+    /// added to the weights of `base`, the model that it was trained beside.
+    pub fn write_for_original(&self, name: &str, from: &str, base: Option<&Path>) -> Result<(), TrainError> {
+        let source = self.path.join(from);
+        let Some(step) = self.pointed(from) else {
+            return Err(TrainError::content(source, "expected a model of this run, found none"));
+        };
+        self.write_folder(name, Mark { step, log: 0 }, |new| {
+            let options = WriteOptions { format: FileFormat::Pytorch, ..WriteOptions::default() };
+            let open = |folder: &Path| ModelFolder::open(folder, &ConfigOverrides::default());
+            let source = match base {
+                Some(base) => open(base)?.with_adapter(&source)?,
+                None => open(&source)?,
+            };
+            write_model_folder(new, &source, &options).map(|_| ())
+        })
+    }
+
+    /// Has `write` write a folder of a model, and gives it its name.
+    fn write_folder(
+        &self,
+        name: &str,
+        mark: Mark,
+        write: impl FnOnce(&Path) -> Result<(), CheckpointError>,
+    ) -> Result<(), TrainError> {
         let mut staging = self.staging()?;
-        let (new, path) = (staging.path.join(&name), self.path.join(&name));
+        let (new, path) = (staging.path.join(name), self.path.join(name));
+        write(&new).map_err(|error| at_its_name(error, &new, &path))?;
         let io = || TrainError::file(&path);
-        let checkpoint = |error| at_its_name(error, &new, &path);
-        files::before_file().map_err(io())?;
-        model.write(&new).map_err(checkpoint)?;
-        files::before_file().map_err(io())?;
-        state.write(&new.join(STATE)).map_err(checkpoint)?;
-        files::write_new(&new.join(RECIPE), recipe.as_bytes()).map_err(io())?;
-        let mark = self.mark_file(Mark { step, log }, &new).map_err(io())?;
+        let mark = self.mark_file(mark, &new).map_err(io())?;
         files::write_new(&new.join(MARK), mark.as_bytes()).map_err(io())?;
         files::sync_content(&new).map_err(io())?;
-        self.put(&mut staging, &name)
+        self.put(&mut staging, name)
     }
 
     /// Gives a finished folder or link its name. A link takes the place of a link at once. A folder of the run's own that has the

@@ -76,20 +76,47 @@ pub struct Written {
     pub not_finite: Vec<(String, NotFinite)>,
 }
 
+/// The texts of the files that make a model's tokenizer.
+#[derive(Clone, Copy, Debug)]
+pub struct TokenizerTexts<'a> {
+    /// `vocab.txt`, one token a line.
+    pub vocabulary: &'a str,
+    /// `tokenizer_config.json`, if there is one.
+    pub tokenizer_config: Option<&'a str>,
+}
+
+impl<'a> From<&'a str> for TokenizerTexts<'a> {
+    fn from(vocabulary: &'a str) -> Self {
+        Self { vocabulary, tokenizer_config: None }
+    }
+}
+
+impl<'a> From<&'a String> for TokenizerTexts<'a> {
+    fn from(vocabulary: &'a String) -> Self {
+        Self::from(vocabulary.as_str())
+    }
+}
+
 /// Writes a model folder from tensors that are not in a checkpoint, such as drawn or trained ones, with small files that
-/// describe `config`. In PyTorch's format the state dict is completed as [`StateDict`] says.
+/// describe `config`. Of the `tokenizer` a vocabulary alone will do. In PyTorch's format the state dict is completed as
+/// [`StateDict`] says.
 ///
 /// # Errors
 /// When `dest` exists and may not be replaced, and when something cannot be read, converted or written.
-pub fn write_model_folder_of(
+pub fn write_model_folder_of<'t>(
     dest: &Path,
     config: &ModelConfig,
-    vocabulary: &str,
+    tokenizer: impl Into<TokenizerTexts<'t>>,
     tensors: &(impl TensorReader + ?Sized),
     options: &WriteOptions,
 ) -> Result<(), CheckpointError> {
-    let (texts, vocabulary) = (ConfigTexts::describing(config), vocabulary.to_owned());
-    write_folder(dest, tensors, &SmallFiles { texts, vocabulary, tokenizer_config: None }, *options)
+    let TokenizerTexts { vocabulary, tokenizer_config } = tokenizer.into();
+    let files = SmallFiles {
+        texts: ConfigTexts::describing(config),
+        vocabulary: vocabulary.to_owned(),
+        tokenizer_config: tokenizer_config.map(str::to_owned),
+    };
+    write_folder(dest, tensors, &files, *options)
 }
 
 pub(super) fn write_folder(

@@ -1,0 +1,40 @@
+//! What a run ran on.
+
+use serde_json::{Map, Value};
+
+/// `processor`, `threads`, `memory_bytes` where the system reports them (Linux), `system` and the `version` of this program.
+pub(super) fn facts() -> Map<String, Value> {
+    let mut facts = Map::new();
+    let mut add = |name: &str, value: Value| {
+        if !value.is_null() {
+            facts.insert(name.to_owned(), value);
+        }
+    };
+    add("processor", field("/proc/cpuinfo", "model name").into());
+    add("threads", std::thread::available_parallelism().ok().map(usize::from).into());
+    let memory = field("/proc/meminfo", "MemTotal");
+    let kibibytes = memory.and_then(|text| text.strip_suffix("kB")?.trim().parse::<u64>().ok());
+    add("memory_bytes", kibibytes.map(|kibibytes| 1024 * kibibytes).into());
+    add("system", format!("{} {}", std::env::consts::OS, std::env::consts::ARCH).into());
+    add("version", env!("CARGO_PKG_VERSION").into());
+    facts
+}
+
+/// The first value of that name in a file of `name: value`.
+fn field(path: &str, name: &str) -> Option<String> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let mut lines = text.lines().filter_map(|line| line.split_once(':'));
+    lines.find(|(found, _)| found.trim() == name).map(|(_, value)| value.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_machine_has_threads_and_a_system() {
+        let facts = facts();
+        assert!(facts["threads"].as_u64().is_some_and(|threads| threads > 0));
+        assert!(facts["system"].as_str().is_some_and(|system| system.contains(' ')));
+    }
+}
