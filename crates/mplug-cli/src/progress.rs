@@ -79,6 +79,16 @@ impl Progress {
         Self { bar: show(ProgressBar::new(len as u64).with_style(style)), log: None }
     }
 
+    /// A bar over `len` items called `what`, and nothing where standard error is no terminal.
+    #[cfg(feature = "train")]
+    pub(crate) fn on_terminal(len: usize, what: &str) -> Self {
+        if std::io::stderr().is_terminal() {
+            Self::new(len, what)
+        } else {
+            Self { bar: ProgressBar::hidden(), log: None }
+        }
+    }
+
     /// A bar over `len` bytes.
     #[cfg(feature = "hub")]
     pub(crate) fn of_bytes(len: u64) -> Self {
@@ -88,7 +98,7 @@ impl Progress {
     }
 
     /// Shows how much is done.
-    #[cfg(feature = "hub")]
+    #[cfg(any(feature = "hub", feature = "train"))]
     pub(crate) fn set(&self, done: u64) {
         self.bar.set_position(done);
     }

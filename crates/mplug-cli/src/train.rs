@@ -44,6 +44,13 @@ pub(crate) struct TrainArgs {
     /// Override a value of the recipe, such as run.steps=100; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
     settings: Vec<(String, String)>,
+    /// Treat the CSV column or JSON key OLD as NEW (`image`, `caption`, `question`, `answer`, `language` or `split`); may be
+    /// repeated
+    #[arg(long, value_name = "OLD=NEW", value_parser = crate::dataset::renaming)]
+    rename_column: Vec<(String, String)>,
+    /// Check the recipe, the data and what the run needs, and write nothing
+    #[arg(long, conflicts_with = "resume")]
+    check: bool,
     /// Continue from the last checkpoint in the output folder
     #[arg(long)]
     resume: bool,
@@ -64,10 +71,15 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Status> {
     use std::ops::ControlFlow;
 
     use anyhow::Context;
-    use mplug_train::{TrainConfig, train};
+    use mplug_train::{Progress, TrainConfig, check, train};
 
+    let mut settings = args.settings.clone();
+    // As TOML, so that no name of a column is taken for a number.
+    settings.extend(
+        args.rename_column.iter().map(|(old, new)| (format!("data.columns.{new}"), format!("{old:?}"))),
+    );
     let mut config =
-        TrainConfig::open(&args.config, &args.settings).with_context(|| args.config.display().to_string())?;
+        TrainConfig::open(&args.config, &settings).with_context(|| args.config.display().to_string())?;
     let start = config.start.as_mut().and_then(|start| start.model.as_mut());
     let weights = config.model.as_mut().and_then(|model| model.weights.as_mut());
     for path in [start, weights].into_iter().flatten() {
@@ -76,14 +88,36 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Status> {
     config.strict = args.strict.strict;
     let steps = config.run.steps;
     let interrupt = crate::interrupt::Interrupt::listen()?;
-    let summary = train(&config, args.resume, &mut |event| {
+    let mut bar = None;
+    let mut listener = |event: &Progress| {
+        show_step(&mut bar, event);
         if let Some(message) = message_of(event, steps) {
             crate::report::message(message);
         }
         if interrupt.came() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })
-    .map_err(crate::hint::of_training)?;
+    };
+    if args.check {
+        check(&config, &mut listener).map_err(crate::hint::of_training)?;
+        crate::report::message(
+            "nothing is wrong that can be known before the first step; nothing was written",
+        );
+        return Ok(Status::Good);
+    }
+    let summary = train(&config, args.resume, &mut listener).map_err(crate::hint::of_training)?;
+    drop(bar);
     conclude(&summary, &config.output)
+}
+
+/// Shows how far a step of several micro-batches is, on a terminal.
+#[cfg(feature = "train")]
+fn show_step(bar: &mut Option<crate::progress::Progress>, event: &mplug_train::Progress) {
+    match event {
+        mplug_train::Progress::MicroBatchDone { done, of } if done < of => {
+            let bar = bar.get_or_insert_with(|| crate::progress::Progress::on_terminal(*of, "micro-batches"));
+            bar.set(*done as u64);
+        }
+        _ => *bar = None,
+    }
 }
 
 /// What is said at the end of a run.
@@ -129,7 +163,11 @@ fn message_of(event: &mplug_train::Progress, steps: u64) -> Option<String> {
     use mplug_train::Progress;
 
     Some(match event {
-        Progress::StepDone { .. } => return None,
+        Progress::StepDone { .. } | Progress::MicroBatchDone { .. } => return None,
+        Progress::Checked(found) => found.to_string(),
+        Progress::Warning { text } => format!("warning: {text}"),
+        Progress::Estimated(estimate) => estimate.to_string(),
+        Progress::PictureSkipped { picture, reason, .. } => format!("{picture}: skipped: {reason}"),
         Progress::Unexpected { file, names } => crate::model::unexpected(file, names),
         Progress::Started { step, steps, parameters, vocab_size } => {
             format!("training {parameters} numbers, {vocab_size} tokens, from step {step} to {steps}")

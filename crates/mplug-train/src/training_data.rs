@@ -8,7 +8,7 @@ mod view;
 
 use std::collections::BTreeMap;
 
-pub use annotated_pictures::AnnotatedPictures;
+pub use annotated_pictures::{AnnotatedPictures, DataFacts, TextFacts};
 pub use drawn_pictures::DrawnPictures;
 use mplug::preprocess::text::Tokenizer;
 pub use view::Views;
@@ -68,6 +68,15 @@ impl EncodedExample {
     }
 }
 
+/// A picture that could not be read and was skipped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SkippedPicture {
+    /// As its data name it.
+    pub name: String,
+    /// Why it could not be read.
+    pub reason: String,
+}
+
 /// A source of examples.
 pub trait TrainingData: Sync {
     /// The example `index` of `split`; the same whenever it is requested.
@@ -120,9 +129,14 @@ pub trait TrainingData: Sync {
         None
     }
 
-    /// How many pictures could not be read and were passed over.
+    /// How many pictures could not be read and were skipped.
     fn skipped(&self) -> usize {
         0
+    }
+
+    /// Those of them that no call has given before.
+    fn take_skipped(&self) -> Vec<SkippedPicture> {
+        Vec::new()
     }
 }
 

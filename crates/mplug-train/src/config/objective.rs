@@ -151,6 +151,17 @@ impl Default for ObjectiveSection {
 }
 
 impl ObjectiveSection {
+    /// Its name in a recipe.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Captioning {} => "captioning",
+            Self::Cider(_) => "cider",
+            Self::Answering(_) => "answering",
+            Self::Retrieval(_) => "retrieval",
+            Self::Pretraining(_) => "pretraining",
+        }
+    }
+
     /// The task of the model folders that it writes.
     pub fn task(&self) -> Task {
         match self {
@@ -175,6 +186,17 @@ impl ObjectiveSection {
         match self {
             Self::Pretraining(_) => Parts::all(),
             other => Parts::of(other.task()),
+        }
+    }
+
+    /// The figures that an evaluation of this objective can give. Which of them it gives depends on the data: `truth` needs
+    /// drawn pictures, the other figures of captions need references.
+    pub fn figures(&self) -> Vec<BestBy> {
+        match self {
+            Self::Captioning {} => vec![BestBy::Loss, BestBy::Truth, BestBy::Cider, BestBy::Bleu4],
+            Self::Cider(_) => vec![BestBy::Truth, BestBy::Cider, BestBy::Bleu4],
+            Self::Answering(_) => vec![BestBy::Loss, BestBy::Accuracy],
+            Self::Retrieval(_) | Self::Pretraining(_) => BestBy::RECALLS.to_vec(),
         }
     }
 

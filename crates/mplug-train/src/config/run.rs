@@ -20,6 +20,10 @@ pub struct RunSection {
     pub threads: usize,
     /// Threads that make examples ahead of the network.
     pub data_threads: usize,
+    /// Most memory of the batches that wait for the network, in megabytes; one batch may wait in any case. Data threads whose
+    /// batches do not fit are not started.
+    #[serde(default = "default_data_memory")]
+    pub data_memory: usize,
     /// Steps between lines in the log.
     pub log_every: u64,
     /// Steps between checkpoints.
@@ -79,6 +83,10 @@ impl PrecisionKind {
     pub fn loss_scale(self) -> LossScale {
         if self == Self::F16 { LossScale::following() } else { LossScale::default() }
     }
+}
+
+fn default_data_memory() -> usize {
+    512
 }
 
 fn default_keep_last() -> usize {
@@ -222,18 +230,43 @@ pub enum BestBy {
     /// CIDEr-D.
     Cider,
     /// BLEU-4.
+    #[serde(rename = "bleu_4")]
     Bleu4,
     /// Accuracy of answers.
     Accuracy,
     /// Recall at 1 of texts by pictures.
     TextR1,
+    /// Recall at 5 of texts by pictures.
+    TextR5,
+    /// Recall at 10 of texts by pictures.
+    TextR10,
     /// Recall at 1 of pictures by texts.
     ImageR1,
+    /// Recall at 5 of pictures by texts.
+    ImageR5,
+    /// Recall at 10 of pictures by texts.
+    ImageR10,
     /// The mean of all recalls.
     RMean,
 }
 
 impl BestBy {
+    /// Those of retrieval.
+    pub const RECALLS: [Self; 7] = [
+        Self::TextR1,
+        Self::TextR5,
+        Self::TextR10,
+        Self::ImageR1,
+        Self::ImageR5,
+        Self::ImageR10,
+        Self::RMean,
+    ];
+
+    /// Whether it compares texts with what people wrote.
+    pub fn needs_references(self) -> bool {
+        matches!(self, Self::Cider | Self::Bleu4)
+    }
+
     /// Its name in an evaluation.
     pub fn name(self) -> &'static str {
         match self {
@@ -243,7 +276,11 @@ impl BestBy {
             Self::Bleu4 => "bleu_4",
             Self::Accuracy => "accuracy",
             Self::TextR1 => "text_r1",
+            Self::TextR5 => "text_r5",
+            Self::TextR10 => "text_r10",
             Self::ImageR1 => "image_r1",
+            Self::ImageR5 => "image_r5",
+            Self::ImageR10 => "image_r10",
             Self::RMean => "r_mean",
         }
     }

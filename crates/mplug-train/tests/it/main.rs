@@ -17,7 +17,7 @@ use mplug_train::Progress;
 /// Collects the events that the logs have, and ends nothing.
 pub(crate) fn listener(events: &mut Vec<Progress>) -> impl FnMut(&Progress) -> ControlFlow<()> {
     |event| {
-        if !matches!(event, Progress::StepDone { .. }) {
+        if event.is_logged() {
             events.push(event.clone());
         }
         ControlFlow::Continue(())
