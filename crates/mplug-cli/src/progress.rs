@@ -81,7 +81,7 @@ impl Progress {
 
     /// A bar over `len` items called `what`, and nothing where standard error is no terminal.
     #[cfg(feature = "train")]
-    pub(crate) fn on_terminal(len: usize, what: &str) -> Self {
+    fn on_terminal(len: usize, what: &str) -> Self {
         if std::io::stderr().is_terminal() {
             Self::new(len, what)
         } else {
@@ -133,6 +133,17 @@ impl Progress {
         } else if items > 0 {
             self.bar.set_message(format!(", {items} failed"));
         }
+    }
+}
+
+/// Shows how far a training step of several micro-batches is, on a terminal.
+#[cfg(feature = "train")]
+pub(crate) fn show_step(bar: &mut Option<Progress>, event: &mplug_train::Progress) {
+    match event {
+        mplug_train::Progress::MicroBatchDone { done, of } if done < of => {
+            bar.get_or_insert_with(|| Progress::on_terminal(*of, "micro-batches")).set(*done as u64);
+        }
+        _ => *bar = None,
     }
 }
 

@@ -75,9 +75,9 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Status> {
 
     let mut settings = args.settings.clone();
     // As TOML, so that no name of a column is taken for a number.
-    settings.extend(
-        args.rename_column.iter().map(|(old, new)| (format!("data.columns.{new}"), format!("{old:?}"))),
-    );
+    settings.extend(args.rename_column.iter().map(|(old, new)| {
+        (format!("data.columns.{new}"), serde_json::Value::from(old.as_str()).to_string())
+    }));
     let mut config =
         TrainConfig::open(&args.config, &settings).with_context(|| args.config.display().to_string())?;
     let start = config.start.as_mut().and_then(|start| start.model.as_mut());
@@ -90,7 +90,7 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Status> {
     let interrupt = crate::interrupt::Interrupt::listen()?;
     let mut bar = None;
     let mut listener = |event: &Progress| {
-        show_step(&mut bar, event);
+        crate::progress::show_step(&mut bar, event);
         if let Some(message) = message_of(event, steps) {
             crate::report::message(message);
         }
@@ -106,18 +106,6 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Status> {
     let summary = train(&config, args.resume, &mut listener).map_err(crate::hint::of_training)?;
     drop(bar);
     conclude(&summary, &config.output)
-}
-
-/// Shows how far a step of several micro-batches is, on a terminal.
-#[cfg(feature = "train")]
-fn show_step(bar: &mut Option<crate::progress::Progress>, event: &mplug_train::Progress) {
-    match event {
-        mplug_train::Progress::MicroBatchDone { done, of } if done < of => {
-            let bar = bar.get_or_insert_with(|| crate::progress::Progress::on_terminal(*of, "micro-batches"));
-            bar.set(*done as u64);
-        }
-        _ => *bar = None,
-    }
 }
 
 /// What is said at the end of a run.
@@ -163,11 +151,6 @@ fn message_of(event: &mplug_train::Progress, steps: u64) -> Option<String> {
     use mplug_train::Progress;
 
     Some(match event {
-        Progress::StepDone { .. } | Progress::MicroBatchDone { .. } => return None,
-        Progress::Checked(found) => found.to_string(),
-        Progress::Warning { text } => format!("warning: {text}"),
-        Progress::Estimated(estimate) => estimate.to_string(),
-        Progress::PictureSkipped { picture, reason, .. } => format!("{picture}: skipped: {reason}"),
         Progress::Unexpected { file, names } => crate::model::unexpected(file, names),
         Progress::Started { step, steps, parameters, vocab_size } => {
             format!("training {parameters} numbers, {vocab_size} tokens, from step {step} to {steps}")
@@ -196,6 +179,7 @@ fn message_of(event: &mplug_train::Progress, steps: u64) -> Option<String> {
             format!("step {step}/{steps}: held out: {}{best}{samples}", metrics.join(", "))
         }
         Progress::Saved { step } => format!("step {step}/{steps}: state saved"),
+        other => return other.text(),
     })
 }
 

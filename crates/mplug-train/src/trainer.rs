@@ -22,7 +22,7 @@ use self::divergence::Proof;
 use self::recent::{Found, Recent};
 use self::reporter::Reporter;
 use crate::average::WeightAverage;
-use crate::batch::{Batch, BatchShape, Loader, Lookahead};
+use crate::batch::{Batch, BatchShape, Loader};
 use crate::checkpoint::{LAST, RunFolder, RunProgress};
 use crate::config::{AugmentSection, DataSection, TrainConfig};
 use crate::device;

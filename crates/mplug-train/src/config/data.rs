@@ -123,11 +123,11 @@ impl Default for MaxSkipped {
 }
 
 impl MaxSkipped {
-    /// The number, of `pictures` to learn from.
+    /// The number, of `pictures` to learn from; a share is rounded up.
     pub fn of(self, pictures: usize) -> usize {
         match self {
             Self::Number(number) => number,
-            Self::Share(share) => (share * pictures as f64).floor() as usize,
+            Self::Share(share) => (share * pictures as f64).ceil() as usize,
         }
     }
 }

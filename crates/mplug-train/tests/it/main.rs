@@ -5,10 +5,12 @@ mod golden;
 mod kept_run;
 mod objectives;
 mod partial;
+mod preflight;
 mod recipe;
 mod run_folder;
 mod skipped_steps;
 mod toy;
+mod unused;
 
 use std::ops::ControlFlow;
 
