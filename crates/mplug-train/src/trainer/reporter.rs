@@ -21,12 +21,17 @@ impl<'a> Reporter<'a> {
 
     /// Logs an event and hands it to the listener.
     pub(super) fn report(&mut self, event: &Progress) -> Result<(), TrainError> {
-        if let Some(log) = &mut self.log {
-            if event.is_logged() {
-                log.write(event)?;
-            }
+        if let Some(log) = self.log.as_mut().filter(|_| event.is_logged()) {
+            log.write(event)?;
+        }
+        self.tell(event);
+        Ok(())
+    }
+
+    /// Hands an event to the listener alone.
+    pub(super) fn tell(&mut self, event: &Progress) {
+        if self.log.is_some() {
             self.is_stopped |= (self.listener)(event).is_break();
         }
-        Ok(())
     }
 }

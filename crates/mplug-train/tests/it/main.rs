@@ -8,12 +8,14 @@ mod kept_run;
 mod objectives;
 mod original_trainer;
 mod partial;
+mod preflight;
 mod recipe;
 mod results;
 mod run_folder;
 mod schedules;
 mod skipped_steps;
 mod toy;
+mod unused;
 
 use std::ops::ControlFlow;
 
@@ -22,7 +24,7 @@ use mplug_train::Progress;
 /// Collects the events that the logs have, and ends nothing.
 pub(crate) fn listener(events: &mut Vec<Progress>) -> impl FnMut(&Progress) -> ControlFlow<()> {
     |event| {
-        if !matches!(event, Progress::StepDone { .. }) {
+        if event.is_logged() {
             events.push(event.clone());
         }
         ControlFlow::Continue(())
