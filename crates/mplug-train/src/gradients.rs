@@ -80,7 +80,7 @@ impl Workers {
             done
         };
         let mut done: Vec<(usize, Result<T, TrainError>)> = std::thread::scope(|scope| {
-            let handles: Vec<_> = self.pools.iter().map(|pool| scope.spawn(|| pool.install(&take))).collect();
+            let handles: Vec<_> = self.pools.iter().map(|pool| scope.spawn(|| pool.install(take))).collect();
             handles.into_iter().flat_map(|handle| handle.join().expect("a worker panicked")).collect()
         });
         done.sort_unstable_by_key(|(number, _)| *number);
