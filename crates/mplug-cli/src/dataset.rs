@@ -21,7 +21,8 @@ pub(crate) struct DatasetArgs {
     /// Folder, zip or tar with the pictures [default: the annotation file's folder]
     #[arg(long, value_name = "DIR|ZIP|TAR", requires = "captions")]
     images: Option<PathBuf>,
-    /// Treat the CSV column OLD as NEW (`image`, `answer` or `question`); may be repeated
+    /// Treat the CSV column or JSON key OLD as NEW (`image`, `caption`, `question`, `answer`, `language` or `split`); may be
+    /// repeated
     #[arg(long, value_name = "OLD=NEW", requires = "captions", value_parser = renaming)]
     rename_column: Vec<(String, String)>,
     /// Language of the references and of the captions to generate [default: the model's first; for questions and texts about
@@ -45,7 +46,7 @@ fn format(name: &str) -> Result<Format, String> {
     name.parse()
 }
 
-fn renaming(text: &str) -> Result<(String, String), String> {
+pub(crate) fn renaming(text: &str) -> Result<(String, String), String> {
     match text.split_once('=') {
         Some((old, new)) if !old.is_empty() && !new.is_empty() => Ok((old.to_owned(), new.to_owned())),
         _ => Err("expected OLD=NEW".to_owned()),

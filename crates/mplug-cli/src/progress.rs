@@ -79,6 +79,16 @@ impl Progress {
         Self { bar: show(ProgressBar::new(len as u64).with_style(style)), log: None }
     }
 
+    /// A bar over `len` items called `what`, and nothing where standard error is no terminal.
+    #[cfg(feature = "train")]
+    fn on_terminal(len: usize, what: &str) -> Self {
+        if std::io::stderr().is_terminal() {
+            Self::new(len, what)
+        } else {
+            Self { bar: ProgressBar::hidden(), log: None }
+        }
+    }
+
     /// A bar over `len` bytes.
     #[cfg(feature = "hub")]
     pub(crate) fn of_bytes(len: u64) -> Self {
@@ -88,7 +98,7 @@ impl Progress {
     }
 
     /// Shows how much is done.
-    #[cfg(feature = "hub")]
+    #[cfg(any(feature = "hub", feature = "train"))]
     pub(crate) fn set(&self, done: u64) {
         self.bar.set_position(done);
     }
@@ -123,6 +133,17 @@ impl Progress {
         } else if items > 0 {
             self.bar.set_message(format!(", {items} failed"));
         }
+    }
+}
+
+/// Shows how far a training step of several micro-batches is, on a terminal.
+#[cfg(feature = "train")]
+pub(crate) fn show_step(bar: &mut Option<Progress>, event: &mplug_train::Progress) {
+    match event {
+        mplug_train::Progress::MicroBatchDone { done, of } if done < of => {
+            bar.get_or_insert_with(|| Progress::on_terminal(*of, "micro-batches")).set(*done as u64);
+        }
+        _ => *bar = None,
     }
 }
 

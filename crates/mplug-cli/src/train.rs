@@ -52,6 +52,13 @@ pub(crate) struct TrainArgs {
     /// Override a value of the recipe, such as run.steps=100; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
     settings: Vec<(String, String)>,
+    /// Treat the CSV column or JSON key OLD as NEW (`image`, `caption`, `question`, `answer`, `language` or `split`); may be
+    /// repeated
+    #[arg(long, value_name = "OLD=NEW", value_parser = crate::dataset::renaming)]
+    rename_column: Vec<(String, String)>,
+    /// Check the recipe, the data and what the run needs, and write nothing
+    #[arg(long, conflicts_with = "resume")]
+    check: bool,
     /// Continue from the last checkpoint in the output folder
     #[arg(long)]
     resume: bool,
@@ -77,13 +84,18 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Status> {
     use std::ops::ControlFlow;
 
     use anyhow::Context;
-    use mplug_train::{Entry, Resume, TrainConfig, train};
+    use mplug_train::{Entry, Progress, Resume, TrainConfig, check, train};
 
     if let Some((folder, model, data)) = args.init.request() {
         return init::run(folder, model, data);
     }
     let path = args.config.as_deref().context("expected a recipe, found none")?;
-    let mut config = TrainConfig::open(path, &args.settings).with_context(|| path.display().to_string())?;
+    let mut settings = args.settings.clone();
+    // As TOML, so that no name of a column is taken for a number.
+    settings.extend(args.rename_column.iter().map(|(old, new)| {
+        (format!("data.columns.{new}"), serde_json::Value::from(old.as_str()).to_string())
+    }));
+    let mut config = TrainConfig::open(path, &settings).with_context(|| path.display().to_string())?;
     let start = config.start.as_mut().and_then(|start| start.model.as_mut());
     let weights = config.model.as_mut().and_then(|model| model.weights.as_mut());
     for path in [start, weights].into_iter().flatten() {
@@ -95,16 +107,28 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Status> {
     let interrupt = crate::interrupt::Interrupt::listen()?;
     interrupt.answer("the run ends after the step at hand and saves it; a second signal ends it at once")?;
     let resume = if args.resume { args.from.map_or(Resume::Last, Resume::From) } else { Resume::Never };
-    let summary = train(&config, Entry { resume, stop: interrupt.flag() }, &mut |event| {
-        if let mplug_train::Progress::Started { steps: all, .. } = event {
+    let mut bar = None;
+    let mut listener = |event: &Progress| {
+        crate::progress::show_step(&mut bar, event);
+        if let Progress::Started { steps: all, .. } = event {
             steps = *all;
         }
         if let Some(message) = message_of(event, steps) {
             crate::report::message(message);
         }
         if interrupt.came() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })
-    .map_err(|error| crate::hint::of_training(error, &|more| args.to_resume(more)))?;
+    };
+    let with_hint = |error| crate::hint::of_training(error, &|more| args.to_resume(more));
+    if args.check {
+        check(&config, &mut listener).map_err(with_hint)?;
+        crate::report::message(
+            "nothing is wrong that can be known before the first step; nothing was written",
+        );
+        return Ok(Status::Good);
+    }
+    let entry = Entry { resume, stop: interrupt.flag() };
+    let summary = train(&config, entry, &mut listener).map_err(with_hint)?;
+    drop(bar);
     conclude(&summary, args, &config.output)
 }
 
@@ -172,7 +196,6 @@ fn message_of(event: &mplug_train::Progress, steps: u64) -> Option<String> {
     use mplug_train::Progress;
 
     Some(match event {
-        Progress::StepDone { .. } => return None,
         Progress::Unexpected { file, names } => crate::model::unexpected(file, names),
         Progress::Started { step, steps, parameters, trained, vocab_size } => {
             let of = if trained == parameters { String::new() } else { format!(" of {parameters}") };
@@ -211,6 +234,7 @@ fn message_of(event: &mplug_train::Progress, steps: u64) -> Option<String> {
             format!("step {step}/{steps}: held out: {}{best}{samples}", metrics.join(", "))
         }
         Progress::Saved { step } => format!("step {step}/{steps}: state saved"),
+        other => return other.text(),
     })
 }
 

@@ -12,7 +12,7 @@ use crate::training_data::{EncodedExample, Split, Target, TrainingData};
 /// The label of positions that do not count (PyTorch's default).
 pub const IGNORE_INDEX: i32 = -100;
 
-/// Batches that each data thread keeps ready.
+/// Most batches that each data thread keeps ready.
 const AHEAD: usize = 2;
 
 /// Texts side by side, padded to the longest.
@@ -176,10 +176,14 @@ impl Batch {
             .collect::<Result<Vec<_>, _>>()?;
         examples.sort_by_key(EncodedExample::longest);
         let pad = data.special_ids().pad;
-        let micro_batches = examples.chunks(shape.micro_size).enumerate();
+        let micro_batches = examples.chunks_mut(shape.micro_size).enumerate();
         let micro_batches = micro_batches
             .map(|(micro_batch, examples)| {
-                MicroBatch::collate(examples, pad, seed_of(&[shape.seed, step, micro_batch as u64]))
+                let seed = seed_of(&[shape.seed, step, micro_batch as u64]);
+                let collated = MicroBatch::collate(examples, pad, seed);
+                // The pixels are in the micro-batch now: a batch is in memory once.
+                examples.iter_mut().for_each(|example| example.pixel_values = Vec::new());
+                collated
             })
             .collect();
         Ok(Self { micro_batches })
@@ -196,6 +200,25 @@ impl Batch {
     }
 }
 
+/// How far batches are made ahead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lookahead {
+    /// Threads that make them.
+    pub threads: usize,
+    /// Batches that wait behind the one that each thread has made.
+    behind: usize,
+}
+
+impl Lookahead {
+    /// At most `threads` threads whose waiting batches, of `batch_bytes` each, take at most `memory` bytes; one batch may wait
+    /// in any case.
+    pub fn within(memory: usize, batch_bytes: usize, threads: usize) -> Self {
+        let batches = (memory / batch_bytes.max(1)).max(1);
+        let threads = threads.clamp(1, batches);
+        Self { threads, behind: (batches / threads - 1).min(AHEAD) }
+    }
+}
+
 /// Threads that make the batches of a range of steps ahead of their use.
 pub struct Loader {
     /// One per thread; the thread `i` of `n` makes every `n`-th batch.
@@ -204,18 +227,18 @@ pub struct Loader {
 }
 
 impl Loader {
-    /// Starts `threads` threads; they end when the steps are done or the loader is dropped.
+    /// Starts the threads of `ahead`; they end when the steps are done or the loader is dropped.
     pub fn start<'scope>(
         scope: &'scope Scope<'scope, '_>,
         data: &'scope dyn TrainingData,
         steps: Range<u64>,
         shape: BatchShape,
-        threads: usize,
+        ahead: Lookahead,
     ) -> Self {
-        let channels = (0..threads)
+        let channels = (0..ahead.threads)
             .map(|thread| {
-                let (sender, receiver) = sync_channel(AHEAD);
-                let steps = steps.clone().skip(thread).step_by(threads);
+                let (sender, receiver) = sync_channel(ahead.behind);
+                let steps = steps.clone().skip(thread).step_by(ahead.threads);
                 scope.spawn(move || fill(data, steps, shape, &sender));
                 receiver
             })
@@ -269,6 +292,22 @@ mod tests {
         let even = TargetRows::collate(&[&first, &first], 0);
         assert_eq!(even.rows_per_picture(2), Some(2));
         assert_eq!(rows.inputs.text(1), [1, 6, 7]);
+    }
+
+    #[test]
+    fn batches_that_wait_fit_their_memory() {
+        let ahead = |memory, bytes, threads| {
+            let Lookahead { threads, behind } = Lookahead::within(memory, bytes, threads);
+            assert!(threads * (behind + 1) * bytes <= memory.max(bytes), "{threads} {behind}");
+            (threads, behind)
+        };
+        assert_eq!(ahead(512, 1, 2), (2, 2));
+        assert_eq!(ahead(512, 128, 1), (1, 2));
+        assert_eq!(ahead(512, 128, 2), (2, 1));
+        assert_eq!(ahead(512, 128, 3), (3, 0));
+        assert_eq!(ahead(512, 200, 8), (2, 0));
+        assert_eq!(ahead(512, 900, 8), (1, 0));
+        assert_eq!(ahead(512, 0, 0), (1, 2));
     }
 
     #[test]

@@ -12,15 +12,20 @@ mod objective;
 mod optimizer;
 mod run;
 mod schedule;
+mod unused;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 pub use changes::Change;
-pub use data::{AnnotationsSection, AugmentSection, DataSection, DrawnLanguage, OverflowKind, Unreadable};
+pub use data::{
+    AnnotationsSection, AugmentSection, ColumnsSection, DataSection, DrawnLanguage, MaxSkipped, OverflowKind,
+    Unreadable,
+};
 pub use evaluation::{BestBy, EvaluationSection};
 pub use fine_tuning::{FeaturesSection, LoraSection};
 pub use generation::GenerationSection;
+pub(crate) use model::default_shared_size;
 pub use model::{ModelSection, StartSection};
 pub use mplug::config::Language;
 use mplug_nn::DropoutRates;
@@ -37,7 +42,7 @@ pub use schedule::{
 use serde::{Deserialize, Serialize};
 
 use self::check::{check_dropout, ensure};
-use self::fields::{parse_value, remove, set, with_suggestion};
+use self::fields::{parse_value, remove, set};
 use crate::error::TrainError;
 use crate::training_data::Reading;
 
@@ -110,9 +115,13 @@ impl TrainConfig {
             }
             set(&mut table, key, parse_value(value))?;
         }
-        let config: Self = toml::Value::Table(table)
-            .try_into()
-            .map_err(|error: toml::de::Error| TrainError::Recipe(with_suggestion(error.message())))?;
+        let read = |table| toml::Value::Table(table).try_into::<Self>();
+        let config = read(table.clone()).map_err(|error| {
+            let message = |table| read(table).err().map(|error| error.message().to_owned());
+            let problem = fields::problem(&table, &message);
+            TrainError::Recipe(problem.unwrap_or_else(|| error.message().to_owned()))
+        })?;
+        unused::refuse(&config, &table)?;
         config.check()?;
         Ok(config)
     }
@@ -125,7 +134,7 @@ impl TrainConfig {
             return Err(TrainError::Recipe(problem));
         }
         if let Some(model) = &self.model {
-            model.check()?;
+            model.check(self.objective.parts())?;
         }
         if let Some(start) = &self.start {
             let [model, clip, bert] = [&start.model, &start.clip, &start.bert].map(Option::is_some);
@@ -155,6 +164,7 @@ impl TrainConfig {
             ("run.micro_batch_size", run.micro_batch_size),
             ("run.threads", run.threads),
             ("run.data_threads", run.data_threads),
+            ("run.data_memory", run.data_memory),
             ("run.steps", run.steps.unwrap_or(1) as usize),
             ("run.epochs", run.epochs.unwrap_or(1) as usize),
             ("run.log_every", run.log_every as usize),
@@ -178,7 +188,24 @@ impl TrainConfig {
         ensure(on_cpu || !run.gradient_checkpointing, "run.gradient_checkpointing", || {
             ("false on a GPU: it is made for the processor".to_owned(), "true".to_owned())
         })?;
+        self.check_metric()?;
         self.check_rates()
+    }
+
+    /// Checks that evaluations find the figure that decides what is best.
+    fn check_metric(&self) -> Result<(), TrainError> {
+        let Some(metric) = self.evaluation.metric else { return Ok(()) };
+        let is_drawn = matches!(self.data, DataSection::Synth { .. });
+        let figures = self.objective.figures().into_iter();
+        let figures: Vec<BestBy> = figures.filter(|figure| is_drawn || *figure != BestBy::Truth).collect();
+        ensure(figures.contains(&metric), "evaluation.metric", || {
+            let names: Vec<&str> = figures.iter().map(|figure| figure.name()).collect();
+            let kind = self.objective.kind();
+            (
+                format!("a figure of these data for {kind}: one of {}", names.join(", ")),
+                metric.name().to_owned(),
+            )
+        })
     }
 
     /// Checks that pictures to learn from and to evaluate on are told apart, and that there is one vocabulary.
@@ -191,6 +218,7 @@ impl TrainConfig {
                 });
             }
         };
+        data.check()?;
         let is_apart = data.held_out.as_ref().is_some_and(|path| *path != data.train)
             || data.held_out_split != data.train_split;
         ensure(is_apart, "data.held_out", || {
@@ -221,11 +249,16 @@ impl TrainConfig {
         DropoutRates { text, visual_attention }
     }
 
-    /// The recipe as TOML.
+    /// The recipe as TOML, without what its run does not use.
     ///
     /// # Panics
     /// Never: a recipe has only string keys and finite numbers.
     pub fn to_toml(&self) -> String {
-        toml::to_string(self).expect("a recipe has only string keys and finite numbers")
+        let mut table =
+            toml::Table::try_from(self).expect("a recipe has only string keys and finite numbers");
+        for unused in unused::unused(self) {
+            fields::remove(&mut table, unused.key);
+        }
+        table.to_string()
     }
 }

@@ -2,6 +2,7 @@
 //! the threads' graphs share nothing, and always the same micro-batches, so that the sum does not depend on who is faster.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
 
 use burn::tensor::{Device, Tensor};
 use mplug_nn::{Dropout, DropoutRates, Mplug};
@@ -79,7 +80,7 @@ impl Workers {
             done
         };
         let mut done: Vec<(usize, Result<T, TrainError>)> = std::thread::scope(|scope| {
-            let handles: Vec<_> = self.pools.iter().map(|pool| scope.spawn(|| pool.install(&take))).collect();
+            let handles: Vec<_> = self.pools.iter().map(|pool| scope.spawn(|| pool.install(take))).collect();
             handles.into_iter().flat_map(|handle| handle.join().expect("a worker panicked")).collect()
         });
         done.sort_unstable_by_key(|(number, _)| *number);
@@ -107,10 +108,27 @@ impl Workers {
         mine: impl Fn(usize) -> bool,
         scale: f32,
     ) -> Outcome {
+        self.gradients_with(model, objective, batch, mine, scale, &mut |_, _| {})
+    }
+
+    /// [`Workers::gradients`], with a call to `done` on this thread whenever a micro-batch is done: how many are, and of how many.
+    ///
+    /// # Panics
+    /// If a worker panics.
+    pub fn gradients_with(
+        &self,
+        model: &Mplug,
+        objective: &dyn Objective,
+        batch: &Batch,
+        mine: impl Fn(usize) -> bool,
+        scale: f32,
+        done: &mut dyn FnMut(usize, usize),
+    ) -> Outcome {
         let totals = Totals::of(batch);
         let micro_batches = batch.micro_batches.iter().enumerate().filter(|(number, _)| mine(*number));
         let micro_batches: Vec<&MicroBatch> = micro_batches.map(|(_, micro_batch)| micro_batch).collect();
         let workers = self.pools.len();
+        let (sender, finished) = channel();
         let results: Vec<Outcome> = std::thread::scope(|scope| {
             let handles: Vec<_> = self
                 .pools
@@ -118,11 +136,19 @@ impl Workers {
                 .enumerate()
                 .map(|(worker, pool)| {
                     let micro_batches = micro_batches.iter().copied().skip(worker).step_by(workers);
+                    let sender = sender.clone();
                     scope.spawn(move || {
-                        pool.install(|| self.accumulate(model, objective, micro_batches, totals, scale))
+                        pool.install(|| {
+                            self.accumulate(model, objective, micro_batches, totals, scale, &sender)
+                        })
                     })
                 })
                 .collect();
+            drop(sender);
+            // Ends when all workers have dropped their senders.
+            for (before, ()) in finished.iter().enumerate() {
+                done(before + 1, micro_batches.len());
+            }
             handles.into_iter().map(|handle| handle.join().expect("a worker panicked")).collect()
         });
         combine(results, micro_batches.len())
@@ -136,6 +162,7 @@ impl Workers {
         micro_batches: impl Iterator<Item = &'a MicroBatch>,
         totals: Totals,
         scale: f32,
+        finished: &Sender<()>,
     ) -> Outcome {
         let mut replica = model.clone();
         for parameter in replica.parameters_mut() {
@@ -158,6 +185,8 @@ impl Workers {
                     (sum, gradient) => sum.or(gradient),
                 };
             }
+            // Nobody listens where the calling thread has ended.
+            let _ = finished.send(());
         }
         whole.gradients = sums.into_iter().map(|sum| Some(to_host(sum?, scale))).collect();
         whole

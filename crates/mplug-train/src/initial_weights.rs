@@ -14,7 +14,7 @@ use mplug_nn::{Initial, Mplug, NnError, ParameterSource, RandomParameters};
 use partial::PartialWeights;
 pub use towers::{TowerWeights, Towers};
 
-use crate::config::{ModelSection, ObjectiveSection, StartSection, TrainConfig};
+use crate::config::{ModelSection, ObjectiveSection, StartSection, TrainConfig, default_shared_size};
 use crate::error::TrainError;
 use crate::training_data::TokenizerFiles;
 
@@ -81,7 +81,22 @@ impl InitialWeights {
         }
         let image_size = shape.vision.image_size;
         let (max_len, shared_size) = (section.max_text_tokens, section.shared_size);
-        Ok(Self { image_size, max_len, origin, task, shared_size, seed })
+        let initial = Self {
+            image_size,
+            max_len,
+            origin,
+            task,
+            shared_size: shared_size.unwrap_or_else(default_shared_size),
+            seed,
+        };
+        match (shared_size, initial.stored_shared_size()) {
+            (Some(found), Some(own)) if found != own => Err(TrainError::Value {
+                field: "start.shared_size",
+                expected: format!("none, or {own}: the model has a projection space of its own"),
+                found: found.to_string(),
+            }),
+            _ => Ok(initial),
+        }
     }
 
     /// The vocabulary of the model to start from, one token a line; a fresh model has none of its own.
@@ -174,16 +189,20 @@ impl InitialWeights {
         }
     }
 
+    /// Size of the projection space that the model to start from has.
+    fn stored_shared_size(&self) -> Option<usize> {
+        self.folder()?.checkpoint().shape("vision_proj.weight")?.first().copied()
+    }
+
     /// The network's configuration, for the objective's task.
-    fn shape(&self, vocabulary: &str) -> ModelConfig {
+    pub(crate) fn shape(&self, vocabulary: &str) -> ModelConfig {
         let task = self.task;
         let shape = match &self.origin {
             Origin::Fresh(section, _) => return section.model_config(task, vocabulary_size(vocabulary)),
             Origin::Folder(folder) => folder.config.clone(),
             Origin::Towers(_, shape) => (**shape).clone(),
         };
-        let stored = self.folder().and_then(|folder| folder.checkpoint().shape("vision_proj.weight"));
-        let shared_size = stored.and_then(|shape| shape.first().copied()).unwrap_or(self.shared_size);
+        let shared_size = self.stored_shared_size().unwrap_or(self.shared_size);
         let projection_size = if task == Task::ImageTextRetrieval { shared_size } else { 0 };
         ModelConfig { task, projection_size, ..shape }
     }

@@ -22,6 +22,8 @@ use self::tensorboard::TensorBoard;
 use crate::checkpoint::{RunFolder, SUPERSEDED, append};
 use crate::config::Change;
 use crate::error::TrainError;
+pub use crate::estimate::Estimate;
+pub use crate::preflight::Checked;
 
 /// The events of a run, one a line.
 const LOG: &str = "log.jsonl";
@@ -84,6 +86,33 @@ pub enum Progress {
         /// What is wrong, with the file.
         problem: String,
     },
+    /// What was found out before the first step.
+    Checked(Box<Checked>),
+    /// What may go wrong, in a sentence.
+    Warning {
+        /// The sentence.
+        text: String,
+    },
+    /// A picture could not be read and was skipped.
+    PictureSkipped {
+        /// Steps done.
+        step: u64,
+        /// The picture.
+        picture: String,
+        /// Why it could not be read.
+        reason: String,
+        /// Pictures skipped in all.
+        skipped: usize,
+    },
+    /// The time of the whole run is known, roughly.
+    Estimated(Box<Estimate>),
+    /// A micro-batch of the step at hand is done. Not logged.
+    MicroBatchDone {
+        /// Micro-batches done.
+        done: usize,
+        /// Micro-batches of the step.
+        of: usize,
+    },
     /// One step is done. Not logged.
     StepDone {
         /// Steps done.
@@ -130,9 +159,22 @@ pub enum Progress {
 }
 
 impl Progress {
+    /// What it says to a person, if it says that by itself: what was found before the first step, warnings, estimates.
+    pub fn text(&self) -> Option<String> {
+        match self {
+            Self::Checked(found) => Some(found.to_string()),
+            Self::Warning { text } => Some(format!("warning: {text}")),
+            Self::Estimated(found) => Some(found.to_string()),
+            Self::PictureSkipped { picture, reason, skipped, .. } => {
+                Some(format!("{picture}: skipped ({skipped} until now): {reason}"))
+            }
+            _ => None,
+        }
+    }
+
     /// Whether the logs have it: all but what every step says.
-    pub(crate) fn is_logged(&self) -> bool {
-        !matches!(self, Self::StepDone { .. })
+    pub fn is_logged(&self) -> bool {
+        !matches!(self, Self::StepDone { .. } | Self::MicroBatchDone { .. })
     }
 
     /// Whether the run's history has it: how and when it was started.

@@ -1,6 +1,7 @@
 //! The training loop: next batch, what the objective makes of it, loss and gradients, clip, step, average, log, evaluate,
 //! checkpoint. One place, in order.
 
+mod clock;
 mod divergence;
 mod evaluation;
 mod export;
@@ -19,6 +20,7 @@ use mplug::config::ModelConfig;
 use mplug_nn::Mplug;
 use mplug_nn::parameter::Parameter;
 
+use self::clock::Clock;
 use self::divergence::Proof;
 use self::recent::{Found, Recent};
 use self::reporter::Reporter;
@@ -35,14 +37,15 @@ use crate::features::FeatureCache;
 use crate::fine_tuning;
 use crate::gradients::{Outcome, Workers};
 use crate::initial_weights::InitialWeights;
-use crate::log::{Progress, StepReport, peak_memory};
+use crate::log::{Checked, Progress, StepReport, peak_memory};
 use crate::model_files::ModelFiles;
 use crate::objective::{Ingredients, Objective};
 use crate::optimizer::{Optimizer, norm};
+use crate::preflight::machine::Machine;
 use crate::ranks::{self, Ranks};
 use crate::run_length::RunLength;
 use crate::schedule::learning_rate;
-use crate::training_data::{AnnotatedPictures, DrawnPictures, TrainingData, Views};
+use crate::training_data::{AnnotatedPictures, DataFacts, DrawnPictures, TrainingData, Views};
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -79,6 +82,24 @@ pub fn train(
     listener: Listener<'_>,
 ) -> Result<Summary, TrainError> {
     let entry = entry.into();
+    with_data(config, |initial, data, checked| run(config, initial, data, checked, entry, listener))
+}
+
+/// Finds out what can be known before a run's first step, and tells the listener. Nothing is written.
+pub fn check(config: &TrainConfig, listener: Listener<'_>) -> Result<(), TrainError> {
+    with_data(config, |_, _, checked| {
+        for event in checked.events() {
+            let _goes_on = listener(&event);
+        }
+        Ok(())
+    })
+}
+
+/// Opens what a recipe starts from and learns from, and finds out what can be known of it before the first step.
+fn with_data<T>(
+    config: &TrainConfig,
+    then: impl FnOnce(&InitialWeights, &dyn TrainingData, Checked) -> Result<T, TrainError>,
+) -> Result<T, TrainError> {
     config.check()?;
     let initial = InitialWeights::open(config)?;
     let (max_len, reading) = (initial.max_len, config.objective.reading());
@@ -91,7 +112,8 @@ pub fn train(
             let files = initial.tokenizer();
             let data = DrawnPictures::new(seeds, *language, reading, views, max_len, files, &prompts)?
                 .limited_to(*pictures);
-            run(config, &initial, &data, entry, listener)
+            let checked = checked(config, &initial, &data, None)?;
+            then(&initial, &data, checked)
         }
         DataSection::Annotations(section) => {
             let files = match (initial.tokenizer(), &section.vocabulary) {
@@ -105,9 +127,28 @@ pub fn train(
             };
             let data = AnnotatedPictures::open(section, reading, views, max_len, files, &prompts)?
                 .for_rows(initial.folder().map(|folder| folder.config.text.vocab_size));
-            run(config, &initial, &data, entry, listener)
+            let checked = checked(config, &initial, &data, Some(data.inspect(config, section)?))?;
+            then(&initial, &data, checked)
         }
     }
+}
+
+/// What is known of a run before its first step; `facts` of its data where they are files.
+fn checked(
+    config: &TrainConfig,
+    initial: &InitialWeights,
+    data: &dyn TrainingData,
+    facts: Option<DataFacts>,
+) -> Result<Checked, TrainError> {
+    let facts = facts.unwrap_or_else(|| DataFacts {
+        examples: data.train_len(),
+        pictures: data.train_pictures(),
+        held_out: config.evaluation.pictures as u64,
+        ..DataFacts::default()
+    });
+    let (shape, machine) = (initial.shape(data.vocabulary()), Machine::here(&config.output));
+    let steps = RunLength::of(config, data.train_len())?.steps;
+    Checked::new(config, &shape, initial.max_len, steps, facts, &machine)
 }
 
 /// Runs a recipe on a dataset of the caller's, as [`train`] does.
@@ -121,13 +162,16 @@ pub fn train_on(
     listener: Listener<'_>,
 ) -> Result<Summary, TrainError> {
     config.check()?;
-    run(config, &InitialWeights::open(config)?, data, entry.into(), listener)
+    let initial = InitialWeights::open(config)?;
+    let checked = checked(config, &initial, data, None)?;
+    run(config, &initial, data, checked, entry.into(), listener)
 }
 
 fn run(
     config: &TrainConfig,
     initial: &InitialWeights,
     data: &dyn TrainingData,
+    checked: Checked,
     entry: Entry,
     listener: Listener<'_>,
 ) -> Result<Summary, TrainError> {
@@ -142,11 +186,14 @@ fn run(
         reporter.report(&Progress::Unexpected { file: file.to_owned(), names: names.to_vec() })?;
     }
     reporter.report(&trainer.started())?;
+    for event in &entered.events {
+        reporter.report(event)?;
+    }
     if let Some(event) = trainer.kept_features() {
         reporter.report(&event)?;
     }
-    for event in &entered.events {
-        reporter.report(event)?;
+    for event in checked.events() {
+        reporter.report(&event)?;
     }
     let loss = trainer.run(&mut reporter)?;
     let interrupted = reporter.is_stopped || trainer.entry.is_stopped();
@@ -284,14 +331,15 @@ impl<'a> Trainer<'a> {
         // The evaluation before the first step, or one that was given up when the run was ended.
         let mut is_over = self.is_over(reporter);
         if !is_over && self.evaluation_is_due() {
-            is_over = self.conclude(reporter)?;
+            is_over = self.conclude(reporter, &mut Clock::new())?;
         }
         let to_do = if is_over { first..first } else { first..steps };
         std::thread::scope(|scope| {
             let (seed, length) = (self.config.seed, self.length);
             let shape = BatchShape { micro_size: run.micro_batch_size, seed, length };
-            let mut batches = Loader::start(scope, data, to_do.clone(), shape, run.data_threads);
-            let (mut recent, mut loss_now) = (Recent::new(), None);
+            let ahead = self.lookahead();
+            let mut batches = Loader::start(scope, data, to_do.clone(), shape, ahead);
+            let (mut recent, mut loss_now, mut clock) = (Recent::new(), None, Clock::new());
             for step in to_do {
                 let waiting = Instant::now();
                 let mut batch = batches.next_batch()?;
@@ -300,12 +348,17 @@ impl<'a> Trainer<'a> {
                 }
                 recent.data_seconds += waiting.elapsed().as_secs_f64();
                 let examples = batch.pictures();
-                match self.step(step, batch)? {
+                match self.step(step, batch, reporter)? {
                     Stepped::Applied(found) => recent.add(&found, examples),
                     Stepped::Skipped(event) => reporter.report(&event)?,
                 }
                 let (done, last) = (step + 1, step + 1 == steps);
                 self.progress.examples = length.examples_of(step).end;
+                clock.stepped(waiting.elapsed());
+                self.report_skipped(reporter)?;
+                if let Some(measured) = clock.measured(done, steps) {
+                    reporter.report(&self.estimated(measured))?;
+                }
                 if (done % run.log_every == 0 || last) && !recent.is_empty() {
                     let found = self.report(step, recent.take());
                     loss_now = Some(found.loss);
@@ -313,7 +366,7 @@ impl<'a> Trainer<'a> {
                 }
                 reporter.report(&Progress::StepDone { step: done })?;
                 let working = Instant::now();
-                let is_over = self.conclude(reporter)?;
+                let is_over = self.conclude(reporter, &mut clock)?;
                 recent.leave_out(working.elapsed());
                 if is_over {
                     break;
@@ -324,14 +377,16 @@ impl<'a> Trainer<'a> {
     }
 
     /// What follows a step, or comes before the first: an evaluation and a checkpoint, where they are due. Whether the run ends with it.
-    fn conclude(&mut self, reporter: &mut Reporter<'_>) -> Result<bool, TrainError> {
+    fn conclude(&mut self, reporter: &mut Reporter<'_>, clock: &mut Clock) -> Result<bool, TrainError> {
         let (run, step) = (&self.config.run, self.progress.steps);
         let last = step == self.length.steps;
         let mut is_best = false;
         if self.evaluation_is_due() && !self.is_stopped(reporter) && self.has_good_weights(last)? {
+            let evaluating = Instant::now();
             if let Some(event) = self.evaluate_together()? {
                 reporter.report(&event)?;
             }
+            clock.evaluated(evaluating.elapsed());
             is_best = self.has_new_best();
         }
         let is_over = self.is_over(reporter);
@@ -358,7 +413,12 @@ impl<'a> Trainer<'a> {
 
     /// One step: the batch through the objective and the network, the gradients into the weights. Where the loss or the
     /// gradient is not finite, nothing changes but a momentum model, which follows the weights before every step, as in the original.
-    fn step(&mut self, step: u64, mut batch: Batch) -> Result<Stepped, TrainError> {
+    fn step(
+        &mut self,
+        step: u64,
+        mut batch: Batch,
+        reporter: &mut Reporter<'_>,
+    ) -> Result<Stepped, TrainError> {
         if let Some(epochs) = self.length.epochs_before(step) {
             self.objective.advance_to(epochs);
         }
@@ -372,7 +432,7 @@ impl<'a> Trainer<'a> {
             }
             prepared => prepared?,
         };
-        let Outcome { loss, gradients, findings } = self.gradients(&batch);
+        let Outcome { loss, gradients, findings } = self.gradients(&batch, reporter);
         self.progress.steps = step + 1;
         if !loss.is_finite() {
             return self.skip(loss, norm(&gradients), scale, &batch);
@@ -400,13 +460,15 @@ impl<'a> Trainer<'a> {
     }
 
     /// The batch's gradients from all processes; where the scaled ones overflow 16 bits, once more with a smaller scale.
-    fn gradients(&mut self, batch: &Batch) -> Outcome {
+    fn gradients(&mut self, batch: &Batch, reporter: &mut Reporter<'_>) -> Outcome {
         let lens: Vec<usize> =
             self.model.parameters().iter().map(|parameter| parameter.shape().iter().product()).collect();
         loop {
             let mine = |micro_batch| self.ranks.has_micro_batch(micro_batch);
             let scale = self.progress.loss_scale.factor();
-            let own = self.workers.gradients(&self.model, &*self.objective, batch, mine, scale);
+            let mut done = |done, of| reporter.tell(&Progress::MicroBatchDone { done, of });
+            let objective = &*self.objective;
+            let own = self.workers.gradients_with(&self.model, objective, batch, mine, scale, &mut done);
             let whole = ranks::share(&*self.ranks, own, &lens, batch.micro_batches.len());
             let overflows = scale > 1.0 && whole.loss.is_finite() && !norm(&whole.gradients).is_finite();
             if !overflows {

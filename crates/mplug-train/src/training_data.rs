@@ -10,7 +10,7 @@ mod view;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-pub use annotated_pictures::AnnotatedPictures;
+pub use annotated_pictures::{AnnotatedPictures, DataFacts, TextFacts};
 pub use drawn_pictures::DrawnPictures;
 use mplug::preprocess::text::{Tokenizer, TokenizerSettings};
 pub use view::Views;
@@ -70,6 +70,15 @@ impl EncodedExample {
     pub fn longest(&self) -> usize {
         self.targets.iter().map(|target| target.ids.len()).max().unwrap_or(0).max(self.text.len())
     }
+}
+
+/// A picture that could not be read and was skipped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SkippedPicture {
+    /// As its data name it.
+    pub name: String,
+    /// Why it could not be read.
+    pub reason: String,
 }
 
 /// A source of examples.
@@ -143,9 +152,14 @@ pub trait TrainingData: Sync {
         hash_of((0..count).map(expected))
     }
 
-    /// How many pictures could not be read and were passed over.
+    /// How many pictures could not be read and were skipped.
     fn skipped(&self) -> usize {
         0
+    }
+
+    /// Those of them that no call has given before.
+    fn take_skipped(&self) -> Vec<SkippedPicture> {
+        Vec::new()
     }
 }
 

@@ -274,7 +274,9 @@ fn a_full_disk_names_the_file_and_spoils_nothing() {
     let desk = desk();
     let half = desk.join("half");
     std::fs::create_dir(&half).unwrap();
-    let full = desk.run_without_room(40, &["train", "recipe.toml", "--set", "output=\"half\""]);
+    // The first thing to be written is the state: nothing is evaluated before.
+    let settings = ["--set", "output=\"half\"", "--set", "evaluation.at_start=false"];
+    let full = desk.run_without_room(40, &[&["train", "recipe.toml"], &settings[..]].concat());
     assert_eq!(full.code, 2, "{}", full.stderr);
     assert!(full.stderr.contains("half/step-000001/model.safetensors"), "{}", full.stderr);
     assert!(!half.join("step-000001").exists());
@@ -302,6 +304,41 @@ fn tensors_that_nobody_knows_are_reported_before_a_run_or_refused() {
     let refused = train(&desk, "refused", &[&short[..], &["--strict"]].concat());
     assert_eq!((refused.code, desk.join("refused").exists()), (2, false), "{}", refused.stderr);
     assert!(refused.stderr.contains("1 unexpected: my_head.bias"), "{}", refused.stderr);
+}
+
+/// A recipe is tried without a step, on data whose keys have names of their own.
+#[test]
+fn a_check_says_what_is_known_and_writes_nothing() {
+    let desk = desk();
+    let vocabulary = concat!(env!("CARGO_MANIFEST_DIR"), "/../mplug-demo-caption/model/vocab.txt");
+    std::fs::copy(vocabulary, desk.join("vocab.txt")).unwrap();
+    let red = desk.join("red.png").canonicalize().unwrap();
+    let line = serde_json::json!({"pic": red, "title": "一只红色的鸟"}).to_string() + "\n";
+    desk.write("train.jsonl", line.as_bytes());
+    desk.write("held_out.jsonl", line.as_bytes());
+    let (before, after) = RECIPE.split_once("[data]").unwrap();
+    let rest = after.split_once("[run]").unwrap().1;
+    let data = "kind = \"annotations\"\ntrain = \"train.jsonl\"\nheld_out = \"held_out.jsonl\"\nvocabulary = \"vocab.txt\"";
+    desk.write("own.toml", format!("{before}[data]\n{data}\n[run]{rest}").as_bytes());
+    let renamed = ["train", "own.toml", "--rename-column", "pic=image", "--rename-column", "title=caption"];
+    let checked = desk.run(&[&renamed[..], &["--check"]].concat());
+    assert_eq!((checked.code, desk.join("run").exists()), (0, false), "{}", checked.stderr);
+    let messages = &checked.check_messages().stderr;
+    assert!(
+        messages.contains("48.00 epochs of 1 examples of 1 pictures")
+            && messages.contains("nothing was written"),
+        "{messages}"
+    );
+    let trained = desk.run(&[&renamed[..], &["--set", "run.steps=1"]].concat());
+    assert_eq!(trained.code, 0, "{}", trained.stderr);
+    let other = desk.run(&["train", "own.toml", "--check"]);
+    assert!(other.code == 2 && other.stderr.contains("pic, title"), "{}", other.stderr);
+    let wrong = desk.run(&[&renamed[..], &["--check", "--set", "run.steps=ten"]].concat());
+    assert!(
+        wrong.code == 2 && wrong.stderr.contains("own.toml: recipe: run.steps: expected an integer"),
+        "{}",
+        wrong.stderr
+    );
 }
 
 #[test]

@@ -27,12 +27,13 @@ pub struct OpenOptions {
     /// Only this split. `train` means COCO's `restval` too.
     pub split: Option<String>,
     /// Where the pictures are: a folder, a zip or tar archive, a table of base64. If `None`, the annotation file's own
-    /// folder; for MUGE the table of the same name beside it.
+    /// folder, and anywhere if the file gives absolute paths; for MUGE the table of the same name beside it.
     pub images: Option<PathBuf>,
     /// The language of captions, where a file has several.
     pub language: Option<Language>,
-    /// The columns of a CSV table that are to be called otherwise, old name and new, as `MsDataset.remap_columns` takes
-    /// them: `("image:FILE", "image")`.
+    /// The columns of a CSV table, or keys of JSON Lines, that are to be called otherwise, old name and new, as
+    /// `MsDataset.remap_columns` takes them: `("image:FILE", "image")`. New names are `image`, `caption`, `question`, `answer`,
+    /// `language` and `split`.
     pub columns: Vec<(String, String)>,
     /// What a picture may cost.
     pub limits: ImageLimits,
@@ -66,13 +67,15 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<AnnotatedDataset, Data
     let path = annotation_file(path)?;
     let format = match options.format {
         Some(format) => format,
+        // Its keys say nothing as long as they are called otherwise.
+        None if !options.columns.is_empty() && has_extension(&path, "jsonl") => Format::JsonLines,
         None => Format::detect(&path)?,
     };
-    if !options.columns.is_empty() && format != Format::ModelScopeCsv {
-        return Err(unknown(
-            &path,
-            format!("columns were renamed, but it is {format}, no {}", Format::ModelScopeCsv),
-        ));
+    let with_columns = [Format::ModelScopeCsv, Format::JsonLines];
+    if !options.columns.is_empty() && !with_columns.contains(&format) {
+        let [table, lines] = with_columns;
+        let what = format!("columns were renamed, but it is {format}: {table} and {lines} have columns");
+        return Err(unknown(&path, what));
     }
     let read_options = ReadOptions {
         language: options.language,
@@ -84,8 +87,15 @@ pub fn open(path: &Path, options: &OpenOptions) -> Result<AnnotatedDataset, Data
         select_split(&mut annotations, split)?;
     }
     let images = options.images.clone().unwrap_or_else(|| images_beside(&path, format));
-    stay_inside(&mut annotations, &images)?;
-    Ok(AnnotatedDataset::new(annotations, Arc::new(ImageRoot::open(&images)?), options.limits))
+    let may_be_anywhere = options.images.is_none();
+    stay_inside(&mut annotations, &images, may_be_anywhere)?;
+    let root = ImageRoot::open(&images)?;
+    let root = if may_be_anywhere { root.with_absolute_paths() } else { root };
+    Ok(AnnotatedDataset::new(annotations, Arc::new(root), options.limits))
+}
+
+fn has_extension(path: &Path, wanted: &str) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(wanted))
 }
 
 fn unknown(path: &Path, what: String) -> DataError {
@@ -151,8 +161,9 @@ fn select_split(annotations: &mut Annotations, wanted: &str) -> Result<(), DataE
     Err(DataError::UnknownSplit { path, wanted, known: known.into_iter().collect() })
 }
 
-/// Refuses file names that lead out of the image root; an absolute one within it becomes relative.
-fn stay_inside(annotations: &mut Annotations, images: &Path) -> Result<(), DataError> {
+/// Refuses file names that lead out of the image root; an absolute one within it becomes relative, others stay as they are if
+/// pictures `may_be_anywhere`.
+fn stay_inside(annotations: &mut Annotations, images: &Path, may_be_anywhere: bool) -> Result<(), DataError> {
     let root = std::path::absolute(images).map_err(|e| DataError::io(images, e))?;
     for annotation in &mut annotations.records {
         let Some(name) = &annotation.file_name else { continue };
@@ -161,6 +172,9 @@ fn stay_inside(annotations: &mut Annotations, images: &Path) -> Result<(), DataE
             annotation.file_name = Some(relative.to_string());
         }
         let name = annotation.picture_name();
+        if may_be_anywhere && Path::new(name).is_absolute() && Path::new(name).file_name().is_some() {
+            continue;
+        }
         if inside(name).is_none_or(|path| path.as_os_str().is_empty()) {
             let what = format!("expected a path inside the folder, found {name:?}");
             return Err(DataError::annotation(&annotations.path, annotation.place, what));

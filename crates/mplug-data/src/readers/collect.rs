@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use super::vqa::by_frequency;
 use crate::annotation::{Annotation, PictureId};
 use crate::error::{DataError, Place};
 
@@ -11,6 +12,30 @@ use crate::error::{DataError, Place};
 pub(super) struct Collector {
     records: Vec<Annotation>,
     by_id: HashMap<PictureId, usize>,
+    /// Answers that were given one by one.
+    answers: HashMap<PictureId, Vec<String>>,
+}
+
+/// The ids of questions that have none of their own.
+#[derive(Default)]
+pub(super) struct QuestionIds {
+    ids: HashMap<(String, String), PictureId>,
+    questions_of: HashMap<String, usize>,
+}
+
+impl QuestionIds {
+    /// The picture's own; for its further questions, with a number.
+    pub(super) fn of(&mut self, picture: &PictureId, question: &str) -> PictureId {
+        let picture_text = picture.as_str().to_owned();
+        let key = (picture_text.clone(), question.to_owned());
+        if let Some(id) = self.ids.get(&key) {
+            return id.clone();
+        }
+        let count = self.questions_of.entry(picture_text).or_default();
+        let id = if *count == 0 { picture.clone() } else { PictureId::from(format!("{picture}#{count}")) };
+        *count += 1;
+        self.ids.entry(key).or_insert(id).clone()
+    }
 }
 
 impl Collector {
@@ -39,7 +64,19 @@ impl Collector {
         Ok(())
     }
 
-    pub(super) fn into_records(self) -> Vec<Annotation> {
+    /// Adds answers to the question `id`, blank ones left out.
+    pub(super) fn add_answers(&mut self, id: &PictureId, answers: Vec<String>) {
+        let answers = answers.into_iter().filter(|answer| !answer.trim().is_empty());
+        self.answers.entry(id.clone()).or_default().extend(answers);
+    }
+
+    /// The annotations; each answer that was added weighs its share of its question's.
+    pub(super) fn into_records(mut self) -> Vec<Annotation> {
+        for (id, answers) in std::mem::take(&mut self.answers) {
+            if let Some(annotation) = self.get(&id) {
+                (annotation.answers_given, annotation.answers) = by_frequency(answers);
+            }
+        }
         self.records
     }
 }

@@ -3,15 +3,22 @@
 //! Our own form, wide enough for what people write by hand. The picture is `path`, `image` or `file_name`; the id
 //! `image_id` or `id`, or else the picture's path; the captions `captions`, `caption`, `references` or `text`, one or a
 //! list, or `captions_zh` and `captions_en` (what `mplug synth` writes), of which the language chooses; `split` if there
-//! are any. Lines of one id are about one picture.
+//! are any; `language`, a code, where lines are of several. Lines of one id are about one picture. Other keys can be renamed to
+//! these.
+//!
+//! A line with a `question` is about that question: its `answer` or `answers`, one or a list, weigh as often as they were
+//! given, also over several lines. Its id is `question_id`, or the picture's, with a number for its further questions. As in
+//! ModelScope's tables an answer is a caption too, where there is no other.
 //!
 //! Refuses to guess: two keys for one thing are an error, and so are two languages when none is requested.
 
 use std::path::Path;
 
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
-use super::collect::Collector;
+use super::collect::{Collector, QuestionIds};
+use super::columns::{LanguageChoice, check_names};
 use super::{OneOrMany, ReadOptions};
 use crate::annotation::{Annotation, PictureId};
 use crate::dataset::Language;
@@ -31,66 +38,159 @@ struct Line {
     text: Option<OneOrMany>,
     captions_zh: Option<OneOrMany>,
     captions_en: Option<OneOrMany>,
+    question: Option<String>,
+    question_id: Option<PictureId>,
+    answer: Option<OneOrMany>,
+    answers: Option<OneOrMany>,
+    language: Option<String>,
     split: Option<String>,
 }
 
 /// Reads a file of JSON Lines.
 pub(super) fn read(path: &Path, options: &ReadOptions) -> Result<Vec<Annotation>, DataError> {
     let mut lines = Lines::open(path, options.max_bytes)?;
-    let mut pictures = Collector::default();
+    let mut renaming =
+        Renaming::new(&options.columns).map_err(|what| DataError::annotation(path, Place::Line(1), what))?;
+    let mut reading = Reading {
+        pictures: Collector::default(),
+        questions: QuestionIds::default(),
+        languages: LanguageChoice::new(options.language),
+        language: options.language,
+    };
     while let Some((number, text)) = lines.next()? {
-        let line: Line = serde_json::from_str(&text).map_err(|e| json_error(path, number, &e))?;
         let place = Place::Line(number);
-        add(&mut pictures, line, place, options.language)
-            .map_err(|what| DataError::annotation(path, place, what))?;
+        let named = |what| DataError::annotation(path, place, what);
+        let json = |e| json_error(path, number, &e);
+        let line: Line = if options.columns.is_empty() {
+            serde_json::from_str(&text).map_err(json)?
+        } else {
+            let keys = renaming.rename(serde_json::from_str(&text).map_err(json)?).map_err(named)?;
+            serde_json::from_value(Value::Object(keys)).map_err(|e| named(e.to_string()))?
+        };
+        reading.add(line, place).map_err(named)?;
     }
-    Ok(pictures.into_records())
+    renaming.check_found().map_err(|what| DataError::annotation(path, Place::Line(1), what))?;
+    Ok(reading.pictures.into_records())
 }
 
-fn add(
-    pictures: &mut Collector,
-    mut line: Line,
-    place: Place,
-    language: Option<Language>,
-) -> Result<(), String> {
-    let captions = captions(&mut line, language)?;
-    let file_name = at_most_one([("path", line.path), ("image", line.image), ("file_name", line.file_name)])?;
-    let id = line.image_id.or(line.id).or_else(|| file_name.clone().map(PictureId::from));
-    let id = id.ok_or("expected a picture (path, image or image_id), found none")?;
-    let picture = pictures.entry(&id, place);
-    if picture.place == place {
-        picture.file_name = file_name;
-        picture.split = line.split;
-    } else if picture.file_name != file_name || picture.split != line.split {
-        return Err(format!("{id} was given already with another picture or split, {}", picture.place));
-    }
-    picture.references.extend(captions);
-    Ok(())
+/// Keys that are to be called otherwise.
+struct Renaming<'a> {
+    columns: &'a [(String, String)],
+    /// Whether some line had each of them.
+    found: Vec<bool>,
+    /// The keys of the first line.
+    first: Vec<String>,
 }
 
-fn captions(line: &mut Line, language: Option<Language>) -> Result<Vec<String>, String> {
-    let (key, captions) = match (line.captions_zh.take(), line.captions_en.take(), language) {
-        (None, None, _) => {
-            let captions = at_most_one([
-                ("captions", line.captions.take()),
-                ("caption", line.caption.take()),
-                ("references", line.references.take()),
-                ("text", line.text.take()),
-            ])?;
-            ("captions, caption, references or text", captions)
+impl<'a> Renaming<'a> {
+    fn new(columns: &'a [(String, String)]) -> Result<Self, String> {
+        check_names(columns)?;
+        Ok(Self { columns, found: vec![false; columns.len()], first: Vec::new() })
+    }
+
+    fn rename(&mut self, line: Map<String, Value>) -> Result<Map<String, Value>, String> {
+        if self.first.is_empty() {
+            self.first = line.keys().cloned().collect();
         }
-        (chinese, _, Some(Language::Chinese)) => ("captions_zh", chinese),
-        (_, english, Some(Language::English)) => ("captions_en", english),
+        let mut renamed = Map::with_capacity(line.len());
+        for (key, value) in line {
+            let number = self.columns.iter().position(|(old, _)| *old == key);
+            let name = number.map_or(key, |number| {
+                self.found[number] = true;
+                self.columns[number].1.clone()
+            });
+            if renamed.contains_key(&name) {
+                return Err(format!("has {name} twice, once under another name"));
+            }
+            renamed.insert(name, value);
+        }
+        Ok(renamed)
+    }
+
+    /// No key was renamed that no line has.
+    fn check_found(&self) -> Result<(), String> {
+        match self.columns.iter().zip(&self.found).find(|(_, found)| !**found) {
+            Some(((old, _), _)) => {
+                Err(format!("no line has the key {old:?}; here there are {}", self.first.join(", ")))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// What was read until now.
+struct Reading {
+    pictures: Collector,
+    questions: QuestionIds,
+    languages: LanguageChoice,
+    language: Option<Language>,
+}
+
+impl Reading {
+    fn add(&mut self, mut line: Line, place: Place) -> Result<(), String> {
+        if !self.languages.takes(line.language.as_deref())? {
+            return Ok(());
+        }
+        let question = line.question.take().filter(|question| !question.trim().is_empty());
+        let answers = at_most_one([("answer", line.answer.take()), ("answers", line.answers.take())])?;
+        let answers = answers.map(OneOrMany::into_vec).unwrap_or_default();
+        let mut captions = captions(&mut line, self.language)?.unwrap_or_default();
+        if captions.is_empty() {
+            captions.clone_from(&answers);
+        }
+        if captions.is_empty() && question.is_none() {
+            return Err(
+                "expected at least one caption (captions, caption, references or text), found none".into()
+            );
+        }
+        let file_name =
+            at_most_one([("path", line.path), ("image", line.image), ("file_name", line.file_name)])?;
+        let id = line.image_id.or(line.id).or_else(|| file_name.clone().map(PictureId::from));
+        let id = id.ok_or("expected a picture (path, image or image_id), found none")?;
+        let id = match (&question, line.question_id) {
+            (Some(_), Some(id)) => id,
+            (Some(question), None) => self.questions.of(&id, question),
+            (None, _) => id,
+        };
+        let picture = self.pictures.entry(&id, place);
+        if picture.place == place {
+            picture.file_name = file_name;
+            picture.split = line.split;
+            picture.question = question;
+        } else if picture.file_name != file_name || picture.split != line.split {
+            return Err(format!("{id} was given already with another picture or split, {}", picture.place));
+        } else if picture.question != question {
+            return Err(format!("{id} was given already with another question, {}", picture.place));
+        }
+        picture.references.extend(captions);
+        if picture.question.is_some() {
+            self.pictures.add_answers(&id, answers);
+        }
+        Ok(())
+    }
+}
+
+/// The captions of a line, if it has any keys for them.
+fn captions(line: &mut Line, language: Option<Language>) -> Result<Option<Vec<String>>, String> {
+    let captions = match (line.captions_zh.take(), line.captions_en.take(), language) {
+        (None, None, _) => at_most_one([
+            ("captions", line.captions.take()),
+            ("caption", line.caption.take()),
+            ("references", line.references.take()),
+            ("text", line.text.take()),
+        ])?,
+        (Some(chinese), _, Some(Language::Chinese)) => Some(chinese),
+        (_, Some(english), Some(Language::English)) => Some(english),
+        (_, _, Some(language)) => {
+            let code = language.code();
+            return Err(format!("expected at least one caption in captions_{code}, found none"));
+        }
         (Some(_), Some(_), None) => {
             return Err("has captions_zh and captions_en: a language must be chosen".into());
         }
-        (chinese, english, None) => ("captions_zh or captions_en", chinese.or(english)),
+        (chinese, english, None) => chinese.or(english),
     };
-    let captions = captions.map(OneOrMany::into_vec).unwrap_or_default();
-    if captions.is_empty() {
-        return Err(format!("expected at least one caption in {key}, found none"));
-    }
-    Ok(captions)
+    Ok(captions.map(OneOrMany::into_vec))
 }
 
 /// The one value that is there; two are an error that names their keys.
@@ -108,8 +208,10 @@ fn at_most_one<T, const N: usize>(values: [(&str, Option<T>); N]) -> Result<Opti
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{fails, reads};
+    use super::super::testing::{OPTIONS, fails, read_with, reads};
+    use crate::dataset::Language;
     use crate::format::Format;
+    use crate::readers::ReadOptions;
 
     #[test]
     fn keys_by_which_people_call_things() {
@@ -125,6 +227,62 @@ mod tests {
         assert_eq!(records[0].split.as_deref(), Some("test"));
         assert_eq!(records[2].references, ["a bird", "birds"]);
         assert_eq!(records[3].file_name.as_deref(), Some("d.png"));
+    }
+
+    #[test]
+    fn questions_have_answers_that_weigh_as_often_as_they_were_given() {
+        let records = reads(
+            Format::JsonLines,
+            r#"{"image": "a.jpg", "question": "who?", "answers": ["me", "me", "you", " "]}
+               {"image": "a.jpg", "question": "what?", "answer": "a hat", "caption": "a man"}
+               {"image": "a.jpg", "question": "who?", "answer": "you"}
+               {"image": "b.jpg", "question": "who?", "question_id": 7, "answer": "me"}
+               {"image": "b.jpg", "question": "and this?", "question_id": 8}"#,
+        );
+        let ids: Vec<_> = records.iter().map(|r| r.id.as_str()).collect();
+        assert_eq!(ids, ["a.jpg", "a.jpg#1", "7", "8"]);
+        let answers: Vec<_> = records[0].answers.iter().map(|a| (a.text.as_str(), a.weight)).collect();
+        assert_eq!((answers.as_slice(), records[0].answers_given), (&[("me", 0.5), ("you", 0.5)][..], 4));
+        assert_eq!(
+            (records[1].question.as_deref(), &records[1].references[..]),
+            (Some("what?"), &["a man".to_owned()][..])
+        );
+        assert_eq!(
+            (records[2].answers[0].weight.to_bits(), &records[2].references[..]),
+            (1f32.to_bits(), &["me".to_owned()][..])
+        );
+        assert!(records[3].answers.is_empty());
+        let twice = "{\"image\": \"a\", \"question\": \"x\", \"question_id\": 1}\n{\"image\": \"a\", \"question\": \"y\", \"question_id\": 1}";
+        assert!(
+            fails(Format::JsonLines, twice).contains("line 2: 1 was given already with another question")
+        );
+    }
+
+    #[test]
+    fn keys_are_renamed_and_a_language_is_chosen() {
+        let columns = [("pic", "image"), ("title", "caption"), ("lang", "language"), ("part", "split")];
+        let columns = columns.map(|(old, new)| (old.to_string(), new.to_string())).to_vec();
+        let options = ReadOptions { columns, language: Some(Language::English), ..OPTIONS };
+        let text = "{\"pic\": \"a.jpg\", \"title\": \"一只猫\", \"lang\": \"zh\", \"part\": \"val\"}\n\
+                    {\"pic\": \"a.jpg\", \"title\": \"a cat\", \"lang\": \"en-GB\", \"part\": \"val\"}\n";
+        let records = read_with(Format::JsonLines, text.as_bytes(), &options).expect("reads");
+        assert_eq!((records.len(), records[0].split.as_deref()), (1, Some("val")));
+        assert_eq!(records[0].references, ["a cat"]);
+        let any = ReadOptions { language: None, ..options.clone() };
+        let error =
+            read_with(Format::JsonLines, text.as_bytes(), &any).expect_err("two languages").to_string();
+        assert!(
+            error.contains("line 2: is in en-GB, and others are in zh: a language must be chosen"),
+            "{error}"
+        );
+        for (line, expected) in [
+            (r#"{"pic": "a.jpg", "title": "x", "caption": "y"}"#, "line 1: has caption twice"),
+            (r#"{"pic": "a.jpg", "title": "x"}"#, "no line has the key \"lang\"; here there are pic, title"),
+            (r#"{"pic": "a.jpg", "title": 5}"#, "line 1: expected a string or a list of strings"),
+        ] {
+            let error = read_with(Format::JsonLines, line.as_bytes(), &options).expect_err(line).to_string();
+            assert!(error.contains(expected), "{error} lacks {expected}");
+        }
     }
 
     #[test]

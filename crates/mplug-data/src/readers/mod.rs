@@ -7,6 +7,7 @@ mod ai_challenger;
 mod blip;
 mod coco;
 mod collect;
+mod columns;
 mod flickr_tokens;
 mod jsonl;
 mod karpathy;
@@ -29,7 +30,7 @@ use crate::format::Format;
 pub(crate) struct ReadOptions {
     /// The language of captions, where a file has several.
     pub(crate) language: Option<Language>,
-    /// Columns of a table, old name and new.
+    /// Columns of a table and keys of JSON Lines, old name and new.
     pub(crate) columns: Vec<(String, String)>,
     /// The largest file that is read, in bytes.
     pub(crate) max_bytes: u64,

@@ -2,18 +2,20 @@
 //!
 //! Source: the meta files that `MsDataset` reads, for example `coco_captions_small_slice`. A column is called by its
 //! whole heading where columns are renamed (`MsDataset.remap_columns`), and by the part before the colon otherwise. Used
-//! are `image` (a path, relative to the table), `answer` (a caption) and `question`; rows of one image and one question
-//! are one annotation, with the image's path as its id.
+//! are `image` (a path, relative to the table), `answer` or `caption`, `question`, and where they are `language` (a code)
+//! and `split`. Rows of one image and one question are one annotation, with the image's path as its id. An answer is a
+//! caption, unless there is a column of captions; where there is a question it is an answer to it too, and weighs as often as
+//! it was given.
 //!
 //! Refuses other columns silently, as `MsDataset` does, but not a renaming of a column that is not there.
 
-use std::collections::HashMap;
 use std::path::Path;
 
 use csv::{ReaderBuilder, StringRecord};
 
 use super::ReadOptions;
-use super::collect::Collector;
+use super::collect::{Collector, QuestionIds};
+use super::columns::{LanguageChoice, check_names};
 use crate::annotation::{Annotation, PictureId};
 use crate::error::{DataError, Place};
 use crate::text::read_text;
@@ -21,8 +23,11 @@ use crate::text::read_text;
 /// Where the columns are.
 struct Columns {
     image: usize,
+    caption: Option<usize>,
     answer: Option<usize>,
     question: Option<usize>,
+    language: Option<usize>,
+    split: Option<usize>,
 }
 
 /// Reads a table.
@@ -33,7 +38,11 @@ pub(super) fn read(path: &Path, options: &ReadOptions) -> Result<Vec<Annotation>
         reader.headers().map_err(|e| DataError::annotation(path, Place::Line(1), e.to_string()))?.clone();
     let columns = columns(&header, &options.columns)
         .map_err(|what| DataError::annotation(path, Place::Line(1), what))?;
-    let mut rows = Rows::default();
+    let mut rows = Rows {
+        pictures: Collector::default(),
+        questions: QuestionIds::default(),
+        languages: LanguageChoice::new(options.language),
+    };
     let mut lines = LineCounter { text: text.as_bytes(), line: 1, at: 0 };
     for row in reader.records() {
         let row = row.map_err(|e| csv_error(path, &mut lines, &e))?;
@@ -74,6 +83,7 @@ fn csv_error(path: &Path, lines: &mut LineCounter<'_>, error: &csv::Error) -> Da
 
 /// Finds the columns under their new names.
 fn columns(header: &StringRecord, renamed: &[(String, String)]) -> Result<Columns, String> {
+    check_names(renamed)?;
     let headings = || header.iter().collect::<Vec<_>>().join(", ");
     let absent = renamed.iter().find(|(old, _)| !header.iter().any(|heading| heading == old));
     if let Some((old, _)) = absent {
@@ -93,49 +103,56 @@ fn columns(header: &StringRecord, renamed: &[(String, String)]) -> Result<Column
     };
     let image = find("image")?;
     let image = image.ok_or_else(|| format!("expected a column image, found {}: rename one", headings()))?;
-    Ok(Columns { image, answer: find("answer")?, question: find("question")? })
+    Ok(Columns {
+        image,
+        caption: find("caption")?,
+        answer: find("answer")?,
+        question: find("question")?,
+        language: find("language")?,
+        split: find("split")?,
+    })
 }
 
 /// The annotations of a table, and the ids of its images and questions.
-#[derive(Default)]
 struct Rows {
     pictures: Collector,
-    ids: HashMap<(String, String), PictureId>,
-    questions_of: HashMap<String, usize>,
+    questions: QuestionIds,
+    languages: LanguageChoice,
 }
 
 impl Rows {
     fn add(&mut self, columns: &Columns, row: &StringRecord, place: Place) -> Result<(), String> {
         let cell = |column: Option<usize>| column.and_then(|column| row.get(column));
+        let filled = |column| cell(column).filter(|text| !text.trim().is_empty());
+        if !self.languages.takes(cell(columns.language))? {
+            return Ok(());
+        }
         let image = row.get(columns.image).filter(|image| !image.is_empty());
         let image = image.ok_or("expected a path in the column image, found none")?;
-        let question = cell(columns.question);
-        let id = self.id_of(image, question.unwrap_or_default());
+        let question = filled(columns.question);
+        let id = self.questions.of(&PictureId::from(image), question.unwrap_or_default());
         let picture = self.pictures.entry(&id, place);
+        let split = filled(columns.split);
+        if picture.place != place && picture.split.as_deref() != split {
+            return Err(format!("{id} was given already in another split, {}", picture.place));
+        }
         picture.file_name = Some(image.to_string());
         picture.question = question.map(String::from);
-        if let Some(answer) = cell(columns.answer) {
-            picture.references.push(answer.to_string());
+        picture.split = split.map(String::from);
+        if let Some(caption) = cell(columns.caption.or(columns.answer)) {
+            picture.references.push(caption.to_string());
+        }
+        if let (Some(_), Some(answer)) = (question, cell(columns.answer)) {
+            self.pictures.add_answers(&id, vec![answer.to_string()]);
         }
         Ok(())
-    }
-
-    /// The image's path; for its further questions, with a number.
-    fn id_of(&mut self, image: &str, question: &str) -> PictureId {
-        let key = (image.to_string(), question.to_string());
-        if let Some(id) = self.ids.get(&key) {
-            return id.clone();
-        }
-        let count = self.questions_of.entry(image.to_string()).or_default();
-        let id = if *count == 0 { image.to_string() } else { format!("{image}#{count}") };
-        *count += 1;
-        self.ids.entry(key).or_insert(PictureId::from(id)).clone()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::testing::{OPTIONS, fails, read_with, reads};
+    use crate::dataset::Language;
     use crate::format::Format;
     use crate::readers::ReadOptions;
 
@@ -158,9 +175,29 @@ mod tests {
         assert_eq!(records.iter().map(|r| r.id.as_str()).collect::<Vec<_>>(), ["a.jpg", "a.jpg#1"]);
         assert_eq!(records[0].references, ["x", "z"]);
         assert_eq!(records[1].question.as_deref(), Some("what?"));
+        let answers: Vec<_> = records[0].answers.iter().map(|a| (a.text.as_str(), a.weight)).collect();
+        assert_eq!(answers, [("x", 0.5), ("z", 0.5)]);
         let error =
             read_with(Format::ModelScopeCsv, b"image\na.jpg\n", &options).expect_err("no such column");
         assert!(error.to_string().contains("no column \"pic:FILE\"; there are image"), "{error}");
+    }
+
+    #[test]
+    fn captions_languages_and_splits_have_columns() {
+        let text = "image:FILE,caption,question,answer,language,split\n\
+                    a.jpg,a cat,who?,Tom,en,train\na.jpg,一只猫,谁？,汤姆,zh,train\nb.jpg,a dog, ,,en,test\n";
+        let options = ReadOptions { language: Some(Language::English), ..OPTIONS };
+        let records = read_with(Format::ModelScopeCsv, text.as_bytes(), &options).expect("reads");
+        let splits: Vec<_> = records.iter().map(|r| r.split.as_deref()).collect();
+        assert_eq!(splits, [Some("train"), Some("test")]);
+        assert_eq!((&records[0].references[..], records[0].answers.len()), (&["a cat".to_owned()][..], 1));
+        assert_eq!((records[1].question.as_deref(), records[1].answers.len()), (None, 0));
+        let error = read_with(Format::ModelScopeCsv, text.as_bytes(), &OPTIONS).expect_err("two languages");
+        assert!(error.to_string().contains("line 3: is in zh"), "{error}");
+        let columns = |old: &str, new: &str| vec![(old.to_string(), new.to_string())];
+        let renamed = ReadOptions { columns: columns("caption", "text"), ..OPTIONS };
+        let error = read_with(Format::ModelScopeCsv, text.as_bytes(), &renamed).expect_err("no such name");
+        assert!(error.to_string().contains("expected one of image, caption, question"), "{error}");
     }
 
     #[test]

@@ -127,6 +127,8 @@ fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, ImageFault> {
 pub struct ImageRoot {
     path: PathBuf,
     place: RootPlace,
+    /// Whether an absolute path is a file's, wherever that is.
+    takes_absolute: bool,
 }
 
 #[derive(Debug)]
@@ -148,7 +150,13 @@ impl ImageRoot {
     /// [`DataError::Io`] if it cannot be read or is damaged, [`DataError::UnknownFormat`] if it is something else.
     pub fn open(path: &Path) -> Result<Self, DataError> {
         let place = if path.is_dir() { RootPlace::Folder } else { open_archive(path)? };
-        Ok(Self { path: path.to_path_buf(), place })
+        Ok(Self { path: path.to_path_buf(), place, takes_absolute: false })
+    }
+
+    /// Takes absolute paths for files, wherever they are, where this is a folder.
+    #[must_use]
+    pub fn with_absolute_paths(self) -> Self {
+        Self { takes_absolute: matches!(self.place, RootPlace::Folder), ..self }
     }
 
     /// The folder or file.
@@ -164,6 +172,12 @@ impl ImageRoot {
     /// are two.
     pub fn find(&self, name: &str) -> Result<PictureSource, DataError> {
         let (root, name) = (self.path.clone(), name.to_string());
+        let path = Path::new(&name);
+        if self.takes_absolute && path.is_absolute() {
+            let hint = "it has an absolute path; if the pictures were moved, name their folder now";
+            let found = path.is_file().then(|| PictureSource::File(path.to_path_buf()));
+            return found.ok_or(DataError::NoPicture { root, name, hint });
+        }
         let RootPlace::Archive(names, sources) = &self.place else {
             let hint = "name the folder or the archive that holds the pictures";
             let found = find_in_folder(&self.path, &name);

@@ -103,6 +103,15 @@ fn names_stay_inside_the_image_root() {
         let error = fails(&annotations, &options);
         assert!(error.contains("a.jsonl line 2: expected a path inside the folder"), "{error}");
     }
+    // Nobody named a folder of pictures: absolute paths are what they are.
+    fs::write(&annotations, line(secret.to_str().expect("text"))).expect("written");
+    let anywhere = open(&annotations, &OpenOptions::default()).expect("an absolute path");
+    assert_eq!(anywhere.example(0).expect("read").image.width(), 3);
+    fs::remove_file(&secret).expect("removed");
+    let gone = anywhere.example(0).expect_err("gone").to_string();
+    assert!(gone.contains("secret.png") && gone.contains("name their folder"), "{gone}");
+    fs::write(&annotations, line("../secret.png")).expect("written");
+    assert!(fails(&annotations, &OpenOptions::default()).contains("expected a path inside the folder"));
     // An id is a name too, where there is no other.
     fs::write(&annotations, "{\"image_id\": \"../secret.png\", \"caption\": \"x\"}\n").expect("written");
     let found = open(&annotations, &options).expect("an id may be anything").example(0);

@@ -80,12 +80,13 @@ impl TrainConfig {
     /// What differs from the recipe `before`, by the names of the fields. Where the run is written is no difference.
     ///
     /// # Panics
-    /// Never: a recipe has only string keys.
+    /// Never: recipes that are written can be read.
     pub fn changes_since(&self, before: &Self) -> Vec<Change> {
         let [before, now] = [before, self].map(|config| {
             let mut fields = BTreeMap::new();
-            let table = toml::Value::try_from(config).expect("a recipe has only string keys");
-            flatten("", &table, &mut fields);
+            // What a run does not use is in no recipe that is written.
+            let table = toml::from_str(&config.to_toml()).expect("what is written is read");
+            flatten("", &toml::Value::Table(table), &mut fields);
             fields
         });
         let names: BTreeSet<&String> = before.keys().chain(now.keys()).collect();

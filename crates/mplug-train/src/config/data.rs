@@ -50,9 +50,110 @@ pub struct AnnotationsSection {
     /// spaces, at most 30 words.
     #[serde(default)]
     pub clean_captions: bool,
+    /// What the columns of a table, or the keys of JSON Lines, are called that hold something we look for.
+    #[serde(default, skip_serializing_if = "ColumnsSection::is_empty")]
+    pub columns: ColumnsSection,
     /// What a picture that cannot be read does to the run.
     #[serde(default)]
     pub unreadable: Unreadable,
+    /// Most pictures that may be skipped before the run ends: a number, or a share of those to learn from.
+    #[serde(default)]
+    pub max_skipped: MaxSkipped,
+    /// Most tokens of the texts to learn from that the vocabulary may lack, as a share; more are an error before the first step.
+    #[serde(default = "default_most_lost")]
+    pub max_unknown: f64,
+    /// Most texts to learn from that may be longer than the model's, as a share; more are an error before the first step.
+    #[serde(default = "default_most_lost")]
+    pub max_cut: f64,
+}
+
+fn default_most_lost() -> f64 {
+    0.2
+}
+
+/// What columns are called in the files, where that is not our name for what they hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ColumnsSection {
+    /// Paths of pictures.
+    pub image: Option<String>,
+    /// What people wrote about a picture.
+    pub caption: Option<String>,
+    /// What is asked about it.
+    pub question: Option<String>,
+    /// What people answered.
+    pub answer: Option<String>,
+    /// The language of a row, a code such as `zh`.
+    pub language: Option<String>,
+    /// The part of the data, such as `train`.
+    pub split: Option<String>,
+}
+
+impl ColumnsSection {
+    /// Whether all have our names.
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The columns that are to be called otherwise, old name and new.
+    pub fn renamed(&self) -> Vec<(String, String)> {
+        let columns = [
+            (&self.image, "image"),
+            (&self.caption, "caption"),
+            (&self.question, "question"),
+            (&self.answer, "answer"),
+            (&self.language, "language"),
+            (&self.split, "split"),
+        ];
+        let renamed = |(old, new): (&Option<String>, &str)| old.clone().map(|old| (old, new.to_owned()));
+        columns.into_iter().filter_map(renamed).collect()
+    }
+}
+
+/// Most pictures that may be skipped.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected a number of pictures, such as 100, or a share of them, such as 0.1")]
+pub enum MaxSkipped {
+    /// A number of them.
+    Number(usize),
+    /// A share of those to learn from, from 0 to 1.
+    Share(f64),
+}
+
+impl Default for MaxSkipped {
+    fn default() -> Self {
+        Self::Share(0.1)
+    }
+}
+
+impl MaxSkipped {
+    /// The number, of `pictures` to learn from; a share is rounded up.
+    pub fn of(self, pictures: usize) -> usize {
+        match self {
+            Self::Number(number) => number,
+            Self::Share(share) => (share * pictures as f64).ceil() as usize,
+        }
+    }
+}
+
+impl AnnotationsSection {
+    /// Checks what types cannot say.
+    pub(super) fn check(&self) -> Result<(), TrainError> {
+        let share_of_skipped = match self.max_skipped {
+            MaxSkipped::Number(_) => 0.0,
+            MaxSkipped::Share(share) => share,
+        };
+        for (field, share) in [
+            ("data.max_skipped", share_of_skipped),
+            ("data.max_unknown", self.max_unknown),
+            ("data.max_cut", self.max_cut),
+        ] {
+            ensure((0.0..=1.0).contains(&share), field, || {
+                ("a share from 0 to 1".to_owned(), share.to_string())
+            })?;
+        }
+        Ok(())
+    }
 }
 
 /// What a picture that cannot be read does to a run.

@@ -166,6 +166,11 @@ impl BestBy {
         Self::RMean,
     ];
 
+    /// Whether it compares texts with what people wrote.
+    pub fn needs_references(self) -> bool {
+        Self::OF_CAPTIONS.contains(&self) && self != Self::Truth
+    }
+
     /// Its name in an evaluation.
     pub fn name(self) -> &'static str {
         match self {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use mplug::config::{GenerationDefaults, ModelConfig, Task, TextConfig, VisionConfig};
+use mplug_nn::Parts;
 use serde::{Deserialize, Serialize};
 
 use super::check::{check_dropout, ensure};
@@ -25,9 +26,8 @@ pub struct StartSection {
     /// Longest text in tokens, the start and end tokens included.
     #[serde(default = "default_text_tokens")]
     pub max_text_tokens: usize,
-    /// Size of the space that pictures and texts share, for a model without one (the original's `embed_dim`).
-    #[serde(default = "default_shared_size")]
-    pub shared_size: usize,
+    /// Size of the space that pictures and texts share, for a model without one (the original's `embed_dim`): 256 if absent.
+    pub shared_size: Option<usize>,
     /// Dropout of the text side.
     #[serde(default)]
     pub dropout: f32,
@@ -88,7 +88,8 @@ pub struct ModelSection {
     /// Size of the space that pictures and texts share (the original's `embed_dim`).
     #[serde(default = "default_shared_size")]
     pub shared_size: usize,
-    /// Layers of the decoder.
+    /// Layers of the decoder, for objectives that have one.
+    #[serde(default)]
     pub decoder_layers: usize,
     /// Longest text in tokens, the start and end tokens included.
     pub max_position_embeddings: usize,
@@ -108,13 +109,13 @@ fn default_stride() -> usize {
     3
 }
 
-fn default_shared_size() -> usize {
+pub(crate) fn default_shared_size() -> usize {
     256
 }
 
 impl ModelSection {
-    /// Checks what types cannot say.
-    pub(super) fn check(&self) -> Result<(), TrainError> {
+    /// Checks what types cannot say, of a network with these parts.
+    pub(super) fn check(&self, parts: Parts) -> Result<(), TrainError> {
         let model = self;
         let patch = model.patch_size;
         ensure(
@@ -143,7 +144,7 @@ impl ModelSection {
         })?;
         for (field, value) in [
             ("model.text_intermediate", model.text_intermediate),
-            ("model.decoder_layers", model.decoder_layers),
+            ("model.decoder_layers", model.decoder_layers + usize::from(!parts.text_decoder)),
             ("model.text_encoder_layers", model.text_encoder_layers),
             ("model.fusion_layers", model.fusion_layers),
             ("model.connected_stride", model.connected_stride),
@@ -179,7 +180,8 @@ impl ModelSection {
                 first_fusion_layer: 0,
                 fusion_layers: self.fusion_layers,
                 connected_stride: self.connected_stride,
-                decoder_layers: self.decoder_layers,
+                // A folder's configuration has a decoder, whether it has the weights of one or not.
+                decoder_layers: self.decoder_layers.max(1),
             },
             has_visual_projection: self.vision_width != self.text_width,
             projection_size: if task == Task::ImageTextRetrieval { self.shared_size } else { 0 },

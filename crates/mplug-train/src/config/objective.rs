@@ -160,6 +160,17 @@ impl Default for ObjectiveSection {
 }
 
 impl ObjectiveSection {
+    /// Its name in a recipe.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Captioning {} => "captioning",
+            Self::Cider(_) => "cider",
+            Self::Answering(_) => "answering",
+            Self::Retrieval(_) => "retrieval",
+            Self::Pretraining(_) => "pretraining",
+        }
+    }
+
     /// The task of the model folders that it writes.
     pub fn task(&self) -> Task {
         match self {

@@ -26,6 +26,10 @@ pub struct RunSection {
     pub threads: usize,
     /// Threads that make examples ahead of the network.
     pub data_threads: usize,
+    /// Most memory of the batches that wait for the network, in megabytes; one batch may wait in any case. Data threads whose
+    /// batches do not fit are not started.
+    #[serde(default = "default_data_memory")]
+    pub data_memory: usize,
     /// Steps between lines in the log.
     pub log_every: u64,
     /// Steps between checkpoints.
@@ -95,6 +99,10 @@ impl PrecisionKind {
     pub fn loss_scale(self) -> LossScale {
         if self == Self::F16 { LossScale::following() } else { LossScale::default() }
     }
+}
+
+fn default_data_memory() -> usize {
+    512
 }
 
 fn default_keep_last() -> usize {

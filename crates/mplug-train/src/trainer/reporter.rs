@@ -26,19 +26,24 @@ impl<'a> Reporter<'a> {
 
     /// Logs an event and hands it to the listener.
     pub(super) fn report(&mut self, event: &Progress) -> Result<(), TrainError> {
-        let Some(log) = &mut self.log else { return Ok(()) };
-        if event.is_logged() {
+        let mut warnings = Vec::new();
+        if let Some(log) = self.log.as_mut().filter(|_| event.is_logged()) {
             log.write(event)?;
+            warnings = log.warnings();
         }
-        self.is_stopped |= (self.listener)(event).is_break();
-        for warning in log.warnings() {
-            self.is_stopped |= (self.listener)(&warning).is_break();
-        }
+        self.tell(event);
         Ok(())
     }
 
     /// Hands the log to the disk; gives its length.
     pub(super) fn synced_len(&mut self) -> Result<u64, TrainError> {
         self.log.as_mut().map_or(Ok(0), RunLog::synced_len)
+    }
+
+    /// Hands an event to the listener alone.
+    pub(super) fn tell(&mut self, event: &Progress) {
+        if self.log.is_some() {
+            self.is_stopped |= (self.listener)(event).is_break();
+        }
     }
 }

@@ -1,7 +1,10 @@
 //! Annotated pictures of any format that `mplug-data` reads. Each caption of a picture is an example, or each question, or
 //! each picture; an epoch goes through all of them once, in an order drawn from the seed and the epoch. Knows no formats.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod inspection;
+mod skipped;
+
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,10 +16,12 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_pcg::Pcg64;
 
+pub use self::inspection::{DataFacts, TextFacts};
+use self::skipped::Skipped;
 use super::cleaning::cleaned;
 use super::{
-    EncodedExample, Reading, SpecialIds, Split, Target, TokenizerFiles, TrainingData, Views, encode_prompts,
-    hash_of, prompted,
+    EncodedExample, Reading, SkippedPicture, SpecialIds, Split, Target, TokenizerFiles, TrainingData, Views,
+    encode_prompts, hash_of, prompted,
 };
 use crate::classes::Class;
 use crate::config::{AnnotationsSection, Unreadable};
@@ -35,7 +40,6 @@ pub struct AnnotatedPictures {
     /// The held-out examples.
     held_out_examples: Vec<(usize, usize)>,
     views: Views,
-    unreadable: Unreadable,
     /// Whether captions are cleaned.
     cleans: bool,
     max_len: usize,
@@ -45,8 +49,8 @@ pub struct AnnotatedPictures {
     prompt: Vec<u32>,
     /// Orders of epochs, the newest last.
     orders: Mutex<Vec<(u64, Arc<[usize]>)>>,
-    /// Pictures that could not be read.
-    skipped: Mutex<BTreeSet<usize>>,
+    /// Pictures that could not be read; none where the recipe does not skip them.
+    skipped: Option<Mutex<Skipped>>,
 }
 
 impl AnnotatedPictures {
@@ -72,7 +76,9 @@ impl AnnotatedPictures {
         let language = section.language;
         let open = |path: &Path, split: &Option<String>| -> Result<AnnotatedDataset, TrainError> {
             let images = section.images.clone();
-            let options = OpenOptions { split: split.clone(), images, language, ..OpenOptions::default() };
+            let columns = section.columns.renamed();
+            let options =
+                OpenOptions { split: split.clone(), images, language, columns, ..OpenOptions::default() };
             Ok(dataset::open(path, &options)?)
         };
         let held_out_path = section.held_out.as_ref().unwrap_or(&section.train);
@@ -88,21 +94,21 @@ impl AnnotatedPictures {
                 return Err(TrainError::content(path, format!("has no {wanted}")));
             }
         }
+        let skipped = || Mutex::new(Skipped::new(section.max_skipped, train.len()));
         Ok(Self {
+            skipped: (section.unreadable == Unreadable::Skip).then(skipped),
             train,
             held_out,
             reading,
             examples,
             held_out_examples,
             views,
-            unreadable: section.unreadable,
             cleans: section.clean_captions,
             max_len,
             vocabulary,
             tokenizer,
             prompt,
             orders: Mutex::default(),
-            skipped: Mutex::default(),
         })
     }
 
@@ -182,11 +188,14 @@ impl AnnotatedPictures {
         let position = (index % order.len() as u64) as usize;
         for step in 0..order.len() {
             let example = self.examples[order[(position + step) % order.len()]];
-            match self.encode(&self.train, example, Some(index)) {
-                Err(_) if self.unreadable == Unreadable::Skip => {
-                    self.skipped.lock().unwrap_or_else(PoisonError::into_inner).insert(example.0);
+            match (self.encode(&self.train, example, Some(index)), &self.skipped) {
+                // What is wrong with a picture, and not with its texts.
+                (Err(TrainError::Data(error)), Some(skipped)) => {
+                    let mut skipped = skipped.lock().unwrap_or_else(PoisonError::into_inner);
+                    skipped.add(example.0, &error);
+                    skipped.check(&self.train.annotations().path)?;
                 }
-                outcome => return outcome,
+                (outcome, _) => return outcome,
             }
         }
         Err(TrainError::content(&self.train.annotations().path, "none of its pictures can be read"))
@@ -297,7 +306,16 @@ impl TrainingData for AnnotatedPictures {
     }
 
     fn skipped(&self) -> usize {
-        self.skipped.lock().unwrap_or_else(PoisonError::into_inner).len()
+        let skipped = self.skipped.as_ref();
+        skipped.map_or(0, |skipped| skipped.lock().unwrap_or_else(PoisonError::into_inner).len())
+    }
+
+    fn take_skipped(&self) -> Vec<SkippedPicture> {
+        let Some(skipped) = &self.skipped else { return Vec::new() };
+        let taken = skipped.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let named =
+            |(picture, reason): (usize, String)| SkippedPicture { name: self.name(picture as u64), reason };
+        taken.into_iter().map(named).collect()
     }
 }
 

@@ -8,6 +8,7 @@ mod kept_run;
 mod objectives;
 mod original_trainer;
 mod partial;
+mod preflight;
 mod recipe;
 mod resume;
 mod results;
@@ -15,6 +16,7 @@ mod run_folder;
 mod schedules;
 mod skipped_steps;
 mod toy;
+mod unused;
 
 use std::ops::ControlFlow;
 
@@ -23,7 +25,7 @@ use mplug_train::Progress;
 /// Collects the events that the logs have, and ends nothing.
 pub(crate) fn listener(events: &mut Vec<Progress>) -> impl FnMut(&Progress) -> ControlFlow<()> {
     |event| {
-        if !matches!(event, Progress::StepDone { .. }) {
+        if event.is_logged() {
             events.push(event.clone());
         }
         ControlFlow::Continue(())

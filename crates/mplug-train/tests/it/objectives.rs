@@ -139,8 +139,20 @@ pub(crate) fn recipe(output: &Path, more: &[(&str, &str)]) -> TrainConfig {
         every = 50
         pictures = 16
     "#;
+    // Keys that the objective does not use are refused.
+    let kind = more.iter().find(|(key, _)| *key == "objective.kind").map_or("captioning", |(_, kind)| kind);
+    let unused: &[&str] = match kind {
+        "captioning" | "cider" => {
+            &["text_encoder_layers", "fusion_layers", "connected_stride", "shared_size"]
+        }
+        "answering" => &["shared_size"],
+        "retrieval" => &["decoder_layers"],
+        _ => &[],
+    };
+    let is_used = |line: &&str| !unused.iter().any(|key| line.trim_start().starts_with(&format!("{key} =")));
+    let text: Vec<&str> = text.lines().filter(is_used).collect();
     let output = toml::Value::String(output.to_str().expect("utf-8").to_owned()).to_string();
-    let text = format!("output = {output}\n{text}");
+    let text = format!("output = {output}\n{}", text.join("\n"));
     let more: Vec<_> = more.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
     TrainConfig::from_toml(&text, &more).expect("a good recipe")
 }
