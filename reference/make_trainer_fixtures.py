@@ -41,14 +41,12 @@ def warm(kind, iters, by_epoch):
 # Optimizer, schedule, its options; the sections of a recipe that say the same.
 CASES = [
     (ADAMW, STEP, warm("LinearWarmup", 2, True), ADAMW_RECIPE + BY_EPOCH + "warmup = { kind = \"linear\", iters = 2 }\n"),
-    (ADAMW, STEP, {"by_epoch": True}, ADAMW_RECIPE + BY_EPOCH),
     (
         ADAMW,
         {"type": "StepLR", "step_size": 2, "gamma": 0.5},
         warm("LinearWarmup", 3, False),
         ADAMW_RECIPE + "[schedule]\nkind = \"step\"\nby = \"step\"\nstep_size = 2\ngamma = 0.5\nwarmup = { kind = \"linear\", iters = 3 }\n",
     ),
-    (SGD, STEP, warm("LinearWarmup", 2, True), SGD_RECIPE + BY_EPOCH + "warmup = { kind = \"linear\", iters = 2 }\n"),
     (
         SGD,
         {"type": "CosineAnnealingLR", "T_max": 6},

@@ -62,20 +62,23 @@ pub struct Chart {
     pub title: String,
     /// The curves; those without points are left out.
     pub series: Vec<Series>,
+    /// Whether values that span much may stand on a logarithmic axis: losses and norms, but no shares or scores.
+    pub may_be_logarithmic: bool,
 }
 
 impl Chart {
     /// The plot with title, ticks and legend; nothing where no curve has a point.
     pub fn render(&self) -> Markup {
         let series: Vec<&Series> = self.series.iter().filter(|series| !series.points.is_empty()).collect();
-        let Some(frame) = Frame::around(&series) else { return html! {} };
+        let Some(frame) = Frame::around(&series, self.may_be_logarithmic) else { return html! {} };
         let spoken: Vec<String> = series.iter().map(|series| spoken(series)).collect();
         html! {
             figure.chart {
                 figcaption {
                     b { (self.title) }
                     @if frame.scale == Scale::Logarithmic { " " small { "(logarithmic)" } }
-                    @if series.len() > 1 || series[0].name != self.title { ul.legend { @for one in &series { (legend(one)) } } }
+                    @if let [one] = &series[..] { " " (one.points.last().map_or_else(String::new, |(_, value)| number(*value))) }
+                    @else { ul.legend { @for one in &series { (legend(one)) } } }
                 }
                 div.plot tabindex="0" role="img" aria-label={ (self.title) ". " (spoken.join(" ")) }
                     data-range=(serde_json::json!([frame.steps.0, frame.steps.1])) data-curves=(data(&series)) {
@@ -105,11 +108,12 @@ struct Frame {
 }
 
 impl Frame {
-    fn around(series: &[&Series]) -> Option<Self> {
+    fn around(series: &[&Series], may_be_logarithmic: bool) -> Option<Self> {
         let points = || series.iter().flat_map(|series| &series.points);
         let steps = (points().map(|point| point.0).min()?, points().map(|point| point.0).max()?);
         let (low, high) = points().fold((f64::MAX, f64::MIN), |(l, h), (_, v)| (l.min(*v), h.max(*v)));
-        let scale = if low > 0.0 && high / low > WIDE { Scale::Logarithmic } else { Scale::Linear };
+        let spans_much = low > 0.0 && high / low > WIDE;
+        let scale = if may_be_logarithmic && spans_much { Scale::Logarithmic } else { Scale::Linear };
         let room = if high > low { 0.05 * (high - low) } else { low.abs().max(1.0) * 0.1 };
         let values = match scale {
             Scale::Logarithmic => (low / 1.2, high * 1.2),
@@ -297,7 +301,10 @@ mod tests {
     fn curves_share_one_plot_with_ticks_and_a_legend() {
         let training = Series::new("training", (1..=1000).map(|n| (n, 8.0 / n as f64)).collect(), 0);
         let held_out = Series::new("held out", vec![(0, 9.0), (500, f64::NAN), (1000, 0.1)], 1).dashed();
-        let chart = Chart { title: "Loss <1>".to_owned(), series: vec![training, held_out] };
+        let series = vec![training, held_out];
+        let chart = Chart { title: "Loss <1>".to_owned(), series, may_be_logarithmic: true };
+        let linear = Chart { may_be_logarithmic: false, ..chart.clone() }.render().into_string();
+        assert!(!linear.contains("logarithmic") && linear.contains(">5</span>"), "{linear}");
         let html = chart.render().into_string();
         assert_eq!(html.matches("class=\"plot\"").count(), 1);
         assert!(html.contains("Loss &lt;1&gt;") && html.contains("logarithmic"), "{html}");
@@ -311,12 +318,13 @@ mod tests {
     fn long_curves_keep_their_last_point_and_short_ones_are_dots() {
         let long = Series::new("a", (0..12_345).map(|n| (n, n as f64)).collect(), 0).thinned();
         assert!(long.len() <= POINTS + 1 && long.last() == Some(&(12_344, 12_344.0)), "{}", long.len());
-        let one = Chart { title: "a".to_owned(), series: vec![Series::new("a", vec![(3, 0.0)], 0)] };
-        let html = one.render().into_string();
+        let one = |value| Series::new("a", vec![(3, value)], 0);
+        let chart =
+            |value| Chart { title: "a".to_owned(), series: vec![one(value)], may_be_logarithmic: true };
+        let html = chart(0.0).render().into_string();
         assert!(html.contains("class=\"dots c0\"") && !html.contains("legend"), "{html}");
         assert!(!html.contains("NaN") && !html.contains("inf"), "{html}");
-        let none = Chart { title: "a".to_owned(), series: vec![Series::new("a", vec![(3, f64::NAN)], 0)] };
-        assert_eq!(none.render().into_string(), "");
+        assert_eq!(chart(f64::NAN).render().into_string(), "");
     }
 
     #[test]

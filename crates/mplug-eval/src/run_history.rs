@@ -58,6 +58,8 @@ pub struct RunHistory {
     pub skipped_pictures: VecDeque<String>,
     /// Pictures that were passed over.
     pub skipped_picture_count: u64,
+    /// The last warnings, each once.
+    pub warnings: VecDeque<String>,
     curves: BTreeMap<String, Curve>,
     /// The time of the last line.
     last_time: Option<f64>,
@@ -189,7 +191,7 @@ impl RunHistory {
         self.skipped_step_count = event["skipped_steps"].as_u64().unwrap_or(self.skipped_step_count + 1);
     }
 
-    /// A picture that was passed over, by whatever name the event has.
+    /// A picture that was passed over, by whatever name the event has; a warning.
     fn add_other(&mut self, event: &Value) {
         let is_picture = event["event"].as_str().is_some_and(|name| name.contains("picture"));
         let text = |names: &[&str]| {
@@ -201,7 +203,13 @@ impl RunHistory {
             // Reasons of files name them.
             let said = if reason.contains(&name) { reason } else { format!("{name}: {reason}") };
             bounded_push(&mut self.skipped_pictures, said);
-            self.skipped_picture_count += 1;
+            self.skipped_picture_count = event["skipped"].as_u64().unwrap_or(self.skipped_picture_count + 1);
+        }
+        if let (Some("warning" | "unwritten" | "given_up"), Some(said)) =
+            (event["event"].as_str(), text(&["text", "problem"]))
+        {
+            self.warnings.retain(|warning| *warning != said);
+            bounded_push(&mut self.warnings, said);
         }
     }
 
@@ -324,6 +332,10 @@ mod tests {
         assert_eq!((history.skipped_pictures.len(), history.skipped_picture_count), (SKIPS, 999));
         assert_eq!(history.skipped_pictures[0], "a.jpg: no JPEG");
         assert_eq!(history.best().map(|best| best.step), Some(2_000));
+        for _ in 0..2 {
+            history.add(&json!({"event": "given_up", "file": "report.html", "problem": "disk full"}));
+        }
+        assert_eq!(history.warnings, ["disk full"]);
     }
 
     #[test]

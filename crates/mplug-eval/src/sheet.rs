@@ -43,7 +43,7 @@ h1 { font-size: 1.45rem; line-height: 1.25; margin: 0 0 .2rem; overflow-wrap: an
 h2 { font-size: 1.12rem; margin: 2.4rem 0 .7rem; padding-top: .6rem; border-top: 1px solid var(--line); }
 p { margin: .3rem 0; } .lead, .note, small, figcaption small { color: var(--soft-text); } .note { font-size: .9rem; }
 a { color: var(--c0); } :focus-visible { outline: 2px solid var(--c0); outline-offset: 2px; }
-.facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 13rem), 1fr)); gap: .7rem 1.4rem; margin: 1rem 0 0; }
+.facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 10rem), 1fr)); gap: .7rem 1.4rem; margin: 1rem 0 0; }
 .facts dt { color: var(--soft-text); font-size: .84rem; } .facts dd { margin: 0; font-weight: 550; overflow-wrap: anywhere; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }

@@ -264,7 +264,7 @@ mod tests {
             let workers = workers(threads);
             let squares = workers.deal(100, |number| Ok(number * number)).expect("no error");
             assert_eq!(squares, (0..100).map(|number| number * number).collect::<Vec<_>>());
-            assert_eq!(workers.deal(0, |number| Ok(number)).expect("nothing"), Vec::<usize>::new());
+            assert_eq!(workers.deal(0, Ok).expect("nothing"), Vec::<usize>::new());
             for _ in 0..20 {
                 let failed = workers.deal(100, |number| match number {
                     7 | 8 | 30.. => Err(TrainError::Recipe(number.to_string())),

@@ -52,6 +52,8 @@ struct Coefficients {
 enum RuleCoefficients {
     Adam {
         betas: [f32; 2],
+        /// `1 - beta`, which f32 would round coarsely.
+        shares: [f32; 2],
         /// `rate / (1 - beta_1^t)`.
         rate: f32,
         /// `1 / sqrt(1 - beta_2^t)`.
@@ -145,13 +147,13 @@ fn update(weights: &mut [f32], gradient: &[f32], moments: &mut [Vec<f32>; 2], nu
     };
     let [first, second] = moments;
     match rule {
-        RuleCoefficients::Adam { betas: [beta_1, beta_2], rate, root, eps } => {
+        RuleCoefficients::Adam { betas: [beta_1, beta_2], shares: [share_1, share_2], rate, root, eps } => {
             for (((weight, gradient), first), second) in
                 weights.iter_mut().zip(gradient).zip(first).zip(second)
             {
                 let gradient = whole(*gradient, *weight);
-                *first = beta_1 * *first + (1.0 - beta_1) * gradient;
-                *second = beta_2 * *second + (1.0 - beta_2) * gradient * gradient;
+                *first = beta_1 * *first + share_1 * gradient;
+                *second = beta_2 * *second + share_2 * gradient * gradient;
                 *weight = keep * *weight - rate * *first / (second.sqrt() * root + eps);
             }
         }
@@ -185,6 +187,7 @@ fn coefficients(
         let corrections = betas.map(|beta| 1.0 - beta.powi(steps));
         RuleCoefficients::Adam {
             betas: betas.map(|beta| beta as f32),
+            shares: betas.map(|beta| (1.0 - beta) as f32),
             rate: (rate / corrections[0]) as f32,
             root: (1.0 / corrections[1].sqrt()) as f32,
             eps: eps as f32,

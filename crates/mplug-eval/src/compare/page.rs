@@ -132,13 +132,15 @@ fn charts(found: &RunComparison) -> Vec<Chart> {
         one.collect::<Vec<Series>>()
     };
     let losses = [series("loss", "training", false), series("held_out.loss", "held out", true)].concat();
-    let mut charts = vec![Chart { title: "Loss".to_owned(), series: losses }];
+    let mut charts = vec![Chart { title: "Loss".to_owned(), series: losses, may_be_logarithmic: true }];
     for figure in found.figures.iter().filter(|figure| !figure.key.ends_with("loss")) {
         let title = figure.key.replace('_', " ");
-        charts.push(Chart { title, series: series(&curve_name(&figure.key), "", false) });
+        let series = series(&curve_name(&figure.key), "", false);
+        charts.push(Chart { title, series, may_be_logarithmic: false });
     }
     for name in ["learning_rate", "gradient_norm", "examples_per_second"] {
-        charts.push(Chart { title: name.replace('_', " "), series: series(name, "", false) });
+        let (title, series) = (name.replace('_', " "), series(name, "", false));
+        charts.push(Chart { title, series, may_be_logarithmic: name == "gradient_norm" });
     }
     charts
 }

@@ -118,7 +118,13 @@ impl RunComparison {
              results of the models on single pictures can be compared for the latter"
                 .to_owned(),
         ];
-        let measured = ["data.held_out", "data.held_out_seed", "evaluation.pictures", "evaluation.num_beams"];
+        let measured = [
+            "data.held_out",
+            "data.held_out_seed",
+            "evaluation.pictures",
+            "evaluation.num_beams",
+            "generation.num_beams",
+        ];
         let settings = differences(a, b);
         let others: Vec<&str> =
             settings.iter().map(|one| one.key.as_str()).filter(|key| measured.contains(key)).collect();

@@ -267,11 +267,11 @@ fn the_best_is_sought_anew_when_its_measure_changes() {
         mark["step"] == step
     };
     assert!(is_of(2), "with a rate of 0 nothing becomes better");
-    config.run.steps = 8;
+    config.run.steps = Some(8);
     let (events, result) = enter(&config, Resume::Last);
     assert!(result.expect("the run ends well").best.is_some() && !resumed(&events).1 && is_of(2));
     // Another figure: what was best stays until an evaluation.
-    config.run.steps = 10;
+    config.run.steps = Some(10);
     config.evaluation.metric = Some(BestBy::Loss);
     let mut at_once = |event: &Progress| match event {
         Progress::StepDone { .. } => ControlFlow::Break(()),
@@ -284,7 +284,7 @@ fn the_best_is_sought_anew_when_its_measure_changes() {
     // The checkpoint of step 9 has the new recipe already.
     assert!(resumed(&events).0.is_empty() && is_of(10));
     // Other held-out examples under the same recipe.
-    config.run.steps = 12;
+    config.run.steps = Some(12);
     let mut events = Vec::new();
     let other = Watched { watch: &|_, _| {}, first_held_out: 1 };
     train_on(&config, &other, true, &mut listener(&mut events)).expect("the run ends well");

@@ -307,7 +307,7 @@ fn a_best_model_that_is_gone_is_reported_and_the_run_goes_on() {
     let mut config = short(folder.path());
     config.optimizer.learning_rate = 0.0;
     config.evaluation.at_start = false;
-    config.run.steps = 6;
+    config.run.steps = Some(6);
     config.run.keep_last = 1;
     run(&config, false).1.expect("the run ends well");
     let steps =
@@ -361,7 +361,7 @@ fn a_log_cut_within_a_character_goes_on() {
 fn a_run_that_stopped_early_stays_so() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut config = short(folder.path());
-    config.run.steps = 20;
+    config.run.steps = Some(20);
     config.optimizer.learning_rate = 0.0;
     config.evaluation.at_start = false;
     config.evaluation.patience = 2;

@@ -110,35 +110,33 @@ fn facts(history: &RunHistory) -> Vec<(&'static str, String)> {
 
 /// Both losses in one plot, then the figures of evaluations, then how training went.
 fn charts(history: &RunHistory) -> Vec<Chart> {
-    let one = |title: &str, curve: &str| Chart {
+    let chart = |title: &str, series: Vec<Series>, may_be_logarithmic: bool| Chart {
         title: title.to_owned(),
-        series: vec![Series::new(title, history.curve(curve), 0)],
+        series,
+        may_be_logarithmic,
     };
+    let one = |title: &str, curve: &str| vec![Series::new(title, history.curve(curve), 0)];
     let losses = vec![
         Series::new("training", history.curve("loss"), 0),
         Series::new("held out", history.curve("held_out.loss"), 1).dashed(),
     ];
-    let mut charts = vec![Chart { title: "Loss".to_owned(), series: losses }];
     let parts = history.curve_names().filter(|name| name.starts_with("parts."));
-    let parts: Vec<Series> = parts
-        .enumerate()
-        .map(|(colour, curve)| {
-            Series::new(curve["parts.".len()..].replace('_', " "), history.curve(curve), colour)
-        })
-        .collect();
-    if !parts.is_empty() {
-        charts.push(Chart { title: "Losses of the objectives".to_owned(), series: parts });
-    }
-    charts.push(one("Reward", "reward"));
+    let part = |(colour, curve): (usize, &str)| {
+        Series::new(curve["parts.".len()..].replace('_', " "), history.curve(curve), colour)
+    };
+    let mut charts = vec![
+        chart("Loss", losses, true),
+        chart("Losses of the objectives", parts.enumerate().map(part).collect(), true),
+        chart("Reward", one("Reward", "reward"), false),
+    ];
     for figure in history.figures().into_iter().filter(|figure| *figure != "loss") {
-        let mut chart = one(&name(figure), &format!("held_out.{figure}"));
-        chart.series[0].colour = 1;
-        chart.series[0].is_dashed = true;
-        charts.push(Chart { title: format!("{}, held out", name(figure)), series: chart.series });
+        let title = format!("{}, held out", name(figure));
+        let series = Series::new(title.as_str(), history.curve(&format!("held_out.{figure}")), 1);
+        charts.push(chart(&title, vec![series.dashed()], false));
     }
-    charts.push(one("Learning rate", "learning_rate"));
-    charts.push(one("Gradient norm", "gradient_norm"));
-    charts.push(one("Examples a second", "examples_per_second"));
+    charts.push(chart("Learning rate", one("Learning rate", "learning_rate"), false));
+    charts.push(chart("Gradient norm", one("Gradient norm", "gradient_norm"), true));
+    charts.push(chart("Examples a second", one("Examples a second", "examples_per_second"), false));
     charts
 }
 
@@ -146,7 +144,10 @@ fn charts(history: &RunHistory) -> Vec<Chart> {
 pub(super) fn name(figure: &str) -> String {
     let known = [
         ("cider", "CIDEr"),
-        ("bleu_4", "BLEU-4"),
+        ("rouge_l", "ROUGE-L"),
+        ("meteor", "METEOR"),
+        ("meteor_exact_stem", "METEOR (exact+stem)"),
+        ("spice", "SPICE"),
         ("truth", "true captions"),
         ("accuracy", "accuracy"),
         ("loss", "loss"),
@@ -154,6 +155,9 @@ pub(super) fn name(figure: &str) -> String {
     ];
     if let Some((_, name)) = known.iter().find(|(key, _)| *key == figure) {
         return (*name).to_owned();
+    }
+    if let Some(order) = figure.strip_prefix("bleu_") {
+        return format!("BLEU-{order}");
     }
     for (start, what) in [("text_r", "texts, recall at"), ("image_r", "pictures, recall at")] {
         if let Some(rank) = figure.strip_prefix(start) {
@@ -194,15 +198,17 @@ fn evaluations(history: &RunHistory) -> Markup {
     }
 }
 
-/// Steps and pictures that were passed over.
+/// Steps and pictures that were passed over, and warnings.
 fn skips(history: &RunHistory) -> Markup {
     let steps: Vec<String> =
         history.skipped_steps.iter().map(|(step, said)| format!("step {}: {said}", grouped(*step))).collect();
     let pictures: Vec<String> = history.skipped_pictures.iter().cloned().collect();
+    let warnings: Vec<String> = history.warnings.iter().cloned().collect();
     html! {
         @for (title, what, count, last) in [
             ("Skipped steps", "Steps whose loss or gradient was not finite; they changed no weight.", history.skipped_step_count, steps),
             ("Skipped pictures", "Pictures that could not be read.", history.skipped_picture_count, pictures),
+            ("Warnings", "", warnings.len() as u64, warnings),
         ] {
             @if count > 0 { section {
                 h2 { (title) ": " (grouped(count)) }
