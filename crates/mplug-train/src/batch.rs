@@ -1,6 +1,7 @@
 //! Batches: examples put side by side, made by threads ahead of the network. Which examples a step gets, in which micro-batches,
 //! and what is drawn at random for them depends on the step's number, and on the examples seen before the size of batches changed. Knows no tensors.
 
+use std::ops::Range;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::Scope;
 

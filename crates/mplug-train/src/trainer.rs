@@ -223,6 +223,8 @@ struct Trainer<'a> {
     data: &'a dyn TrainingData,
     length: RunLength,
     shape: ModelConfig,
+    /// Longest text in tokens, the start and end tokens included.
+    max_len: usize,
     folder: RunFolder,
     ranks: Box<dyn Ranks>,
     device: Device,
@@ -281,6 +283,7 @@ impl<'a> Trainer<'a> {
             data,
             length,
             shape,
+            max_len: initial.max_len,
             workers: Workers::new(config.run.threads, autodiff, config.dropout())?,
             device,
             optimizer: Optimizer::new(&config.optimizer, model.parameters().len()),

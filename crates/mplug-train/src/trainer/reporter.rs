@@ -32,6 +32,9 @@ impl<'a> Reporter<'a> {
             warnings = log.warnings();
         }
         self.tell(event);
+        for warning in &warnings {
+            self.tell(warning);
+        }
         Ok(())
     }
 

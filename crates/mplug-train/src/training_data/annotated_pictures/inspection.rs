@@ -84,7 +84,7 @@ impl AnnotatedPictures {
         let held_out = held_out.min(self.held_out_examples.len());
         self.check_references(config, held_out)?;
         let (missing, missing_names) = self.missing()?;
-        let texts = self.texts();
+        let texts = self.text_facts();
         check_texts(&texts, section, self.max_len)?;
         Ok(DataFacts {
             examples: Some(self.examples.len() as u64),
@@ -180,7 +180,7 @@ impl AnnotatedPictures {
     }
 
     /// Looks at the texts to learn from.
-    fn texts(&self) -> TextFacts {
+    fn text_facts(&self) -> TextFacts {
         let records = &self.train.annotations().records;
         let texts_of = |(record, caption): &(usize, usize)| -> Vec<String> {
             let found = &records[*record];
