@@ -67,10 +67,12 @@ impl Checked {
             steps,
             max_len,
             fixed_memory: cost.fixed_memory(),
-            memory: cost.fixed_memory() + cost.passing_memory(),
+            memory: cost.fixed_memory().saturating_add(cost.passing_memory()),
             free_memory: machine.free_memory,
-            checkpoint: cost.state() + cost.model(),
-            disk: 2 * cost.state() + (run.keep_last as u64 + 3) * cost.model(),
+            checkpoint: cost.state().saturating_add(cost.model()),
+            disk: (run.keep_last as u64 + 3)
+                .saturating_mul(cost.model())
+                .saturating_add(cost.state().saturating_mul(2)),
             free_disk: machine.free_disk,
             warnings: Vec::new(),
             data,

@@ -79,7 +79,7 @@ pub fn check(config: &TrainConfig, listener: Listener<'_>) -> Result<(), TrainEr
 /// Opens what a recipe starts from and learns from, and finds out what can be known of it before the first step.
 fn with_data<T>(
     config: &TrainConfig,
-    then: impl FnOnce(&InitialWeights, &dyn TrainingData, Checked) -> Result<T, TrainError>,
+    then: impl FnOnce(&InitialWeights, &dyn TrainingData, &Checked) -> Result<T, TrainError>,
 ) -> Result<T, TrainError> {
     config.check()?;
     let initial = InitialWeights::open(config)?;
@@ -94,7 +94,7 @@ fn with_data<T>(
             let data = DrawnPictures::new(seeds, *language, reading, views, max_len, vocabulary, &prompts)?
                 .limited_to(*pictures);
             let checked = checked(config, &initial, &data, None)?;
-            then(&initial, &data, checked)
+            then(&initial, &data, &checked)
         }
         DataSection::Annotations(section) => {
             let vocabulary = match (initial.vocabulary(), &section.vocabulary) {
@@ -109,7 +109,7 @@ fn with_data<T>(
             let data = AnnotatedPictures::open(section, reading, views, max_len, vocabulary, &prompts)?
                 .for_rows(initial.folder().map(|folder| folder.config.text.vocab_size));
             let checked = checked(config, &initial, &data, Some(data.inspect(config, section)?))?;
-            then(&initial, &data, checked)
+            then(&initial, &data, &checked)
         }
     }
 }
@@ -141,14 +141,14 @@ pub fn train_on(
     config.check()?;
     let initial = InitialWeights::open(config)?;
     let checked = checked(config, &initial, data, None)?;
-    run(config, &initial, data, checked, resume, listener)
+    run(config, &initial, data, &checked, resume, listener)
 }
 
 fn run(
     config: &TrainConfig,
     initial: &InitialWeights,
     data: &dyn TrainingData,
-    checked: Checked,
+    checked: &Checked,
     resume: bool,
     listener: Listener<'_>,
 ) -> Result<Summary, TrainError> {
@@ -159,8 +159,10 @@ fn run(
         reporter.report(&Progress::Unexpected { file: file.to_owned(), names: names.to_vec() })?;
     }
     reporter.report(&trainer.started())?;
-    for event in checked.events() {
-        reporter.report(&event)?;
+    if trainer.progress.steps < config.run.steps && !trainer.is_out_of_patience() {
+        for event in checked.events() {
+            reporter.report(&event)?;
+        }
     }
     if let Some(event) = mended {
         reporter.report(&event)?;

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use mplug::preprocess::text::lowercase;
+use mplug_data::annotation::Annotation;
 use mplug_data::dataset::{AnnotatedDataset, Dataset};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -109,7 +110,7 @@ impl AnnotatedPictures {
         let bare: Vec<&str> = examples
             .map(|(record, _)| &records[*record])
             .filter(|found| found.references.is_empty())
-            .map(|found| found.picture_name())
+            .map(Annotation::picture_name)
             .collect();
         if bare.is_empty() {
             return Ok(());
