@@ -109,8 +109,11 @@ impl TrainConfig {
         for (key, value) in overrides {
             // A length in one measure takes the place of the recipe's in the other.
             match key.as_str() {
-                "run.steps" if !names("run.epochs") => remove(&mut table, "run", &["epochs", "drop_last"]),
-                "run.epochs" if !names("run.steps") => remove(&mut table, "run", &["steps"]),
+                "run.steps" if !names("run.epochs") => {
+                    remove(&mut table, "run.epochs");
+                    remove(&mut table, "run.drop_last");
+                }
+                "run.epochs" if !names("run.steps") => remove(&mut table, "run.steps"),
                 _ => {}
             }
             set(&mut table, key, parse_value(value))?;
@@ -257,7 +260,7 @@ impl TrainConfig {
         let mut table =
             toml::Table::try_from(self).expect("a recipe has only string keys and finite numbers");
         for unused in unused::unused(self) {
-            fields::remove(&mut table, unused.key);
+            remove(&mut table, unused.key);
         }
         table.to_string()
     }

@@ -99,7 +99,15 @@ impl RunLength {
         })?;
         let (epochs, examples) = (Some(epochs), Some(examples));
         let origin = Origin::default();
-        Ok(Self { steps, epoch_steps: Some(epoch_steps), epoch: Some(epoch), epochs, batch_size, examples, origin })
+        Ok(Self {
+            steps,
+            epoch_steps: Some(epoch_steps),
+            epoch: Some(epoch),
+            epochs,
+            batch_size,
+            examples,
+            origin,
+        })
     }
 
     /// The length of a run that cut its batches otherwise, or from other data, up to `origin`.
@@ -110,9 +118,7 @@ impl RunLength {
         let steps = match self.rest_of_epoch(epoch, origin) {
             _ if origin.example >= epochs * epoch.examples => 0,
             None => (epochs - done) * epoch.steps(self.batch_size),
-            Some(rest) => {
-                rest.steps(self.batch_size) + (epochs - done - 1) * epoch.steps(self.batch_size)
-            }
+            Some(rest) => rest.steps(self.batch_size) + (epochs - done - 1) * epoch.steps(self.batch_size),
         };
         Self { steps: origin.step + steps, origin, ..self }
     }
@@ -131,9 +137,7 @@ impl RunLength {
         match self.rest_of_epoch(epoch, self.origin) {
             None => found_at(first, epoch.examples_of(step, size)),
             Some(rest) if step < rest.steps(size) => found_at(first, rest.examples_of(step, size)),
-            Some(rest) => {
-                found_at(first + rest.examples, epoch.examples_of(step - rest.steps(size), size))
-            }
+            Some(rest) => found_at(first + rest.examples, epoch.examples_of(step - rest.steps(size), size)),
         }
     }
 
@@ -197,7 +201,8 @@ mod tests {
     fn batches_of_another_size_go_on_where_those_before_ended() {
         let origin = Origin { step: 4, example: 14 };
         let of = |drop_last: &str, epochs: &str| {
-            let config = recipe(&[("run.epochs", epochs), ("run.batch_size", "3"), ("run.drop_last", drop_last)]);
+            let config =
+                recipe(&[("run.epochs", epochs), ("run.batch_size", "3"), ("run.drop_last", drop_last)]);
             RunLength::of(&config, Some(10)).expect("data that ends")
         };
         let whole = of("false", "3");

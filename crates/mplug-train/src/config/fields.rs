@@ -44,13 +44,6 @@ pub(super) fn set(table: &mut toml::Table, key: &str, value: toml::Value) -> Res
     }
 }
 
-/// Removes fields of the table `outer`, if it is there.
-pub(super) fn remove(table: &mut toml::Table, outer: &str, inner: &[&str]) {
-    if let Some(section) = table.get_mut(outer).and_then(toml::Value::as_table_mut) {
-        section.retain(|name, _| !inner.contains(&name));
-    }
-}
-
 /// What is wrong with a recipe that cannot be read, with the full name of the field. `read` gives the message of reading a
 /// table, if it cannot be read either. Libraries of formats do not say where in tables with a `kind` something stands, so it is
 /// found by reading the beginnings of tables.

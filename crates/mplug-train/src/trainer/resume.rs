@@ -128,7 +128,8 @@ impl Trainer<'_> {
     /// Goes on in the data where the checkpoint was, with batches of another size or other data from there on.
     fn go_on_in_data(&mut self, before: &TrainConfig, changes: &[Change]) -> Result<(), TrainError> {
         let cuts = |change: &Change| {
-            ["run.batch_size", "run.drop_last"].contains(&&change.field[..]) || change.field.starts_with("data.")
+            ["run.batch_size", "run.drop_last"].contains(&&change.field[..])
+                || change.field.starts_with("data.")
         };
         let counts_otherwise = before.run.epochs.is_some() != self.config.run.epochs.is_some();
         let RunProgress { steps, examples, .. } = self.progress;

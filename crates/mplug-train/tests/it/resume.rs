@@ -129,7 +129,7 @@ fn a_finished_run_is_prolonged_as_if_it_had_been_longer() {
     let prolonged = TrainConfig::from_toml(&run.to_toml(), &[("run.steps".to_owned(), "10".to_owned())]);
     let prolonged = prolonged.expect("a good recipe");
     let mut long = long;
-    long.run.steps = 10;
+    long.run.steps = Some(10);
     enter(&long, Resume::Never).1.expect("the run ends well");
     enter(&run, Resume::Never).1.expect("the run ends well");
     let (events, result) = enter(&prolonged, Resume::Last);
@@ -245,7 +245,7 @@ fn batches_of_another_size_miss_no_example_and_take_none_twice() {
     let data = Watched { watch: &watch, first_held_out: 0 };
     let mut config = six(folder.path());
     for (steps, batch) in [(6, 8), (9, 3), (11, 5)] {
-        (config.run.steps, config.run.batch_size) = (steps, batch);
+        (config.run.steps, config.run.batch_size) = (Some(steps), batch);
         let resume = if steps == 6 { Resume::Never } else { Resume::Last };
         train_on(&config, &data, resume, &mut |_| ControlFlow::Continue(())).expect("the run ends well");
     }
@@ -338,7 +338,7 @@ fn logs_that_cannot_be_written_do_not_end_a_run() {
     fs::remove_file(folder.path().join("report.html")).expect("removed");
     fs::create_dir(folder.path().join("report.html")).expect("made");
     let mut longer = config.clone();
-    longer.run.steps = 10;
+    longer.run.steps = Some(10);
     let (events, result) = enter(&longer, Resume::Last);
     result.expect("the run ends well");
     let problems: Vec<&String> = events

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use mplug::preprocess::text::lowercase;
+use mplug_data::annotation::Annotation;
 use mplug_data::dataset::{AnnotatedDataset, Dataset};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -13,6 +14,7 @@ use super::AnnotatedPictures;
 use crate::config::{AnnotationsSection, BestBy, TrainConfig};
 use crate::error::TrainError;
 use crate::training_data::Reading;
+use crate::training_data::cleaning::cleaned;
 
 /// Texts that are looked at: all of fewer, or else this number, evenly spread.
 const TEXTS: usize = 20_000;
@@ -84,7 +86,7 @@ impl AnnotatedPictures {
         let held_out = held_out.min(self.held_out_examples.len());
         self.check_references(config, held_out)?;
         let (missing, missing_names) = self.missing()?;
-        let texts = self.texts();
+        let texts = self.text_facts();
         check_texts(&texts, section, self.max_len)?;
         Ok(DataFacts {
             examples: Some(self.examples.len() as u64),
@@ -109,7 +111,7 @@ impl AnnotatedPictures {
         let bare: Vec<&str> = examples
             .map(|(record, _)| &records[*record])
             .filter(|found| found.references.is_empty())
-            .map(|found| found.picture_name())
+            .map(Annotation::picture_name)
             .collect();
         if bare.is_empty() {
             return Ok(());
@@ -180,14 +182,16 @@ impl AnnotatedPictures {
     }
 
     /// Looks at the texts to learn from.
-    fn texts(&self) -> TextFacts {
+    fn text_facts(&self) -> TextFacts {
         let records = &self.train.annotations().records;
         let texts_of = |(record, caption): &(usize, usize)| -> Vec<String> {
             let found = &records[*record];
+            let learned = |text: &String| if self.cleans { cleaned(text) } else { text.clone() };
             match self.reading {
-                Reading::Captions => found.references.get(*caption).cloned().into_iter().collect(),
+                Reading::Captions => found.references.get(*caption).map(learned).into_iter().collect(),
                 Reading::Pairs => {
-                    found.references.get(*caption).map(|text| lowercase(text)).into_iter().collect()
+                    let text = found.references.get(*caption).map(learned);
+                    text.map(|text| lowercase(&text)).into_iter().collect()
                 }
                 Reading::Pictures => found.references.clone(),
                 Reading::Questions => {
