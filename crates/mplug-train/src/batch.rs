@@ -183,7 +183,9 @@ impl Batch {
                 let seed = seed_of(&[shape.seed, step, micro_batch as u64]);
                 let collated = MicroBatch::collate(examples, pad, seed);
                 // The pixels are in the micro-batch now: a batch is in memory once.
-                examples.iter_mut().for_each(|example| example.pixel_values = Vec::new());
+                for example in examples {
+                    example.pixel_values = Vec::new();
+                }
                 collated
             })
             .collect();

@@ -110,9 +110,8 @@ impl TrainConfig {
             // A length in one measure takes the place of the recipe's in the other.
             match key.as_str() {
                 "run.steps" if !names("run.epochs") => {
-                    for other in ["run.epochs", "run.drop_last"] {
-                        remove(&mut table, other);
-                    }
+                    remove(&mut table, "run.epochs");
+                    remove(&mut table, "run.drop_last");
                 }
                 "run.epochs" if !names("run.steps") => remove(&mut table, "run.steps"),
                 _ => {}

@@ -51,7 +51,7 @@ impl Estimate {
     /// Of a run of `config` with a network of this shape and texts of at most `max_len` tokens.
     pub fn of(config: &TrainConfig, shape: &ModelConfig, max_len: usize, measured: Measured) -> Self {
         let Measured { step, steps, step_seconds, evaluation_seconds, held_out } = measured;
-        let costs = work(shape, config.objective.parts(), max_len.div_ceil(2));
+        let costs = work(shape, &config.objective, max_len.div_ceil(2));
         let left = steps.saturating_sub(step);
         let evaluations = evaluations_after(config.evaluation.every, step, steps);
         let guess =
@@ -110,7 +110,7 @@ fn advice(
     if let Some(smaller) = smaller_size(shape.vision.image_size, shape.vision.patch_size) {
         let mut small = shape.clone();
         small.vision.image_size = smaller;
-        let share = total(work(&small, config.objective.parts(), max_len.div_ceil(2))) / total(costs);
+        let share = total(work(&small, &config.objective, max_len.div_ceil(2))) / total(costs);
         advice.push(format!("{table}.image_size = {smaller} takes about {share:.2} of the time"));
     }
     if config.run.batch_size > 1 {

@@ -125,8 +125,10 @@ mod tests {
         // It is called after the optimizer's step: the hundredth batch has the rate of those before.
         assert!(is_near(learning_rate(&schedule, 5e-6, 100, &run), 1e-5));
         let own = research(400, 1, Some(1000));
-        let same = |step| learning_rate(&own, 5e-6, step, &length(5000, None));
-        assert!((0..5000).all(|step| same(step) == learning_rate(&schedule, 5e-6, step, &run)));
+        let difference = |step| {
+            learning_rate(&own, 5e-6, step, &length(5000, None)) - learning_rate(&schedule, 5e-6, step, &run)
+        };
+        assert!((0..5000).all(|step| difference(step).abs() < 1e-15));
     }
 
     #[test]

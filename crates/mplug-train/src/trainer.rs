@@ -98,7 +98,7 @@ pub fn check(config: &TrainConfig, listener: Listener<'_>) -> Result<(), TrainEr
 /// Opens what a recipe starts from and learns from, and finds out what can be known of it before the first step.
 fn with_data<T>(
     config: &TrainConfig,
-    then: impl FnOnce(&InitialWeights, &dyn TrainingData, Checked) -> Result<T, TrainError>,
+    then: impl FnOnce(&InitialWeights, &dyn TrainingData, &Checked) -> Result<T, TrainError>,
 ) -> Result<T, TrainError> {
     config.check()?;
     let initial = InitialWeights::open(config)?;
@@ -113,7 +113,7 @@ fn with_data<T>(
             let data = DrawnPictures::new(seeds, *language, reading, views, max_len, files, &prompts)?
                 .limited_to(*pictures);
             let checked = checked(config, &initial, &data, None)?;
-            then(&initial, &data, checked)
+            then(&initial, &data, &checked)
         }
         DataSection::Annotations(section) => {
             let files = match (initial.tokenizer(), &section.vocabulary) {
@@ -128,7 +128,7 @@ fn with_data<T>(
             let data = AnnotatedPictures::open(section, reading, views, max_len, files, &prompts)?
                 .for_rows(initial.folder().map(|folder| folder.config.text.vocab_size));
             let checked = checked(config, &initial, &data, Some(data.inspect(config, section)?))?;
-            then(&initial, &data, checked)
+            then(&initial, &data, &checked)
         }
     }
 }
@@ -164,14 +164,14 @@ pub fn train_on(
     config.check()?;
     let initial = InitialWeights::open(config)?;
     let checked = checked(config, &initial, data, None)?;
-    run(config, &initial, data, checked, entry.into(), listener)
+    run(config, &initial, data, &checked, entry.into(), listener)
 }
 
 fn run(
     config: &TrainConfig,
     initial: &InitialWeights,
     data: &dyn TrainingData,
-    checked: Checked,
+    checked: &Checked,
     entry: Entry,
     listener: Listener<'_>,
 ) -> Result<Summary, TrainError> {
@@ -192,8 +192,10 @@ fn run(
     if let Some(event) = trainer.kept_features() {
         reporter.report(&event)?;
     }
-    for event in checked.events() {
-        reporter.report(&event)?;
+    if trainer.progress.steps < trainer.length.steps && !trainer.is_out_of_patience() {
+        for event in checked.events() {
+            reporter.report(&event)?;
+        }
     }
     let loss = trainer.run(&mut reporter)?;
     let interrupted = reporter.is_stopped || trainer.entry.is_stopped();

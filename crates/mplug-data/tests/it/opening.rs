@@ -104,6 +104,9 @@ fn names_stay_inside_the_image_root() {
         assert!(error.contains("a.jsonl line 2: expected a path inside the folder"), "{error}");
     }
     // Nobody named a folder of pictures: absolute paths are what they are.
+    let elsewhere = tempfile::tempdir().expect("a temporary folder");
+    let secret = elsewhere.path().join("secret.png");
+    fs::write(&secret, png(3)).expect("written");
     fs::write(&annotations, line(secret.to_str().expect("text"))).expect("written");
     let anywhere = open(&annotations, &OpenOptions::default()).expect("an absolute path");
     assert_eq!(anywhere.example(0).expect("read").image.width(), 3);

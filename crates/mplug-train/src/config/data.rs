@@ -25,7 +25,7 @@ pub enum DataSection {
         pictures: Option<u64>,
     },
     /// Annotated pictures, in any format that `mplug eval --dataset` reads.
-    Annotations(AnnotationsSection),
+    Annotations(Box<AnnotationsSection>),
 }
 
 /// Annotated pictures to learn from and to evaluate on.

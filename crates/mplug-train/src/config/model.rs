@@ -55,6 +55,10 @@ fn default_text_tokens() -> usize {
     25
 }
 
+/// Widths and layers that no network needs: beyond them is a slip of the keyboard.
+const MOST_WIDE: usize = 1 << 16;
+const MOST_LAYERS: usize = 1 << 10;
+
 /// The shape of a new network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -142,16 +146,22 @@ impl ModelSection {
         ensure(model.max_position_embeddings >= 3, "model.max_position_embeddings", || {
             ("at least 3".to_owned(), model.max_position_embeddings.to_string())
         })?;
-        for (field, value) in [
-            ("model.text_intermediate", model.text_intermediate),
-            ("model.decoder_layers", model.decoder_layers + usize::from(!parts.text_decoder)),
-            ("model.text_encoder_layers", model.text_encoder_layers),
-            ("model.fusion_layers", model.fusion_layers),
-            ("model.connected_stride", model.connected_stride),
-            ("model.shared_size", model.shared_size),
-            ("model.vision_layers", model.vision_layers),
+        for (field, value, most) in [
+            ("model.text_intermediate", model.text_intermediate, MOST_WIDE),
+            ("model.text_width", model.text_width, MOST_WIDE),
+            ("model.vision_width", model.vision_width, MOST_WIDE),
+            ("model.max_position_embeddings", model.max_position_embeddings, MOST_WIDE),
+            ("model.shared_size", model.shared_size, MOST_WIDE),
+            ("model.decoder_layers", model.decoder_layers + usize::from(!parts.text_decoder), MOST_LAYERS),
+            ("model.text_encoder_layers", model.text_encoder_layers, MOST_LAYERS),
+            ("model.fusion_layers", model.fusion_layers, MOST_LAYERS),
+            ("model.connected_stride", model.connected_stride, usize::MAX),
+            ("model.vision_layers", model.vision_layers, MOST_LAYERS),
         ] {
-            ensure(value > 0, field, || ("at least 1".to_owned(), value.to_string()))?;
+            ensure((1..=most).contains(&value), field, || {
+                let most = if most == usize::MAX { String::new() } else { format!(" and at most {most}") };
+                (format!("at least 1{most}"), value.to_string())
+            })?;
         }
         Ok(())
     }

@@ -198,7 +198,7 @@ mod tests {
             picture: picture.expect("a picture"),
             ..Sample::default()
         };
-        let started = |step| Progress::Started { step, steps: 30, parameters: 1, vocab_size: 2 };
+        let started = |step| Progress::Started { step, steps: 30, parameters: 1, trained: 1, vocab_size: 2 };
         let evaluated = |step| Progress::Evaluated {
             step,
             metrics: BTreeMap::from([("cider", 1.5)]),

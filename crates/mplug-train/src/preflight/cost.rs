@@ -75,32 +75,43 @@ impl Cost {
             parameters: parameters_in_all,
             trained,
             momentum: momentum_parts.map_or(0, |parts| parameters(shape, parts)),
-            queue: 2 * queue_size as u64 * shape.projection_size as u64,
+            queue: (2 * shape.projection_size as u64).saturating_mul(queue_size as u64),
             has_average: config.optimizer.average_decay > 0.0,
             threads,
-            side_by_side: if on_cpu { threads * run.micro_batch_size.min(run.batch_size) as u64 } else { 0 },
-            activations: activations(shape, parts, text_len, run.gradient_checkpointing),
+            side_by_side: if on_cpu {
+                threads.saturating_mul(run.micro_batch_size.min(run.batch_size) as u64)
+            } else {
+                0
+            },
+            activations: activations(shape, objective, text_len, run.gradient_checkpointing),
             // One is in use, and one waits at least.
-            batches: 2 * run.batch_size as u64 * picture,
-            work: work(shape, parts, text_len),
+            batches: picture.saturating_mul(2 * run.batch_size as u64),
+            work: work(shape, objective, text_len),
         }
     }
 
     /// Bytes of weights, moments and gradients. Every thread has a sum of gradients, which is copied once a step.
     pub fn fixed_memory(&self) -> u64 {
-        let copies = 1 + u64::from(self.has_average);
-        let of_trained = 2 + 2 * self.threads;
-        F32 * (copies * self.parameters + of_trained * self.trained + self.momentum + self.queue)
+        self.bytes(1 + u64::from(self.has_average), 2 + 2 * self.threads)
     }
 
     /// Bytes that come and go with the examples: activations and pictures.
     pub fn passing_memory(&self) -> u64 {
-        self.side_by_side * self.activations + self.batches
+        self.side_by_side.saturating_mul(self.activations).saturating_add(self.batches)
     }
 
     /// Bytes of what a checkpoint has beside its model: moments, the weights where the model is their average, what an objective keeps.
     pub fn state(&self) -> u64 {
-        F32 * ((2 + u64::from(self.has_average)) * self.trained + self.momentum + self.queue)
+        self.bytes(0, 2 + u64::from(self.has_average))
+    }
+
+    /// Bytes of `whole` copies of the network's numbers, of `trained` copies of those that are trained, and of what an objective
+    /// keeps.
+    fn bytes(&self, whole: u64, trained: u64) -> u64 {
+        let copies =
+            whole.saturating_mul(self.parameters).saturating_add(trained.saturating_mul(self.trained));
+        let kept = self.momentum.saturating_add(self.queue);
+        copies.saturating_add(kept).saturating_mul(F32)
     }
 
     /// Bytes of a model folder.
@@ -174,8 +185,28 @@ fn image_len(vision: &VisionConfig) -> usize {
     (vision.image_size / vision.patch_size.max(1)).pow(2) + 1
 }
 
+/// How often an example's text, and its pair with a picture, go through the network in a step.
+struct Passes {
+    texts: u64,
+    pairs: u64,
+}
+
+impl Passes {
+    /// Matching reads a pair, and twice a pair that does not belong together; masked and prefix language modelling read a text
+    /// and a pair of their own.
+    fn of(objective: &ObjectiveSection) -> Self {
+        match objective {
+            ObjectiveSection::Captioning {} | ObjectiveSection::Cider(_) => Self { texts: 0, pairs: 0 },
+            ObjectiveSection::Answering(_) => Self { texts: 1, pairs: 1 },
+            ObjectiveSection::Retrieval(_) => Self { texts: 1, pairs: 3 },
+            ObjectiveSection::Pretraining(_) => Self { texts: 3, pairs: 5 },
+        }
+    }
+}
+
 /// Operations of an example's way forward, with texts of `text_len` tokens.
-pub fn work(shape: &ModelConfig, parts: Parts, text_len: usize) -> Work {
+pub fn work(shape: &ModelConfig, objective: &ObjectiveSection, text_len: usize) -> Work {
+    let (parts, passes) = (objective.parts(), Passes::of(objective));
     let (vision, text) = (&shape.vision, &shape.text);
     let (tokens, width) = (image_len(vision) as f64, vision.hidden_size as f64);
     let inner = vision.intermediate_size as f64;
@@ -183,7 +214,7 @@ pub fn work(shape: &ModelConfig, parts: Parts, text_len: usize) -> Work {
     let patches = 2.0 * tokens * 3.0 * (vision.patch_size * vision.patch_size) as f64 * width;
     let stack = TextStack { text, text_len: text_len as f64, image_len: tokens };
     let decoded = text.decoder_layers as f64 * stack.crossing() + stack.words();
-    let read = text.text_encoder_layers as f64 * stack.alone(text_len as f64);
+    let read = passes.texts as f64 * text.text_encoder_layers as f64 * stack.alone(text_len as f64);
     let fused: f64 = (0..text.fusion_layers)
         .map(|layer| {
             if text.is_connected_layer(layer) {
@@ -193,7 +224,11 @@ pub fn work(shape: &ModelConfig, parts: Parts, text_len: usize) -> Work {
             }
         })
         .sum();
-    let rest = [(parts.text_decoder, decoded), (parts.text_encoder, read), (parts.fusion_encoder, fused)];
+    let rest = [
+        (parts.text_decoder, decoded),
+        (parts.text_encoder, read),
+        (parts.fusion_encoder, passes.pairs as f64 * fused),
+    ];
     Work {
         vision: vision.num_hidden_layers as f64 * block + patches,
         rest: rest.into_iter().filter(|(is_there, _)| *is_there).map(|(_, operations)| operations).sum(),
@@ -229,7 +264,8 @@ impl TextStack<'_> {
 }
 
 /// Bytes that are kept for the gradient of one example.
-fn activations(shape: &ModelConfig, parts: Parts, text_len: usize, recomputes: bool) -> u64 {
+fn activations(shape: &ModelConfig, objective: &ObjectiveSection, text_len: usize, recomputes: bool) -> u64 {
+    let (parts, passes) = (objective.parts(), Passes::of(objective));
     let (vision, text) = (&shape.vision, &shape.text);
     let tokens = image_len(vision) as u64;
     let hidden = tokens * vision.hidden_size as u64;
@@ -249,8 +285,8 @@ fn activations(shape: &ModelConfig, parts: Parts, text_len: usize, recomputes: b
         .sum();
     let rest = [
         (parts.text_decoder, text.decoder_layers as u64 * crossing + words),
-        (parts.text_encoder, text.text_encoder_layers as u64 * alone),
-        (parts.fusion_encoder, fused),
+        (parts.text_encoder, passes.texts * text.text_encoder_layers as u64 * alone),
+        (parts.fusion_encoder, passes.pairs * fused),
         (parts.masked_language_head, words),
     ];
     let rest: u64 = rest.into_iter().filter(|(is_there, _)| *is_there).map(|(_, values)| values).sum();

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use mplug_train::config::BestBy;
+use mplug_train::config::{BestBy, Plateau, ScheduleSection};
 use mplug_train::evaluate::metric_names;
 use mplug_train::training_data::{EncodedExample, SpecialIds, Split, TrainingData};
 use mplug_train::{Progress, TrainConfig, TrainError, train_on};
@@ -234,7 +234,7 @@ fn the_model_to_start_from_may_be_the_best() {
     spoils.model = None;
     let start = format!("model = '{}'\nmax_text_tokens = 8", good.output.join("last").display());
     spoils.start = Some(toml::from_str(&start).expect("a good table"));
-    spoils.schedule.warmup_steps = 0;
+    spoils.schedule = ScheduleSection::Constant(Plateau { warmup_steps: 0 });
     let events = run_of(&spoils);
     let best: Vec<(u64, bool)> = events
         .iter()

@@ -231,11 +231,12 @@ fn peoples_own_questions_teach_answering() {
         |event| matches!(event, Progress::Evaluated { metrics, .. } if metrics.contains_key("accuracy"))
     ));
 
-    let mut table = "picture:FILE,question:Value,answer:Value,part\n".to_owned();
-    for index in 0..6 {
+    let head = "picture:FILE,question:Value,answer:Value,part".to_owned();
+    let rows = (0..6).map(|index| {
         let part = if index < 4 { "train" } else { "val" };
-        table += &format!("images/train-{index}.png,what colour is it?,red,{part}\n");
-    }
+        format!("images/train-{index}.png,what colour is it?,red,{part}")
+    });
+    let table = [head].into_iter().chain(rows).collect::<Vec<_>>().join("\n");
     fs::write(folder.path().join("table.csv"), table).expect("written");
     let table = quoted(&folder.path().join("table.csv"));
     let columns = [

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use mplug_train::config::{BestBy, ScheduleKind};
+use mplug_train::config::{BestBy, Plateau, ScheduleSection};
 use mplug_train::training_data::{EncodedExample, SpecialIds, Split, TrainingData};
 use mplug_train::{Entry, Progress, Resume, Summary, TrainConfig, TrainError, train_on};
 use safetensors::SafeTensors;
@@ -21,6 +21,7 @@ fn six(output: &Path) -> TrainConfig {
     config.run.keep_last = 4;
     config.run.log_every = 1;
     config.evaluation.every = 2;
+    config.evaluation.at_start = false;
     config
 }
 
@@ -123,13 +124,13 @@ fn a_finished_run_is_prolonged_as_if_it_had_been_longer() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let [long, run] = ["long", "run"].map(|name| {
         let mut config = six(&folder.path().join(name));
-        config.schedule.kind = ScheduleKind::Constant;
+        config.schedule = ScheduleSection::Constant(Plateau { warmup_steps: 10 });
         config
     });
     let prolonged = TrainConfig::from_toml(&run.to_toml(), &[("run.steps".to_owned(), "10".to_owned())]);
     let prolonged = prolonged.expect("a good recipe");
     let mut long = long;
-    long.run.steps = 10;
+    long.run.steps = Some(10);
     enter(&long, Resume::Never).1.expect("the run ends well");
     enter(&run, Resume::Never).1.expect("the run ends well");
     let (events, result) = enter(&prolonged, Resume::Last);
@@ -245,7 +246,7 @@ fn batches_of_another_size_miss_no_example_and_take_none_twice() {
     let data = Watched { watch: &watch, first_held_out: 0 };
     let mut config = six(folder.path());
     for (steps, batch) in [(6, 8), (9, 3), (11, 5)] {
-        (config.run.steps, config.run.batch_size) = (steps, batch);
+        (config.run.steps, config.run.batch_size) = (Some(steps), batch);
         let resume = if steps == 6 { Resume::Never } else { Resume::Last };
         train_on(&config, &data, resume, &mut |_| ControlFlow::Continue(())).expect("the run ends well");
     }
@@ -338,7 +339,7 @@ fn logs_that_cannot_be_written_do_not_end_a_run() {
     fs::remove_file(folder.path().join("report.html")).expect("removed");
     fs::create_dir(folder.path().join("report.html")).expect("made");
     let mut longer = config.clone();
-    longer.run.steps = 10;
+    longer.run.steps = Some(10);
     let (events, result) = enter(&longer, Resume::Last);
     result.expect("the run ends well");
     let problems: Vec<&String> = events

@@ -15,6 +15,7 @@ fn short(output: &Path) -> TrainConfig {
     config.run.checkpoint_every = 2;
     config.run.keep_last = 2;
     config.evaluation.every = 2;
+    config.evaluation.at_start = false;
     config
 }
 
@@ -332,7 +333,7 @@ fn step_folders_of_others_do_not_confuse_a_resumed_run() {
     }
     run(&short(folder.path()), true).1.expect("it is finished");
     let mut longer = short(folder.path());
-    longer.run.steps = 10;
+    longer.run.steps = Some(10);
     let message = error(&longer, true);
     assert!(message.contains("step-000009: ") && message.contains("move it away"), "{message}");
     for name in others {

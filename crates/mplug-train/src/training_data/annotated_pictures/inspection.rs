@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use mplug::preprocess::text::lowercase;
+use mplug_data::annotation::Annotation;
 use mplug_data::dataset::{AnnotatedDataset, Dataset};
 use rayon::prelude::*;
 use serde::Serialize;
@@ -13,6 +14,7 @@ use super::AnnotatedPictures;
 use crate::config::{AnnotationsSection, BestBy, TrainConfig};
 use crate::error::TrainError;
 use crate::training_data::Reading;
+use crate::training_data::cleaning::cleaned;
 
 /// Texts that are looked at: all of fewer, or else this number, evenly spread.
 const TEXTS: usize = 20_000;
@@ -109,7 +111,7 @@ impl AnnotatedPictures {
         let bare: Vec<&str> = examples
             .map(|(record, _)| &records[*record])
             .filter(|found| found.references.is_empty())
-            .map(|found| found.picture_name())
+            .map(Annotation::picture_name)
             .collect();
         if bare.is_empty() {
             return Ok(());
@@ -184,10 +186,12 @@ impl AnnotatedPictures {
         let records = &self.train.annotations().records;
         let texts_of = |(record, caption): &(usize, usize)| -> Vec<String> {
             let found = &records[*record];
+            let learned = |text: &String| if self.cleans { cleaned(text) } else { text.clone() };
             match self.reading {
-                Reading::Captions => found.references.get(*caption).cloned().into_iter().collect(),
+                Reading::Captions => found.references.get(*caption).map(learned).into_iter().collect(),
                 Reading::Pairs => {
-                    found.references.get(*caption).map(|text| lowercase(text)).into_iter().collect()
+                    let text = found.references.get(*caption).map(learned);
+                    text.map(|text| lowercase(&text)).into_iter().collect()
                 }
                 Reading::Pictures => found.references.clone(),
                 Reading::Questions => {
