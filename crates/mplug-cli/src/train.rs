@@ -9,10 +9,6 @@ use clap::Args;
 
 use crate::status::Status;
 
-/// Texts of an evaluation that a message shows.
-#[cfg(feature = "train")]
-const SAMPLES: usize = 4;
-
 /// Train a model as a recipe says (builds with the feature `train`)
 #[derive(Args, Debug)]
 #[command(after_help = "\
@@ -113,9 +109,11 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Status> {
         if let Progress::Started { steps: all, .. } = event {
             steps = *all;
         }
-        if let Some(message) = message_of(event, steps) {
-            crate::report::message(message);
-        }
+        let message = match event {
+            Progress::Unexpected { file, names } => Some(crate::model::unexpected(file, names)),
+            event => event.text(steps),
+        };
+        message.into_iter().for_each(crate::report::message);
         if interrupt.came() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let with_hint = |error| crate::hint::of_training(error, &|more| args.to_resume(more));
@@ -141,6 +139,9 @@ impl TrainArgs {
         let is_kept = |(key, _): &&(String, String)| more.iter().all(|(other, _)| other != key);
         for (key, value) in self.settings.iter().filter(is_kept).chain(more) {
             words.extend(["--set".to_owned(), format!("{key}={value}")]);
+        }
+        for (old, new) in &self.rename_column {
+            words.extend(["--rename-column".to_owned(), format!("{old}={new}")]);
         }
         words.extend(self.strict.strict.then(|| "--strict".to_owned()));
         words.push("--resume".to_owned());
@@ -188,80 +189,6 @@ fn conclude(
     );
     crate::output::write_whole(line.as_bytes(), None)?;
     Ok(status)
-}
-
-/// An event of the run as a message.
-#[cfg(feature = "train")]
-fn message_of(event: &mplug_train::Progress, steps: u64) -> Option<String> {
-    use mplug_train::Progress;
-
-    Some(match event {
-        Progress::Unexpected { file, names } => crate::model::unexpected(file, names),
-        Progress::Started { step, steps, parameters, trained, vocab_size } => {
-            let of = if trained == parameters { String::new() } else { format!(" of {parameters}") };
-            format!("training {trained}{of} numbers, {vocab_size} tokens, from step {step} to {steps}")
-        }
-        Progress::Features { folder, bytes } => {
-            let (folder, gigabytes) = (folder.display(), *bytes as f64 / 1e9);
-            format!("pictures are encoded once and kept in {folder}: {gigabytes:.1} GB for all of them")
-        }
-        Progress::Resumed { step, changes, best_is_reset, set_aside } => {
-            let mut notes: Vec<String> = changes.iter().map(ToString::to_string).collect();
-            notes.extend(best_is_reset.then(|| "the best is sought anew, for scores are others".to_owned()));
-            let steps_aside: Vec<String> = set_aside.iter().map(u64::to_string).collect();
-            let aside = format!("the checkpoints of the steps {} are set aside", steps_aside.join(", "));
-            notes.extend((!set_aside.is_empty()).then_some(aside));
-            format!("step {step}/{steps}: resumed; {}", notes.join("; "))
-        }
-        Progress::Mended { step, written, lost } => {
-            let mut notes: Vec<String> = written.iter().map(|name| format!("{name} written")).collect();
-            notes.extend(lost.iter().map(|note| format!("note: {note}")));
-            format!("step {step}/{steps}: models completed; {}", notes.join("; "))
-        }
-        Progress::Unwritten { problem } => format!("note: {problem}; the run goes on without this log"),
-        Progress::Step(report) => step_message(report, steps),
-        Progress::Skipped { step, loss, gradient_norm, in_a_row, pictures, .. } => format!(
-            "step {step}/{steps}: skipped, no weight was changed: loss {loss}, gradient norm {gradient_norm} ({in_a_row} in a row); \
-             pictures {pictures}"
-        ),
-        Progress::Evaluated { step, metrics, best, samples, .. } => {
-            let metrics: Vec<String> =
-                metrics.iter().map(|(name, value)| format!("{name} {value:.4}")).collect();
-            let best = if *best { " (best so far)" } else { "" };
-            let samples: Vec<&str> = samples.iter().take(SAMPLES).map(|sample| &sample.text[..]).collect();
-            let samples =
-                if samples.is_empty() { String::new() } else { format!("; e.g. {}", samples.join(" | ")) };
-            format!("step {step}/{steps}: held out: {}{best}{samples}", metrics.join(", "))
-        }
-        Progress::Saved { step } => format!("step {step}/{steps}: state saved"),
-        other => return other.text(),
-    })
-}
-
-/// A log line of the run as a message.
-#[cfg(feature = "train")]
-fn step_message(report: &mplug_train::StepReport, steps: u64) -> String {
-    let parts: Vec<String> = report.parts.iter().map(|(name, loss)| format!("{name} {loss:.4}")).collect();
-    let parts = if parts.is_empty() { String::new() } else { format!(" ({})", parts.join(", ")) };
-    let reward = report.reward.map_or_else(String::new, |reward| format!(", reward {reward:.4}"));
-    let memory =
-        report.peak_memory.map_or_else(String::new, |bytes| format!(", {:.2} GB", bytes as f64 / 1e9));
-    let skipped = match report.skipped_steps {
-        0 => String::new(),
-        steps => format!(", {steps} steps skipped"),
-    };
-    let minutes = (report.seconds_left / 60.0).ceil() as u64;
-    format!(
-        "step {}/{steps}: loss {:.4}{parts}{reward}, gradient {:.3}, learning rate {:.2e}, {:.1} examples/s, {}:{:02} h \
-         left{memory}{skipped}",
-        report.step,
-        report.loss,
-        report.gradient_norm,
-        report.learning_rate,
-        report.examples_per_second,
-        minutes / 60,
-        minutes % 60
-    )
 }
 
 /// Runs the command.

@@ -5,6 +5,7 @@ mod machine;
 mod modelscope;
 mod report;
 mod tensorboard;
+mod text;
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -159,19 +160,6 @@ pub enum Progress {
 }
 
 impl Progress {
-    /// What it says to a person, if it says that by itself: what was found before the first step, warnings, estimates.
-    pub fn text(&self) -> Option<String> {
-        match self {
-            Self::Checked(found) => Some(found.to_string()),
-            Self::Warning { text } => Some(format!("warning: {text}")),
-            Self::Estimated(found) => Some(found.to_string()),
-            Self::PictureSkipped { picture, reason, skipped, .. } => {
-                Some(format!("{picture}: skipped ({skipped} until now): {reason}"))
-            }
-            _ => None,
-        }
-    }
-
     /// Whether the logs have it: all but what every step says.
     pub fn is_logged(&self) -> bool {
         !matches!(self, Self::StepDone { .. } | Self::MicroBatchDone { .. })
