@@ -55,7 +55,7 @@ def main():
     before = load_file(base / "model.safetensors")
     moved = sum(bool((before[name] != ours[name]).any()) for name in changed)
     print(f"{len(changed)} weights of {len(targets)} modules, {moved} of them moved; largest difference {worst:.1e}")
-    sys.exit(0 if worst <= 1e-5 and moved == len(changed) else 1)
+    sys.exit(0 if worst <= 1e-5 and moved == len(targets) else 1)
 
 
 main()

@@ -178,7 +178,7 @@ fn what_is_frozen_has_no_gradient_and_the_others_keep_theirs() {
     frozen.freeze(|name| {
         name.starts_with("visual_encoder") || name.contains("embeddings") || name.contains("output.dense")
     });
-    let image = frozen.encode_image(pixels(&device), &Dropout::off());
+    let image = frozen.visual_encoder().forward(pixels(&device), &Dropout::off());
     assert!(!image.is_tracked(), "nothing of a frozen encoder is kept");
     for again in [false, true] {
         frozen.set_gradient_checkpointing(again);
