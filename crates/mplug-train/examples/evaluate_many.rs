@@ -7,6 +7,8 @@
 //! cargo run --release -p mplug-train --example evaluate_many -- 16 base            # the base captioner: minutes for 16 pictures
 //! ```
 
+#![expect(clippy::print_stdout, reason = "a program for the terminal")]
+
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::process::Command;

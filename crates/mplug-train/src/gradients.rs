@@ -79,7 +79,7 @@ impl Workers {
             done
         };
         let mut done: Vec<(usize, Result<T, TrainError>)> = std::thread::scope(|scope| {
-            let handles: Vec<_> = self.pools.iter().map(|pool| scope.spawn(|| pool.install(&take))).collect();
+            let handles: Vec<_> = self.pools.iter().map(|pool| scope.spawn(|| pool.install(take))).collect();
             handles.into_iter().flat_map(|handle| handle.join().expect("a worker panicked")).collect()
         });
         done.sort_unstable_by_key(|(number, _)| *number);
@@ -235,7 +235,7 @@ mod tests {
             let workers = workers(threads);
             let squares = workers.deal(100, |number| Ok(number * number)).expect("no error");
             assert_eq!(squares, (0..100).map(|number| number * number).collect::<Vec<_>>());
-            assert_eq!(workers.deal(0, |number| Ok(number)).expect("nothing"), Vec::<usize>::new());
+            assert_eq!(workers.deal(0, Ok).expect("nothing"), Vec::<usize>::new());
             for _ in 0..20 {
                 let failed = workers.deal(100, |number| match number {
                     7 | 8 | 30.. => Err(TrainError::Recipe(number.to_string())),

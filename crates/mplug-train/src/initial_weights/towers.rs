@@ -209,7 +209,8 @@ mod tests {
             let drawn = write_towers(folder.path(), transformers);
             let towers = Towers::open(&folder.path().join("clip.safetensors"), &folder.path().join("bert"));
             let towers = towers.expect("both are there");
-            assert_eq!(towers.vocabulary(), "[PAD]\n[UNK]\n");
+            assert_eq!(towers.tokenizer().vocabulary, "[PAD]\n[UNK]\n");
+            assert_eq!(towers.tokenizer().settings, None);
             let config = towers.config(Task::ImageTextRetrieval, None).expect("the shapes fit");
             assert_eq!(config.vision, drawn.vision);
             let layers =
@@ -240,6 +241,11 @@ mod tests {
             Towers::open(&folder.path().join("bert/model.safetensors"), &folder.path().join("bert"));
         let error = swapped.expect("readable").config(Task::ImageTextRetrieval, None).expect_err("no CLIP");
         assert!(error.to_string().contains("visual.conv1.weight"), "{error}");
+        // A tokenizer's settings beside the vocabulary are its own.
+        let settings = folder.path().join("bert/tokenizer_config.json");
+        std::fs::write(&settings, "{}").expect("written");
+        let towers = Towers::open(&clip, &folder.path().join("bert")).expect("both are there");
+        assert_eq!(towers.tokenizer().settings, Some((settings, "{}".to_owned())));
         let missing = Towers::open(&clip, &folder.path().join("no"));
         assert!(missing.err().expect("no BERT").to_string().contains("vocab.txt"));
     }

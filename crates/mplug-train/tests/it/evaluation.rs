@@ -37,13 +37,23 @@ fn colours(config: &TrainConfig) -> Colours {
     Colours { reading: config.objective.reading(), until: u64::MAX }
 }
 
-/// The figures' bits and the texts of all evaluations.
-fn found(events: &[Progress]) -> Vec<(u64, Vec<(&'static str, u64)>, Vec<String>)> {
+/// What an evaluation found.
+#[derive(Clone, Debug, PartialEq)]
+struct Found {
+    step: u64,
+    /// The figures' bits.
+    metrics: Vec<(&'static str, u64)>,
+    texts: Vec<String>,
+}
+
+/// What all evaluations found.
+fn found(events: &[Progress]) -> Vec<Found> {
     let of = |event: &Progress| match event {
-        Progress::Evaluated { step, metrics, samples, .. } => {
-            let metrics = metrics.iter().map(|(name, value)| (*name, value.to_bits())).collect();
-            Some((*step, metrics, samples.iter().map(|sample| sample.text.clone()).collect()))
-        }
+        Progress::Evaluated { step, metrics, samples, .. } => Some(Found {
+            step: *step,
+            metrics: metrics.iter().map(|(name, value)| (*name, value.to_bits())).collect(),
+            texts: samples.iter().map(|sample| sample.text.clone()).collect(),
+        }),
         _ => None,
     };
     events.iter().filter_map(of).collect()
@@ -58,7 +68,7 @@ fn figures_are_the_same_bits_on_any_number_of_threads() {
             let events = run(&config, &colours(&config), false);
             let names = metric_names(&config.objective);
             let found = found(&events);
-            let all = found.iter().flat_map(|(_, metrics, _)| metrics);
+            let all = found.iter().flat_map(|of| &of.metrics);
             assert!(
                 all.clone().count() > 0 && all.clone().all(|(name, _)| names.contains(name)),
                 "{found:?}"
@@ -66,7 +76,7 @@ fn figures_are_the_same_bits_on_any_number_of_threads() {
             // The step itself may differ: its sum has other addends.
             found[0].clone()
         });
-        assert_eq!(one[0].0, 0);
+        assert_eq!(one[0].step, 0);
         assert!(one[0] == one[1] && one[0] == one[2], "{kind}: {one:?}");
     }
 }
@@ -180,7 +190,7 @@ fn an_evaluation_before_the_first_step_changes_no_weight() {
             let output = folder.path().join(format!("{kind}-{at_start}"));
             let more = [("run.steps", "4"), ("evaluation.every", "4"), ("evaluation.at_start", at_start)];
             let events = run_of(&short(&output, kind, &more));
-            let steps: Vec<u64> = found(&events).iter().map(|(step, ..)| *step).collect();
+            let steps: Vec<u64> = found(&events).iter().map(|of| of.step).collect();
             assert_eq!(steps, if at_start == "true" { vec![0, 4] } else { vec![4] }, "{kind}");
             std::fs::read(output.join("last/model.safetensors")).expect("a model")
         });
