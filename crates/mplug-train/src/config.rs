@@ -147,6 +147,11 @@ impl TrainConfig {
                 let found: Vec<&str> = found.collect();
                 ("`model`, or `clip` and `bert`".to_owned(), found.join(" and "))
             })?;
+            ensure(
+                start.image_size.is_none_or(|size| (1..=8192).contains(&size)),
+                "start.image_size",
+                || ("1 to 8192".to_owned(), start.image_size.unwrap_or_default().to_string()),
+            )?;
             check_dropout("start.dropout", start.dropout)?;
             check_dropout("start.visual_attention_dropout", start.visual_attention_dropout)?;
             start.check_kept(self.objective.task())?;

@@ -229,6 +229,7 @@ fn a_wrong_type_is_named_with_its_place() {
         ("evaluation.metric", "cidre", "evaluation.metric: unknown variant `cidre`"),
         ("prompts.en", "5", "prompts.en: expected a string, found 5"),
         ("run.stepz", "5", "run: unknown field `stepz`"),
+        ("start.image_size", "4000000000", "start.image_size: expected 1 to 8192"),
         ("ouput", "x", "recipe: unknown field `ouput`"),
     ] {
         let error = with(&text, key, value).expect_err(key);
