@@ -1,6 +1,7 @@
 //! Tests of training: the original's losses and gradients, learning and resuming on a toy data, recipes.
 
 mod annotated;
+mod fine_tuning;
 mod golden;
 mod kept_run;
 mod objectives;
