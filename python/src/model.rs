@@ -32,15 +32,14 @@ impl ModelArguments {
         let precision = precision.map_err(|error| Fault::Option(format!("precision: {error}")))?;
         let options =
             OpenOptions { image_size: *image_size, is_strict: *is_strict, adapter: adapter.clone() };
-        let folder = match model {
-            Some(named) => mplug_hub::open(named, task, &options)?,
-            None => {
-                let folder = mplug_demo::open(task, *image_size);
-                let folder = folder.map_err(|error| Fault::Option(error.to_string()))?;
-                match adapter {
-                    Some(adapter) => folder.with_adapter(adapter).map_err(mplug::Error::from)?,
-                    None => folder,
-                }
+        let folder = if let Some(named) = model {
+            mplug_hub::open(named, task, &options)?
+        } else {
+            let folder = mplug_demo::open(task, *image_size);
+            let folder = folder.map_err(|error| Fault::Option(error.to_string()))?;
+            match adapter {
+                Some(adapter) => folder.with_adapter(adapter).map_err(mplug::Error::from)?,
+                None => folder,
             }
         };
         Ok((folder, LoadOptions { precision, ..LoadOptions::default() }))

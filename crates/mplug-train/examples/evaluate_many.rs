@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::process::Command;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use burn::tensor::Device;
@@ -111,6 +112,7 @@ fn evaluate(pictures: usize, size: &str, task: &str, threads: usize) -> Result<(
         device: &device,
         workers: &Workers::new(threads, device.clone(), DropoutRates::default())?,
         figures: &CaptionFigures::open(&toml::from_str("every = 1\npictures = 1")?)?,
+        stop: &AtomicBool::new(false),
         plan: Plan { examples: pictures, num_beams: None, rerank: 16 },
     }
     .run(reading)?;

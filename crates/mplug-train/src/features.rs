@@ -161,7 +161,9 @@ fn fingerprint(parameters: &[Parameter]) -> String {
         })
         .collect();
     let mut whole = Sha256::new();
-    digests.iter().for_each(|digest| whole.update(digest));
+    for digest in digests {
+        whole.update(digest);
+    }
     hexadecimal(&whole.finalize())
 }
 

@@ -4,6 +4,7 @@
 use burn::tensor::Device;
 use mplug::checkpoint::adapter::{AdapterSettings, weights_fingerprint};
 use mplug_data::error::nearest;
+use mplug_nn::parameter::Parameter;
 use mplug_nn::{LoraSettings, Mplug};
 
 use crate::config::{LoraSection, TrainConfig};
@@ -30,7 +31,7 @@ pub fn prepare(
         return Ok(None);
     }
     let parameters = model.parameters();
-    let names: Vec<&str> = parameters.iter().map(|parameter| parameter.name()).collect();
+    let names: Vec<&str> = parameters.iter().map(Parameter::name).collect();
     for prefix in &config.freeze {
         if !names.iter().any(|name| is_below(prefix, name)) {
             return Err(unknown(
@@ -42,7 +43,7 @@ pub fn prepare(
         }
     }
     model.freeze(|name| config.freeze.iter().any(|prefix| is_below(prefix, name)));
-    if model.parameters().iter().all(|parameter| parameter.is_frozen()) {
+    if model.parameters().iter().all(Parameter::is_frozen) {
         let expected = "something left to train".to_owned();
         return Err(TrainError::Value { field: "freeze", expected, found: "all of the model".to_owned() });
     }
@@ -148,15 +149,15 @@ fn unknown(field: &'static str, expected: &str, found: &str, known: &[String]) -
         })
     };
     let with_parts = known.iter().filter(has_parts).min_by_key(|name| name.len()).map(String::as_str);
-    let expected = match with_parts.or_else(|| nearest(found, known.iter().map(String::as_str))) {
-        Some(name) => format!("{expected} (`{name}`?)"),
-        None => {
-            let mut first: Vec<&str> =
-                known.iter().map(String::as_str).filter(|name| !name.contains('.')).collect();
-            first.sort_unstable();
-            first.dedup();
-            format!("{expected}, such as {}", first[..first.len().min(SHOWN)].join(", "))
-        }
+    let near = with_parts.or_else(|| nearest(found, known.iter().map(String::as_str)));
+    let expected = if let Some(name) = near {
+        format!("{expected} (`{name}`?)")
+    } else {
+        let mut first: Vec<&str> =
+            known.iter().map(String::as_str).filter(|name| !name.contains('.')).collect();
+        first.sort_unstable();
+        first.dedup();
+        format!("{expected}, such as {}", first[..first.len().min(SHOWN)].join(", "))
     };
     TrainError::Value { field, expected, found: format!("`{found}`") }
 }

@@ -1,12 +1,14 @@
 //! Keys of a recipe that its run would never look at: what they do needs another objective, or another setting. Knows no types
 //! of values.
 
+use mplug::config::Task;
 use mplug_nn::Parts;
 
 use super::data::{DataSection, Unreadable};
 use super::objective::{ObjectiveSection, WrittenBy};
 use super::{TrainConfig, fields};
 use crate::error::TrainError;
+use crate::training_data::Reading;
 
 /// A key that a recipe's run does not use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +74,21 @@ pub(super) fn unused(config: &TrainConfig) -> Vec<Unused> {
     );
     add(!orders, &["evaluation.rerank"], "no candidates are ordered; `evaluation.num_beams` is used");
     add(orders, &["evaluation.num_beams"], "an evaluation writes no texts; `evaluation.rerank` is used");
+    add(
+        objective.task() != Task::ImageCaptioning,
+        &["start.keep_encoders"],
+        "all parts of the model are trained and kept",
+    );
+    add(
+        !matches!(objective.reading(), Reading::Captions | Reading::Pairs),
+        &["data.clean_captions"],
+        "no captions are read or written; captioning, retrieval and pretraining use it",
+    );
+    add(
+        config.run.epochs.is_none(),
+        &["run.drop_last"],
+        "and run.steps batches go on over the end of an epoch; `run.epochs` uses it",
+    );
     let has_distortions = config.augment.as_ref().is_none_or(|augment| augment.operations > 0);
     add(
         !has_distortions,

@@ -144,7 +144,7 @@ fn names_that_fit_nothing_are_errors_with_the_nearest() {
                     "text_decoder".into(),
                     "visn_fc".into(),
                     "visn_layer_norm".into(),
-                ]
+                ];
             }),
             "something left to train",
         ),

@@ -3,6 +3,7 @@
 mod annotated;
 mod epochs;
 mod evaluation;
+mod fine_tuning;
 mod golden;
 mod kept_run;
 mod objectives;

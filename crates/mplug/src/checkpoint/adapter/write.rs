@@ -51,9 +51,8 @@ pub fn write_adapter_files(
     });
     let base =
         BaseRecord { name: settings.base_name.clone(), weights_sha256: settings.base_fingerprint.clone() };
-    let text = |value: serde_json::Result<String>| value.expect("strings and numbers are plain data") + "\n";
-    write_text(&folder.join(ADAPTER_CONFIG), &text(serde_json::to_string_pretty(&config)))?;
-    write_text(&folder.join(BASE_MODEL), &text(serde_json::to_string_pretty(&base)))?;
+    write_text(&folder.join(ADAPTER_CONFIG), &format!("{config:#}\n"))?;
+    write_text(&folder.join(BASE_MODEL), &format!("{:#}\n", json!(base)))?;
     let tensors: Vec<_> =
         tensors.into_iter().map(|(name, shape, values)| (format!("{PREFIX}{name}"), shape, values)).collect();
     write_safetensors(&folder.join(ADAPTER_WEIGHTS), tensors.as_slice(), Dtype::F32)
