@@ -111,7 +111,7 @@ impl CaptionSet {
         records.filter(move |(index, _)| is_unscored(index)).map(|(_, record)| &record.id)
     }
 
-    /// The same captions without those of pictures that are not among `indices`, which ascend.
+    /// Its captions of the pictures at `indices` of the data set, which ascend; the others become pictures without a caption.
     pub(crate) fn only(self, indices: &[usize]) -> Result<Self, EvalError> {
         let mut captions = vec![None; self.dataset.len()];
         for (index, caption) in self.indices.iter().zip(self.candidates) {

@@ -40,7 +40,7 @@ impl Series {
         Self { name: name.into(), points, colour, is_dashed: false }
     }
 
-    /// The same curve with a dashed line.
+    /// This curve with a dashed line.
     #[must_use]
     pub fn dashed(self) -> Self {
         Self { is_dashed: true, ..self }

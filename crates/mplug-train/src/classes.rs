@@ -46,7 +46,9 @@ impl ByClass {
 
     /// The means, by figure and division, the worst kinds first.
     pub fn figures(&self) -> Vec<ClassFigure> {
-        let mut divisions: BTreeMap<(&str, &str), Vec<(&str, u64, f64)>> = BTreeMap::new();
+        // By figure and division: kind, examples, sum of scores.
+        type Kinds<'k> = Vec<(&'k str, u64, f64)>;
+        let mut divisions: BTreeMap<(&str, &str), Kinds<'_>> = BTreeMap::new();
         for ((figure, class), (examples, sum)) in &self.found {
             let kinds = divisions.entry((figure, class.by)).or_default();
             kinds.push((&class.class, *examples, *sum));

@@ -85,7 +85,7 @@ fn scores_of_pictures_are_compared_and_resampled() {
     assert!(cider["bootstrap"]["low"].as_f64().unwrap() > 0.0, "{cider}");
     assert_eq!(cider["bootstrap"]["p_value"], json!(1.0 / 501.0));
     let most = found["most_different"].as_array().unwrap();
-    assert_eq!((most.len(), &most[0]["b"]["score"].as_f64().unwrap() > &0.0), (3, true), "{most:?}");
+    assert_eq!((most.len(), most[0]["b"]["score"].as_f64().unwrap() > 0.0), (3, true), "{most:?}");
     assert_eq!(json_of(&desk.run(&typed)), found, "the same seed gives the same numbers");
     let other = json_of(&desk.run(&[&typed[..], &["--seed", "1"]].concat()));
     assert_ne!(other["figures"], found["figures"]);

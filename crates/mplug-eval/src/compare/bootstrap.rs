@@ -63,7 +63,9 @@ impl Paired {
             Self::Meteor(statistics) => {
                 let [a, b] = statistics.each_ref().map(|statistics| {
                     let mut sum = Statistics::default();
-                    pictures.iter().for_each(|picture| sum.add(&statistics[*picture]));
+                    for picture in pictures {
+                        sum.add(&statistics[*picture]);
+                    }
                     sum.score()
                 });
                 into.push(b - a);
@@ -77,7 +79,9 @@ impl Paired {
 pub(super) fn bootstrap(paired: &[Paired], pictures: usize, resamples: usize, seed: u64) -> Vec<Bootstrap> {
     let mut whole = Vec::new();
     let all: Vec<usize> = (0..pictures).collect();
-    paired.iter().for_each(|one| one.differences(&all, &mut whole));
+    for one in paired {
+        one.differences(&all, &mut whole);
+    }
     let resampled: Vec<Vec<f64>> = (0..resamples as u64)
         .into_par_iter()
         .map_init(Vec::new, |drawn, resample| {
@@ -85,7 +89,9 @@ pub(super) fn bootstrap(paired: &[Paired], pictures: usize, resamples: usize, se
             drawn.clear();
             drawn.extend((0..pictures).map(|_| random.random_range(0..pictures)));
             let mut differences = Vec::with_capacity(whole.len());
-            paired.iter().for_each(|one| one.differences(drawn, &mut differences));
+            for one in paired {
+                one.differences(drawn, &mut differences);
+            }
             differences
         })
         .collect();

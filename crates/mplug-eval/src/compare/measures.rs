@@ -31,10 +31,10 @@ pub(super) struct Measure {
 }
 
 /// The figures of some pictures and what they are resampled from: each of `paired` gives one figure or, of BLEU, several, in the order of
-/// `measures`.
+/// `all`.
 #[derive(Debug, Default)]
 pub(super) struct Measures {
-    pub(super) measures: Vec<Measure>,
+    pub(super) all: Vec<Measure>,
     pub(super) paired: Vec<Paired>,
     /// How the captions of each system became tokens, where it could be found out.
     pub(super) tokenizations: [Option<Tokenization>; 2],
@@ -51,8 +51,8 @@ impl Measures {
     /// The figures that every picture of both has; pictures are in the same order.
     pub(super) fn of_captions(both: [&[Item]; 2], keys: &[String]) -> Self {
         let counted = both.map(|items| Counted::of(items, keys.iter().any(|key| key == METEOR)));
-        let mut found = Self::default();
-        found.tokenizations = counted.each_ref().map(|one| one.as_ref().map(|one| one.tokenization));
+        let tokenizations = counted.each_ref().map(|one| one.as_ref().map(|one| one.tokenization));
+        let mut found = Self { tokenizations, ..Self::default() };
         let [a, b] = counted;
         let both_counted = a.zip(b).filter(|(a, b)| a.tokenization == b.tokenization);
         let (bleu, meteor) = match both_counted {
@@ -66,7 +66,7 @@ impl Measures {
                 let [a, b] = counts
                     .each_ref()
                     .map(|counts| counts.iter().fold(Counts::default(), Counts::plus).bleu()[*order]);
-                found.measures.push(Measure::new(BLEU[*order], [a, b], both));
+                found.all.push(Measure::new(BLEU[*order], [a, b], both));
             }
             if !orders.is_empty() {
                 found.paired.push(Paired::Bleu { counts, orders });
@@ -75,13 +75,15 @@ impl Measures {
         if let Some(statistics) = meteor {
             let [a, b] = statistics.each_ref().map(|statistics| {
                 let mut sum = Statistics::default();
-                statistics.iter().for_each(|one| sum.add(one));
+                for one in statistics {
+                    sum.add(one);
+                }
                 sum.score()
             });
-            found.measures.push(Measure::new(METEOR, [a, b], both));
+            found.all.push(Measure::new(METEOR, [a, b], both));
             found.paired.push(Paired::Meteor(statistics));
         }
-        let known: Vec<String> = found.measures.iter().map(|measure| measure.key.clone()).collect();
+        let known: Vec<String> = found.all.iter().map(|measure| measure.key.clone()).collect();
         for key in keys.iter().filter(|key| !known.contains(key)) {
             found.add_mean(key, both);
         }
@@ -92,7 +94,7 @@ impl Measures {
     pub(super) fn of_answers(key: &str, both: [&[Item]; 2]) -> Self {
         let mut found = Self::default();
         found.add_mean("score", both);
-        key.clone_into(&mut found.measures[0].key);
+        key.clone_into(&mut found.all[0].key);
         found
     }
 
@@ -108,7 +110,7 @@ impl Measures {
         }
         let [a, b] = &measure.scores;
         self.paired.push(Paired::Mean(a.iter().zip(b).map(|(a, b)| b - a).collect()));
-        self.measures.push(measure);
+        self.all.push(measure);
     }
 }
 

@@ -1,9 +1,9 @@
 //! Two runs of training, or two results on the same pictures, side by side: curves, figures, what differs in the settings, whether a
 //! difference could be an accident of which pictures were taken ([`Bootstrap`]), and the pictures that differ most.
 //!
-//! The way of the data: files become results ([`results`]), which are paired by picture ([`pairs`]); figures are computed with
-//! what they are sums of ([`measures`]) and resampled ([`bootstrap`]); [`result_comparison`] has what is found, as [`run_comparison`] has of runs; [`text`] and
-//! [`page`] show it. Nothing is written here.
+//! The way of the data: files become results (`results`), which are paired by picture (`pairs`); figures are computed with
+//! what they are sums of (`measures`) and resampled (`bootstrap`); `result_comparison` has what is found, as `run_comparison` has of runs; `text` and
+//! `page` show it. Nothing is written here.
 
 mod bootstrap;
 mod measures;

@@ -191,7 +191,7 @@ impl ResultComparison {
         // As the files have them, whatever they are computed from.
         self.figures.sort_by_key(|figure| keys.iter().position(|key| *key == figure.key));
         let by = chosen(plan, keys, "cider")?;
-        let measure = found.measures.iter().find(|measure| measure.key == by).expect("it is one of them");
+        let measure = found.all.iter().find(|measure| measure.key == by).expect("it is one of them");
         let scores = measure.scores.clone();
         self.add_most_different(paired, &by, plan, |index| {
             let [a, b] = scores.each_ref().map(|scores| scores[index]);
@@ -247,10 +247,10 @@ impl ResultComparison {
     }
 
     fn add_measures(&mut self, found: &Measures, plan: &ComparePlan) {
-        let pictures = found.measures.first().map_or(0, |measure| measure.scores[0].len());
+        let pictures = found.all.first().map_or(0, |measure| measure.scores[0].len());
         (self.resamples, self.seed) = (plan.resamples, plan.seed);
         let resampled = bootstrap(&found.paired, pictures, plan.resamples, plan.seed);
-        for (measure, bootstrap) in found.measures.iter().zip(resampled) {
+        for (measure, bootstrap) in found.all.iter().zip(resampled) {
             let Measure { key, a, b, note, .. } = measure;
             let figure = FigureDifference::of(key, [*a, *b]);
             let (pictures, bootstrap, note) = (Some(pictures), Some(bootstrap), note.clone());
@@ -365,7 +365,7 @@ fn numbers(report: &Map<String, Value>) -> Vec<(String, f64)> {
             || MUST_AGREE.contains(&&key[..]);
         match value {
             Value::Number(number) if !is_fact => {
-                found.extend(number.as_f64().map(|number| (key.clone(), number)))
+                found.extend(number.as_f64().map(|number| (key.clone(), number)));
             }
             Value::Object(inner) if !is_fact => {
                 let inner = numbers(inner).into_iter();

@@ -175,7 +175,7 @@ impl Line {
     fn item(self) -> Option<(String, Kind, Option<Item>)> {
         let mut item = Item { name: self.file_name.or_else(|| self.path.clone()), ..Item::default() };
         if let (Some(id), Some(answer)) = (&self.question_id, self.answer) {
-            item.id = id.as_str().to_owned();
+            id.as_str().clone_into(&mut item.id);
             item.text = answer;
             item.question = self.question;
             item.references = self.answers.into_iter().map(|answer| answer.text).collect();

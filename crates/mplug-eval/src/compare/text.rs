@@ -49,10 +49,11 @@ pub(super) fn facts(found: &ResultComparison) -> String {
         grouped(found.equal_texts as u64)
     );
     if found.left_out > 0 {
-        facts += &format!(", {} left out, for they failed in one", found.left_out);
+        facts
+            .push_str(&[", ", &grouped(found.left_out as u64), " left out, for they failed in one"].concat());
     }
     if let Some(tokens) = found.tokenization {
-        facts += &format!("; tokens: {tokens}");
+        facts.push_str(&["; tokens: ", tokens].concat());
     }
     facts
 }

@@ -9,6 +9,9 @@ use mplug_eval::figures::meteor_data;
 use crate::config::{BestBy, EvaluationSection};
 use crate::error::TrainError;
 
+/// Figures by name.
+type Figures = Vec<(&'static str, f64)>;
+
 /// Which figures of captions are computed, and with what.
 #[derive(Debug)]
 pub struct CaptionFigures {
@@ -52,7 +55,7 @@ impl CaptionFigures {
         &self,
         captions: &[String],
         references: &[Vec<String>],
-    ) -> Result<(Vec<(&'static str, f64)>, Vec<PictureAgreement>), TrainError> {
+    ) -> Result<(Figures, Vec<PictureAgreement>), TrainError> {
         let agreement = Agreement::of(captions, references)?;
         let [bleu_1, bleu_2, bleu_3, bleu_4] = agreement.bleu();
         let mut figures = vec![
