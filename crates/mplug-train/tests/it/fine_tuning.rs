@@ -73,9 +73,10 @@ fn start(model: &Path) -> StartSection {
         bert: None,
         image_size: None,
         max_text_tokens: 8,
-        shared_size: 256,
+        shared_size: None,
         dropout: 0.0,
         visual_attention_dropout: 0.0,
+        keep_encoders: false,
     }
 }
 
