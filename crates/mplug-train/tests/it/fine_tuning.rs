@@ -73,7 +73,8 @@ fn start(model: &Path) -> StartSection {
         bert: None,
         image_size: None,
         max_text_tokens: 8,
-        shared_size: 256,
+        shared_size: Some(256),
+        keep_encoders: false,
         dropout: 0.0,
         visual_attention_dropout: 0.0,
     }
