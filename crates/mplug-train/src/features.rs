@@ -12,7 +12,9 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use mplug::checkpoint::{Checkpoint, Dtype, Weights, names, safetensors_bytes};
+use mplug::checkpoint::{
+    Checkpoint, CheckpointError, Dtype, TensorEntry, TensorReader, Values, Weights, names, safetensors_bytes,
+};
 use mplug::config::ModelConfig;
 use mplug::visual_encoder::VisualEncoder;
 use mplug_nn::Mplug;
@@ -134,15 +136,31 @@ impl FeatureCache {
         if let Some(encoder) = self.encoder.get() {
             return Ok(encoder);
         }
-        let tensor = |parameter: &Parameter| {
-            (parameter.name().to_owned(), parameter.shape().to_vec(), parameter.to_vec())
-        };
-        let tensors: Vec<_> = self.parameters.iter().map(tensor).collect();
-        let checkpoint = Checkpoint::from_bytes(safetensors_bytes(tensors.as_slice(), Dtype::F32)?)?;
+        let bytes = safetensors_bytes(&ParameterTensors(&self.parameters), Dtype::F32)?;
+        let checkpoint = Checkpoint::from_bytes(bytes)?;
         // The projection of large models comes after what is kept: it may be trained.
         let shape = ModelConfig { has_visual_projection: false, ..self.shape.clone() };
         let encoder = VisualEncoder::load(&Weights::new(&checkpoint), &shape)?;
         Ok(self.encoder.get_or_init(|| encoder))
+    }
+}
+
+/// Parameters as tensors to write, read one at a time.
+struct ParameterTensors<'a>(&'a [Parameter]);
+
+impl TensorReader for ParameterTensors<'_> {
+    fn entries(&self) -> Vec<TensorEntry> {
+        let entry = |parameter: &Parameter| TensorEntry {
+            name: parameter.name().to_owned(),
+            shape: parameter.shape().to_vec(),
+            fixed_dtype: None,
+            same_as: None,
+        };
+        self.0.iter().map(entry).collect()
+    }
+
+    fn read(&self, index: usize) -> Result<Values, CheckpointError> {
+        Ok(Values::F32(self.0[index].to_vec()))
     }
 }
 

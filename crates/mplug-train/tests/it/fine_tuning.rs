@@ -73,10 +73,10 @@ fn start(model: &Path) -> StartSection {
         bert: None,
         image_size: None,
         max_text_tokens: 8,
-        shared_size: Some(256),
-        keep_encoders: false,
+        shared_size: None,
         dropout: 0.0,
         visual_attention_dropout: 0.0,
+        keep_encoders: false,
     }
 }
 
