@@ -59,12 +59,6 @@ fn linked(_target: &str, _path: &Path) -> bool {
     false
 }
 
-/// Removes a link.
-pub(super) fn remove_link(path: &Path) -> Result<()> {
-    before_change()?;
-    std::fs::remove_file(path)
-}
-
 /// Copies a file to a new one and hands it to the disk.
 pub(super) fn copy(from: &Path, to: &Path) -> Result<()> {
     before_change()?;

@@ -39,6 +39,9 @@ impl Trainer<'_> {
         if leads {
             self.folder.claim(resume != Resume::Never)?;
             chosen = self.folder.chosen(resume)?;
+            if resume == Resume::Never {
+                self.folder.begin_anew()?;
+            }
         }
         let chosen = self.chosen_together(chosen);
         if !leads {

@@ -278,6 +278,7 @@ fn a_run_cut_off_ends_with_the_same_weights() {
             ("run.checkpoint_every", "4"),
             ("schedule.warmup_steps", "3"),
             ("evaluation.every", "5"),
+            ("evaluation.at_start", "false"),
         ];
         let [whole, parts] = ["whole", "parts"]
             .map(|name| recipe(&folder.path().join(name), &[settings(kind), short.to_vec()].concat()));
@@ -378,7 +379,11 @@ fn a_run_leaves_its_logs_and_a_page() {
 #[test]
 fn a_loss_that_is_no_number_names_the_batch_and_the_checkpoint() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let more = [("optimizer.learning_rate", "1e30"), ("schedule.warmup_steps", "0")];
+    let more = [
+        ("optimizer.learning_rate", "1e30"),
+        ("schedule.warmup_steps", "0"),
+        ("evaluation.at_start", "false"),
+    ];
     let error = run(&recipe(folder.path(), &more), u64::MAX, false).1.expect_err("it diverges");
     let TrainError::Diverged { step, pictures, way_on, .. } = &error else { panic!("{error}") };
     assert!(*step > 0 && pictures.split(", ").count() == 8, "{error}");

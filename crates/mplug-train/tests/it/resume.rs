@@ -138,7 +138,10 @@ fn a_finished_run_is_prolonged_as_if_it_had_been_longer() {
     assert_eq!(resumed(&events).0, ["run.steps: 6 -> 10"]);
     assert!(checkpoint(&run.output, "last") == checkpoint(&long.output, "last"));
     let message = error(&run, Resume::Last);
-    assert!(message.contains("run.steps: expected at least 10, the steps that are done"), "{message}");
+    assert!(
+        message.contains("run.steps: expected at least the 10 steps that are done, found 6"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -296,7 +299,12 @@ fn the_best_is_sought_anew_when_its_measure_changes() {
 #[test]
 fn an_evaluation_that_is_given_up_is_done_later() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let [whole, parts] = ["whole", "parts"].map(|name| six(&folder.path().join(name)));
+    let [whole, parts] = ["whole", "parts"].map(|name| {
+        let mut config = six(&folder.path().join(name));
+        // More than the workers take at once.
+        config.evaluation.pictures = 100;
+        config
+    });
     enter(&whole, Resume::Never).1.expect("the run ends well");
     // The first step of each part, and the one in whose evaluation it is ended.
     for (first, last) in [(0, 2), (2, 2), (2, 4), (4, 6), (6, 6)] {

@@ -34,7 +34,7 @@ impl RunFolder {
     /// # Errors
     /// [`TrainError::Content`] if another process trains here (on file systems without locks nothing is kept off), if
     /// the folder holds what this run would replace and did not make, with `resume` no run, and without it a run with a
-    /// checkpoint.
+    /// checkpoint of what it learned.
     pub fn claim(&mut self, resume: bool) -> Result<(), TrainError> {
         self.check(resume)?;
         self.lock = Some(Arc::new(LockedFile(self.locked()?)));
@@ -86,7 +86,7 @@ impl RunFolder {
         let known = Self { run: run.clone().unwrap_or_default(), ..self.clone() };
         if resume {
             known.clone().join()
-        } else if run.is_some() && !known.own_steps()?.is_empty() {
+        } else if run.is_some() && known.own_steps()?.last().is_some_and(|step| *step > 0) {
             let problem = "holds a run already: resume it, or choose another output folder";
             Err(TrainError::content(&self.path, problem))
         } else {

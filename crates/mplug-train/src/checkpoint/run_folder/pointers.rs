@@ -56,16 +56,13 @@ impl RunFolder {
         files::sync_content(new)
     }
 
-    /// Removes the link `name`, if it is one of the run's.
+    /// Removes `name`, if it is the run's.
     ///
     /// # Errors
     /// When that fails.
     pub fn remove_pointer(&self, name: &str) -> Result<(), TrainError> {
         let path = self.path.join(name);
-        match linked_step(&path) {
-            Some(_) => files::remove_link(&path).map_err(TrainError::file(path)),
-            None => Ok(()),
-        }
+        if linked_step(&path).is_some() || self.owns(&path) { self.remove(name) } else { Ok(()) }
     }
 
     /// Whether nothing is at `path`, or what the run put there.

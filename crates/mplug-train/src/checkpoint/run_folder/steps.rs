@@ -77,12 +77,25 @@ impl RunFolder {
         let kept = [LAST, BEST].map(|name| self.pointed(name));
         let old = self.own_steps()?.into_iter().rev().skip(keep);
         for step in old.filter(|step| !kept.contains(&Some(*step))) {
-            // Under its name a folder is whole or not there.
-            let staging = self.staging()?;
-            let path = self.step_path(step);
-            files::rename(&path, &staging.path.join(step_folder(step))).map_err(TrainError::file(path))?;
+            self.remove(&step_folder(step))?;
         }
         Ok(())
+    }
+
+    /// Makes room for a run that begins anew where one ended before it learned anything: its checkpoint of step 0 goes.
+    ///
+    /// # Errors
+    /// When that fails.
+    pub fn begin_anew(&self) -> Result<(), TrainError> {
+        self.remove_pointer(LAST)?;
+        self.remove_pointer(BEST)?;
+        self.own_steps()?.into_iter().try_for_each(|step| self.remove(&step_folder(step)))
+    }
+
+    /// Removes one of the run's own folders or links. Under its name it is whole or not there.
+    pub(super) fn remove(&self, name: &str) -> Result<(), TrainError> {
+        let (staging, path) = (self.staging()?, self.path.join(name));
+        files::rename(&path, &staging.path.join(name)).map_err(TrainError::file(path))
     }
 }
 
