@@ -148,7 +148,7 @@ fn modules_have_pefts_names() {
         "{modules:?}"
     );
     adapted
-        .adapt(LORA, |module| module.ends_with(".attn") || module.ends_with(".value"), 1, &device)
+        .adapt(LORA, |module| module.ends_with("attn") || module.ends_with("self.value"), 1, &device)
         .expect("adapted");
     let names: Vec<(String, Vec<usize>)> =
         adapted.trained().into_iter().map(|(name, shape, _)| (name, shape)).collect();
@@ -213,7 +213,7 @@ fn a_momentum_model_follows_the_adaptation_and_shares_the_rest() {
     let device = Device::flex().autodiff();
     let config = ModelConfig::tiny(Task::VisualQuestionAnswering);
     let mut student = model(&device);
-    student.adapt(LORA, |module| module.ends_with(".query"), 9, &device).expect("adapted");
+    student.adapt(LORA, |module| module.ends_with("self.query"), 9, &device).expect("adapted");
     let plain = Device::flex();
     let mut source = RandomParameters { seed: 77 };
     let mut momentum_model = MomentumModel::new(&student, &config, student.parts(), 0.5, &mut source, &plain)
