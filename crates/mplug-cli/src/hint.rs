@@ -112,7 +112,11 @@ pub(crate) fn of_training(
 
     let hint = match &error {
         TrainError::Diverged { way_on, .. } => {
-            format!("on the command line: {}", to_resume(&way_on.settings))
+            let earlier = match way_on.earlier.last() {
+                Some(step) => format!("with `--from {step}` from an earlier checkpoint; "),
+                None => String::new(),
+            };
+            format!("{earlier}on the command line: {}", to_resume(&way_on.settings))
         }
         TrainError::Value { field: "run.device", .. } if !cfg!(feature = "wgpu") => {
             "the feature `wgpu` of the build has GPUs".to_owned()

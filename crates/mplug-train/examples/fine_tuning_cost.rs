@@ -99,13 +99,14 @@ fn one(way: usize, folder: &Path, steps: u64) -> Result<(), Box<dyn Error>> {
     })?;
     seconds.sort_by(f64::total_cmp);
     let in_all = mplug_train::log::peak_memory().unwrap_or_default();
+    let state = std::fs::metadata(output.join("last/state.safetensors"))?.len();
     say(&format!(
         "{name:24} {:6.2}   {:22.2}   {:9.2}   {:15.1}   {:15.1}",
         seconds[seconds.len() / 2],
         peak as f64 / 1e9,
         in_all as f64 / 1e9,
-        size(&output.join("last"))? as f64 / 1e6,
-        std::fs::metadata(output.join("state.safetensors"))?.len() as f64 / 1e6,
+        (size(&output.join("last"))? - state) as f64 / 1e6,
+        state as f64 / 1e6,
     ));
     Ok(())
 }

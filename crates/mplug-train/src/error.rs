@@ -129,6 +129,8 @@ impl TrainError {
 pub struct WayOn {
     /// The last good checkpoint, by its step and folder; none if the run was ended before its first.
     pub checkpoint: Option<(u64, PathBuf)>,
+    /// The steps of earlier checkpoints, in ascending order.
+    pub earlier: Vec<u64>,
     /// The keys of the recipe to set, each with its value in TOML.
     pub settings: Vec<(String, String)>,
 }
@@ -138,11 +140,16 @@ impl fmt::Display for WayOn {
         let settings: Vec<String> =
             self.settings.iter().map(|(key, value)| format!("{key} = {value}")).collect();
         let settings = settings.join(", ");
+        let earlier: Vec<String> = self.earlier.iter().map(u64::to_string).collect();
+        let earlier = match &earlier[..] {
+            [] => String::new(),
+            steps => format!(", or from an earlier one (step {})", steps.join(", ")),
+        };
         match &self.checkpoint {
             Some((step, folder)) => write!(
                 f,
-                "The last good checkpoint is that of step {step}, {}; resume the run from there with a lower learning rate: \
-                 {settings}",
+                "The last good checkpoint is that of step {step}, {}; resume the run from there{earlier} with a lower learning \
+                 rate: {settings}",
                 folder.display()
             ),
             None => {

@@ -145,34 +145,24 @@ fn in_a_shell(desk: &Desk, command: &str) -> Outcome {
 #[test]
 fn a_run_that_diverges_says_what_helps() {
     let desk = desk();
-    // Slow for three steps, and then far too fast.
-    let steep = [
-        "--set",
-        "run.max_skipped_steps=2",
-        "--set",
-        "run.checkpoint_every=3",
-        "--set",
-        "schedule.kind=research",
-        "--set",
-        "schedule.epoch_steps=3",
-        "--set",
-        "schedule.warmup_steps=100",
-        "--set",
-        "evaluation.every=0",
-    ];
-    let lost = train(&desk, "lost", &[&steep[..], &["--set", "optimizer.learning_rate=1e3"]].concat());
+    let steep =
+        ["--set", "run.max_skipped_steps=2", "--set", "run.keep_last=3", "--set", "evaluation.every=0"];
+    assert_eq!(train(&desk, "lost", &[&steep[..], &["--set", "run.steps=3"]].concat()).code, 0);
+    let too_fast = ["--set", "run.checkpoint_every=100", "--set", "optimizer.learning_rate=2e3"];
+    let lost = train(&desk, "lost", &[&steep[..], &too_fast, &["--resume"]].concat());
     assert_eq!((lost.code, &lost.stdout[..]), (2, ""), "{}", lost.stderr);
     let message = lost.check_messages().stderr.lines().last().unwrap();
-    let step = message.split_once("that of step ").expect("a step").1.split(',').next().expect("a number");
-    assert!(message.contains(&format!("that of step {step}, lost/step-{step:0>6}")), "{message}");
-    let advice = message.split_once("on the command line: ").expect("advice").1;
-    let advised = in_a_shell(&desk, advice);
-    assert_eq!(advised.code, 0, "{}", advised.stderr);
-    assert!(advised.stderr.contains("optimizer.learning_rate: 1000.0 -> 100.0"), "{}", advised.stderr);
-    assert!(advised.stdout.contains("the model is in lost"), "{}", advised.stdout);
+    assert!(message.contains("that of step 3, lost/step-000003"), "{message}");
+    let from = message.split_once("with `--from ").expect("an earlier one").1;
+    let (step, advice) = from.split_once("` from an earlier checkpoint; on the command line: ").unwrap();
+    for command in [advice.to_owned(), format!("{advice} --from {step}")] {
+        let advised = in_a_shell(&desk, &command);
+        assert_eq!(advised.code, 0, "{}", advised.stderr);
+        assert!(advised.stderr.contains("optimizer.learning_rate: 0.001 -> 200.0"), "{}", advised.stderr);
+        assert!(advised.stdout.contains("the model is in lost"), "{}", advised.stdout);
+    }
     // Without a checkpoint the run begins anew, by the same words.
-    let none = ["--set", "run.checkpoint_every=100", "--set", "optimizer.learning_rate=1e3"];
-    let lost = train(&desk, "none", &[&steep[..], &none].concat());
+    let lost = train(&desk, "none", &[&steep[..], &too_fast].concat());
     let message = lost.check_messages().stderr.lines().last().unwrap();
     assert!(lost.code == 2 && message.contains("No step is saved yet"), "{message}");
     let advised = in_a_shell(&desk, message.split_once("on the command line: ").expect("advice").1);

@@ -152,10 +152,18 @@ impl Trainer<'_> {
             problem,
             pictures: names(self.data, picture_ids),
             way_on: Box::new(WayOn {
+                earlier: self.earlier_checkpoints(),
                 checkpoint: self.saved.map(|step| (step, self.folder.step_path(step))),
                 settings: self.lower_rates(),
             }),
         }
+    }
+
+    /// The steps of the checkpoints before the last.
+    fn earlier_checkpoints(&self) -> Vec<u64> {
+        let mut steps = self.folder.checkpoints().unwrap_or_default();
+        steps.retain(|step| self.saved.is_some_and(|saved| *step < saved));
+        steps
     }
 
     /// The recipe's learning rates, lower.

@@ -3,7 +3,7 @@
 use mplug::config::vocabulary_tokens;
 
 use super::Trainer;
-use crate::checkpoint::{BEST, LAST, RunProgress, State};
+use crate::checkpoint::{BEST, LAST, MODELSCOPE, RunProgress, State};
 use crate::config::{Change, TrainConfig};
 use crate::entry::Resume;
 use crate::error::TrainError;
@@ -54,6 +54,10 @@ impl Trainer<'_> {
             if leads {
                 entered.log = self.folder.checkpoint(step).map_or(0, |mark| mark.log);
                 let set_aside = self.folder.set_aside_after(step)?;
+                if !set_aside.is_empty() {
+                    // It may be of one of those; the end of the run writes it anew.
+                    self.folder.remove_pointer(MODELSCOPE)?;
+                }
                 if !changes.is_empty() || best_is_reset || !set_aside.is_empty() {
                     entered.events.push(Progress::Resumed { step, changes, best_is_reset, set_aside });
                 }

@@ -106,7 +106,7 @@ fn what_is_frozen_stays_bit_for_bit_and_has_no_moments() {
     assert!(0 < *trained && trained < parameters);
     let [before, after] = ["base/last", "run/last"]
         .map(|name| Checkpoint::open(&folder.path().join(name).join("model.safetensors")).expect("a model"));
-    let state = Checkpoint::open(&folder.path().join("run/state.safetensors")).expect("a state");
+    let state = Checkpoint::open(&folder.path().join("run/last/state.safetensors")).expect("a state");
     let (mut frozen, mut moved) = (0, 0);
     for name in before.names() {
         let [one, other] = [&before, &after].map(|model| model.read_f32(name).expect("read"));
@@ -255,7 +255,7 @@ fn an_adapter_learns_is_small_and_resumes_to_the_same_bits() {
     assert!(best.join(ADAPTER_CONFIG).is_file() && !best.join("model.safetensors").exists());
     base().with_adapter(&best).expect("it fits the model that it was trained on");
     let size = |name: &str| std::fs::metadata(folder.path().join(name)).expect("a file").len();
-    let state = Checkpoint::open(&folder.path().join("run/state.safetensors")).expect("a state");
+    let state = Checkpoint::open(&folder.path().join("run/last/state.safetensors")).expect("a state");
     assert!(state.names().all(|name| name.contains(".lora_") || ["base", "progress"].contains(&name)));
     assert!(size("run/best/adapter_model.safetensors") < size("base/last/model.safetensors"));
 
@@ -265,7 +265,8 @@ fn an_adapter_learns_is_small_and_resumes_to_the_same_bits() {
     let cut = EightColours { end: 31 * 8 };
     train_on(&parts, &cut, false, &mut listener(&mut events)).expect_err("cut off");
     run(&parts, true).expect("the rest ends well");
-    for file in ["state.safetensors", "last/adapter_model.safetensors", "best/adapter_model.safetensors"] {
+    for file in ["last/state.safetensors", "last/adapter_model.safetensors", "best/adapter_model.safetensors"]
+    {
         let [one, other] =
             ["run", "parts"].map(|run| std::fs::read(folder.path().join(run).join(file)).expect(file));
         assert!(one == other, "{file} differs");

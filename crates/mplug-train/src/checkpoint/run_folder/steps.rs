@@ -41,13 +41,22 @@ impl RunFolder {
         self.whole(&self.step_path(step)).filter(|mark| mark.step == step)
     }
 
+    /// The steps of the run's whole checkpoints, in ascending order.
+    ///
+    /// # Errors
+    /// When the folder cannot be read.
+    pub fn checkpoints(&self) -> Result<Vec<u64>, TrainError> {
+        let mut steps = self.own_steps()?;
+        steps.retain(|step| self.checkpoint(*step).is_some());
+        Ok(steps)
+    }
+
     /// The step that a run is entered at; none where it begins anew.
     ///
     /// # Errors
     /// [`TrainError::Content`] where none of its checkpoints is whole, or that of the wanted step is not.
     pub fn chosen(&self, resume: Resume) -> Result<Option<u64>, TrainError> {
-        let own = self.own_steps()?;
-        let whole: Vec<u64> = own.iter().copied().filter(|step| self.checkpoint(*step).is_some()).collect();
+        let (own, whole) = (self.own_steps()?, self.checkpoints()?);
         let found = match resume {
             Resume::Never => None,
             Resume::Last => whole.last().copied(),
