@@ -214,8 +214,8 @@ fn a_metric_of_another_task_lists_the_right_ones() {
     for (letter, objective) in KINDS {
         let text = recipe(objective, letter != 'r', true);
         let (good, bad, listed) = match letter {
-            'c' => ("bleu_4", "r_mean", "one of loss, cider, bleu_4"),
-            'b' | 's' => ("bleu_4", "loss", "one of cider, bleu_4"),
+            'c' => ("bleu_4", "r_mean", "one of loss, cider, bleu_1, bleu_2, bleu_3, bleu_4, rouge_l"),
+            'b' | 's' => ("bleu_4", "loss", "one of cider, bleu_1, bleu_2, bleu_3, bleu_4, rouge_l"),
             'a' | 'd' => ("accuracy", "cider", "one of loss, accuracy"),
             _ => ("image_r10", "accuracy", "one of text_r1, text_r5"),
         };
@@ -257,7 +257,7 @@ fn a_wrong_type_is_named_with_its_place() {
     }
     let without = text.replace("steps = 1\nbatch", "batch");
     let error = TrainConfig::from_toml(&without, &[]).expect_err("no steps").to_string();
-    assert!(error.contains("run: missing field `steps`"), "{error}");
+    assert!(error.contains("run.steps: expected one of `run.steps` and `run.epochs`"), "{error}");
     let without = text.replace("train = \"t\"\n", "");
     let error = TrainConfig::from_toml(&without, &[]).expect_err("nothing to learn from").to_string();
     assert!(error.contains("data: missing field `train`"), "{error}");
