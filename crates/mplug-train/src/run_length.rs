@@ -49,6 +49,12 @@ impl EpochShape {
         if self.drop_last { self.examples / batch_size } else { self.examples.div_ceil(batch_size) }
     }
 
+    /// What is left of an epoch that has begun at `origin`.
+    fn rest_at(self, origin: Origin) -> Option<Self> {
+        let begun = origin.example % self.examples;
+        (begun > 0).then(|| Self { examples: self.examples - begun, ..self })
+    }
+
     /// The numbers of the examples of a step.
     pub fn examples_of(self, step: u64, batch_size: u64) -> Range<u64> {
         let steps = self.steps(batch_size).max(1);
@@ -115,7 +121,7 @@ impl RunLength {
     pub fn from(self, origin: Origin) -> Self {
         let (Some(epochs), Some(epoch)) = (self.epochs, self.epoch) else { return Self { origin, ..self } };
         let done = origin.example / epoch.examples;
-        let steps = match self.rest_of_epoch(epoch, origin) {
+        let steps = match epoch.rest_at(origin) {
             _ if origin.example >= epochs * epoch.examples => 0,
             None => (epochs - done) * epoch.steps(self.batch_size),
             Some(rest) => rest.steps(self.batch_size) + (epochs - done - 1) * epoch.steps(self.batch_size),
@@ -123,18 +129,12 @@ impl RunLength {
         Self { steps: origin.step + steps, origin, ..self }
     }
 
-    /// What is left of an epoch that has begun at `origin`.
-    fn rest_of_epoch(&self, epoch: EpochShape, origin: Origin) -> Option<EpochShape> {
-        let begun = origin.example % epoch.examples;
-        (begun > 0).then(|| EpochShape { examples: epoch.examples - begun, ..epoch })
-    }
-
     /// The numbers of the examples of a step.
     pub fn examples_of(&self, step: u64) -> Range<u64> {
         let (size, first, step) = (self.batch_size, self.origin.example, step - self.origin.step);
         let found_at = |start: u64, found: Range<u64>| start + found.start..start + found.end;
         let Some(epoch) = self.epoch else { return found_at(first, step * size..(step + 1) * size) };
-        match self.rest_of_epoch(epoch, self.origin) {
+        match epoch.rest_at(self.origin) {
             None => found_at(first, epoch.examples_of(step, size)),
             Some(rest) if step < rest.steps(size) => found_at(first, rest.examples_of(step, size)),
             Some(rest) => found_at(first + rest.examples, epoch.examples_of(step - rest.steps(size), size)),

@@ -45,6 +45,7 @@ average_decay = 0.5
 warmup_steps = 0
 [evaluation]
 every = 2
+at_start = false
 pictures = 1
 "#;
 
