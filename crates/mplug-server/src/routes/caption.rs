@@ -218,7 +218,11 @@ impl CaptionPlan {
     fn value(&self, written: &[Vec<Caption>], matches: Option<&[Option<f32>]>) -> Map<String, Value> {
         let texts = self.writers.iter().zip(written).enumerate();
         let mut texts = texts.map(|(index, (by, captions))| {
-            self.text_value(by.language, captions, matches.map(|matches| matches[index]))
+            self.text_value(
+                by.language,
+                captions,
+                matches.map(|matches| matches[index].map_or(Value::Null, number)),
+            )
         });
         if self.writers.len() == 1 {
             return texts.next().unwrap_or_default();
@@ -236,7 +240,7 @@ impl CaptionPlan {
         &self,
         language: Language,
         captions: &[Caption],
-        fits: Option<Option<f32>>,
+        fits: Option<Value>,
     ) -> Map<String, Value> {
         let mut value = Map::new();
         let mut insert = |name: &str, found: Value| value.insert(name.to_owned(), found);
@@ -255,7 +259,7 @@ impl CaptionPlan {
             insert("tags", mplug::keywords::keywords(captions, most).into_iter().map(tag).collect());
         }
         if let Some(fits) = fits {
-            insert("match", fits.map_or(Value::Null, number));
+            insert("match", fits);
         }
         value
     }
