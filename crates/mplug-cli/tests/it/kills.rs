@@ -196,6 +196,7 @@ fn disturb(child: &mut Child, random: &mut Random) -> Option<&'static str> {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "what `.ci/long kills` shows")]
 fn a_run_killed_at_random_moments_ends_with_the_same_bits() {
     let (kills, mut random) = (number("KILLS", 2), Random(number("SEED", 7)));
     let desk = Desk::new();
