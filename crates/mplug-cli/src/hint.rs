@@ -106,7 +106,7 @@ pub(crate) fn of_hub(error: mplug_hub::HubError) -> anyhow::Error {
 #[cfg(feature = "train")]
 pub(crate) fn of_training(
     error: mplug_train::TrainError,
-    to_resume: &dyn Fn(&[(String, String)]) -> String,
+    to_resume: impl Fn(&[(String, String)]) -> String,
 ) -> anyhow::Error {
     use mplug_train::TrainError;
 
