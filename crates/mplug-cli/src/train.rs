@@ -116,7 +116,7 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Status> {
         message.into_iter().for_each(crate::report::message);
         if interrupt.came() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    let with_hint = |error| crate::hint::of_training(error, &|more| args.to_resume(more));
+    let with_hint = |error| crate::hint::of_training(error, |more| args.to_resume(more));
     if args.check {
         check(&config, &mut listener).map_err(with_hint)?;
         crate::report::message(
