@@ -113,7 +113,7 @@ fn a_caption_that_cannot_be_matched_stays() {
     let shift = |folder: &std::path::Path| {
         let file = folder.join("match/vocab.txt");
         let vocabulary = std::fs::read_to_string(&file).unwrap();
-        let unused: String = (0..200).map(|number| format!("[unused{number}]\n")).collect();
+        let unused = (0..200).fold(String::new(), |text, number| text + &format!("[unused{number}]\n"));
         std::fs::write(&file, vocabulary.replacen("一\n", &(unused + "一\n"), 1)).unwrap();
     };
     let (whole, shifted) = (
