@@ -198,7 +198,7 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Status> {
         "{}: this build cannot train; build one that can: `cargo build --release -p mplug-cli --features train`",
         args.config
             .as_ref()
-            .or(args.init.as_ref())
+            .or(args.init.init.as_ref())
             .map_or_else(String::new, |path| path.display().to_string())
     )
 }
