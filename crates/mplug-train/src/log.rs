@@ -70,7 +70,7 @@ pub enum Progress {
         changes: Vec<Change>,
         /// Whether the score of the best evaluation was dropped, for it cannot be compared with those to come.
         best_is_reset: bool,
-        /// The steps whose checkpoints are in [`SUPERSEDED`](crate::checkpoint::SUPERSEDED) from now on.
+        /// The steps whose checkpoints are in [`SUPERSEDED`] from now on.
         set_aside: Vec<u64>,
     },
     /// In a resumed run `last` or `best` did not lead to their checkpoints.
