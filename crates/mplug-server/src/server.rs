@@ -128,6 +128,13 @@ impl Server {
         let opener =
             Opener::new(threads, self.options.limits.picture, fetcher).map_err(std::io::Error::other)?;
         let service = Arc::new(Service::new(self.options, opener, Arc::clone(&listener)));
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(CONNECTION_THREADS)
+            .max_blocking_threads(BLOCKING_THREADS)
+            .enable_all()
+            .build()?;
+        // Before the models are loaded: a small one may be ready at once.
+        listener(Event::Listening(self.address));
         let failed = Arc::new(Mutex::new(None));
         let model_thread = {
             let (service, failed, handle) = (Arc::clone(&service), Arc::clone(&failed), self.handle.clone());
@@ -142,12 +149,6 @@ impl Server {
                 ThreadPoolBuilder::new().num_threads(threads).build().map_err(std::io::Error::other)?;
             std::thread::Builder::new().name("models".to_owned()).spawn(move || pool.install(run))?
         };
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(CONNECTION_THREADS)
-            .max_blocking_threads(BLOCKING_THREADS)
-            .enable_all()
-            .build()?;
-        listener(Event::Listening(self.address));
         let ended = runtime.block_on(serve(&service, self.listener, self.handle.0.subscribe()));
         runtime.shutdown_background();
         service.end();
