@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
 use mplug_data::dataset::OpenOptions;
-use mplug_eval::compare::{ComparePlan, CompareProblem, RESAMPLES, References, compare};
+use mplug_eval::compare::{ComparePlan, CompareProblem, Comparison, RESAMPLES, References, compare};
 use mplug_eval::{EvalError, Event};
 
 use crate::args::between;
@@ -54,15 +54,15 @@ pub(crate) struct CompareArgs {
     images: Option<PathBuf>,
     #[command(flatten)]
     figures: FigureArgs,
-    /// Number of resamples of the paired bootstrap
-    #[arg(long, value_name = "N", default_value_t = RESAMPLES, value_parser = between::<100, 1_000_000>)]
-    resamples: usize,
-    /// Seed of the resamples
-    #[arg(long, value_name = "N", default_value_t = 0)]
-    seed: u64,
-    /// Number of pictures to show, those that differ most
-    #[arg(long, value_name = "N", default_value_t = 10, value_parser = between::<0, 10_000>)]
-    show: usize,
+    /// Number of resamples of the paired bootstrap [default: 10000]
+    #[arg(long, value_name = "N", value_parser = between::<100, 1_000_000>)]
+    resamples: Option<usize>,
+    /// Seed of the resamples [default: 0]
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Number of pictures to show, those that differ most [default: 10]
+    #[arg(long, value_name = "N", value_parser = between::<0, 10_000>)]
+    show: Option<usize>,
     /// Figure by which pictures differ, by its key [default: cider, or the first]
     #[arg(long, value_name = "KEY")]
     by: Option<String>,
@@ -72,6 +72,28 @@ pub(crate) struct CompareArgs {
     /// Write an HTML page with curves or figures and the pictures that differ most to FILE; it loads nothing from the network
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+}
+
+/// Pictures that are shown.
+const SHOWN: usize = 10;
+
+impl CompareArgs {
+    /// An option that was typed and that this comparison has no use for, with the reason.
+    fn unused(&self, found: &Comparison) -> Option<(&'static str, &'static str)> {
+        let [pictures, resamples] = match found {
+            Comparison::Runs(_) => [0, 0],
+            Comparison::Results(results) => [results.pictures, results.resamples],
+        };
+        let of_pictures = [("--show", self.show.is_some()), ("--images", self.images.is_some())];
+        let of_resamples = [("--resamples", self.resamples.is_some()), ("--seed", self.seed.is_some())];
+        let typed = |options: [(&'static str, bool); 2]| options.into_iter().find(|(_, is_typed)| *is_typed);
+        let nothing = "nothing is known of single pictures";
+        let without = typed(of_pictures).filter(|_| pictures == 0).map(|(option, _)| (option, nothing));
+        let not_resampled = || {
+            typed(of_resamples).filter(|_| resamples == 0).map(|(option, _)| (option, "nothing is resampled"))
+        };
+        without.or_else(not_resampled)
+    }
 }
 
 /// Runs the command.
@@ -90,9 +112,9 @@ pub(crate) fn run(args: &CompareArgs) -> anyhow::Result<Status> {
     let beside = args.references.as_ref().and_then(|path| path.parent()).map(PathBuf::from);
     let plan = ComparePlan {
         references,
-        resamples: args.resamples,
-        seed: args.seed,
-        shown: args.show,
+        resamples: args.resamples.unwrap_or(RESAMPLES),
+        seed: args.seed.unwrap_or(0),
+        shown: args.show.unwrap_or(SHOWN),
         by: args.by.clone(),
         images: args.images.clone().or(beside),
     };
@@ -109,6 +131,9 @@ pub(crate) fn run(args: &CompareArgs) -> anyhow::Result<Status> {
         }
         error => error.into(),
     })?;
+    if let Some((option, why)) = args.unused(&found) {
+        anyhow::bail!("`{option}` has no meaning for these two: {why}");
+    }
     if let Some(path) = &args.html {
         output::write_whole(found.page().as_bytes(), Some(path))?;
     }

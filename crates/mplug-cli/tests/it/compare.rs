@@ -232,6 +232,15 @@ fn runs_are_compared_without_training() {
     let found = json_of(&desk.run(&["compare", "runs/a", "runs/b/log.jsonl", "--json"]));
     assert_eq!((&found["compared"], &found["settings"][0]["b"]), (&json!("runs"), &json!(0.002)));
     desk.write("references.jsonl", b"{\"image_id\":1,\"path\":\"red.png\",\"captions\":[\"a\"]}\n");
+    for option in ["--seed", "--show", "--resamples"] {
+        let refused = desk.run(&["compare", "runs/a", "runs/b", option, "200"]);
+        assert_eq!((refused.code, &refused.stdout[..]), (2, ""), "{option}");
+        assert!(
+            refused.stderr.contains(&format!("`{option}` has no meaning for these two")),
+            "{}",
+            refused.stderr
+        );
+    }
     let refused = desk.run(&["compare", "runs/a", "runs/b", "--references", "references.jsonl"]);
     assert!(refused.code == 2 && refused.stderr.contains("`--references`: "), "{}", refused.stderr);
 }

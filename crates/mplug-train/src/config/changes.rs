@@ -9,8 +9,17 @@ use super::fields::flatten;
 use super::{ObjectiveSection, TrainConfig};
 
 /// Fields and tables that define the model, or memory that belongs to it: they stay what they are as long as the run.
-const OF_THE_MODEL: [&str; 7] =
-    ["model", "start", "prompts", "lora", "objective.kind", "objective.queue_size", "optimizer.kind"];
+const OF_THE_MODEL: [&str; 8] = [
+    "model",
+    "start",
+    "prompts",
+    "lora",
+    // What was frozen has no moments, and an optimizer that is far along would take its first steps too large.
+    "freeze",
+    "objective.kind",
+    "objective.queue_size",
+    "optimizer.kind",
+];
 /// What of these tables changes no weight that is there.
 const OF_TRAINING: [&str; 6] = [
     "lora.dropout",
@@ -117,6 +126,7 @@ mod tests {
             ("model.text_width", "32", "64", true),
             ("model.dropout", "0.1", "0.0", false),
             ("models", "1", "2", false),
+            ("freeze", "[\"visual_encoder\"]", "[]", true),
             ("prompts.en", "", "\"a\"", true),
             ("objective.kind", "\"cider\"", "\"captioning\"", true),
             ("objective.temperature", "1.0", "0.5", false),

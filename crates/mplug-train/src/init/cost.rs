@@ -1,6 +1,7 @@
 //! What training costs on this machine: its cores, its memory and the speed of its products are measured, the network's
-//! multiplications are counted. An estimate: caches, other programs and short texts move it by a factor of two.
+//! operations are those of `preflight::cost`. An estimate: caches, other programs and short texts move it by a factor of two.
 
+use std::path::Path;
 use std::time::Instant;
 
 use burn::tensor::{Device, Distribution, Tensor};
@@ -8,6 +9,9 @@ use mplug::checkpoint::names;
 use mplug::config::{ModelConfig, Task};
 
 use super::{BATCH, EPOCHS, EVENING, FEW_TEXTS, Found, MOST_FEATURES};
+use crate::config::{AnsweringSection, ContrastSection, ObjectiveSection};
+use crate::preflight::cost::work;
+use crate::preflight::machine;
 
 /// What a part of a step is slower than its products alone.
 const OVERHEAD: f64 = 1.8;
@@ -19,7 +23,7 @@ const COPIES: f64 = 6.0;
 #[derive(Clone, Debug)]
 pub(super) struct Machine {
     pub(super) threads: usize,
-    /// In bytes, where the system says.
+    /// Of this process, in bytes, where the system says.
     pub(super) memory: Option<u64>,
     /// Multiplications and additions a second of one thread in products of matrices.
     pub(super) speed: f64,
@@ -34,7 +38,7 @@ impl Machine {
             Ok(pool) => pool.install(speed_of_products),
             Err(_) => speed_of_products(),
         };
-        Self { threads, memory: memory(), speed }
+        Self { threads, memory: machine::Machine::here(Path::new(".")).memory, speed }
     }
 }
 
@@ -48,13 +52,6 @@ fn speed_of_products() -> f64 {
         count += 1;
     }
     f64::from(count) * 2.0 * 256.0 * 768.0 * 768.0 / started.elapsed().as_secs_f64()
-}
-
-/// The memory of the machine, in bytes, where the system says.
-fn memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
-    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kibibytes| kibibytes * 1024)
 }
 
 /// What a recipe does.
@@ -86,8 +83,8 @@ pub(super) fn plan(config: &ModelConfig, found: &Found, machine: &Machine) -> Pl
     let speed = machine.speed * machine.threads.min(batch_size) as f64 / OVERHEAD;
     // A frozen part is gone through once more for the gradients of what is before it; a trained one twice.
     let passes = if is_lora { 2.0 } else { 3.0 };
-    let encode = encoder_work(config) / speed;
-    let text_seconds = passes * text_work(config, found.median) / speed;
+    let work = work(config, &objective_of(config.task), found.median);
+    let (encode, text_seconds) = (work.vision / speed, passes * work.rest / speed);
     let of_picture = if features.is_some() { 0.0 } else { encode };
     let step_seconds = batch_size as f64 * (text_seconds + of_picture);
     let first_epoch_seconds = if features.is_some() { found.pictures as f64 * encode } else { 0.0 };
@@ -98,33 +95,12 @@ pub(super) fn plan(config: &ModelConfig, found: &Found, machine: &Machine) -> Pl
     Plan { is_lora, features, steps, batch_size, step_seconds, first_epoch_seconds, seconds }
 }
 
-/// Multiplications and additions for a picture.
-fn encoder_work(config: &ModelConfig) -> f64 {
-    let vision = &config.vision;
-    let (len, width) = (vision.image_len() as f64, vision.hidden_size as f64);
-    let matrices = 4.0 * width * width + 2.0 * width * vision.intermediate_size as f64;
-    vision.num_hidden_layers as f64 * (2.0 * len * matrices + 4.0 * len * len * width)
-}
-
-/// Multiplications and additions for a text of `len` tokens and its picture, all layers that see it once.
-fn text_work(config: &ModelConfig, len: usize) -> f64 {
-    let text = &config.text;
-    let (width, inner, len) = (text.hidden_size as f64, text.intermediate_size as f64, len as f64);
-    let image_len = config.vision.image_len() as f64;
-    let own = 2.0 * len * (6.0 * width * width + 2.0 * width * inner);
-    let of_picture = 4.0 * image_len * width * width + 4.0 * len * image_len * width;
-    let joined = 2.0 * (len + image_len) * (4.0 * width * width + 2.0 * width * inner);
-    let words = 2.0 * len * width * text.vocab_size as f64;
-    let decoder = text.decoder_layers as f64 * (own + of_picture) + words;
-    let connected = (text.fusion_layers / text.connected_stride.max(1)) as f64;
-    let reading = text.text_encoder_layers as f64 * own
-        + (text.fusion_layers as f64 - connected) * (own + of_picture)
-        + connected * joined;
-    match config.task {
-        Task::ImageCaptioning => decoder,
-        Task::VisualQuestionAnswering => decoder + reading,
-        // Hard negatives: every text and every picture goes through the fusion once more.
-        Task::ImageTextRetrieval => 3.0 * reading,
+/// What a recipe of `--init` trains a model of this task with.
+fn objective_of(task: Task) -> ObjectiveSection {
+    match task {
+        Task::ImageCaptioning => ObjectiveSection::Captioning {},
+        Task::VisualQuestionAnswering => ObjectiveSection::Answering(AnsweringSection::default()),
+        Task::ImageTextRetrieval => ObjectiveSection::Retrieval(ContrastSection::default()),
     }
 }
 

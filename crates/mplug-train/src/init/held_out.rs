@@ -82,30 +82,34 @@ pub(super) fn divide(
     for (number, record) in records.iter().enumerate() {
         if is_held_out(number) { held_out.push(*record) } else { train.push(*record) }
     }
-    let [train_path, held_out_path] = [("train.jsonl", train), ("held_out.jsonl", held_out.clone())]
-        .map(|(name, records)| write(&folder.join(name), &records));
     let images = annotations.path.parent().unwrap_or(Path::new("."));
-    Ok(Parts {
-        train: absolute(&train_path?)?,
+    let parts = Parts {
+        train: absolute(&folder.join("train.jsonl"))?,
         train_split: None,
-        held_out: Some(absolute(&held_out_path?)?),
+        held_out: Some(absolute(&folder.join("held_out.jsonl"))?),
         held_out_split: None,
         images: Some(absolute(images)?),
         held_out_len: held_out.len(),
-    })
+    };
+    write(&parts.train, &train)?;
+    if let Some(path) = &parts.held_out {
+        // One of the two alone would be in the way of the next try.
+        write(path, &held_out).inspect_err(|_| drop(std::fs::remove_file(&parts.train)))?;
+    }
+    Ok(parts)
 }
 
-/// Writes pictures and captions as JSON Lines into a new file.
-fn write(path: &Path, records: &[&Annotation]) -> Result<PathBuf, TrainError> {
+/// Writes pictures and captions as JSON Lines into a new file, whole or not at all.
+fn write(path: &Path, records: &[&Annotation]) -> Result<(), TrainError> {
     let mut text = String::new();
     for record in records {
         let line = serde_json::json!({ "path": record.picture_name(), "captions": record.references });
         text.push_str(&line.to_string());
         text.push('\n');
     }
-    let written = File::create_new(path).and_then(|mut file| file.write_all(text.as_bytes()));
-    written.map_err(TrainError::file(path))?;
-    Ok(path.to_owned())
+    let mut file = File::create_new(path).map_err(TrainError::file(path))?;
+    let written = file.write_all(text.as_bytes()).inspect_err(|_| drop(std::fs::remove_file(path)));
+    written.map_err(TrainError::file(path))
 }
 
 pub(super) fn absolute(path: &Path) -> Result<PathBuf, TrainError> {

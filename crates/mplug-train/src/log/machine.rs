@@ -1,6 +1,10 @@
 //! What a run ran on.
 
+use std::path::Path;
+
 use serde_json::{Map, Value};
+
+use crate::preflight::machine::Machine;
 
 /// `processor`, `threads`, `memory_bytes` where the system reports them (Linux), `system` and the `version` of this program.
 pub(super) fn facts() -> Map<String, Value> {
@@ -12,9 +16,7 @@ pub(super) fn facts() -> Map<String, Value> {
     };
     add("processor", field("/proc/cpuinfo", "model name").into());
     add("threads", std::thread::available_parallelism().ok().map(usize::from).into());
-    let memory = field("/proc/meminfo", "MemTotal");
-    let kibibytes = memory.and_then(|text| text.strip_suffix("kB")?.trim().parse::<u64>().ok());
-    add("memory_bytes", kibibytes.map(|kibibytes| 1024 * kibibytes).into());
+    add("memory_bytes", Machine::here(Path::new(".")).memory.into());
     add("system", format!("{} {}", std::env::consts::OS, std::env::consts::ARCH).into());
     add("version", env!("CARGO_PKG_VERSION").into());
     facts
