@@ -133,7 +133,9 @@ fn captions_are_scored_against_references_and_shown_on_a_page() {
     let page = std::fs::read_to_string(desk.join("page.html")).unwrap();
     assert!(page.contains("data:image/jpeg;base64,") && page.contains("a photo of something"));
     assert!(!page.contains("http://") && !page.contains("https://"), "nothing is fetched");
-    let texts = json_of(&desk.run(&typed));
+    let refused = desk.run(&typed);
+    assert!(refused.code == 2 && refused.stderr.contains("nothing is resampled"), "{}", refused.stderr);
+    let texts = json_of(&desk.run(&["compare", "bad.jsonl", "good.jsonl", "--json"]));
     assert_eq!((&texts["by"], &texts["resamples"]), (&json!("text_difference"), &json!(0)));
     assert_eq!(texts["most_different"][0]["a"]["text"], "a photo of something");
 }
