@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from . import _native, errors, metrics, train
+from . import _native, errors, metrics
 from ._model import DownloadBar
 from ._results import Answer, Caption, Keyword, Sampling
 from .answerer import Answerer
@@ -27,6 +27,7 @@ from .errors import (
     Unsupported,
 )
 from .matcher import Matcher, check
+from .training import TrainingSummary, train
 
 __version__: str = _native.VERSION
 
@@ -68,6 +69,7 @@ __all__ = [
     "OptionError",
     "PictureError",
     "Sampling",
+    "TrainingSummary",
     "Unsupported",
     "__version__",
     "check",

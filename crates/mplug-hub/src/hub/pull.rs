@@ -1,4 +1,4 @@
-//! One pull, start to end: which files are needed, which of them this machine has, the download of the others, and their names
+//! One pull of a model or a dataset, start to end: which files are needed, which of them this machine has, the download of the others, and their names
 //! at the end. Files get their names when all are there and right, so that a model of two revisions mixed cannot come about.
 
 use std::collections::VecDeque;
@@ -11,7 +11,7 @@ use mplug::checkpoint::{
 };
 use mplug::config::ConfigTexts;
 
-use super::api::{Api, RemoteFile, file_address};
+use super::api::{Api, Kind, RemoteFile, file_address};
 use super::cache::{CachedModel, Record, free_space, holds};
 use super::client::{Client, random_id};
 use super::download::{Fetch, incomplete};
@@ -26,10 +26,11 @@ const MAX_CONFIG_BYTES: u64 = 4 << 20;
 /// Bytes that a download leaves free on the disk.
 const SPARE_BYTES: u64 = 16 << 20;
 
-/// A model to pull from the hub.
+/// A model or a dataset to pull from the hub.
 pub(super) struct Pull<'a> {
     pub(super) options: &'a HubOptions,
     pub(super) client: &'a Client,
+    pub(super) kind: Kind,
     pub(super) id: &'a ModelId,
     pub(super) revision: &'a str,
     pub(super) listener: &'a Listener<'a>,
@@ -45,11 +46,20 @@ struct Plan<'a> {
 
 impl Pull<'_> {
     pub(super) fn run(&self) -> Result<Pulled, HubError> {
-        let folder = self.options.cache.snapshot(self.id, self.revision);
+        let folder = self.options.cache.place(self.kind, self.id, self.revision);
         let retry = self.retry();
-        let api =
-            Api { client: self.client, id: self.id, revision: self.revision, retry: &retry, folder: &folder };
-        let needed = self.needed(&api)?;
+        let api = Api {
+            client: self.client,
+            kind: self.kind,
+            id: self.id,
+            revision: self.revision,
+            retry: &retry,
+            folder: &folder,
+        };
+        let needed = match self.kind {
+            Kind::Model => self.needed(&api)?,
+            Kind::Dataset => self.dataset_files(&api)?,
+        };
         // Nothing is written where nothing is missing: the cache may be a read-only one.
         if let Err(whole) = self.plan(&folder, &needed) {
             return Ok(self.pulled(whole, 0));
@@ -76,6 +86,16 @@ impl Pull<'_> {
 
     fn pulled(&self, folder: PathBuf, downloaded: u64) -> Pulled {
         Pulled { folder, id: self.id.clone(), revision: self.revision.to_owned(), downloaded }
+    }
+
+    /// Every file of a dataset but those that git alone reads.
+    fn dataset_files(&self, api: &Api<'_>) -> Result<Vec<RemoteFile>, HubError> {
+        let mut files = api.dataset_files()?;
+        files.retain(|file| !file.path.split('/').any(|part| part.starts_with(".git")));
+        if files.is_empty() {
+            api.check_revision()?;
+        }
+        Ok(files)
     }
 
     /// The files that a model is opened with: of all weight files the one that the loader would choose.
@@ -130,7 +150,10 @@ impl Pull<'_> {
         if missing.is_empty() {
             return Err(folder.to_owned());
         }
-        let others: Vec<CachedModel> = self.options.cache.folders(self.id, None);
+        let others: Vec<CachedModel> = match self.kind {
+            Kind::Model => self.options.cache.folders(self.id, None),
+            Kind::Dataset => Vec::new(),
+        };
         // Only the folder that the model's name stands for is an answer; from others, files are taken.
         let named = self.options.cache.find(self.id, None).map(|found| found.folder);
         let mut plan = Plan { to_download: missing, ..Plan::default() };
@@ -200,7 +223,7 @@ impl Pull<'_> {
             client: self.client,
             id: self.id,
             file,
-            address: &file_address(self.id, self.revision, &file.path),
+            address: &file_address(self.kind, self.id, self.revision, &file.path),
             snapshot,
             path: incomplete(&folder.join(&file.path)),
             retry: self.retry(),

@@ -41,3 +41,5 @@ class ModelFile:
     README = "README.md"
     TORCH_MODEL_BIN_FILE = "pytorch_model.bin"
     VOCAB_FILE = "vocab.txt"
+    TRAIN_OUTPUT_DIR = "output"
+    TRAIN_BEST_OUTPUT_DIR = "output_best"
