@@ -167,6 +167,27 @@ def made_of(folder: Path) -> list[Path]:
     return list(folder.iterdir())
 
 
+def test_answering_is_trained_and_evaluated(golden: Golden, tmp_path: Path) -> None:
+    pictures = [str(fixture_picture(name)) for name, _ in CARD["rows"]]
+    table = Dataset({"image": pictures, "question": ["这是什么？"] * 5, "answer": ["一", ["二", "二", "一"], "三", "四", "五"]})
+
+    def modify(cfg: Any) -> Any:
+        cfg.train.hooks = [{"type": "EvaluationHook"}, {"type": "BestCkptSaverHook", "metric_key": "accuracy"}]
+        cfg.train.dataloader.batch_size_per_gpu = 5
+        return cfg
+
+    sets = {"train_dataset": MsDataset(table), "eval_dataset": MsDataset(table)}
+    made = build_trainer(
+        Trainers.mplug,
+        {**sets, "model": str(golden("tiny_vqa")), "max_epochs": 1, "work_dir": str(tmp_path / "run"), "cfg_modify_fn": modify},
+    )
+    made.train()
+    assert made.metric_values is not None and set(made.metric_values) == {"accuracy", "loss"}
+    answer = pipeline(Tasks.visual_question_answering, str(tmp_path / "run" / "output_best"))((pictures[0], "这是什么？"))
+    assert set(answer) == {"text"}
+    assert set(made.evaluate()) == {"accuracy"}
+
+
 # Recipes.
 
 
@@ -200,6 +221,20 @@ def test_the_configuration_becomes_a_recipe(model: Path, dataset: Path, tmp_path
     }  # fmt: skip
     assert found["start"] == {"model": str(model), "max_text_tokens": 25, "dropout": 0.0}
     assert found["evaluation"]["every"] == 0
+
+
+def test_retrieval_takes_its_settings_from_the_model(golden: Golden, tmp_path: Path) -> None:
+    table = Dataset({"image": [str(fixture_picture("wide.png"))] * 2, "question": ["大", "小"]})
+    arguments = {"model": str(golden("tiny_large_itr")), "train_dataset": table, "work_dir": str(tmp_path / "run"), "max_epochs": 1}
+    made = build_trainer(Trainers.nlp_base_trainer, arguments)
+    found = made.recipe()
+    assert found["objective"]["kind"] == "retrieval" and found["objective"]["momentum"] == 0.995
+    assert found["run"]["micro_batch_size"] == found["run"]["batch_size"] == 2
+    lines = [json.loads(line) for line in Path(found["data"]["train"]).read_text(encoding="utf-8").splitlines()]
+    # Texts of one picture are no negatives of each other.
+    assert [line["captions"] for line in lines] == [["大"], ["小"]] and not any("id" in line for line in lines)
+    with pytest.raises(OptionError, match="eval_dataset"):
+        made.evaluate()
 
 
 @pytest.mark.parametrize(

@@ -189,11 +189,40 @@ fn captions_are_cleaned_where_the_recipe_says_so() {
 }
 
 #[test]
+fn rows_come_in_the_order_of_the_file_where_the_recipe_says_so() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    draw(folder.path());
+    let order = |shuffles: &str| -> Vec<u64> {
+        let config = recipe(folder.path(), &[("data.shuffle", shuffles)]).expect("a good recipe");
+        let DataSection::Annotations(section) = &config.data else { panic!("annotations") };
+        let views = Views { size: 16, augmentation: None, seed: 0 };
+        let tokens = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n";
+        let data = AnnotatedPictures::open(
+            section,
+            Reading::Captions,
+            views,
+            30,
+            tokens.to_owned(),
+            &BTreeMap::new(),
+        );
+        let data = data.expect("good data");
+        let rows = data.train_len().expect("a number");
+        (0..2 * rows).map(|index| data.example(Split::Train, index).expect("an example").picture).collect()
+    };
+    let (kept, shuffled) = (order("false"), order("true"));
+    let (first, second) = kept.split_at(kept.len() / 2);
+    assert!(first.is_sorted() && first == second, "{kept:?}");
+    assert_ne!(kept, shuffled);
+}
+
+#[test]
 fn what_makes_no_sense_is_named() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     draw(folder.path());
     let train = folder.path().join("train");
     let same = train.to_str().expect("utf-8");
+    recipe(folder.path(), &[("data.held_out", same), ("evaluation.every", "0")])
+        .expect("nothing is held out without evaluations");
     for (key, value, word) in [
         ("data.held_out", same, "data.held_out"),
         ("data.vocabulary", "vocab.txt", "data.vocabulary"),
