@@ -25,24 +25,10 @@ engines.leave_out_unrelated_models()
 from modelscope.metainfo import Trainers
 from modelscope.msdatasets import MsDataset
 from modelscope.trainers import build_trainer
-from modelscope.trainers.hooks.hook import Hook
+
+from make_trainer_fixtures import Notes
 
 PICTURES = ["noise_rgb.png", "grad_rgb.png", "wide.png", "photo_like.jpg", "shapes_gray.png"]
-
-
-class Notes(Hook):
-    """Notes each batch's rate and loss."""
-
-    PRIORITY = 0
-
-    def __init__(self):
-        self.losses, self.rates = [], []
-
-    def before_train_iter(self, trainer):
-        self.rates.append(trainer.optimizer.param_groups[0]["lr"])
-
-    def after_train_iter(self, trainer):
-        self.losses.append(trainer.train_outputs["loss"].item())
 
 
 def captions(vocabulary):

@@ -374,6 +374,10 @@ def test_files_of_every_kind_are_read(tmp_path: Path) -> None:
             MsDataset.load(str(tmp_path / name))
     with pytest.raises(OptionError, match="found nothing at"):
         MsDataset.load("./nowhere")
+    assert len(MsDataset.load(str(tmp_path / "a.csv"), hub="modelscope", download_mode="reuse_dataset_if_exists")) == 1
+    for more in [{"hub": "huggingface"}, {"download_mode": "force_redownload"}, {"token": "x"}, {"data_dir": "x"}]:
+        with pytest.raises(Unsupported, match=next(iter(more))):
+            MsDataset.load(str(tmp_path / "a.csv"), **more)
 
 
 def test_datasets_of_the_hub(dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

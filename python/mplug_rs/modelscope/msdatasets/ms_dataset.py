@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 from ...errors import OptionError, Unsupported
+from ..utils.constant import DownloadMode, Hubs
 from .files import DataFiles, load_splits
 from .table import Dataset, Row
 
@@ -19,7 +20,12 @@ _NEAREST = {
     "dataset_info_only": "column_names of what is loaded has them",
     "data_dir": "give the folder itself in the place of the name",
 }
-_HARMLESS = frozenset({"trust_remote_code", "download_mode", "hub"})
+_ONLY = {
+    "trust_remote_code": (False, True),  # nothing of a dataset is executed
+    "download_mode": (DownloadMode.REUSE_DATASET_IF_EXISTS,),
+    "hub": (Hubs.modelscope,),
+}
+"""What some options may be."""
 
 
 class MsDataset:
@@ -72,8 +78,10 @@ class MsDataset:
         if use_streaming:
             raise Unsupported("use_streaming: not taken here; rows are read at once, pictures when they are needed")
         for name, value in options.items():
-            if value is None or name in _HARMLESS:
+            if value is None or value in _ONLY.get(name, ()):
                 continue
+            if name in _ONLY:
+                raise Unsupported(f"{name}: expected {_ONLY[name][0]}, found {value}; a dataset that is here is taken as it is")
             nearest = _NEAREST.get(name, "MsDataset.load here takes a path or a name, a split, and files of a folder")
             raise Unsupported(f"{name}: not taken here; {nearest}")
         if isinstance(dataset_name, list):
