@@ -185,7 +185,9 @@ pub enum ImageFault {
         limit: u64,
     },
     /// A kind of the format that is not read here, or not with the pixels that the original sees.
-    #[error("is a {format} of a kind that is not read: {what}; save it again as baseline JPEG or PNG")]
+    #[error(
+        "is a {format} of a kind that is not read: {what}; save it again as baseline JPEG or PNG, for example: magick FILE FILE.png"
+    )]
     Unsupported {
         /// Name of the format.
         format: &'static str,

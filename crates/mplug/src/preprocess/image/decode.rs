@@ -46,13 +46,13 @@ fn decode_sniffed(bytes: &[u8], limits: &ImageLimits) -> Result<RgbImage, ImageF
     let (image, orientation) = match sniff(bytes)? {
         Format::Png => decode_png(bytes, limits)?,
         Format::Jpeg => jpeg::decode(bytes, Colours::OfFile, limits)?,
-        Format::WebP => (decode_by_crate(bytes, ImageFormat::WebP, limits)?, webp::orientation(bytes)),
+        Format::WebP => (decode_by_crate(bytes, Format::WebP, limits)?, webp::orientation(bytes)),
         Format::Tiff => tiff::decode(bytes, limits)?,
         Format::Gif => return gif::decode(bytes, limits),
         Format::Pnm => return pnm::decode(bytes, limits),
         Format::Ico => return ico::decode(bytes, limits),
-        Format::Bmp => return decode_by_crate(bytes, ImageFormat::Bmp, limits),
-        Format::Tga => return decode_by_crate(bytes, ImageFormat::Tga, limits),
+        Format::Bmp => return decode_by_crate(bytes, Format::Bmp, limits),
+        Format::Tga => return decode_by_crate(bytes, Format::Tga, limits),
     };
     let mut image = DynamicImage::ImageRgb8(image);
     image.apply_orientation(orientation);
@@ -62,22 +62,29 @@ fn decode_sniffed(bytes: &[u8], limits: &ImageLimits) -> Result<RgbImage, ImageF
 /// The picture of a PNG, and how it lies.
 pub(super) fn decode_png(bytes: &[u8], limits: &ImageLimits) -> Result<(RgbImage, Orientation), ImageFault> {
     let (essential, orientation) = png::read(bytes);
-    Ok((decode_by_crate(&essential, ImageFormat::Png, limits)?, orientation))
+    Ok((decode_by_crate(&essential, Format::Png, limits)?, orientation))
 }
 
 /// The picture as the crate `image` decodes it, as it lies in the file.
 pub(super) fn decode_by_crate(
     bytes: &[u8],
-    format: ImageFormat,
+    format: Format,
     limits: &ImageLimits,
 ) -> Result<RgbImage, ImageFault> {
-    let mut reader = ImageReader::with_format(Cursor::new(bytes), format);
+    let known = match format {
+        Format::WebP => ImageFormat::WebP,
+        Format::Bmp => ImageFormat::Bmp,
+        Format::Tga => ImageFormat::Tga,
+        Format::Ico => ImageFormat::Ico,
+        _ => ImageFormat::Png,
+    };
+    let mut reader = ImageReader::with_format(Cursor::new(bytes), known);
     let max_decoded_bytes = limits.max_pixels.saturating_mul(4);
     let mut decoder_limits = Limits::no_limits();
     decoder_limits.max_alloc = Some(max_decoded_bytes.saturating_add(DECODER_SLACK_BYTES));
     reader.limits(decoder_limits);
 
-    let name = format_name(format);
+    let name = format.name();
     let decoder = reader.into_decoder().map_err(|error| fault_of(error, name))?;
     let (width, height) = decoder.dimensions();
     check_size(width, height, limits)?;
@@ -101,17 +108,6 @@ pub(super) fn check_size(width: u32, height: u32, limits: &ImageLimits) -> Resul
         return Err(ImageFault::TooManyPixels { width, height, pixels, limit });
     }
     Ok(())
-}
-
-fn format_name(format: ImageFormat) -> &'static str {
-    match format {
-        ImageFormat::Png => "PNG",
-        ImageFormat::WebP => "WebP",
-        ImageFormat::Bmp => "BMP",
-        ImageFormat::Tga => "TGA",
-        ImageFormat::Ico => "ICO",
-        _ => "picture",
-    }
 }
 
 /// How the standard library words [`ErrorKind::UnexpectedEof`].

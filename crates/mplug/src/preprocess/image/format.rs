@@ -51,12 +51,13 @@ const READ: [(&[u8], Format); 11] = [
 ];
 
 /// Other formats, by what their files begin with.
-const NOT_READ: [(&[u8], &str); 20] = [
+const NOT_READ: [(&[u8], &str); 21] = [
     (b"\0\0\0\x0CjP  \r\n\x87\n", "JPEG 2000"),
     (b"\xFF\x4F\xFF\x51", "JPEG 2000"),
     (b"\0\0\0\x0CJXL \r\n\x87\n", "JPEG XL"),
     (b"\xFF\x0A", "JPEG XL"),
     (b"8BPS", "Photoshop"),
+    (b"\x0A\x05\x01", "PCX"),
     (b"%PDF", "PDF"),
     (b"%!PS", "PostScript"),
     (b"<svg", "SVG"),

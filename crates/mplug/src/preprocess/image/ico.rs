@@ -4,6 +4,7 @@
 //! header and with a mask behind it.
 
 use super::decode::{decode_by_crate, decode_png};
+use super::format::Format;
 use super::{ImageFault, ImageLimits, RgbImage};
 
 const HEADER_LEN: usize = 6;
@@ -21,8 +22,8 @@ pub(super) fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<RgbImage, Ima
     if coded.starts_with(b"\x89PNG\r\n\x1a\n") {
         return Ok(decode_png(coded, limits)?.0);
     }
-    let coded = &coded[..coded.len().min(length as usize)];
-    decode_by_crate(&alone(best, coded), ::image::ImageFormat::Ico, limits)
+    let coded = without_odd_mask(&coded[..coded.len().min(length as usize)]);
+    decode_by_crate(&alone(best, coded), Format::Ico, limits)
 }
 
 /// A file of that picture alone, whose entry says the size that the picture itself says.
@@ -36,6 +37,23 @@ fn alone(entry: &[u8], coded: &[u8]) -> Vec<u8> {
     // The BMP counts the rows of its mask too. Planes and bits are the BMP's matter: 0 leaves them to it.
     let head = [size(4, 1), size(8, 2), entry[2], 0, 0, 0, 0, 0];
     [&file_header[..], &head, &length, &offset, coded].concat()
+}
+
+/// The picture without what stands in its mask's place, where that is too short for one: Pillow writes rows of masks that are not
+/// filled up to four bytes.
+fn without_odd_mask(coded: &[u8]) -> &[u8] {
+    let number = |at: usize, len: usize| {
+        let bytes = coded.get(at..at + len).unwrap_or_default();
+        bytes.iter().rev().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte))
+    };
+    let (header, width, height) = (number(0, 4), number(4, 4), number(8, 4) / 2);
+    let (bits, compression, used) = (number(14, 2), number(16, 4), number(32, 4));
+    let colours = if bits > 8 || used > 0 { used } else { 1 << bits };
+    let row = |bits: u64| (width * bits).div_ceil(32) * 4;
+    let end = row(bits).checked_mul(height).map_or(u64::MAX, |rows| rows.saturating_add(header + colours * 4));
+    let with_mask = row(1).saturating_mul(height).saturating_add(end);
+    let len = coded.len() as u64;
+    if compression == 0 && (end..with_mask).contains(&len) { &coded[..end as usize] } else { coded }
 }
 
 fn pixels(entry: &[u8]) -> u32 {

@@ -97,10 +97,11 @@ pub(super) fn of_ycbcr([luma, blue, red]: [u8; 3]) -> [u8; 3] {
     [level(part(1.402, red)), level(part(-0.344_14, blue) + part(-0.714_14, red)), level(part(1.772, blue))]
 }
 
-/// A level that was multiplied by its alpha, before that.
+/// A level that was multiplied by its alpha, before that. Nothing is known of one whose alpha is 0.
 pub(super) fn unmultiplied(level: u8, alpha: u8) -> u8 {
     match alpha {
-        0 | 255 => level,
+        0 => 0,
+        255 => level,
         _ => (u32::from(level) * 255 / u32::from(alpha)).min(255) as u8,
     }
 }
@@ -155,6 +156,6 @@ mod tests {
         // Image.frombytes("YCbCr", (3, 1), …).convert("RGB")
         let pixels = [[0, 128, 128], [255, 90, 240], [100, 200, 30]];
         assert_eq!(pixels.map(of_ycbcr), [[0, 0, 0], [255, 188, 188], [0, 145, 228]]);
-        assert_eq!([0, 255, 100].map(|alpha| unmultiplied(20, alpha)), [20, 20, 51]);
+        assert_eq!([0, 255, 100].map(|alpha| unmultiplied(20, alpha)), [0, 20, 51]);
     }
 }

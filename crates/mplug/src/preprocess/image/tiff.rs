@@ -28,6 +28,7 @@ const SAMPLES_PER_PIXEL: u16 = 277;
 const STRIP_BYTE_COUNTS: u16 = 279;
 const PLANAR_CONFIGURATION: u16 = 284;
 const COLOUR_MAP: u16 = 320;
+const TILE_LENGTH: u16 = 323;
 const TILE_OFFSETS: u16 = 324;
 const TILE_BYTE_COUNTS: u16 = 325;
 const EXTRA_SAMPLES: u16 = 338;
@@ -143,8 +144,13 @@ impl Header {
             numbers: numbers(directory)?,
             samples: samples.ok_or_else(|| unsupported("its pixels have more than 64 levels, or none"))?,
             extra: directory.number(EXTRA_SAMPLES),
-            is_planar: directory.number(PLANAR_CONFIGURATION) == Some(2),
+            is_planar: directory.number(PLANAR_CONFIGURATION) == Some(2) && samples != Some(1),
         };
+        // The crate `tiff` takes the last tiles of all planes but the first for whole ones.
+        let tile_height = directory.number(TILE_LENGTH).filter(|_| header.is_planar).unwrap_or(1);
+        if !u64::from(height).is_multiple_of(tile_height.max(1)) {
+            return Err(unsupported("its levels are in tiles of planes apart, which do not end with the picture"));
+        }
         // JPEG files say for themselves what they hold.
         if header.compression != 7 {
             header.check(limits)?;

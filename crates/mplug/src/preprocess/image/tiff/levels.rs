@@ -171,7 +171,8 @@ pub(super) fn picture(
             Colours::YCbCr => of_ycbcr([0, 1, 2].map(level)),
         };
         if let Some(alpha) = alpha.map(level) {
-            if header.extra == Some(1) {
+            // Pillow keeps the gray of a transparent pixel, and no colour.
+            if header.extra == Some(1) && (alpha > 0 || header.colours == Colours::Rgb) {
                 colour = colour.map(|level| unmultiplied(level, alpha));
             }
             colour = over(limits.background, colour, alpha);
