@@ -11,6 +11,11 @@ a zip and a tar archive. Pillow's pixels are those of `ImageOps.exif_transpose(I
 reads a path. Gray of more than 8 bits is the documented difference: its pixels are held to the rule of docs/pictures.md.
 
 It ends with 1 if a picture has other pixels than Pillow's, or is not reported.
+
+    python reference/check_pictures.py --fixtures fixtures/pictures target/release/examples/decode_pixels
+
+writes `files.safetensors`, small pictures of the same kinds and one of each reported case, as bytes by name, and `expected.json`: of
+each the width, the height and the SHA-256 of Pillow's pixels, or null where we refuse it by name.
 """
 import collections
 import hashlib
@@ -22,6 +27,7 @@ import struct
 import subprocess
 import sys
 import tarfile
+import tempfile
 import warnings
 import zipfile
 import zlib
@@ -30,12 +36,16 @@ import numpy as np
 from PIL import Image, ImageOps, TiffImagePlugin
 
 COUNT = 3000
+FIXTURES = 168
 NAMES = ("{}", "照片 {}", "ünïcode-{}", "with space {}", "-dash{}", "{}.tar", "emoji😀{}", "quote'{}", "UPPER{}", "dots..{}")
 rng = random.Random(20261130)
+largest = 70  # sides are shorter
 
 
 def main():
     warnings.simplefilter("ignore")
+    if sys.argv[1] == "--fixtures":
+        return fixtures(pathlib.Path(sys.argv[2]), sys.argv[3])
     folder, program = pathlib.Path(sys.argv[1]), sys.argv[2]
     folder.mkdir(parents=True)  # never one that is there
     made = write(folder, [make(index) for index in range(COUNT)])
@@ -56,6 +66,103 @@ def main():
         print(f"      {count:4} {kind}: {error}")
     print("\n".join(faults))
     sys.exit(bool(faults))
+
+
+def fixtures(folder, program):
+    global largest
+    largest = 9
+    files = cases()
+    for index in range(FIXTURES):
+        kind, maker = KINDS[index % len(KINDS)]
+        ending, data = maker()
+        files[f"{kind.replace(' ', '_')}_{index:03}{ending}"] = data
+    with tempfile.TemporaryDirectory() as place:
+        paths = {name: pathlib.Path(place) / name for name in files}
+        for name, path in paths.items():
+            path.write_bytes(files[name])
+        lines = "".join(f"{path}\n" for path in paths.values())
+        out = subprocess.run([program], input=lines, capture_output=True, text=True, check=True).stdout
+    expected = {}
+    for name, report in zip(list(files), map(json.loads, out.splitlines())):
+        verdict = judge(files[name], report)
+        assert verdict not in ("missing", "other pixels"), (name, verdict)
+        if verdict == "read by us alone":
+            del files[name]
+        else:
+            expected[name] = None if "error" in report else [*report["size"], report["sha256"]]
+    folder.mkdir(exist_ok=True)
+    write_safetensors(folder / "files.safetensors", files)
+    entries = ",\n".join(f"{json.dumps(name)}:{json.dumps(value, separators=(',', ':'))}" for name, value in expected.items())
+    (folder / "expected.json").write_text(f'{{"made_by":"Pillow {Image.__version__}","files":{{\n{entries}\n}}}}\n')
+    print(len(files), "files,", sum(map(len, files.values())), "bytes;", sum(value is None for value in expected.values()), "refused")
+
+
+def cases():
+    """One of each reported kind, whose name begins with the number of its case."""
+    image, six, three = picture(), b"Exif\0\0" + block(6, 3, ">"), b"Exif\0\0" + block(3, 3, ">")
+    raw = f"\nexif\n{len(three):8}\n{three.hex()}\n".encode()
+    plain = saved(image, "PNG")
+    data, end = plain.index(b"IDAT") - 4, plain.rindex(b"IEND") - 4
+    upright_jpeg = saved(image, "JPEG", quality=90)
+
+    def with_app1(*blocks):
+        segments = b"".join(b"\xff\xe1" + struct.pack(">H", len(part) + 2) + part for part in blocks)
+        return upright_jpeg[:2] + segments + upright_jpeg[2:]
+
+    files = {
+        "03_upright.png": plain,
+        "03_exif_behind_the_data.png": plain[:end] + chunk(b"eXIf", three[6:]) + chunk(b"tEXt", b"date:create\0today") + plain[end:],
+        "03_raw_profile.png": plain[:data] + chunk(b"zTXt", b"Raw profile type exif\0\0" + zlib.compress(raw)) + plain[data:],
+        "03_raw_profile_behind_the_data.png": plain[:end] + chunk(b"tEXt", b"Raw profile type exif\0" + raw) + plain[end:],
+        "03_xmp.png": plain[:end] + chunk(b"iTXt", b'XML:com.adobe.xmp\0\0\0\0\0<x tiff:Orientation="3"/>') + plain[end:],
+        "05_upright.jpg": upright_jpeg,
+        "05_exif_long.jpg": with_app1(b"Exif\0\0" + block(3, 4, ">")),
+        "05_exif_long_le.jpg": with_app1(b"Exif\0\0" + block(3, 4, "<")),
+        "05_two_exif_6_3.jpg": with_app1(six, three),
+        "05_two_exif_3_6.jpg": with_app1(three, six),
+        "24_bigtiff.tif": saved(image, "TIFF", big_tiff=True),
+        "24_palette.tif": saved(image.quantize(16), "TIFF"),
+        "24_ycbcr.tif": saved(image.convert("YCbCr"), "TIFF"),
+        "24_lab.tif": saved(Image.frombytes("LAB", (3, 2), bytes(range(100, 118))), "TIFF"),
+        "24_float.tif": saved(picture("F"), "TIFF"),
+        "24_int32.tif": saved(picture("I"), "TIFF"),
+        "24_cmyk.tif": saved(picture("CMYK"), "TIFF"),
+        "25_avif_called.jpg": saved(image, "AVIF"),
+        "25_jpeg_2000.jp2": saved(image, "JPEG2000"),
+        "25_picture.ppm": saved(image, "PPM"),
+        "25_picture.tga": saved(image, "TGA"),
+        "25_picture.ico": saved(image.resize((16, 16)), "ICO"),
+        "27_gray_12_in_16.png": saved(Image.fromarray(np.linspace(0, 4095, 60).astype(np.uint16).reshape(6, 10)), "PNG"),
+        "33_offset.gif": offset_gif(),
+        "39_black_on_transparent.png": saved(Image.fromarray(np.array([[[0, 0, 0, 0], [0, 0, 0, 255], [0, 0, 0, 100]]], np.uint8)), "PNG"),
+        "39_black_on_transparent.gif": saved(Image.frombytes("P", (3, 1), b"\0\1\0"), "GIF", transparency=0),
+    }
+    for packing in ("group3", "group4", "tiff_ccitt"):
+        files[f"24_{packing}.tif"] = saved(picture("1"), "TIFF", compression=packing)
+    for kind in (1, 6, 8, 9, 11, 13):
+        files[f"05_exif_type_{kind}.jpg"] = with_app1(b"Exif\0\0" + block(6, kind, "<"))
+    return files
+
+
+def offset_gif():
+    """A picture that is smaller than its canvas, whose background is another colour than what Pillow shows."""
+    data = bytearray(saved(picture("P"), "GIF"))
+    frame = frame_of_gif(data)
+    width, height = struct.unpack_from("<HH", data, frame + 4)
+    struct.pack_into("<HH", data, 6, width + 9, height + 7)
+    struct.pack_into("<HH", data, frame, 3, 2)
+    data[11] = 1
+    return bytes(data)
+
+
+def write_safetensors(path, files):
+    header, at = {}, 0
+    for name, data in files.items():
+        header[name] = {"dtype": "U8", "shape": [len(data)], "data_offsets": [at, at + len(data)]}
+        at += len(data)
+    header = json.dumps(header, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % 8)
+    path.write_bytes(struct.pack("<Q", len(header)) + header + b"".join(files.values()))
 
 
 def judge(data, report):
@@ -137,7 +244,7 @@ def broken(data):
 
 
 def picture(mode="RGB"):
-    width, height = rng.randrange(1, 70), rng.randrange(1, 70)
+    width, height = rng.randrange(1, largest), rng.randrange(1, largest)
     noise = np.random.Generator(np.random.PCG64(rng.getrandbits(32)))
     y, x = np.mgrid[0:height, 0:width]
     levels = np.stack([x * 255 // width, y * 255 // height, (x + 2 * y) * 7 % 256, 255 - (x * y) % 256], -1)
@@ -168,14 +275,20 @@ def saved(image, format, **options):
 def exif(orientation=None, kind=None):
     """A block with an orientation of some type, in either order of bytes."""
     order = rng.choice("<>")
-    value = rng.randrange(0, 10) if orientation is None else orientation
+    value = rng.randrange(10) if orientation is None else orientation
     kind = kind or rng.choice([3, 3, 3, 4, 1, 6, 7, 8, 9, 11, 13])
-    codes = {3: "HH", 4: "L", 1: "BBBB", 6: "BBBB", 7: "BBBB", 8: "hh", 9: "l", 11: "f", 13: "L"}[kind]
-    field = struct.pack(order + codes, *([value] + [0] * (len(codes) - 1)))
-    entries = [struct.pack(order + "HHL", 274, kind, 1) + field]
+    entries = []
     if rng.random() < 0.3:
         place = rng.choice([8, 20, 5000])
-        entries.insert(0, struct.pack(order + "HHLL", 271, 2, rng.choice([5, 12, 900]), place))
+        entries.append(struct.pack(order + "HHLL", 271, 2, rng.choice([5, 12, 900]), place))
+    return block(value, kind, order, entries)
+
+
+def block(value, kind, order, entries=()):
+    """A block that says that orientation, behind other entries."""
+    codes = {3: "HH", 4: "L", 1: "BBBB", 6: "BBBB", 7: "BBBB", 8: "hh", 9: "l", 11: "f", 13: "L"}[kind]
+    field = struct.pack(order + codes, *([value] + [0] * (len(codes) - 1)))
+    entries = [*entries, struct.pack(order + "HHL", 274, kind, 1) + field]
     head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "LH", 8, len(entries))
     return head + b"".join(entries) + b"\0\0\0\0"
 
@@ -312,7 +425,7 @@ def tiff_by_hand():
         (1, 8, 2, 1), (1, 8, 2, 2), (2, 8, 3, None), (2, 8, 4, 0), (2, 8, 4, 1), (2, 8, 4, 2), (2, 8, 4, None), (2, 8, 5, 0),
         (2, 16, 3, None), (2, 16, 4, 2), (2, 16, 4, 1), (3, 8, 2, 2), (5, 8, 4, None), (5, 8, 5, 0), (5, 16, 4, None),
         (6, 8, 3, None), (2, 4, 3, None), (1, 12, 1, None), (4, 1, 1, None), (1, 64, 1, None)])
-    width, height = rng.randrange(1, 50), rng.randrange(1, 50)
+    width, height = rng.randrange(1, largest), rng.randrange(1, largest)
     fill, planar, packing = rng.choice([1, 1, 1, 2]), rng.choice([1, 1, 1, 2]), rng.choice([1, 1, 8, 32773])
     predictor = rng.choice([1, 2]) if packing == 8 and bits in (8, 16) and planar == 1 else 1
     if packing == 1 and (bits == 16 or samples == 1):
@@ -393,7 +506,7 @@ def tiff_file(order, is_big, entries, parts):
 
 def pnm():
     kind = rng.randrange(1, 7)
-    width, height = rng.randrange(1, 40), rng.randrange(1, 40)
+    width, height = rng.randrange(1, largest), rng.randrange(1, largest)
     top = 1 if kind in (1, 4) else rng.choice([255, 255, 15, 100, 1023, 4095, 65535])
     noise = np.random.Generator(np.random.PCG64(rng.getrandbits(32)))
     levels = noise.integers(0, top + 1, (height, width * (3 if kind in (3, 6) else 1)))
@@ -413,7 +526,7 @@ def tga():
 
 
 def ico():
-    image = picture(rng.choice(["RGBA", "RGB", "P"])).resize((64, 64))
+    image = picture(rng.choice(["RGBA", "RGB", "P"])).resize((64, 64) if largest > 20 else (16, 16))
     return ".ico", saved(image, "ICO", bitmap_format=rng.choice(["bmp", "png"]), sizes=[(16, 16), (rng.choice([24, 48, 64]),) * 2])
 
 

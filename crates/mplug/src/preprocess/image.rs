@@ -6,6 +6,7 @@
 //!
 //! Refuses to know where a picture comes from beyond a path or bytes (no URLs), and what the model does with it.
 
+mod background;
 mod decode;
 mod format;
 mod gif;
@@ -28,6 +29,7 @@ use std::path::Path;
 
 pub use ::image::RgbImage;
 
+pub use self::background::{Background, NoColour};
 pub use self::decode::decode_image;
 pub use self::normalize::{IMAGE_MEAN, IMAGE_STD, bytes_of, pixel_values};
 pub use self::resize::resize_bicubic;
@@ -40,9 +42,9 @@ pub struct ImageLimits {
     pub max_pixels: u64,
     /// Most bytes of an encoded picture.
     pub max_file_bytes: u64,
-    /// The colour, red, green and blue, that a transparent picture is laid over. `None`, the default, drops alpha as the original does:
-    /// a transparent pixel shows the colour hidden under it, often black.
-    pub background: Option<[u8; 3]>,
+    /// The colour that a transparent picture is laid over. `None`, the default, drops alpha as the original does: a transparent pixel
+    /// shows the colour hidden under it, often black.
+    pub background: Option<Background>,
 }
 
 impl Default for ImageLimits {

@@ -9,8 +9,8 @@ use std::io::Cursor;
 
 use ::gif::{ColorOutput, DecodeOptions, DecodingError, MemoryLimit};
 
+use super::background::{Background, over};
 use super::decode::check_size;
-use super::rgb::over;
 use super::{ImageFault, ImageLimits, RgbImage};
 
 pub(super) fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<RgbImage, ImageFault> {
@@ -44,7 +44,7 @@ pub(super) fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<RgbImage, Ima
 }
 
 /// The colour of every index: black where the palette has none.
-fn colours(palette: &[u8], transparent: Option<u8>, background: Option<[u8; 3]>) -> [[u8; 3]; 256] {
+fn colours(palette: &[u8], transparent: Option<u8>, background: Option<Background>) -> [[u8; 3]; 256] {
     let mut colours = [[0; 3]; 256];
     for (colour, entry) in colours.iter_mut().zip(palette.chunks_exact(3)) {
         colour.copy_from_slice(entry);

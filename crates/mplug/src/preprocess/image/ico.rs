@@ -50,7 +50,8 @@ fn without_odd_mask(coded: &[u8]) -> &[u8] {
     let (bits, compression, used) = (number(14, 2), number(16, 4), number(32, 4));
     let colours = if bits > 8 || used > 0 { used } else { 1 << bits };
     let row = |bits: u64| (width * bits).div_ceil(32) * 4;
-    let end = row(bits).checked_mul(height).map_or(u64::MAX, |rows| rows.saturating_add(header + colours * 4));
+    let end =
+        row(bits).checked_mul(height).map_or(u64::MAX, |rows| rows.saturating_add(header + colours * 4));
     let with_mask = row(1).saturating_mul(height).saturating_add(end);
     let len = coded.len() as u64;
     if compression == 0 && (end..with_mask).contains(&len) { &coded[..end as usize] } else { coded }

@@ -149,7 +149,9 @@ impl Header {
         // The crate `tiff` takes the last tiles of all planes but the first for whole ones.
         let tile_height = directory.number(TILE_LENGTH).filter(|_| header.is_planar).unwrap_or(1);
         if !u64::from(height).is_multiple_of(tile_height.max(1)) {
-            return Err(unsupported("its levels are in tiles of planes apart, which do not end with the picture"));
+            return Err(unsupported(
+                "its levels are in tiles of planes apart, which do not end with the picture",
+            ));
         }
         // JPEG files say for themselves what they hold.
         if header.compression != 7 {

@@ -49,7 +49,7 @@ mod tests {
     fn file(flags: u8, chunks: &[(&[u8], &[u8])]) -> Vec<u8> {
         let mut body = [b"WEBPVP8X\x0A\0\0\0".as_slice(), &[flags], &[0; 9]].concat();
         for (kind, data) in chunks {
-            body.extend([*kind, &(data.len() as u32).to_le_bytes(), *data].concat());
+            body.extend([*kind, &(data.len() as u32).to_le_bytes(), *data, &[0][..data.len() % 2]].concat());
         }
         [b"RIFF".as_slice(), &(body.len() as u32).to_le_bytes(), &body].concat()
     }

@@ -9,9 +9,10 @@ use std::io::Cursor;
 use ::tiff::TiffError;
 use ::tiff::decoder::{Decoder, DecodingResult, Limits};
 
+use super::super::background::over;
 use super::super::decode::is_unexpected_end;
 use super::super::ifd::Directory;
-use super::super::rgb::{of_cmyk, of_ycbcr, over, shown_gray, unmultiplied};
+use super::super::rgb::{of_cmyk, of_ycbcr, shown_gray, unmultiplied};
 use super::super::{ImageFault, ImageLimits, RgbImage};
 use super::{
     COLOUR_MAP, Colours, FILL_ORDER, Header, Numbers, PHOTOMETRIC, STRIP_BYTE_COUNTS, STRIP_OFFSETS,
