@@ -37,7 +37,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         source.decode(&ImageLimits::default()).map_err(|error| error.fault.to_string())
     };
     let reports: Vec<serde_json::Value> = lines.par_iter().map(|line| report(line, pixels(line))).collect();
-    reports.iter().for_each(|report| println!("{report}"));
+    for report in reports {
+        println!("{report}");
+    }
     Ok(())
 }
 

@@ -55,7 +55,7 @@ fn every_pixel_is_pillows_or_the_kind_is_refused_by_name() {
             (Some(pixels), Ok(image)) if &pixels_of(&image) == pixels => {}
             (Some(_), Ok(_)) => wrong.push(format!("{name}: other pixels")),
             (None, Ok(_)) => {
-                wrong.push(format!("{name} is read, and its pixels are not known to be Pillow's"))
+                wrong.push(format!("{name} is read, and its pixels are not known to be Pillow's"));
             }
             (Some(_), Err(error)) => wrong.push(format!("{name}: {error}")),
             (None, Err(error)) => {

@@ -149,7 +149,7 @@ mod tests {
     }
 
     fn raw_profile() -> Vec<u8> {
-        let hex: String = EXIF.iter().map(|byte| format!("{byte:02x}")).collect();
+        let hex = EXIF.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().concat();
         format!("\nexif\n{:8}\n{}\n{}\n", EXIF.len(), &hex[..20], &hex[20..]).into_bytes()
     }
 
@@ -182,7 +182,8 @@ mod tests {
         let mut upright = EXIF.to_vec();
         upright[24] = 1;
         let text = [b"Raw profile type exif\0".as_slice(), &raw_profile()].concat();
-        let (turned, upright): ((&[u8], &[u8]), (&[u8], &[u8])) = ((b"eXIf", EXIF), (b"eXIf", &upright));
+        let turned: (&[u8], &[u8]) = (b"eXIf", EXIF);
+        let upright: (&[u8], &[u8]) = (b"eXIf", &upright);
         assert_eq!(orientation_of(&[turned, upright]), Orientation::NoTransforms);
         assert_eq!(orientation_of(&[upright, turned]), Orientation::Rotate90);
         assert_eq!(orientation_of(&[upright, (b"tEXt", &text)]), Orientation::NoTransforms);

@@ -41,18 +41,14 @@ const MAX_SAMPLES: usize = 64;
 pub(super) fn decode(bytes: &[u8], limits: &ImageLimits) -> Result<(RgbImage, Orientation), ImageFault> {
     let directory = Directory::read(bytes).ok_or(ImageFault::Truncated { format: "TIFF" })?;
     let header = Header::read(&directory, limits)?;
-    let image = match header.compression {
-        2 | 3 => levels::picture(fax::decode(bytes, &directory, &header)?, &directory, &header, limits)?,
+    let levels = match header.compression {
+        1 | 4 | 5 | 8 | 32773 | 32946 => levels::unpacked(bytes, &directory, &header, limits)?,
+        2 | 3 => fax::decode(bytes, &directory, &header)?,
         6 => return Err(unsupported("JPEG compression of the old style (6) is in it")),
-        7 => jpeg_parts::decode(bytes, limits)?,
-        1 | 4 | 5 | 8 | 32773 | 32946 => levels::picture(
-            levels::unpacked(bytes, &directory, &header, limits)?,
-            &directory,
-            &header,
-            limits,
-        )?,
+        7 => return Ok((jpeg_parts::decode(bytes, limits)?, orientation::of_tiff(&directory))),
         other => return Err(unsupported(format!("it is compressed as {}", compression_name(other)))),
     };
+    let image = levels::picture(&levels, &directory, &header, limits)?;
     Ok((image, orientation::of_tiff(&directory)))
 }
 
@@ -92,6 +88,16 @@ enum Colours {
 }
 
 impl Colours {
+    fn name(self) -> &'static str {
+        match self {
+            Self::WhiteIsZero | Self::BlackIsZero => "gray",
+            Self::Rgb => "RGB",
+            Self::Palette => "a palette",
+            Self::Cmyk => "CMYK",
+            Self::YCbCr => "YCbCr",
+        }
+    }
+
     /// Levels of a pixel without extra ones.
     fn samples(self) -> usize {
         match self {
@@ -108,6 +114,16 @@ enum Numbers {
     Unsigned,
     Signed,
     Float,
+}
+
+impl Numbers {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Unsigned => "unsigned",
+            Self::Signed => "signed",
+            Self::Float => "float",
+        }
+    }
 }
 
 /// What the directory says of the picture.
@@ -172,8 +188,8 @@ impl Header {
             _ => false,
         };
         if !is_read {
-            let Self { colours, bits, numbers, .. } = self;
-            return Err(unsupported(format!("it has {numbers:?} levels of {bits} bits as {colours:?}")));
+            let (numbers, colours) = (self.numbers.name(), self.colours.name());
+            return Err(unsupported(format!("it has {numbers} levels of {} bits, for {colours}", self.bits)));
         }
         if self.samples < self.colours.samples() {
             let (found, expected) = (self.samples, self.colours.samples());

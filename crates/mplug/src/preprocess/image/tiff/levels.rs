@@ -117,7 +117,9 @@ fn shown(levels: DecodingResult, header: &Header) -> Vec<u8> {
         DecodingResult::I8(levels) => levels.into_iter().map(|level| level as u8).collect(),
         DecodingResult::U16(mut levels) if is_gray && header.samples == 1 => {
             if header.colours == Colours::WhiteIsZero {
-                levels.iter_mut().for_each(|level| *level = !*level);
+                for level in &mut levels {
+                    *level = !*level;
+                }
             }
             shown_gray(&levels).collect()
         }
@@ -146,7 +148,7 @@ pub(super) fn expanded(packed: &[u8], header: &Header) -> Vec<u8> {
 
 /// The picture of levels of a byte each.
 pub(super) fn picture(
-    levels: Vec<u8>,
+    levels: &[u8],
     directory: &Directory<'_>,
     header: &Header,
     limits: &ImageLimits,
@@ -165,7 +167,7 @@ pub(super) fn picture(
     for pixel in 0..pixels {
         let level = |sample: usize| levels[pixel * pixel_step + sample * sample_step];
         let mut colour = match header.colours {
-            Colours::WhiteIsZero | Colours::BlackIsZero => [level(0) * gray_scale ^ inverted; 3],
+            Colours::WhiteIsZero | Colours::BlackIsZero => [(level(0) * gray_scale) ^ inverted; 3],
             Colours::Rgb => [0, 1, 2].map(level),
             Colours::Palette => palette[usize::from(level(0))],
             Colours::Cmyk => of_cmyk([0, 1, 2, 3].map(level)),
