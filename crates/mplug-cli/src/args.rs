@@ -6,7 +6,7 @@ use clap::Args;
 use clap::builder::FalseyValueParser;
 use mplug::generate::GenerationOptions;
 use mplug::generate::sampling::SamplingOptions;
-use mplug::preprocess::image::ImageLimits;
+use mplug::preprocess::image::{Background, ImageLimits};
 use mplug::tasks::SearchRequest;
 
 use crate::hint;
@@ -36,7 +36,7 @@ pub(crate) struct BatchArg {
     pub(crate) batch_size: usize,
 }
 
-/// What a picture file may cost.
+/// What a picture file may cost, and what is seen where it is transparent.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitArgs {
@@ -46,6 +46,9 @@ pub(crate) struct LimitArgs {
     /// Largest size of a picture file in bytes [default: 256 MiB]
     #[arg(long, value_name = "N", env = "MPLUG_MAX_FILE_BYTES")]
     max_file_bytes: Option<u64>,
+    /// Lay transparent pictures over this colour: white, black, gray or #RRGGBB [default: drop alpha, as the original does]
+    #[arg(long, value_name = "COLOUR", env = "MPLUG_BACKGROUND", help_heading = "Pictures")]
+    background: Option<Background>,
 }
 
 impl LimitArgs {
@@ -55,6 +58,7 @@ impl LimitArgs {
         ImageLimits {
             max_pixels: self.max_pixels.unwrap_or(default.max_pixels),
             max_file_bytes: self.max_file_bytes.unwrap_or(default.max_file_bytes),
+            background: self.background,
         }
     }
 }
