@@ -69,6 +69,7 @@ fn ask(args: &AskArgs, input: &Input) -> anyhow::Result<Status> {
     let folder = model::open_or_demo(&args.model, args.engine.image_size, Task::VisualQuestionAnswering)?;
     let answerer = Answerer::load_with(&folder, &precision::load_options(&folder, args.engine.precision))?;
     let options = args.search.options(answerer.default_options())?;
+    report::notes(&answerer.text_fit(&args.questions.iter().map(String::as_str).collect::<Vec<_>>()));
     let loader = PictureLoader {
         limits: args.limits.limits(),
         image_size: answerer.config().vision.image_size as u32,

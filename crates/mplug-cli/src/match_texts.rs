@@ -60,6 +60,7 @@ fn match_texts(args: &MatchArgs, input: &Input) -> anyhow::Result<Status> {
     let mut writer = args.output.create(Some(&args.image))?;
     let folder = model::open_or_demo(&args.model, args.engine.image_size, Task::ImageTextRetrieval)?;
     let matcher = Matcher::load_with(&folder, &precision::load_options(&folder, args.engine.precision))?;
+    report::notes(&matcher.text_fit(&args.texts.iter().map(String::as_str).collect::<Vec<_>>()));
     let loader =
         PictureLoader { limits: args.limits.limits(), image_size: matcher.config().vision.image_size as u32 };
     let image = match input.load(&loader) {

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::io::{self, Write};
 
+use mplug::preprocess::text::TextFit;
 use mplug_data::message::one_line;
 
 use crate::progress;
@@ -15,6 +16,13 @@ pub(crate) fn message(text: impl fmt::Display) {
     progress::aside(|| {
         let _ = io::stderr().lock().write_all(line.as_bytes());
     });
+}
+
+/// Says which texts a model does not read as they are.
+pub(crate) fn notes(fit: &TextFit) {
+    for note in fit.notes() {
+        message(format!("note: {note}"));
+    }
 }
 
 /// An error with its causes, `: ` between them. A cause that the error above it has already reported is not repeated.

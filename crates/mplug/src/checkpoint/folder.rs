@@ -28,7 +28,7 @@ use super::key_names::is_never_needed;
 use super::small_files::{BERT_JSON, FolderNote, SmallFiles};
 use super::weights::square_grid;
 use super::{Checkpoint, CheckpointError, Mismatch};
-use crate::config::{ConfigOverrides, ConfigTexts, ModelConfig};
+use crate::config::{ConfigOverrides, ConfigTexts, FoundTask, ModelConfig};
 
 /// An opened model: its configuration, checked against its weights, and its vocabulary.
 #[derive(Debug)]
@@ -97,8 +97,14 @@ impl ModelFolder {
     ) -> Result<Self, CheckpointError> {
         let config = ModelConfig::resolve(&checkpoint, &files.texts, overrides)?;
         let unexpected = check_tensors(&checkpoint, &config)?;
-        let notes = files.notes(&path, &config, overrides);
-        if *overrides != ConfigOverrides::default() {
+        let mut notes = files.notes(&path, &config, overrides);
+        if overrides.task.is_none()
+            && overrides.fallback_task.is_none()
+            && let Some((named, file)) = FoundTask::of(&checkpoint, &files.texts)?.unknown
+        {
+            notes.push(FolderNote::OtherTask { path: path.join(file), named, task: config.task });
+        }
+        if (ConfigOverrides { fallback_task: None, ..overrides.clone() }) != ConfigOverrides::default() {
             // What is written from this folder must say what was requested.
             files.texts = ConfigTexts::describing(&config);
         }
