@@ -28,8 +28,8 @@ Output:
 
 Examples:
   mplug ask assets/examples/cars.png '图里有几辆汽车？'
-  mplug ask --model ./mplug_vqa photo.jpg 'how many cats are there?'
-  mplug ask --model ./mplug_vqa photo.jpg 'what animal is it?' 'what colour is it?' --format json")]
+  mplug ask --model ask-large-en photo.jpg 'how many cats are there?'
+  mplug ask --model ask-large-en photo.jpg 'what animal is it?' 'what colour is it?' --format json")]
 pub(crate) struct AskArgs {
     /// Picture file, or a web address (--allow-urls)
     #[arg(value_name = "IMAGE")]

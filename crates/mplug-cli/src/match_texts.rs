@@ -27,8 +27,8 @@ Output:
         one {path, error} if the picture cannot be read.
 
 Examples:
-  mplug match --model ./mplug_retrieval photo.jpg 'a cat on a sofa' 'a dog in the snow'
-  mplug match --model ./mplug_retrieval photo.jpg 'a cat' 'a dog' | sort -rn | head -1")]
+  mplug match --model match-large-en photo.jpg 'a cat on a sofa' 'a dog in the snow'
+  mplug match --model match-large-en photo.jpg 'a cat' 'a dog' | sort -rn | head -1")]
 pub(crate) struct MatchArgs {
     /// Picture file, or a web address (--allow-urls)
     #[arg(value_name = "IMAGE")]

@@ -63,7 +63,7 @@ Explanations:
 Examples:
   mplug caption photo.jpg
   mplug caption photo.jpg --explain words.html
-  mplug caption --model ./mplug_base_zh --captions 3 photo.jpg
+  mplug caption --model caption-base-zh --captions 3 photo.jpg
   mplug caption --model ./base_zh --model ./base_en --language zh,en --format jsonl photos/
   mplug caption photos/ --recursive --format jsonl --output captions.jsonl
   find . -name '*.png' -print0 | mplug caption - --batch-size 8

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use mplug::checkpoint::Summary;
-use mplug::config::{Language, ModelConfig, language};
+use mplug::checkpoint::adapter::Adapter;
+use mplug::checkpoint::{ModelFolder, Summary};
+use mplug::tasks::languages_of;
 use serde::Serialize;
 
 use super::lines::{grouped, line};
@@ -15,7 +16,9 @@ use crate::model::{command_of, task_name};
 pub(super) struct ModelFacts {
     task: &'static str,
     command: &'static str,
-    language: &'static str,
+    language: String,
+    /// Codes: that of the vocabulary, then those of the prompts.
+    languages: Vec<String>,
     vision: VisionFacts,
     text: TextFacts,
     generation: GenerationFacts,
@@ -61,6 +64,8 @@ struct GenerationFacts {
 pub(super) struct WeightFacts {
     format: String,
     file_bytes: u64,
+    #[serde(skip_serializing_if = "is_one")]
+    files: usize,
     tensors: usize,
     parameters: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,17 +83,70 @@ struct UnusedFacts {
     parameters: usize,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it")]
+fn is_one(files: &usize) -> bool {
+    *files == 1
+}
+
+/// What an adapter is.
+#[derive(Serialize)]
+pub(super) struct AdapterFacts {
+    adapter: &'static str,
+    rank: usize,
+    alpha: f32,
+    weights: usize,
+    parameters: usize,
+    /// Weights that it changes, with `*` for a layer's number, and how many of each.
+    targets: BTreeMap<String, usize>,
+    base: Option<String>,
+    base_weights_sha256: Option<String>,
+}
+
+impl From<&Adapter> for AdapterFacts {
+    fn from(adapter: &Adapter) -> Self {
+        Self {
+            adapter: "LoRA",
+            rank: adapter.rank(),
+            alpha: adapter.alpha(),
+            weights: adapter.len(),
+            parameters: adapter.num_parameters(),
+            targets: adapter.targets(),
+            base: adapter.base_name().map(str::to_owned),
+            base_weights_sha256: adapter.base_fingerprint().map(str::to_owned),
+        }
+    }
+}
+
+impl AdapterFacts {
+    /// A line a fact.
+    pub(super) fn write_text(&self, to: &mut dyn Write) -> io::Result<()> {
+        let size = format!(
+            "{}, rank {}, alpha {}: `--adapter`, or `mplug convert --merge`",
+            self.adapter, self.rank, self.alpha
+        );
+        line(to, "adapter", &size)?;
+        line(to, "base", self.base.as_deref().unwrap_or("not recorded"))?;
+        line(to, "parameters", &format!("{} for {} weights", grouped(self.parameters), self.weights))?;
+        self.targets.iter().try_for_each(|(name, count)| line(to, "changes", &format!("{count} of {name}")))
+    }
+}
+
 impl ModelFacts {
-    /// The facts of a model with this vocabulary.
-    pub(super) fn new(config: &ModelConfig, vocabulary: &str) -> Self {
+    /// The facts of a model.
+    pub(super) fn new(folder: &ModelFolder) -> Self {
+        let config = &folder.config;
+        let languages: Vec<String> = languages_of(folder).into_iter().map(str::to_owned).collect();
+        let name = |code: &String| match code.as_str() {
+            "zh" => "Chinese".to_owned(),
+            "en" => "English".to_owned(),
+            other => other.to_owned(),
+        };
         let (vision, text, generation) = (&config.vision, &config.text, &config.generation);
         Self {
             task: config.task.name(),
             command: command_of(config.task),
-            language: match language(vocabulary) {
-                Language::Chinese => "Chinese",
-                Language::English => "English",
-            },
+            language: languages.iter().map(name).collect::<Vec<_>>().join(" and "),
+            languages,
             vision: VisionFacts {
                 image_size: vision.image_size,
                 patch_size: vision.patch_size,
@@ -124,6 +182,7 @@ impl From<Summary> for WeightFacts {
         Self {
             format: summary.format.to_string(),
             file_bytes: summary.file_len,
+            files: summary.num_files,
             tensors: summary.num_tensors,
             parameters: summary.num_parameters,
             parameters_used: summary.num_parameters_used,
@@ -188,7 +247,8 @@ impl ModelFacts {
 impl WeightFacts {
     /// A line a fact.
     pub(super) fn write_text(&self, to: &mut dyn Write) -> io::Result<()> {
-        line(to, "file", &format!("{}, {} bytes", self.format, grouped(self.file_bytes as usize)))?;
+        let of = if self.files == 1 { String::new() } else { format!(" in {} files", self.files) };
+        line(to, "file", &format!("{}, {} bytes{of}", self.format, grouped(self.file_bytes as usize)))?;
         let used = self.parameters_used.map_or_else(String::new, |used| format!(", {} used", grouped(used)));
         line(to, "parameters", &format!("{} in {} tensors{used}", grouped(self.parameters), self.tensors))?;
         let dtypes: Vec<_> =

@@ -23,6 +23,7 @@ pub use self::locate::{has_weights, is_weight_file};
 pub use self::write::{
     Keep, TokenizerTexts, WriteOptions, Written, write_model_folder, write_model_folder_of,
 };
+use super::adapter::is_adapter;
 use super::expected::needed_tensors;
 use super::key_names::is_never_needed;
 use super::small_files::{BERT_JSON, FolderNote, SmallFiles};
@@ -61,6 +62,12 @@ pub struct ModelParts {
 impl ModelFolder {
     /// Opens a model folder, or a weight file with `vocab.txt` (and, where present, the other small files) beside it.
     pub fn open(path: impl AsRef<Path>, overrides: &ConfigOverrides) -> Result<Self, CheckpointError> {
+        if is_adapter(path.as_ref()) {
+            return Err(CheckpointError::NotAModelFolder {
+                path: path.as_ref().to_owned(),
+                reason: "it holds an adapter: open the model that it was trained on, and give this folder as the adapter".into(),
+            });
+        }
         let (folder, weights) = locate(path.as_ref())?;
         let checkpoint = Checkpoint::open(&weights)?;
         let files = SmallFiles::read(&folder, &weights)?;

@@ -48,8 +48,9 @@ use mplug_kernels::gemm::QuantizedWeight;
 pub use position_embedding::resize_position_embedding;
 pub use pytorch_write::write_pytorch;
 use shards::ShardIndex;
+pub use shards::shard_names;
 pub use small_files::{
-    BERT_JSON, CONFIG_YAML, CONFIGURATION_JSON, FolderNote, PYTORCH, SAFETENSORS, TOKENIZER_CONFIG,
+    BERT_JSON, CONFIG_YAML, CONFIGURATION_JSON, FolderNote, INDICES, PYTORCH, SAFETENSORS, TOKENIZER_CONFIG,
     VOCABULARY, bert_json_below, has_configuration,
 };
 use source::Source;

@@ -53,38 +53,30 @@ pub(super) fn index_of_shard(path: &Path) -> Option<PathBuf> {
     })
 }
 
+/// The names of the files that an index names, sorted: those of files beside it. `path` is for messages.
+///
+/// # Errors
+/// [`CheckpointError::Config`] for a text that is no such index, and for names that lead elsewhere.
+pub fn shard_names(index: &str, path: &Path) -> Result<Vec<String>, CheckpointError> {
+    Ok(ShardIndex::parse(path, index)?.names().into_iter().map(str::to_owned).collect())
+}
+
 impl ShardIndex {
     /// Reads an index and checks what it names: files beside it, all of them there.
     pub(super) fn read(path: &Path) -> Result<Self, CheckpointError> {
-        let wrong = |reason: String| CheckpointError::Config { file: path.display().to_string(), reason };
         let text = read_text(path, MAX_INDEX_BYTES)?.ok_or_else(|| CheckpointError::Io {
             action: "open",
             path: path.to_owned(),
             source: std::io::ErrorKind::NotFound.into(),
         })?;
-        let Index { weight_map } = serde_json::from_str(&text)
-            .map_err(|error| wrong(format!("expected an index of shards with a `weight_map`: {error}")))?;
-        let index = Self { path: path.to_owned(), weight_map };
-        let names = index.names();
-        if names.is_empty() || names.len() > MAX_SHARDS {
-            let found = names.len();
-            return Err(wrong(format!("expected 1 to {MAX_SHARDS} files in `weight_map`, found {found}")));
-        }
+        let index = Self::parse(path, &text)?;
         let mut missing = Vec::new();
-        for name in names {
-            let mut parts = Path::new(name).components();
-            let is_plain = matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
-            if !is_plain || name.contains('\\') {
-                return Err(wrong(format!(
-                    "`weight_map` names `{}`; expected the name of a file beside the index",
-                    name.chars().take(200).collect::<String>()
-                )));
-            }
+        for name in index.names() {
             let file = index.beside(name);
             if !file.is_file() {
                 missing.push(name);
             } else if let Some(real) = leads_out(index.folder(), &file)? {
-                return Err(wrong(format!(
+                return Err(index.wrong(format!(
                     "`{name}` leads out of the model folder, to {}: put the file itself there",
                     real.display()
                 )));
@@ -94,9 +86,42 @@ impl ShardIndex {
             [] => Ok(index),
             [first, more @ ..] => {
                 let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
-                Err(wrong(format!("`{first}`{more}, which it names, is not there: download or copy it too")))
+                Err(index
+                    .wrong(format!("`{first}`{more}, which it names, is not there: download or copy it too")))
             }
         }
+    }
+
+    /// Reads an index whose files need not be there.
+    fn parse(path: &Path, text: &str) -> Result<Self, CheckpointError> {
+        let mut index = Self { path: path.to_owned(), weight_map: BTreeMap::new() };
+        index.weight_map = serde_json::from_str::<Index>(text)
+            .map_err(|error| {
+                index.wrong(format!("expected an index of shards with a `weight_map`: {error}"))
+            })?
+            .weight_map;
+        let found = index.names().len();
+        if found == 0 || found > MAX_SHARDS {
+            return Err(
+                index.wrong(format!("expected 1 to {MAX_SHARDS} files in `weight_map`, found {found}"))
+            );
+        }
+        let is_beside = |name: &&str| {
+            let mut parts = Path::new(name).components();
+            let is_plain = matches!((parts.next(), parts.next()), (Some(Component::Normal(_)), None));
+            is_plain && !name.contains(['/', '\\'])
+        };
+        if let Some(name) = index.names().into_iter().find(|name| !is_beside(name)) {
+            return Err(index.wrong(format!(
+                "`weight_map` names `{}`; expected the name of a file beside the index",
+                name.chars().take(200).collect::<String>()
+            )));
+        }
+        Ok(index)
+    }
+
+    fn wrong(&self, reason: String) -> CheckpointError {
+        CheckpointError::Config { file: self.path.display().to_string(), reason }
     }
 
     /// The names of the files, each once.

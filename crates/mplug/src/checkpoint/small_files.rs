@@ -29,7 +29,7 @@ pub const SAFETENSORS: &str = "model.safetensors";
 /// The weights as the original writes them.
 pub const PYTORCH: &str = "pytorch_model.bin";
 /// What says which of several files has which weight, for both formats.
-pub(super) const INDICES: [&str; 2] = ["model.safetensors.index.json", "pytorch_model.bin.index.json"];
+pub const INDICES: [&str; 2] = ["model.safetensors.index.json", "pytorch_model.bin.index.json"];
 
 /// The texts of a model folder's small files.
 #[derive(Clone, Debug)]
