@@ -29,7 +29,8 @@ Examples:
   mplug serve
   mplug inspect caption-base-zh
 
-Results go to standard output. Messages and progress go to standard error.
+Results go to standard output. Messages and progress go to standard error; --quiet leaves out
+notes and progress. An environment variable that is empty counts as unset.
 Without --model, a small built-in demo model is used, which knows drawn pictures only.
 
 Exit codes:

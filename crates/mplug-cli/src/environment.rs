@@ -9,18 +9,17 @@ use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue};
 use clap::{Arg, Command, CommandFactory, FromArgMatches};
 
-use crate::commands::Cli;
+use crate::report;
 
 /// What was typed, and what the environment sets besides. A usage error ends the program.
-pub(crate) fn parse() -> Cli {
+pub(crate) fn parse<Cli: CommandFactory + FromArgMatches>() -> Cli {
     let mut command = without_empty(Cli::command());
-    let parsed =
-        command.try_get_matches_from_mut(env::args_os()).and_then(|matches| Cli::from_arg_matches(&matches));
-    parsed.unwrap_or_else(|error| {
+    let typed = command.try_get_matches_from_mut(env::args_os());
+    typed.and_then(|matches| Cli::from_arg_matches(&matches)).unwrap_or_else(|error| {
         // What cannot be printed is lost; the exit code says it too.
         let _ = error.print();
         if let Some(variable) = at_fault(&command, &error) {
-            crate::report::message(format!("that value is the environment variable {variable}'s"));
+            report::message(format!("that value is the environment variable {variable}'s"));
         }
         std::process::exit(error.exit_code())
     })
@@ -38,16 +37,15 @@ fn without_empty(command: Command) -> Command {
 /// The variable whose value an error is about.
 fn at_fault(command: &Command, error: &clap::Error) -> Option<String> {
     let Some(ContextValue::String(named)) = error.get(ContextKind::InvalidArg) else { return None };
+    // `--threads <N>`
+    let long = named.split([' ', '=', '[']).next()?.strip_prefix("--")?;
     let arguments = command.get_subcommands().flat_map(Command::get_arguments).chain(command.get_arguments());
-    let is_named = |arg: &&Arg| {
-        arg.to_string() == *named || format!("--{}", arg.get_long().unwrap_or_default()) == *named
-    };
-    let argument = arguments
-        .filter(is_named)
-        .find(|arg| arg.get_env().is_some_and(|name| env::var_os(name).is_some()))?;
-    (!is_typed(argument.get_long()?, argument.get_short()))
-        .then(|| argument.get_env())?
-        .map(|name| name.to_string_lossy().into_owned())
+    let variables = arguments.filter(|argument| argument.get_long() == Some(long)).filter_map(|argument| {
+        let name =
+            argument.get_env().filter(|name| env::var_os(name).is_some_and(|value| !value.is_empty()))?;
+        (!is_typed(long, argument.get_short())).then(|| name.to_string_lossy().into_owned())
+    });
+    variables.into_iter().next()
 }
 
 /// Whether an option was typed, as far as its name shows.

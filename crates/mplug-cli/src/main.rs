@@ -39,7 +39,7 @@ mod web;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let cli = environment::parse();
+    let cli: commands::Cli = environment::parse();
     report::begin(&cli.messages);
     match cli.command.run() {
         Ok(status) => status.into(),

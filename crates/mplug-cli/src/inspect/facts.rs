@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use mplug::checkpoint::adapter::Adapter;
 use mplug::checkpoint::{ModelFolder, Summary};
 use mplug::tasks::languages_of;
 use serde::Serialize;
@@ -86,49 +85,6 @@ struct UnusedFacts {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it")]
 fn is_one(files: &usize) -> bool {
     *files == 1
-}
-
-/// What an adapter is.
-#[derive(Serialize)]
-pub(super) struct AdapterFacts {
-    adapter: &'static str,
-    rank: usize,
-    alpha: f32,
-    weights: usize,
-    parameters: usize,
-    /// Weights that it changes, with `*` for a layer's number, and how many of each.
-    targets: BTreeMap<String, usize>,
-    base: Option<String>,
-    base_weights_sha256: Option<String>,
-}
-
-impl From<&Adapter> for AdapterFacts {
-    fn from(adapter: &Adapter) -> Self {
-        Self {
-            adapter: "LoRA",
-            rank: adapter.rank(),
-            alpha: adapter.alpha(),
-            weights: adapter.len(),
-            parameters: adapter.num_parameters(),
-            targets: adapter.targets(),
-            base: adapter.base_name().map(str::to_owned),
-            base_weights_sha256: adapter.base_fingerprint().map(str::to_owned),
-        }
-    }
-}
-
-impl AdapterFacts {
-    /// A line a fact.
-    pub(super) fn write_text(&self, to: &mut dyn Write) -> io::Result<()> {
-        let size = format!(
-            "{}, rank {}, alpha {}: `--adapter`, or `mplug convert --merge`",
-            self.adapter, self.rank, self.alpha
-        );
-        line(to, "adapter", &size)?;
-        line(to, "base", self.base.as_deref().unwrap_or("not recorded"))?;
-        line(to, "parameters", &format!("{} for {} weights", grouped(self.parameters), self.weights))?;
-        self.targets.iter().try_for_each(|(name, count)| line(to, "changes", &format!("{count} of {name}")))
-    }
 }
 
 impl ModelFacts {

@@ -1,5 +1,6 @@
 //! `mplug inspect`: what a model folder or a weight file holds, without running it. The counting is `mplug::checkpoint`'s.
 
+mod adapter;
 mod facts;
 mod lines;
 
@@ -14,7 +15,8 @@ use mplug_bulk::{JsonPath, Record};
 use mplug_data::message::one_line;
 use serde::Serialize;
 
-use self::facts::{AdapterFacts, ModelFacts, WeightFacts};
+use self::adapter::AdapterFacts;
+use self::facts::{ModelFacts, WeightFacts};
 use self::lines::line;
 use crate::args::StrictArg;
 use crate::eval::TaskArg;
@@ -51,7 +53,7 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<Status> {
     let found = model::find(&args.model)?;
     if is_adapter(&found) {
         let adapter = Adapter::open(&found)?;
-        writer.write(&AdapterInspection { path: args.model.as_path().into(), adapter: (&adapter).into() })?;
+        writer.write(&AdapterFacts::new(&args.model, &adapter))?;
         writer.finish()?;
         return Ok(Status::Good);
     }
@@ -66,21 +68,6 @@ pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<Status> {
     writer.write(&report)?;
     writer.finish()?;
     Ok(Status::Good)
-}
-
-/// What was found in an adapter's folder.
-#[derive(Serialize)]
-struct AdapterInspection {
-    #[serde(flatten)]
-    path: JsonPath,
-    #[serde(flatten)]
-    adapter: AdapterFacts,
-}
-
-impl Record for AdapterInspection {
-    fn write_text(&self, to: &mut dyn Write) -> io::Result<()> {
-        self.adapter.write_text(to)
-    }
 }
 
 /// What was found.

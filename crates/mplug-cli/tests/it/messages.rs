@@ -40,6 +40,7 @@ fn models_of(text: &str) -> BTreeSet<String> {
 
 /// Folders that a reader makes or has: of commands shown before, or obviously the reader's own.
 const OWN: [&str; 12] = [
+    "base",
     "base-zh-bf16",
     "base-zh-int8",
     "base-zh-f16",

@@ -241,28 +241,27 @@ const CODE: [&str; 47] = [
 /// Whether a name is of a function or class that weight files have no need of and that could do harm if it was called.
 fn is_code(module: &str, name: &str) -> bool {
     match module {
-        // Values of their own; everything else there runs, loads or opens something.
-        "builtins" | "__builtin__" => !matches!(
+        "builtins" | "__builtin__" => matches!(
             name,
-            "set"
-                | "frozenset"
-                | "dict"
-                | "list"
-                | "tuple"
-                | "int"
-                | "float"
-                | "str"
-                | "bytes"
-                | "bytearray"
-                | "complex"
-                | "slice"
-                | "range"
-                | "bool"
-                | "object"
-                | "type"
-                | "getattr"
-                | "long"
-                | "unicode"
+            "__import__"
+                | "apply"
+                | "breakpoint"
+                | "compile"
+                | "delattr"
+                | "eval"
+                | "exec"
+                | "execfile"
+                | "exit"
+                | "file"
+                | "globals"
+                | "input"
+                | "locals"
+                | "open"
+                | "quit"
+                | "raw_input"
+                | "reload"
+                | "setattr"
+                | "vars"
         ),
         "torch" => matches!(name, "load" | "compile"),
         "types" => name != "SimpleNamespace",
