@@ -67,6 +67,9 @@ mod tests {
         assert_eq!(about(path, "cannot open a b.jpg: no such file"), "a b.jpg: cannot open: no such file");
         assert_eq!(about(path, "a b.jpgs are odd"), "a b.jpg: a b.jpgs are odd");
         let word = Path::new("model");
-        assert_eq!(about(word, "does not fit the model: 1 missing"), "model: does not fit the model: 1 missing");
+        assert_eq!(
+            about(word, "does not fit the model: 1 missing"),
+            "model: does not fit the model: 1 missing"
+        );
     }
 }

@@ -38,12 +38,14 @@ fn models_of(text: &str) -> BTreeSet<String> {
     found
 }
 
-/// Folders that a reader makes or has: of commands shown before, or obviously the reader's own.
-const OWN: [&str; 12] = [
+/// Folders and files that a reader makes or has: of commands shown before, or obviously the reader's own.
+const OWN: [&str; 14] = [
     "base",
+    "base_int8",
     "base-zh-bf16",
     "base-zh-int8",
     "base-zh-f16",
+    "checkpoint_07.pth",
     "merged",
     "start",
     "mine",
@@ -52,8 +54,9 @@ const OWN: [&str; 12] = [
     "runs",
     "models",
     "m",
-    "model",
 ];
+/// Words of a sentence that follow an option's name.
+const PROSE: [&str; 3] = ["that", "of", "on"];
 
 /// Names in README, docs, recipes and help are published names, paths that are there, or folders that the reader makes.
 #[cfg(feature = "hub")]
@@ -79,8 +82,9 @@ fn models_that_are_named_resolve() {
     for (file, text) in &texts {
         for name in models_of(text) {
             let is_placeholder = name.is_empty()
-                || name.starts_with(['<', '$', '/', '{', '-', '[', '.', '('])
+                || name.starts_with(['<', '$', '/', '{', '-', '[', '.', '(', '…'])
                 || name.chars().all(|c| c.is_ascii_uppercase() || "_|".contains(c))
+                || PROSE.contains(&name.as_str())
                 || name == "someone/model"
                 || name == "path/to/model";
             let first = name.split('/').next().unwrap_or_default();
