@@ -140,7 +140,8 @@ impl Destination {
         if let Some(permissions) = readable_by_others() {
             builder.permissions(permissions);
         }
-        let file = builder.tempfile_in(folder).map_err(BulkError::io(&path, "cannot be written"))?;
+        let file = builder.tempfile_in(folder).map_err(mplug::plain_io_error);
+        let file = file.map_err(BulkError::io(&path, "cannot be written"))?;
         Ok(Self(Kind::File { writer: BufWriter::new(file), path }))
     }
 

@@ -16,6 +16,7 @@ pub mod dataset;
 pub mod error;
 pub mod format;
 pub mod journal;
+pub mod machine;
 pub mod message;
 mod names;
 pub mod picture;

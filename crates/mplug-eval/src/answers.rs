@@ -17,7 +17,7 @@ use rayon::prelude::*;
 
 use crate::answers_report::{AnswerLine, AnswerReport};
 use crate::error::{DatasetProblem, EvalError};
-use crate::event::{OnEvent, each_batch};
+use crate::event::{Event, OnEvent, each_batch, emit};
 
 /// People whose answers the official accuracy wants.
 const PEOPLE: usize = 10;
@@ -64,6 +64,10 @@ impl Questions {
         on_event: OnEvent<'_>,
     ) -> Result<Answers<'_>, EvalError> {
         let records = &self.dataset.annotations().records;
+        let questions: Vec<&str> = records.iter().filter_map(|record| record.question.as_deref()).collect();
+        for note in answerer.text_fit(&questions).notes() {
+            emit(on_event, Event::Note { message: &note })?;
+        }
         let indices: Vec<usize> = (0..records.len()).collect();
         let asking = Asking { records, dataset: &self.dataset, answerer, options };
         let mut lines = Vec::with_capacity(records.len());

@@ -11,7 +11,7 @@ use mplug_data::picture::split;
 use rayon::prelude::*;
 
 use crate::error::EvalError;
-use crate::event::{OnEvent, each_batch};
+use crate::event::{Event, OnEvent, each_batch, emit};
 use crate::retrieval::{Candidates, Features, Ranking};
 
 /// How a model searches.
@@ -90,6 +90,9 @@ impl Search<'_> {
         texts: &[&str],
         on_event: OnEvent<'_>,
     ) -> Result<Ranking, EvalError> {
+        for note in self.plan.matcher.text_fit(texts).notes() {
+            emit(on_event, Event::Note { message: &note })?;
+        }
         let features = Features { pictures: found.features, texts: self.plan.matcher.text_features(texts)? };
         for (text, features) in texts.iter().zip(&features.texts) {
             if !are_numbers(features) {

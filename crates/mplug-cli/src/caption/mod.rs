@@ -63,8 +63,8 @@ Explanations:
 Examples:
   mplug caption photo.jpg
   mplug caption photo.jpg --explain words.html
-  mplug caption --model ./mplug_base_zh --captions 3 photo.jpg
-  mplug caption --model ./base_zh --model ./base_en --language zh,en --format jsonl photos/
+  mplug caption --model caption-base-zh --captions 3 photo.jpg
+  mplug caption --model caption-base-zh --model caption-base-en --language zh,en --format jsonl photos/
   mplug caption photos/ --recursive --format jsonl --output captions.jsonl
   find . -name '*.png' -print0 | mplug caption - --batch-size 8
   mplug caption shards/*.tar --shard 3/64 --format jsonl --output captions.3.jsonl --resume

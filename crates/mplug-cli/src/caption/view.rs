@@ -27,11 +27,11 @@ impl View {
     /// Shows what happens, and says whether somebody wants the run to end.
     pub(super) fn show(&mut self, event: Event<'_>) -> ControlFlow<()> {
         match event {
-            Event::Skipped { pictures } => report::message(format!(
-                "{pictures} pictures have a text file already (`--on-existing skip`)"
-            )),
+            Event::Skipped { pictures } => {
+                report::info(format!("{pictures} pictures have a text file already (`--on-existing skip`)"))
+            }
             Event::Resumed { done, inputs } => {
-                report::message(format!("{done} of {inputs} inputs were done already"));
+                report::info(format!("{done} of {inputs} inputs were done already"));
             }
             Event::Started { done, inputs } => {
                 let progress = Progress::new(inputs, "pictures");
@@ -69,7 +69,7 @@ pub(super) fn conclude(summary: &Summary) -> Status {
     let Summary { inputs, done, failed, passing, is_resumable, .. } = *summary;
     let seconds = summary.took.as_secs_f64();
     if seconds >= LONG_RUN_SECONDS {
-        report::message(format!(
+        report::info(format!(
             "{} pictures in {seconds:.0} s, {:.1}/s; the model had pictures {:.0} % of the time",
             summary.advanced,
             summary.advanced as f64 / seconds,

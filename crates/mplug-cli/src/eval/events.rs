@@ -36,7 +36,7 @@ impl<'i> Show<'i> {
     fn event(&mut self, event: Event<'_>) {
         match event {
             Event::Resumed { known, count } => {
-                report::message(format!("{known} of {count} pictures are captioned already"));
+                report::info(format!("{known} of {count} pictures are captioned already"));
             }
             Event::Started { count, what } => {
                 // The bar of the part before goes first.

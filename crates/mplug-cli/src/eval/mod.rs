@@ -48,9 +48,9 @@ METEOR needs its official jar (--meteor-jar); without it \"METEOR (exact+stem)\"
 Examples:
   mplug eval --references captions_val2014.json --candidates results.json --meteor-jar meteor-1.5.jar
   mplug eval --references test.json --candidates captions.jsonl --html report.html --images pictures/
-  mplug eval --model ./mplug_base_zh --dataset coco-cn/ --split test --resume captions.part
-  mplug eval --model ./mplug_vqa --dataset vqa_val.json --images val2014/ --per-image answers.jsonl
-  mplug eval --model ./mplug_retrieval --dataset flickr30k_test.json --rerank 128
+  mplug eval --model caption-base-zh --dataset coco-cn/ --split test --resume captions.part
+  mplug eval --model ask-large-en --dataset vqa_val.json --images val2014/ --per-image answers.jsonl
+  mplug eval --model match-large-en --dataset flickr30k_test.json --rerank 128
   mplug eval --count 1000 --model runs/demo/best --format json
   mplug eval --task ask --language zh")]
 pub(crate) struct EvalArgs {
@@ -100,10 +100,13 @@ pub(crate) struct EvalArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TaskArg {
     /// Captions
+    #[value(alias = "image-captioning")]
     Caption,
     /// Answers to questions
+    #[value(alias = "visual-question-answering")]
     Ask,
     /// Matching and retrieval
+    #[value(alias = "image-text-retrieval")]
     Match,
 }
 
@@ -174,7 +177,7 @@ impl EvalArgs {
             ensure!(folder.config.task == wanted, "no demo model is for {name}: give one with --model");
             return Ok(folder);
         };
-        let overrides = ConfigOverrides { image_size, ..ConfigOverrides::default() };
+        let overrides = ConfigOverrides { image_size, fallback_task: wanted, ..ConfigOverrides::default() };
         let folder = model::open_folder(path, &overrides, self.model.strict, self.model.adapter.as_ref())?;
         let found = folder.config.task;
         if let Some(typed) = self.task.filter(|_| wanted != Some(found)) {

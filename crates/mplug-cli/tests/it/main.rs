@@ -10,6 +10,7 @@ mod engine;
 mod eval;
 mod eval_tasks;
 mod explain;
+mod field_models;
 #[cfg(feature = "train")]
 mod fine_tuning;
 mod foreign;
@@ -20,6 +21,7 @@ mod input_names;
 #[cfg(all(unix, feature = "train"))]
 mod kills;
 mod languages;
+mod messages;
 mod model_folders;
 mod models;
 mod outputs;

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use super::api::{Kind, RemoteFile};
 use super::download::sha256_of;
-use super::{DEFAULT_REVISION, HubError, ModelId};
+use super::{DEFAULT_REVISION, HubError, ModelId, PUBLISHED, PublishedModel};
 
 /// The record of what was verified.
 const RECORD: &str = ".mplug-hub.json";
@@ -79,6 +79,34 @@ impl Cache {
     /// `master`, or else the one that changed last; the older client's folder comes after these.
     pub fn find(&self, id: &ModelId, revision: Option<&str>) -> Option<CachedModel> {
         self.folders(id, revision).into_iter().find(|found| is_whole(&found.folder))
+    }
+
+    /// The folder below which models lie.
+    pub fn base(&self) -> &Path {
+        &self.base
+    }
+
+    /// Every model here that can be opened by its name, sorted by it: those that the newer client's folders hold, and of the older
+    /// client's the published ones.
+    pub fn models(&self) -> Vec<(ModelId, CachedModel)> {
+        let entries =
+            fs::read_dir(self.base.join("models")).into_iter().flatten().flatten().take(MAX_SNAPSHOTS);
+        let named = entries.filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let (owner, name) = name.split_once("--")?;
+            format!("{owner}/{name}").parse::<ModelId>().ok()
+        });
+        let published = PUBLISHED.iter().map(PublishedModel::id);
+        let mut found: Vec<(String, ModelId, CachedModel)> = Vec::new();
+        for id in named.chain(published) {
+            if let Some(model) = self.find(&id, None)
+                && found.iter().all(|(_, _, other)| other.folder != model.folder)
+            {
+                found.push((id.to_string(), id, model));
+            }
+        }
+        found.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+        found.into_iter().map(|(_, id, model)| (id, model)).collect()
     }
 
     /// Where a revision belongs that we download.
@@ -298,7 +326,8 @@ impl Record {
         let io = |source| HubError::Io { action: "write", path: path.clone(), source };
         let text = serde_json::to_string_pretty(self).map_err(|error| io(error.into()))?;
         let mut temporary = tempfile::Builder::new();
-        let mut temporary = temporary.prefix(".mplug-").suffix(".tmp").tempfile_in(folder).map_err(io)?;
+        let temporary = temporary.prefix(".mplug-").suffix(".tmp").tempfile_in(folder);
+        let mut temporary = temporary.map_err(|error| io(mplug::plain_io_error(error)))?;
         std::io::Write::write_all(&mut temporary, text.as_bytes()).map_err(io)?;
         temporary.persist(&path).map_err(|error| io(error.error))?;
         Ok(())

@@ -21,7 +21,7 @@ use std::time::Duration;
 pub use cache::{Cache, CacheLayout, CachedModel};
 pub use client::Token;
 pub use error::HubError;
-pub use names::{ModelId, PUBLISHED, PublishedModel};
+pub use names::{ModelId, PUBLISHED, PublishedModel, published_model};
 pub use open::{OpenError, open};
 
 use self::api::Kind;

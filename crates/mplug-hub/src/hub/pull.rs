@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use mplug::checkpoint::{
-    self, BERT_JSON, CONFIG_YAML, CONFIGURATION_JSON, PYTORCH, SAFETENSORS, TOKENIZER_CONFIG, VOCABULARY,
+    self, BERT_JSON, CONFIG_YAML, CONFIGURATION_JSON, INDICES, PYTORCH, SAFETENSORS, TOKENIZER_CONFIG,
+    VOCABULARY,
 };
 use mplug::config::ConfigTexts;
 
@@ -23,6 +24,8 @@ use crate::http::Retry;
 const MAX_SMALL_BYTES: u64 = 64 << 20;
 /// Largest `config.yaml`.
 const MAX_CONFIG_BYTES: u64 = 4 << 20;
+/// Largest index of weights in several files.
+const MAX_INDEX_BYTES: u64 = 32 << 20;
 /// Bytes that a download leaves free on the disk.
 const SPARE_BYTES: u64 = 16 << 20;
 
@@ -102,7 +105,7 @@ impl Pull<'_> {
     fn needed(&self, api: &Api<'_>) -> Result<Vec<RemoteFile>, HubError> {
         let files = api.files()?;
         let listed = |name: &str| files.iter().find(|file| file.path == name);
-        let weights = weight_file(&files).map_err(|problem| self.no_model(api, problem))?;
+        let weights = self.weights(api, &files)?;
         if listed(VOCABULARY).is_none() {
             return Err(self.no_model(api, format!("it has no {VOCABULARY}")));
         }
@@ -112,7 +115,28 @@ impl Pull<'_> {
         if let Some(large) = small.iter().find(|file| file.size > MAX_SMALL_BYTES) {
             return Err(self.no_model(api, format!("{} has {} bytes", large.path, large.size)));
         }
-        Ok(small.into_iter().chain([weights.clone()]).collect())
+        Ok(small.into_iter().chain(weights).collect())
+    }
+
+    /// The weight file that the loader would choose; of a model in several files all of them, with the index last.
+    fn weights(&self, api: &Api<'_>, files: &[RemoteFile]) -> Result<Vec<RemoteFile>, HubError> {
+        let listed = |name: &str| files.iter().find(|file| file.path == name);
+        let is_whole = [SAFETENSORS, PYTORCH].into_iter().any(|name| listed(name).is_some());
+        let Some(index) = INDICES.into_iter().find_map(listed).filter(|_| !is_whole) else {
+            let file = weight_file(files).map_err(|problem| self.no_model(api, problem))?;
+            return Ok(vec![file.clone()]);
+        };
+        let text = api.small_file(&index.path, MAX_INDEX_BYTES)?;
+        let names = checkpoint::shard_names(&text, Path::new(&index.path));
+        let names = names.map_err(|error| self.no_model(api, error.to_string()))?;
+        let mut weights = Vec::with_capacity(names.len() + 1);
+        for name in names {
+            let problem =
+                || self.no_model(api, format!("its {} names {name}, which it does not have", index.path));
+            weights.push(listed(&name).ok_or_else(problem)?.clone());
+        }
+        weights.push(index.clone());
+        Ok(weights)
     }
 
     /// The BERT json that `config.yaml` names, which the hub must have; or the one of the usual name, if there is one.

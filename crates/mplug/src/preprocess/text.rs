@@ -7,6 +7,7 @@
 
 mod basic;
 mod detokenize;
+mod fit;
 mod unicode14;
 
 use std::collections::HashMap;
@@ -16,6 +17,7 @@ use self::basic::BasicTokenizer;
 pub(crate) use self::basic::is_chinese;
 pub use self::basic::lowercase;
 pub use self::detokenize::{has_word, join_chinese};
+pub use self::fit::TextFit;
 use crate::config::vocabulary_tokens;
 
 /// A word of more characters than this becomes `[UNK]` whole.

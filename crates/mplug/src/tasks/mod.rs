@@ -18,7 +18,7 @@ use mplug_kernels::can_reserve;
 use mplug_kernels::gemm::Precision;
 pub use open::{OpenOptions, open};
 use rayon::prelude::*;
-pub use request::{CaptionRequest, LanguageOptions, RequestError, SearchRequest, prompt_for};
+pub use request::{CaptionRequest, LanguageOptions, RequestError, SearchRequest, languages_of, prompt_for};
 
 use crate::checkpoint::expected::needed_tensors;
 use crate::checkpoint::{ModelFolder, TOKENIZER_CONFIG, VOCABULARY, Weights};

@@ -121,13 +121,14 @@ impl CaptionRequest {
         }
         let mut found: Vec<Vec<LanguageOptions>> = folders.iter().map(|_| Vec::new()).collect();
         for language in self.languages.iter() {
-            let writes = |folder: &ModelFolder| codes(folder).contains(&language.code());
+            let writes = |folder: &ModelFolder| languages_of(folder).contains(&language.code());
             let index = folders.iter().position(writes).ok_or_else(|| unwritten(folders, language))?;
             let options = self.resolve_in(&folders[index], Some(language))?;
             found[index].push(LanguageOptions { language: Some(language), options });
         }
         let Some(index) = found.iter().position(Vec::is_empty) else { return Ok(found) };
-        let (name, writes) = (folders[index].checkpoint().label(), codes(&folders[index]).join(" or "));
+        let (name, writes) =
+            (folders[index].checkpoint().label(), languages_of(&folders[index]).join(" or "));
         let expected = format!("a language for every model ({name}, which writes {writes}, has none)");
         let requested =
             if self.languages.is_empty() { "none".to_owned() } else { self.languages.to_string() };
@@ -183,8 +184,8 @@ pub fn prompt_for(folder: &ModelFolder, language: Language) -> Result<Option<Str
     Err(unwritten(std::slice::from_ref(folder), language))
 }
 
-/// The codes of the languages that a captioning model writes: that which it writes by itself, then those of its prompts.
-fn codes(folder: &ModelFolder) -> Vec<&str> {
+/// The codes of the languages of a model (`zh`, `en`): that of its vocabulary, then those of its prompts.
+pub fn languages_of(folder: &ModelFolder) -> Vec<&str> {
     let first = config::language(folder.vocabulary()).code();
     let others = folder.config.generation.prompts.keys().map(String::as_str);
     std::iter::once(first).chain(others.filter(|code| *code != first)).collect()
@@ -193,7 +194,7 @@ fn codes(folder: &ModelFolder) -> Vec<&str> {
 /// The error of a language that no model writes.
 fn unwritten(folders: &[ModelFolder], language: Language) -> RequestError {
     let mut known: Vec<&str> = Vec::new();
-    for code in folders.iter().flat_map(codes) {
+    for code in folders.iter().flat_map(languages_of) {
         if !known.contains(&code) {
             known.push(code);
         }
