@@ -63,7 +63,7 @@ impl DatasetArgs {
         if left_out > 0 {
             let path = path.display();
             report::message(format!(
-                "note: {path}: {left_out} pictures have an error in place of a caption, and are left out"
+                "note: {path}: {left_out} pictures with an error in place of a caption are left out"
             ));
         }
         Ok(dataset)

@@ -69,7 +69,7 @@ pub(crate) struct EvalArgs {
     /// Score the images (or questions) of the candidates alone, where they are a part of the references
     #[arg(long, requires = "candidates", help_heading = "Captions")]
     subset: bool,
-    /// Annotation file or folder with the pictures and the reference captions or questions
+    /// Annotation file, folder or archive with the pictures and the reference captions or questions
     #[arg(long, value_name = "FILE|DIR", help_heading = "Captions")]
     dataset: Option<PathBuf>,
     #[command(flatten)]

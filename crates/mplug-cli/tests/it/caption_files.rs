@@ -218,7 +218,7 @@ fn our_own_errors_are_read_back_as_errors() {
         let dataset = desk.run(&[&["eval", "--dataset", &file], &options[..]].concat());
         assert_eq!(report(&dataset)["images"], 2, "{format}");
         assert!(
-            dataset.stderr.contains("1 pictures have an error in place of a caption"),
+            dataset.stderr.contains("1 pictures with an error in place of a caption"),
             "{format}: {dataset:?}"
         );
     }

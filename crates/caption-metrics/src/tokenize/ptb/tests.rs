@@ -30,6 +30,7 @@ fn rules_by_example() {
         ("www.flickr.com/ab\u{a0}c{d} .", "www.flickr.com/ab\u{a0}c{d -rcb-"),
         ("3 1\\/2 AC\\/DC a\\/ b", "3\u{a0}1\\/2 ac\\/dc a \\ / b"),
         ("me@home.com\u{a0}me@home.com\u{3000}x", "me@home.com me@home.com\u{3000}x"),
+        ("com'x y com'x\u{3000}y", "com x y com x y"),
         ("", ""),
         (" . ", ""),
     ];
