@@ -218,7 +218,7 @@ fn corrected_captions_beside_pictures_are_learned_from() {
         &BTreeMap::new(),
     )
     .expect("good data");
-    assert_eq!(data.train_len(), 2);
+    assert_eq!(data.train_len(), Some(2));
     let longest = (0..2).map(|n| data.example(Split::Train, n).expect("an example").longest()).max();
     assert_eq!(longest, Some(5), "[CLS] a red circle [SEP]");
 }
