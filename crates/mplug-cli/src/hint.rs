@@ -6,6 +6,7 @@ use mplug::config::Language;
 use mplug::preprocess::image::ImageFault;
 use mplug::tasks::RequestError;
 use mplug_bulk::BulkError;
+use mplug_data::error::DataError;
 use mplug_data::journal::JournalError;
 use mplug_data::message::about;
 use mplug_data::picture::{Failure, Remedy};
@@ -151,6 +152,17 @@ pub(crate) fn of_training(
     };
     let message = format!("{error}; {hint}");
     anyhow::Error::from(error).context(message)
+}
+
+/// An error of a data set, with what to build.
+pub(crate) fn of_data(error: DataError) -> anyhow::Error {
+    match error {
+        DataError::NoParquet { .. } => {
+            let message = format!("{error}; {PARQUET}");
+            anyhow::Error::from(error).context(message)
+        }
+        error => error.into(),
+    }
 }
 
 /// An error of a journal, with the command whose journal it is not.

@@ -2,6 +2,7 @@
 
 mod archives;
 mod bulk;
+mod caption_files;
 mod captions;
 mod compare;
 #[cfg(feature = "train")]

@@ -25,6 +25,8 @@ pub use base64_table::Base64Field;
 use image::RgbImage;
 use mplug::preprocess::image::{ImageError, ImageFault, ImageLimits, decode_image, load_image};
 #[cfg(feature = "parquet")]
+pub(crate) use parquet::TextTable;
+#[cfg(feature = "parquet")]
 pub use parquet::{ParquetRow, rows_of_parquet};
 pub use remote::{FetchPicture, HostNotAllowed, NotFetched, RemotePicture};
 pub use tar_archive::TarMember;
@@ -139,7 +141,7 @@ enum RootPlace {
 }
 
 /// Most members of an archive, so that a hostile one cannot fill the memory.
-const MAX_MEMBERS: usize = 16_000_000;
+pub(crate) const MAX_MEMBERS: usize = 16_000_000;
 /// Most bytes of their names together: 1 GiB.
 const MAX_NAMES_BYTES: usize = 1 << 30;
 
@@ -150,6 +152,26 @@ impl ImageRoot {
     /// [`DataError::Io`] if it cannot be read or is damaged, [`DataError::UnknownFormat`] if it is something else.
     pub fn open(path: &Path) -> Result<Self, DataError> {
         let place = if path.is_dir() { RootPlace::Folder } else { open_archive(path)? };
+        Ok(Self { path: path.to_path_buf(), place, takes_absolute: false })
+    }
+
+    /// The members of several archives in one folder, each under its archive's name.
+    pub(crate) fn of_shards(folder: &Path) -> Result<Self, DataError> {
+        let (names, sources) = members_of_shards(folder)?.into_iter().unzip();
+        let place = RootPlace::Archive(NameIndex::new(names), sources);
+        Ok(Self { path: folder.to_path_buf(), place, takes_absolute: false })
+    }
+
+    /// The pictures in the rows of a Parquet file, called by the rows' numbers from 0. `column` is theirs; one with a usual name if
+    /// `None`.
+    ///
+    /// # Errors
+    /// As [`rows_of_parquet`].
+    #[cfg(feature = "parquet")]
+    pub(crate) fn of_parquet(path: &Path, column: Option<&str>) -> Result<Self, DataError> {
+        let sources = rows_of_parquet(path, column)?;
+        let names = (0..sources.len()).map(|row| row.to_string()).collect();
+        let place = RootPlace::Archive(NameIndex::new(names), sources);
         Ok(Self { path: path.to_path_buf(), place, takes_absolute: false })
     }
 
@@ -252,16 +274,23 @@ fn open_archive(path: &Path) -> Result<RootPlace, DataError> {
     Ok(RootPlace::Archive(NameIndex::new(names), sources))
 }
 
+/// Whether a file is a zip or tar archive, by its beginning of 512 bytes or more, or by its name.
+pub(crate) fn is_archive(path: &Path, head: &[u8]) -> bool {
+    head.starts_with(b"PK") || is_tar(path, head)
+}
+
+fn is_tar(path: &Path, head: &[u8]) -> bool {
+    head.get(257..262) == Some(b"ustar") || path.extension().is_some_and(|extension| extension == "tar")
+}
+
 /// The members of an archive, or the fields of a table.
-fn members_of(path: &Path) -> Result<Vec<(String, PictureSource)>, DataError> {
+pub(crate) fn members_of(path: &Path) -> Result<Vec<(String, PictureSource)>, DataError> {
     let (file, _) = open_file(path)?;
     let mut head = Vec::new();
     file.take(512).read_to_end(&mut head).map_err(|e| DataError::io(path, e))?;
-    let is_tar = head.get(257..262) == Some(b"ustar");
-    let is_named_tar = path.extension().is_some_and(|extension| extension == "tar");
     let members = if head.starts_with(b"PK") {
         zip_archive::members(path)
-    } else if is_tar || is_named_tar {
+    } else if is_tar(path, &head) {
         tar_archive::members(path)
     } else if head.contains(&b'\t') && std::str::from_utf8(&head).is_ok() {
         base64_table::fields(path)
@@ -271,6 +300,31 @@ fn members_of(path: &Path) -> Result<Vec<(String, PictureSource)>, DataError> {
         return Err(DataError::UnknownFormat { path: path.to_path_buf(), what, known });
     };
     members.map_err(|e| DataError::io(path, e))
+}
+
+/// The tar archives of a folder, by name: the shards of a dataset.
+pub(crate) fn shards_of(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let mut shards = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(|e| DataError::io(folder, e))? {
+        let path = entry.map_err(|e| DataError::io(folder, e))?.path();
+        if path.extension().is_some_and(|extension| extension == "tar") && path.is_file() {
+            shards.push(path);
+        }
+    }
+    shards.sort();
+    Ok(shards)
+}
+
+/// The members of a folder's archives: `00000.tar/000.jpg`.
+pub(crate) fn members_of_shards(folder: &Path) -> Result<Vec<(String, PictureSource)>, DataError> {
+    let mut all = Members::default();
+    for shard in shards_of(folder)? {
+        let name = shard.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        for (member, source) in members_of(&shard)? {
+            all.push(format!("{name}/{member}"), source).map_err(|e| DataError::io(&shard, e))?;
+        }
+    }
+    Ok(all.found)
 }
 
 /// Names and pictures of an archive while it is searched.
