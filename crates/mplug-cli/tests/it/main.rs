@@ -10,6 +10,7 @@ mod engine;
 mod eval;
 mod eval_tasks;
 mod explain;
+mod field;
 #[cfg(feature = "train")]
 mod fine_tuning;
 mod foreign;
