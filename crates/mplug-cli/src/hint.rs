@@ -67,6 +67,8 @@ pub(crate) fn of_bulk(error: BulkError) -> anyhow::Error {
     let hint = match &error {
         BulkError::Unfinished { .. } => "`--resume` goes on with it, `--force` begins anew",
         BulkError::OtherRun { .. } => "`--force` begins anew",
+        BulkError::OutputExists { .. } => "`--force` replaces it",
+        BulkError::TextEnding { .. } => "`--extension .caption` is one",
         BulkError::NoFolder { .. } => "`--output DIR` takes its text file",
         BulkError::GoneForTar { .. } => "the same command with `--resume` goes on",
         BulkError::TextFile { .. } => remedy(Remedy::OtherFolder),

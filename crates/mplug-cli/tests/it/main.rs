@@ -11,6 +11,7 @@ mod engine;
 mod eval;
 mod eval_tasks;
 mod explain;
+mod field;
 mod field_models;
 #[cfg(feature = "train")]
 mod fine_tuning;

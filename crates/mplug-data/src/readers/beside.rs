@@ -43,8 +43,9 @@ impl Listing {
     /// The files of a folder, or the members of an archive or of a folder's archives.
     fn of(path: &Path, is_archive: bool) -> Result<Self, DataError> {
         if is_archive {
-            let members = if path.is_dir() { members_of_shards(path)? } else { members_of(path)? };
-            let (names, sources) = members.into_iter().unzip();
+            let members = if path.is_dir() { members_of_shards(path)? } else { members_of(path)?.list };
+            let (names, sources) =
+                members.into_iter().map(|member| (member.name.text, member.source)).unzip();
             return Ok(Self { path: path.to_path_buf(), names, sources });
         }
         let mut listing = Self { path: path.to_path_buf(), names: Vec::new(), sources: Vec::new() };

@@ -6,10 +6,11 @@
 //! are: nothing is unpacked to a disk, so no member's name can lead anywhere. They are listed once, and opened again when a picture is
 //! read: any number of them needs few open files.
 //!
-//! Refuses to know annotations, compressed tar files (a member could not be read without all before it) and the network: a web
+//! Refuses to know annotations, compressed tar files (a member could not be read without all before it, so they are refused by name) and the network: a web
 //! address comes with somebody who fetches it.
 
 mod base64_table;
+mod held;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod remote;
@@ -22,6 +23,7 @@ use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
 pub use base64_table::Base64Field;
+pub use held::HeldPicture;
 use image::RgbImage;
 use mplug::preprocess::image::{ImageError, ImageFault, ImageLimits, decode_image, load_image};
 #[cfg(feature = "parquet")]
@@ -33,6 +35,8 @@ pub use tar_archive::TarMember;
 pub use zip_archive::ZipMember;
 
 use crate::error::DataError;
+use crate::looks::{PassedOver, Why, is_hidden_member, judge};
+pub use crate::member_names::MemberName;
 use crate::names::{Match, NameIndex, stem};
 pub use crate::names::{PICTURE_EXTENSIONS, has_picture_extension};
 use crate::text::open_file;
@@ -50,6 +54,8 @@ pub enum PictureSource {
     Base64Field(Base64Field),
     /// A web address, and who fetches it.
     Remote(RemotePicture),
+    /// Bytes that are here already.
+    Held(HeldPicture),
     /// A row of a Parquet file.
     #[cfg(feature = "parquet")]
     ParquetRow(ParquetRow),
@@ -69,6 +75,7 @@ impl PictureSource {
             Self::TarMember(member) => member.file().read_unchanged(|| member.read(limit)),
             Self::Base64Field(field) => field.file().read_unchanged(|| field.read(limit)),
             Self::Remote(picture) => picture.read(limit),
+            Self::Held(picture) => picture.read(limit),
             #[cfg(feature = "parquet")]
             Self::ParquetRow(row) => row.file().read_unchanged(|| row.read(limit)),
         };
@@ -95,6 +102,7 @@ impl fmt::Display for PictureSource {
             Self::TarMember(member) => write!(f, "{member}"),
             Self::Base64Field(field) => write!(f, "{field}"),
             Self::Remote(picture) => write!(f, "{picture}"),
+            Self::Held(picture) => write!(f, "{picture}"),
             #[cfg(feature = "parquet")]
             Self::ParquetRow(row) => write!(f, "{row}"),
         }
@@ -255,24 +263,68 @@ fn find_in_folder(folder: &Path, name: &str) -> Option<PathBuf> {
     None
 }
 
-/// The pictures of a zip or tar archive with their members' names, detected by their extensions: those of a tar in its order, those of
-/// a zip by name.
+/// A member of an archive, or a field of a table.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// What it is called in there.
+    pub name: MemberName,
+    /// Its bytes.
+    pub source: PictureSource,
+}
+
+/// What an archive holds.
+#[derive(Debug, Default)]
+pub struct Members {
+    /// The members that are wanted.
+    pub list: Vec<Member>,
+    /// The others.
+    pub passed_over: PassedOver,
+}
+
+/// The pictures of a zip or tar archive, detected by the endings of their names or their first bytes: those of a tar in its order, those
+/// of a zip by name.
 ///
 /// # Errors
 /// As [`ImageRoot::open`].
-pub fn pictures_of_archive(path: &Path) -> Result<Vec<(String, PictureSource)>, DataError> {
-    let mut members = members_of(path)?;
-    members.retain(|(name, _)| has_picture_extension(Path::new(name)));
-    if members.iter().any(|(_, source)| matches!(source, PictureSource::ZipMember(_))) {
-        members.sort_by(|(one, _), (other, _)| one.cmp(other));
+pub fn pictures_of_archive(path: &Path) -> Result<Members, DataError> {
+    let Members { mut list, mut passed_over } = members_of(path)?;
+    let mut passing = None;
+    list.retain(|Member { name, source }| {
+        let name = Path::new(&name.text);
+        let judged = if is_hidden_member(&name.to_string_lossy()) {
+            Err(Why::Hidden)
+        } else {
+            judge(name, || source.head())
+        };
+        if judged == Err(Why::Unreadable { is_passing: true }) {
+            passing.get_or_insert_with(|| name.to_owned());
+        }
+        judged.map_err(|why| passed_over.add(name, why)).is_ok()
+    });
+    if let Some(name) = passing {
+        // Without it this would be another list.
+        let what = format!("the first bytes of {} cannot be read now", name.display());
+        return Err(DataError::io(path, io::Error::new(io::ErrorKind::Interrupted, what)));
     }
-    Ok(members)
+    if list.iter().any(|member| matches!(member.source, PictureSource::ZipMember(_))) {
+        list.sort_by(|one, other| one.name.text.cmp(&other.name.text));
+    }
+    Ok(Members { list, passed_over })
 }
 
 fn open_archive(path: &Path) -> Result<RootPlace, DataError> {
-    let (names, sources) = members_of(path)?.into_iter().unzip();
+    let members = members_of(path)?.list.into_iter();
+    let (names, sources) = members.map(|Member { name, source }| (name.text, source)).unzip();
     Ok(RootPlace::Archive(NameIndex::new(names), sources))
 }
+
+/// Beginnings of compressed files, what they are called, and what unpacks them.
+const COMPRESSED: [(&[u8], &str, &str); 4] = [
+    (b"\x1f\x8b", "gzip", "gunzip"),
+    (b"BZh", "bzip2", "bunzip2"),
+    (b"\xfd7zXZ\0", "xz", "unxz"),
+    (b"\x28\xb5\x2f\xfd", "zstd", "unzstd"),
+];
 
 /// Whether a file is a zip or tar archive, by its beginning of 512 bytes or more, or by its name.
 pub(crate) fn is_archive(path: &Path, head: &[u8]) -> bool {
@@ -280,11 +332,13 @@ pub(crate) fn is_archive(path: &Path, head: &[u8]) -> bool {
 }
 
 fn is_tar(path: &Path, head: &[u8]) -> bool {
-    head.get(257..262) == Some(b"ustar") || path.extension().is_some_and(|extension| extension == "tar")
+    let is_compressed = COMPRESSED.iter().any(|(beginning, ..)| head.starts_with(beginning));
+    let is_named_tar = path.extension().is_some_and(|extension| extension == "tar");
+    head.get(257..262) == Some(b"ustar") || (is_named_tar && !is_compressed)
 }
 
 /// The members of an archive, or the fields of a table.
-pub(crate) fn members_of(path: &Path) -> Result<Vec<(String, PictureSource)>, DataError> {
+pub(crate) fn members_of(path: &Path) -> Result<Members, DataError> {
     let (file, _) = open_file(path)?;
     let mut head = Vec::new();
     file.take(512).read_to_end(&mut head).map_err(|e| DataError::io(path, e))?;
@@ -295,7 +349,11 @@ pub(crate) fn members_of(path: &Path) -> Result<Vec<(String, PictureSource)>, Da
     } else if head.contains(&b'\t') && std::str::from_utf8(&head).is_ok() {
         base64_table::fields(path)
     } else {
-        let what = "it is no place for pictures that mplug knows".into();
+        let compressed = COMPRESSED.iter().find(|(beginning, ..)| head.starts_with(beginning));
+        let what = match compressed {
+            Some((_, kind, unpack)) => format!("is compressed ({kind}): unpack it first, with `{unpack}`"),
+            None => "it is no place for pictures that mplug knows".into(),
+        };
         let known = "a folder, a zip archive, an uncompressed tar archive, a table of base64".into();
         return Err(DataError::UnknownFormat { path: path.to_path_buf(), what, known });
     };
@@ -316,33 +374,46 @@ pub(crate) fn shards_of(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
 }
 
 /// The members of a folder's archives: `00000.tar/000.jpg`.
-pub(crate) fn members_of_shards(folder: &Path) -> Result<Vec<(String, PictureSource)>, DataError> {
-    let mut all = Members::default();
+pub(crate) fn members_of_shards(folder: &Path) -> Result<Vec<Member>, DataError> {
+    let (mut all, mut counted) = (Vec::new(), Counted::default());
     for shard in shards_of(folder)? {
-        let name = shard.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        for (member, source) in members_of(&shard)? {
-            all.push(format!("{name}/{member}"), source).map_err(|e| DataError::io(&shard, e))?;
+        let shard_name = shard.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        for mut member in members_of(&shard)?.list {
+            member.name.text = format!("{shard_name}/{}", member.name.text);
+            counted.add(member.name.text.as_bytes()).map_err(|e| DataError::io(&shard, e))?;
+            all.push(member);
         }
     }
-    Ok(all.found)
+    Ok(all)
 }
 
-/// Names and pictures of an archive while it is searched.
+impl PictureSource {
+    /// The first bytes of a member of an archive; of anything else none.
+    fn head(&self) -> io::Result<Vec<u8>> {
+        match self {
+            Self::ZipMember(member) => member.head(),
+            Self::TarMember(member) => member.head(),
+            _ => Ok(Vec::new()),
+        }
+    }
+}
+
+/// How many members an archive has, and how long their names are, while it is searched.
 #[derive(Default)]
-struct Members {
-    found: Vec<(String, PictureSource)>,
+struct Counted {
+    members: usize,
     names_bytes: usize,
 }
 
-impl Members {
-    fn push(&mut self, name: String, source: PictureSource) -> io::Result<()> {
+impl Counted {
+    fn add(&mut self, name: &[u8]) -> io::Result<()> {
+        self.members += 1;
         self.names_bytes += name.len();
-        if self.found.len() == MAX_MEMBERS || self.names_bytes > MAX_NAMES_BYTES {
+        if self.members > MAX_MEMBERS || self.names_bytes > MAX_NAMES_BYTES {
             let what =
                 format!("has more than {MAX_MEMBERS} members, or {MAX_NAMES_BYTES} bytes of their names");
             return Err(invalid(what));
         }
-        self.found.push((name, source));
         Ok(())
     }
 }

@@ -41,6 +41,8 @@ pub struct CaptionRequest {
     pub captions: Option<usize>,
     /// Of several captions, leave out those that differ from a better one in less than this share of their tokens, 0 to 1.
     pub min_difference: Option<f32>,
+    /// Replace captions that never ended by captions that did; not where captions are sampled.
+    pub finished_only: bool,
     /// The largest number of keywords, which are taken from every caption that the search finds.
     pub keywords: Option<usize>,
     /// Draw words at random in place of the search.
@@ -141,6 +143,10 @@ impl CaptionRequest {
         language: Option<Language>,
     ) -> Result<GenerationOptions, RequestError> {
         let mut options = self.search.resolve(default_options(&folder.config))?;
+        options.finished_only = self.finished_only;
+        if self.finished_only && self.search.min_new_tokens.is_none() {
+            options.min_new_tokens = options.min_new_tokens.min(options.max_new_tokens.saturating_sub(1));
+        }
         options.prompt = match language {
             Some(language) => prompt_for(folder, language)?,
             None => None,
@@ -161,6 +167,10 @@ impl CaptionRequest {
         if self.sampling.is_some() && !self.required_words.is_empty() {
             let expected = "none where captions are sampled: only the search can require words";
             return Err(RequestError::new("required_words", expected, &self.required_words.join(", ")));
+        }
+        if self.sampling.is_some() && self.finished_only {
+            let expected = "false where captions are sampled: only the search goes on until they end";
+            return Err(RequestError::new("finished_only", expected, &true));
         }
         if self.min_difference.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
             return Err(RequestError::new("min_difference", "0 to 1", &options.min_difference));
