@@ -13,8 +13,9 @@ from pathlib import Path
 
 from . import _native, errors, metrics, train
 from ._model import DownloadBar
-from ._results import Answer, Caption, Keyword, Sampling
+from ._results import Answer, Caption, Explanation, Keyword, Sampling, WordMap
 from .answerer import Answerer
+from .batch_captioner import BatchCaptioner
 from .captioner import Captioner
 from .errors import (
     FetchError,
@@ -56,8 +57,10 @@ def set_threads(threads: int | None) -> None:
 __all__ = [
     "Answer",
     "Answerer",
+    "BatchCaptioner",
     "Caption",
     "Captioner",
+    "Explanation",
     "FetchError",
     "InternalError",
     "Keyword",
@@ -69,6 +72,7 @@ __all__ = [
     "PictureError",
     "Sampling",
     "Unsupported",
+    "WordMap",
     "__version__",
     "check",
     "errors",

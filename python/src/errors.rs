@@ -5,6 +5,7 @@ use std::path::Path;
 
 use mplug::preprocess::image::{ImageError, ImageFault};
 use mplug::tasks::RequestError;
+use mplug_bulk::BulkError;
 use mplug_data::message::about;
 use mplug_hub::fetch::{FetchError, FetchFault};
 use mplug_hub::{HubError, OpenError};
@@ -149,6 +150,16 @@ impl From<mplug::Error> for Fault {
                 Self::Option(message)
             }
             _ => Self::Model(message),
+        }
+    }
+}
+
+/// An error of many pictures: none is a picture's own.
+impl From<BulkError> for Fault {
+    fn from(error: BulkError) -> Self {
+        match error {
+            BulkError::Model(error) => error.into(),
+            error => Self::Option(with_causes(&error.to_string(), &error)),
         }
     }
 }

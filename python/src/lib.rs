@@ -14,6 +14,7 @@ mod metrics;
 mod model;
 mod pictures;
 mod pool;
+mod records;
 mod train;
 mod web;
 
@@ -32,6 +33,8 @@ mod _native {
     use crate::matcher::Matcher;
     #[pymodule_export]
     use crate::metrics::evaluate;
+    #[pymodule_export]
+    use crate::records::{picture_columns, record_columns};
     #[pymodule_export]
     use crate::train::train;
 

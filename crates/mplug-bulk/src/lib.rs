@@ -25,14 +25,16 @@
 //!
 //! The way of a picture through the modules: `inputs` lists it (`web` where it is a web address, `parquet` where it is a row of
 //! a table), `run` plans and drives, `pipeline` opens it and captions each different file once, `writer` has the models and
-//! their languages, `answer` is what they found, `journal` keeps it, `record` says what is reported of it, and `document` or
-//! `sidecar` writes that. Nothing here prints, reads the command line or opens a network connection that was not handed in.
+//! their languages, `answer` is what they found, `journal` keeps it, `record` says what is reported of it, `columns` what a table
+//! of records has, and `document` or `sidecar` writes that. `in_memory` gives records to programs with files of their own. Nothing here prints, reads the command line or opens a network connection that was not handed in.
 
 mod answer;
+mod columns;
 mod document;
 mod error;
 mod failures;
 mod hex;
+mod in_memory;
 mod inputs;
 mod journal;
 #[cfg(not(feature = "keywords"))]
@@ -53,8 +55,10 @@ mod sink;
 mod web;
 mod writer;
 
+pub use columns::{Column, Kind, record_columns};
 pub use document::CaptionFormat;
 pub use error::BulkError;
+pub use in_memory::{RecordOptions, caption_records};
 pub use inputs::{CollectOptions, Input, Inputs, JsonPath};
 pub use journal::OnUnfinished;
 #[cfg(feature = "keywords")]

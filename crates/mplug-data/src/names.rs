@@ -10,6 +10,24 @@ use std::path::Path;
 /// them. A file that is named itself may have any.
 pub const PICTURE_EXTENSIONS: [&str; 9] = ["jpg", "jpeg", "jpe", "png", "webp", "gif", "bmp", "tif", "tiff"];
 
+/// Columns of a table that hold pictures where none is named, the first of them that can.
+pub const PICTURE_COLUMNS: [&str; 14] = [
+    "image",
+    "img",
+    "picture",
+    "photo",
+    "jpg",
+    "jpeg",
+    "png",
+    "webp",
+    "image_bytes",
+    "bytes",
+    "image_path",
+    "file_name",
+    "filename",
+    "path",
+];
+
 /// Names, sorted from their ends: what ends as a name does stands together.
 #[derive(Debug)]
 pub(crate) struct NameIndex {

@@ -1,4 +1,4 @@
-//! Where pictures are: files, members of zip and tar archives, fields of a table of base64, web addresses, with the feature `parquet`
+//! Where pictures are: in memory, files, members of zip and tar archives, fields of a table of base64, web addresses, with the feature `parquet`
 //! rows of Parquet files.
 //!
 //! Our own design. An [`ImageRoot`] is opened once and finds pictures by name; a [`PictureSource`] is one picture,
@@ -20,6 +20,7 @@ mod zip_archive;
 use std::fmt;
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 pub use base64_table::Base64Field;
 use image::RgbImage;
@@ -32,7 +33,7 @@ pub use zip_archive::ZipMember;
 
 use crate::error::DataError;
 use crate::names::{Match, NameIndex, stem};
-pub use crate::names::{PICTURE_EXTENSIONS, has_picture_extension};
+pub use crate::names::{PICTURE_COLUMNS, PICTURE_EXTENSIONS, has_picture_extension};
 use crate::text::open_file;
 
 /// One picture, wherever it is.
@@ -40,6 +41,8 @@ use crate::text::open_file;
 pub enum PictureSource {
     /// A file.
     File(PathBuf),
+    /// The bytes of a file, at hand.
+    InMemory(Arc<[u8]>),
     /// A member of a zip archive.
     ZipMember(ZipMember),
     /// A member of a tar archive.
@@ -63,6 +66,7 @@ impl PictureSource {
         let limit = limits.max_file_bytes;
         let bytes = match self {
             Self::File(path) => read_file(path, limit),
+            Self::InMemory(bytes) => check_len(bytes.len() as u64, limit).map(|()| bytes.to_vec()),
             Self::ZipMember(member) => member.file().read_unchanged(|| member.read(limit)),
             Self::TarMember(member) => member.file().read_unchanged(|| member.read(limit)),
             Self::Base64Field(field) => field.file().read_unchanged(|| field.read(limit)),
@@ -89,6 +93,7 @@ impl fmt::Display for PictureSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => write!(f, "{}", path.display()),
+            Self::InMemory(_) => f.write_str("picture"),
             Self::ZipMember(member) => write!(f, "{member}"),
             Self::TarMember(member) => write!(f, "{member}"),
             Self::Base64Field(field) => write!(f, "{field}"),
