@@ -21,12 +21,17 @@ def main() -> None:
     parser.add_argument("captions", help="folder of the captions")
     parser.add_argument("--model", help="folder of the model on every machine [default: the demo model]")
     parser.add_argument("--actors", type=int, default=1, help="processes, each with the model once")
-    parser.add_argument("--threads", type=int, default=2, help="threads of each of them")
+    parser.add_argument("--threads", type=int, default=1, help="threads of each of them")
     parser.add_argument("--memory", type=float, default=0.5, help="GB that each of them takes")
     parser.add_argument("--rows", type=int, default=64, help="pictures in a table")
     parser.add_argument("--checkpoint", help="folder of the rows that are done; every machine must reach it")
     args = parser.parse_args()
 
+    ray.init()
+    processors = int(ray.cluster_resources()["CPU"])
+    if args.actors * args.threads >= processors:
+        # Ray would wait for ever: what reads the table finds no processor.
+        parser.error(f"expected --actors times --threads below {processors}, the processors of the cluster: one reads and writes")
     if args.checkpoint:
         DataContext.get_current().checkpoint_config = CheckpointConfig(id_column="id", checkpoint_path=args.checkpoint)
     pictures = ray.data.read_parquet(args.pictures)
