@@ -13,8 +13,9 @@ from pathlib import Path
 
 from . import _native, errors, metrics
 from ._model import DownloadBar
-from ._results import Answer, Caption, Keyword, Sampling
+from ._results import Answer, Caption, Explanation, Keyword, Sampling, WordMap
 from .answerer import Answerer
+from .batch_captioner import BatchCaptioner
 from .captioner import Captioner
 from .errors import (
     FetchError,
@@ -57,8 +58,10 @@ def set_threads(threads: int | None) -> None:
 __all__ = [
     "Answer",
     "Answerer",
+    "BatchCaptioner",
     "Caption",
     "Captioner",
+    "Explanation",
     "FetchError",
     "InternalError",
     "Keyword",
@@ -71,6 +74,7 @@ __all__ = [
     "Sampling",
     "TrainingSummary",
     "Unsupported",
+    "WordMap",
     "__version__",
     "check",
     "errors",

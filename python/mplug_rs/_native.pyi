@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Final, SupportsIndex, final
 
-__all__ = ["VERSION", "Answerer", "Captioner", "Matcher", "_panic", "convert", "evaluate", "find_model", "pull", "pull_dataset", "set_threads", "train"]
+__all__ = ["VERSION", "Answerer", "Captioner", "Matcher", "_panic", "convert", "evaluate", "find_model", "picture_columns", "pull", "pull_dataset", "record_columns", "set_threads", "train"]
 
 VERSION: Final[str]
 """
@@ -35,6 +35,17 @@ class Captioner:
     def caption(self, /, pictures: SupportsGetItem[int, tuple[SupportsIndex, SupportsIndex, SupportsGetItem[int, SupportsIndex]] | tuple[str, str | PathLike[str]] | SupportsGetItem[int, SupportsIndex]], request: str) -> list[Any]:
         """
         Captions of each picture, or an exception in its place. `request` is a `CaptionRequest` in JSON.
+        """
+    def explain(self, /, picture: tuple[SupportsIndex, SupportsIndex, SupportsGetItem[int, SupportsIndex]] | tuple[str, str | PathLike[str]] | SupportsGetItem[int, SupportsIndex], request: str, attention: bool) -> tuple[tuple[str, str, float, list[int]], int, list[tuple[str, float, float | None, list[float]]]]:
+        """
+        The best caption of a picture, the patches a side of its maps, and for each word its text, its log-probability, the largest loss
+        of that, and its map. `request` is a `CaptionRequest` in JSON; by `attention`, or else by ablation.
+        """
+    def records(self, /, rows: SupportsGetItem[int, tuple[str, str | SupportsGetItem[int, SupportsIndex] | None]], request: str, options: tuple[bool, SupportsIndex, SupportsIndex | None, SupportsIndex | None]) -> list[str]:
+        """
+        The record of each row, a line of JSON. A row is what its record calls it, and its picture: a path, an address, or the bytes of
+        a file. `request` is a `CaptionRequest` in JSON; `options` are whether Chinese keeps its spaces, the pictures that pass through
+        the model together, and the most pixels and bytes of a picture.
         """
 
 @final
@@ -77,6 +88,11 @@ def find_model(named: str | PathLike[str]) -> Path:
     The folder of a model that is here, by its path or name. Nothing is downloaded.
     """
 
+def picture_columns() -> list[str]:
+    """
+    The names of columns that may hold pictures where none is named, the first of them that can.
+    """
+
 def pull(name: str, revision: str | None = None, progress: Any | None = None) -> Path:
     """
     Makes sure that a model is on this machine, and gives its folder. `progress` gets a file's name, the bytes of it that are here,
@@ -87,6 +103,11 @@ def pull_dataset(name: str, revision: str | None = None, progress: Any | None = 
     """
     Makes sure that the files of a dataset's repository are on this machine, and gives their folder. `progress` and Ctrl-C as for
     `pull`.
+    """
+
+def record_columns() -> str:
+    """
+    The columns of a table of records, in JSON: the name, the kind and whether there may be nothing in it.
     """
 
 def set_threads(threads: SupportsIndex | None = None) -> None:

@@ -6,6 +6,9 @@ import html
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 
 class Keyword(NamedTuple):
     """A word of a picture's captions."""
@@ -50,6 +53,28 @@ class Answer(Caption):
     """An answer to a question."""
 
     __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WordMap:
+    """A word of a caption and the part of the picture that it stands on."""
+
+    text: str
+    log_prob: float
+    """The word's log-probability with the whole picture."""
+    most_lost: float | None
+    """By ablation: the largest loss of that when one part is left out, in nats."""
+    values: npt.NDArray[np.float32]
+    """A value for each patch of the picture, row by row from the top left: nats by ablation, probabilities by attention."""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What a caption stands on. Punctuation has no map."""
+
+    caption: Caption
+    words: tuple[WordMap, ...]
+    """In their order."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,16 +7,18 @@ import dataclasses
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
-from typing import Any, TypedDict, Unpack, overload
+from typing import Any, Literal, TypedDict, Unpack, overload
+
+import numpy as np
 
 from . import _native
 from ._model import Language, Model, OnError, in_order, prepared, raised, run_all
 from ._pictures import Picture, batches, is_many
-from ._results import Caption, Keyword, Sampling
-from .errors import MplugError
+from ._results import Caption, Explanation, Keyword, Sampling, WordMap
+from .errors import MplugError, OptionError
 
 
-class CaptionOptions(TypedDict, total=False):
+class GenerationOptions(TypedDict, total=False):
     """How captions are written; what is absent is the model's own."""
 
     language: Language | None
@@ -41,6 +43,11 @@ class CaptionOptions(TypedDict, total=False):
     """Most tokens of a caption."""
     sample: Sampling | None
     """Draw words at random."""
+
+
+class CaptionOptions(GenerationOptions, total=False):
+    """How captions are written, and how pictures are taken."""
+
     exif: bool
     """Turn PIL pictures upright by their EXIF entry; files always are."""
 
@@ -120,45 +127,40 @@ class Captioner(Model):
         for batch in batches(pictures, batch_size):
             yield from run(batch)
 
+    def explain(
+        self,
+        picture: Picture,
+        *,
+        method: Literal["ablation", "attention"] = "ablation",
+        exif: bool = False,
+        **options: Unpack[GenerationOptions],
+    ) -> Explanation:
+        """Writes the best caption of a picture, and finds which part of the picture each of its words stands on.
+
+        :param method: ``"ablation"`` leaves parts of the picture out and measures how much less likely a word becomes, in nats;
+            ``"attention"``, which is faster, takes how much the decoder looks at a part.
+        :param exif: turn a PIL picture upright by its EXIF entry.
+        :param options: :class:`GenerationOptions`.
+        """
+        if method not in ("ablation", "attention"):
+            raise OptionError(f"method: expected 'ablation' or 'attention', found {method!r}")
+        good, order = prepared([picture], exif)
+        raised(order[0], "raise")
+        found, grid, words = self._native.explain(good[0], request_of(None, **options), method == "attention")
+        caption = Caption(found[0], found[1], found[2], tuple(found[3]))
+        maps = (WordMap(text, log_prob, lost, np.array(values, np.float32).reshape(grid, grid)) for text, log_prob, lost, values in words)
+        return Explanation(caption, tuple(maps))
+
     async def acall(self, pictures: Any, *, captions: int | None = None, **options: Unpack[CallOptions]) -> Any:
         """A call on a thread of the event loop's executor."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(None, partial(self._call, pictures, captions, **options))
 
     def _batch_runner(
-        self,
-        captions: int | None,
-        *,
-        language: Language | None = None,
-        prefix: str | None = None,
-        forbid: str | Sequence[str] = (),
-        include: str | Sequence[str] = (),
-        diverse: float | None = None,
-        finished_only: bool = False,
-        tags: int | None = None,
-        beams: int | None = None,
-        min_new_tokens: int | None = None,
-        max_new_tokens: int | None = None,
-        sample: Sampling | None = None,
-        exif: bool = False,
+        self, captions: int | None, *, exif: bool = False, **options: Unpack[GenerationOptions]
     ) -> Callable[[Sequence[Picture]], list[Any]]:
         """What gives the results of a batch, errors as values."""
-        request = json.dumps(
-            {
-                "captions": captions,
-                "language": language,
-                "prefix": prefix,
-                "forbidden_words": _words(forbid),
-                "required_words": _words(include),
-                "min_difference": diverse,
-                "finished_only": finished_only,
-                "keywords": tags,
-                "beams": beams,
-                "min_new_tokens": min_new_tokens,
-                "max_new_tokens": max_new_tokens,
-                "sampling": None if sample is None else dataclasses.asdict(sample),
-            }
-        )
+        request = request_of(captions, **options)
 
         def run(batch: Sequence[Picture]) -> list[Any]:
             good, order = prepared(batch, exif)
@@ -166,6 +168,40 @@ class Captioner(Model):
             return [_result(entry, captions is None) for entry in in_order(order, found)]
 
         return run
+
+
+def request_of(
+    captions: int | None,
+    *,
+    language: Language | None = None,
+    prefix: str | None = None,
+    forbid: str | Sequence[str] = (),
+    include: str | Sequence[str] = (),
+    diverse: float | None = None,
+    finished_only: bool = False,
+    tags: int | None = None,
+    beams: int | None = None,
+    min_new_tokens: int | None = None,
+    max_new_tokens: int | None = None,
+    sample: Sampling | None = None,
+) -> str:
+    """What the native module takes: a ``CaptionRequest`` in JSON."""
+    return json.dumps(
+        {
+            "captions": captions,
+            "language": language,
+            "prefix": prefix,
+            "forbidden_words": _words(forbid),
+            "required_words": _words(include),
+            "min_difference": diverse,
+            "finished_only": finished_only,
+            "keywords": tags,
+            "beams": beams,
+            "min_new_tokens": min_new_tokens,
+            "max_new_tokens": max_new_tokens,
+            "sampling": None if sample is None else dataclasses.asdict(sample),
+        }
+    )
 
 
 def _words(words: str | Sequence[str]) -> list[str]:

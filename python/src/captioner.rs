@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use mplug::checkpoint::ModelFolder;
 use mplug::config::Task;
+use mplug::explain::{ExplainOptions, Heads, Method, WordMap};
 use mplug::generate::NotANumber;
 use mplug::keywords::keywords;
 use mplug::tasks::{Caption, CaptionRequest};
@@ -15,6 +16,7 @@ use crate::door;
 use crate::errors::Fault;
 use crate::model::ModelArguments;
 use crate::pictures::{Picture, open_all};
+use crate::records::{self, Row, RowOptions};
 use crate::web::Fetcher;
 
 /// Text, text as the original gives it, score, token ids, whether it ended.
@@ -25,6 +27,13 @@ type RawKeyword = (String, f32);
 
 /// What became of a picture: its captions, best first, with its keywords; or an exception.
 type Found = Result<(Vec<RawCaption>, Vec<RawKeyword>), Fault>;
+
+/// A caption, the patches a side of its maps, and each word with its log-probability, the most of it that is lost, and its map.
+type Explained = (RawCaption, usize, Vec<(String, f32, Option<f32>, Vec<f32>)>);
+
+/// What is said where words are required and no caption has them.
+const NO_CAPTION: &str =
+    "no caption with every required word was found; more `beams` or `max_new_tokens` may help";
 
 /// A loaded captioning model.
 #[pyclass(frozen)]
@@ -58,12 +67,49 @@ impl Captioner {
         pictures: Vec<Picture>,
         request: &str,
     ) -> PyResult<Vec<Bound<'py, PyAny>>> {
-        let request: CaptionRequest =
-            serde_json::from_str(request).map_err(|error| Fault::Option(error.to_string()).into_error(py))?;
+        let request: CaptionRequest = parsed(py, request)?;
         let inner = Arc::clone(&self.inner);
         let found = door::run(py, move |_| inner.caption(pictures, &request))?;
         found.into_iter().map(|found| object_of(py, found)).collect()
     }
+
+    /// The best caption of a picture, the patches a side of its maps, and for each word its text, its log-probability, the largest loss
+    /// of that, and its map. `request` is a `CaptionRequest` in JSON; by `attention`, or else by ablation.
+    fn explain(
+        &self,
+        py: Python<'_>,
+        picture: Picture,
+        request: &str,
+        attention: bool,
+    ) -> PyResult<Explained> {
+        let request: CaptionRequest = parsed(py, request)?;
+        let inner = Arc::clone(&self.inner);
+        door::run(py, move |_| inner.explain(picture, &request, attention))
+    }
+
+    /// The record of each row, a line of JSON. A row is what its record calls it, and its picture: a path, an address, or the bytes of
+    /// a file. `request` is a `CaptionRequest` in JSON; `options` are whether Chinese keeps its spaces, the pictures that pass through
+    /// the model together, and the most pixels and bytes of a picture.
+    fn records(
+        &self,
+        py: Python<'_>,
+        rows: Vec<Row>,
+        request: &str,
+        options: RowOptions,
+    ) -> PyResult<Vec<String>> {
+        let request: CaptionRequest = parsed(py, request)?;
+        let inner = Arc::clone(&self.inner);
+        door::run(py, move |given_up| {
+            let Inner { captioner, folder, fetcher } = inner.as_ref();
+            let generation = request.resolve(folder)?;
+            let fetcher = fetcher.as_ref().map(Fetcher::source);
+            records::of_rows(rows, captioner, generation, &request, &options, fetcher, given_up)
+        })
+    }
+}
+
+fn parsed(py: Python<'_>, request: &str) -> PyResult<CaptionRequest> {
+    serde_json::from_str(request).map_err(|error| Fault::Option(error.to_string()).into_error(py))
 }
 
 impl Inner {
@@ -78,6 +124,30 @@ impl Inner {
             Ok(reported(captions.map_err(not_a_number)?, request))
         };
         Ok(indices.into_iter().map(found).collect())
+    }
+}
+
+impl Inner {
+    fn explain(
+        &self,
+        picture: Picture,
+        request: &CaptionRequest,
+        attention: bool,
+    ) -> Result<Explained, Fault> {
+        let Self { captioner, folder, fetcher } = self;
+        let resolved = captioner.resolve(&request.resolve(folder)?)?;
+        let side = captioner.visual_encoder().image_size();
+        let images: Result<Vec<_>, _> = open_all(vec![picture], side, fetcher.as_ref()).into_iter().collect();
+        let pictures = captioner.encode(&images?);
+        let options = request.resolve(folder)?;
+        let written = captioner.caption_with(&pictures, &[options])?.pop().and_then(|mut each| each.pop());
+        let captions = written.unwrap_or_else(|| Ok(Vec::new())).map_err(not_a_number)?;
+        let caption = captions.into_iter().next().ok_or_else(|| Fault::Model(NO_CAPTION.to_owned()))?;
+        let method = if attention { Method::Attention(Heads::Mean) } else { Method::Ablation };
+        let how = ExplainOptions { method, ..ExplainOptions::default() };
+        let explained = captioner.explain(&pictures[0], &caption, &resolved, &how).map_err(not_a_number)?;
+        let word = |word: WordMap| (word.text, word.log_prob, word.most_lost, word.values);
+        Ok((raw(caption), explained.grid, explained.words.into_iter().map(word).collect()))
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::Path;
 use mplug::checkpoint::CheckpointError;
 use mplug::preprocess::image::{ImageError, ImageFault};
 use mplug::tasks::RequestError;
+use mplug_bulk::BulkError;
 use mplug_data::message::about;
 use mplug_hub::fetch::{FetchError, FetchFault};
 use mplug_hub::{HubError, OpenError};
@@ -159,6 +160,16 @@ impl From<mplug::Error> for Fault {
 impl From<CheckpointError> for Fault {
     fn from(error: CheckpointError) -> Self {
         Self::Model(with_causes(&error.to_string(), &error))
+    }
+}
+
+/// An error of many pictures: none is a picture's own.
+impl From<BulkError> for Fault {
+    fn from(error: BulkError) -> Self {
+        match error {
+            BulkError::Model(error) => error.into(),
+            error => Self::Option(with_causes(&error.to_string(), &error)),
+        }
     }
 }
 

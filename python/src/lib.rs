@@ -15,6 +15,7 @@ mod metrics;
 mod model;
 mod pictures;
 mod pool;
+mod records;
 mod train;
 mod web;
 
@@ -35,6 +36,8 @@ mod _native {
     use crate::matcher::Matcher;
     #[pymodule_export]
     use crate::metrics::evaluate;
+    #[pymodule_export]
+    use crate::records::{picture_columns, record_columns};
     #[pymodule_export]
     use crate::train::train;
 

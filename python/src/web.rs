@@ -4,6 +4,8 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use mplug_bulk::HubFetcher;
+use mplug_data::source::FetchPicture;
 use mplug_hub::fetch::{FetchOptions, PictureFetcher, Resolve, SystemResolver};
 
 use crate::errors::Fault;
@@ -13,7 +15,10 @@ use crate::errors::Fault;
 const VARIABLE: &str = "MPLUG_RESOLVE";
 
 /// Fetches pictures.
-pub(crate) struct Fetcher(PictureFetcher);
+pub(crate) struct Fetcher {
+    pictures: Arc<HubFetcher>,
+    source: Arc<dyn FetchPicture>,
+}
 
 impl Fetcher {
     /// One for public hosts and for those of `allowed_hosts`.
@@ -27,12 +32,18 @@ impl Fetcher {
             options.allowed_hosts.push(allowed);
         }
         options.resolver = Arc::new(names);
-        Ok(Self(PictureFetcher::new(options)))
+        let pictures = Arc::new(HubFetcher(PictureFetcher::new(options)));
+        Ok(Self { source: Arc::clone(&pictures) as Arc<dyn FetchPicture>, pictures })
     }
 
     /// The bytes at an address.
     pub(crate) fn get(&self, address: &str, most: u64) -> Result<Vec<u8>, Fault> {
-        Ok(self.0.get(address, most)?)
+        Ok(self.pictures.0.get(address, most)?)
+    }
+
+    /// What opens the addresses of a list.
+    pub(crate) fn source(&self) -> &Arc<dyn FetchPicture> {
+        &self.source
     }
 }
 

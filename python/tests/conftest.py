@@ -41,6 +41,15 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     return folder
 
 
+@pytest.fixture(scope="session")
+def program() -> str:
+    """The command ``mplug``, with Parquet. ``MPLUG_PROGRAM`` names it where it is built already."""
+    built = os.environ.get("MPLUG_PROGRAM")
+    if built is None:
+        subprocess.run("cargo build --release --quiet -p mplug-cli --features train,parquet".split(), check=True, cwd=ROOT)
+    return built or str(ROOT / "target" / "release" / "mplug")
+
+
 def records(model: str) -> Any:
     """What the original computed with a golden model."""
     return json.loads((ROOT / "fixtures" / "golden" / model / "golden.json").read_text())

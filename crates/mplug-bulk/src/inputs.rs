@@ -56,6 +56,16 @@ impl Input {
         if web::is_address(path) && !path.exists() { web::closed(path) } else { Self::file(path.to_owned()) }
     }
 
+    /// A picture whose file's bytes are at hand, and what it is called in its record; without bytes, one that is missing.
+    pub fn in_memory(path: PathBuf, bytes: Option<Vec<u8>>) -> Self {
+        let given = path.components().count().saturating_sub(1);
+        let source = match bytes {
+            Some(bytes) => Ok(PictureSource::InMemory(bytes.into())),
+            None => Err(Failure::lasting("cannot be read: the row has no picture (null)")),
+        };
+        Self { path, given, source, exact: None }
+    }
+
     pub(crate) fn failed(path: PathBuf, problem: impl Into<String>) -> Self {
         Self::failing(path, Failure::lasting(problem))
     }

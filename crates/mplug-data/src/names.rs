@@ -13,6 +13,24 @@ pub const PICTURE_EXTENSIONS: [&str; 20] = [
     "ico", "pbm", "pgm", "pnm", "ppm", "tga",
 ];
 
+/// Columns of a table that hold pictures where none is named, the first of them that can.
+pub const PICTURE_COLUMNS: [&str; 14] = [
+    "image",
+    "img",
+    "picture",
+    "photo",
+    "jpg",
+    "jpeg",
+    "png",
+    "webp",
+    "image_bytes",
+    "bytes",
+    "image_path",
+    "file_name",
+    "filename",
+    "path",
+];
+
 /// Names, sorted from their ends: what ends as a name does stands together.
 #[derive(Debug)]
 pub(crate) struct NameIndex {

@@ -14,32 +14,11 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
 
+use crate::columns::{Kind, record_columns};
 use crate::error::BulkError;
 use crate::keywords::Keyword;
 use crate::record::{CaptionEntry, CaptionRecord, Style};
 use crate::records::Destination;
-
-const SCHEMA: &str = "message captions {
-    required binary path (STRING);
-    optional binary path_bytes;{language}
-    optional binary caption (STRING);
-    optional float score;
-    optional group token_ids (LIST) { repeated group list { required int32 element (INTEGER(32,false)); } }
-    optional group captions (LIST) { repeated group list { required group element {
-        required binary caption (STRING);
-        required float score;
-        required group token_ids (LIST) { repeated group list { required int32 element (INTEGER(32,false)); } }
-    } } }
-    optional group tags (LIST) { repeated group list { required group element {
-        required binary tag (STRING);
-        required float weight;
-    } } }
-    optional binary error (STRING);
-}";
-
-/// The column of runs of several languages.
-const LANGUAGE: &str = "
-    optional binary language (STRING);";
 
 /// Most rows of a row group.
 const MOST_ROWS: usize = 1 << 14;
@@ -63,8 +42,7 @@ impl ParquetDocument {
             .set_statistics_enabled(EnabledStatistics::Chunk);
         let written = Written::default();
         let has_language = style.languages.are_several();
-        let schema = SCHEMA.replace("{language}", if has_language { LANGUAGE } else { "" });
-        let writer = parse_message_type(&schema)
+        let writer = parse_message_type(&schema(has_language))
             .and_then(|schema| {
                 SerializedFileWriter::new(written.clone(), Arc::new(schema), Arc::new(properties.build()))
             })
@@ -107,6 +85,31 @@ impl ParquetDocument {
     fn hand_on(&mut self) -> Result<(), BulkError> {
         let bytes = self.written.take();
         self.destination.write_with(|to| to.write_all(&bytes))
+    }
+}
+
+/// The schema as the format writes it.
+fn schema(has_language: bool) -> String {
+    let columns = record_columns(has_language);
+    let fields = columns.iter().map(|column| field(column.name, column.kind, column.is_nullable));
+    format!("message captions {{ {} }}", fields.collect::<String>())
+}
+
+fn field(name: &str, kind: Kind, is_nullable: bool) -> String {
+    let how = if is_nullable { "optional" } else { "required" };
+    match kind {
+        Kind::Text => format!("{how} binary {name} (STRING); "),
+        Kind::Bytes => format!("{how} binary {name}; "),
+        Kind::Float => format!("{how} float {name}; "),
+        Kind::Whole => format!("{how} int32 {name} (INTEGER(32,false)); "),
+        Kind::List(of) => {
+            let element = field("element", *of, false);
+            format!("{how} group {name} (LIST) {{ repeated group list {{ {element}}} }} ")
+        }
+        Kind::Struct(fields) => {
+            let fields = fields.iter().map(|column| field(column.name, column.kind, column.is_nullable));
+            format!("{how} group {name} {{ {}}} ", fields.collect::<String>())
+        }
     }
 }
 

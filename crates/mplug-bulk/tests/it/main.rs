@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use mplug::checkpoint::{ModelFolder, WriteOptions};
 use mplug::config::{ConfigOverrides, Task};
-use mplug::preprocess::image::ImageFault;
+use mplug::preprocess::image::{ImageFault, ImageLimits};
 use mplug::tasks::Captioner;
 use mplug_bulk::{
-    BulkError, BulkPlan, CaptionFormat, CollectOptions, Event, Inputs, OnExisting, OnUnfinished, Output,
-    Shard, StoppedBy, Summary, Writer,
+    BulkError, BulkPlan, CaptionFormat, CollectOptions, Event, Input, Inputs, OnExisting, OnUnfinished,
+    Output, RecordOptions, Shard, StoppedBy, Style, Summary, Writer, caption_records,
 };
 use mplug_testing::model::write_tiny_model;
 
@@ -226,4 +226,41 @@ fn an_old_text_that_cannot_be_read_harms_no_other() {
     assert_eq!(fs::read(desk.at("pictures/0.txt")).unwrap().len(), (1 << 20) + 1);
     assert_eq!(fs::read(desk.at("pictures/1.txt")).unwrap(), b"\xff\xfe");
     assert!(fs::read_to_string(desk.at("pictures/3.txt")).unwrap().starts_with("old, "));
+}
+
+/// Records in memory are the lines of a run, whether the pictures are files or bytes at hand.
+#[test]
+fn records_in_memory_are_those_of_a_run() {
+    let desk = Desk::new();
+    desk.run(desk.plan("out.jsonl")).unwrap();
+    let lines = fs::read_to_string(desk.at("out.jsonl")).unwrap();
+    let writer = || [Writer::new(&desk.captioner, desk.captioner.default_options(), "")];
+    let records = |inputs: &[Input], options: &RecordOptions, batches: usize| -> Vec<String> {
+        let mut left = batches;
+        let mut is_given_up = || {
+            left -= 1;
+            left == 0
+        };
+        let records = caption_records(inputs, &writer(), options, &mut is_given_up).unwrap();
+        records.iter().map(|record| serde_json::to_string(record).unwrap()).collect()
+    };
+    let (style, limits) = (Style::default(), ImageLimits::default());
+    let options = RecordOptions { style, limits, batch_size: 2 };
+    let listed = desk.inputs().list;
+    let expected: Vec<&str> = lines.lines().collect();
+    assert_eq!(records(&listed, &options, usize::MAX), expected);
+    assert!(expected[2].contains("\"error\"") && expected.len() == 7);
+
+    let bytes = |input: &Input| Input::in_memory(input.path.clone(), fs::read(&input.path).ok());
+    let mut at_hand: Vec<Input> = listed.iter().map(bytes).collect();
+    assert_eq!(records(&at_hand, &options, usize::MAX), expected);
+    assert_eq!(records(&at_hand, &options, 2), expected[..4], "given up after two batches");
+    at_hand.push(Input::in_memory("none".into(), None));
+    let missing = records(&at_hand[7..], &options, usize::MAX);
+    assert_eq!(missing, [r#"{"path":"none","error":"cannot be read: the row has no picture (null)"}"#]);
+
+    let small = RecordOptions { limits: ImageLimits { max_file_bytes: 10, ..limits }, ..options };
+    let refused = records(&at_hand[..1], &small, usize::MAX);
+    assert_eq!(refused, records(&listed[..1], &small, usize::MAX));
+    assert!(refused[0].contains("\"error\""), "{refused:?}");
 }

@@ -22,7 +22,10 @@ const ALLOWED: [(&str, &[&str]); 17] = [
     ("mplug-demo-caption", &[]),
     ("mplug-demo-match", &[]),
     ("mplug-demo", &["mplug", "mplug-demo-ask", "mplug-demo-caption", "mplug-demo-match"]),
-    ("mplug-python", &["caption-metrics", "mplug", "mplug-data", "mplug-demo", "mplug-hub", "mplug-train"]),
+    (
+        "mplug-python",
+        &["caption-metrics", "mplug", "mplug-bulk", "mplug-data", "mplug-demo", "mplug-hub", "mplug-train"],
+    ),
     (
         "mplug-cli",
         &[

@@ -20,7 +20,7 @@ use super::row::Row;
 use crate::dataset::Language;
 use crate::error::{DataError, Place};
 use crate::names::has_picture_extension;
-use crate::source::{MAX_MEMBERS, PictureSource, members_of, members_of_shards};
+use crate::source::{MAX_MEMBERS, PictureSource, members_of, members_of_shards, names_and_sources};
 
 /// Longest file of a caption: 1 MiB.
 const MAX_TEXT_BYTES: u64 = 1 << 20;
@@ -44,8 +44,7 @@ impl Listing {
     fn of(path: &Path, is_archive: bool) -> Result<Self, DataError> {
         if is_archive {
             let members = if path.is_dir() { members_of_shards(path)? } else { members_of(path)?.list };
-            let (names, sources) =
-                members.into_iter().map(|member| (member.name.text, member.source)).unzip();
+            let (names, sources) = names_and_sources(members);
             return Ok(Self { path: path.to_path_buf(), names, sources });
         }
         let mut listing = Self { path: path.to_path_buf(), names: Vec::new(), sources: Vec::new() };

@@ -1,4 +1,4 @@
-//! Where pictures are: files, members of zip and tar archives, fields of a table of base64, web addresses, with the feature `parquet`
+//! Where pictures are: in memory, files, members of zip and tar archives, fields of a table of base64, web addresses, with the feature `parquet`
 //! rows of Parquet files.
 //!
 //! Our own design. An [`ImageRoot`] is opened once and finds pictures by name; a [`PictureSource`] is one picture,
@@ -21,6 +21,7 @@ mod zip_archive;
 use std::fmt;
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 pub use base64_table::Base64Field;
 pub use held::HeldPicture;
@@ -38,7 +39,7 @@ use crate::error::DataError;
 use crate::looks::{PassedOver, Why, is_hidden_member, judge};
 pub use crate::member_names::MemberName;
 use crate::names::{Match, NameIndex, stem};
-pub use crate::names::{PICTURE_EXTENSIONS, has_picture_extension};
+pub use crate::names::{PICTURE_COLUMNS, PICTURE_EXTENSIONS, has_picture_extension};
 use crate::text::open_file;
 
 /// One picture, wherever it is.
@@ -46,6 +47,8 @@ use crate::text::open_file;
 pub enum PictureSource {
     /// A file.
     File(PathBuf),
+    /// The bytes of a file, at hand.
+    InMemory(Arc<[u8]>),
     /// A member of a zip archive.
     ZipMember(ZipMember),
     /// A member of a tar archive.
@@ -71,6 +74,7 @@ impl PictureSource {
         let limit = limits.max_file_bytes;
         let bytes = match self {
             Self::File(path) => read_file(path, limit),
+            Self::InMemory(bytes) => check_len(bytes.len() as u64, limit).map(|()| bytes.to_vec()),
             Self::ZipMember(member) => member.file().read_unchanged(|| member.read(limit)),
             Self::TarMember(member) => member.file().read_unchanged(|| member.read(limit)),
             Self::Base64Field(field) => field.file().read_unchanged(|| field.read(limit)),
@@ -98,6 +102,7 @@ impl fmt::Display for PictureSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path) => write!(f, "{}", path.display()),
+            Self::InMemory(_) => f.write_str("picture"),
             Self::ZipMember(member) => write!(f, "{member}"),
             Self::TarMember(member) => write!(f, "{member}"),
             Self::Base64Field(field) => write!(f, "{field}"),
@@ -165,7 +170,7 @@ impl ImageRoot {
 
     /// The members of several archives in one folder, each under its archive's name.
     pub(crate) fn of_shards(folder: &Path) -> Result<Self, DataError> {
-        let (names, sources) = members_of_shards(folder)?.into_iter().unzip();
+        let (names, sources) = names_and_sources(members_of_shards(folder)?);
         let place = RootPlace::Archive(NameIndex::new(names), sources);
         Ok(Self { path: folder.to_path_buf(), place, takes_absolute: false })
     }
@@ -312,9 +317,13 @@ pub fn pictures_of_archive(path: &Path) -> Result<Members, DataError> {
     Ok(Members { list, passed_over })
 }
 
+/// What members are called, and where they are.
+pub(crate) fn names_and_sources(members: Vec<Member>) -> (Vec<String>, Vec<PictureSource>) {
+    members.into_iter().map(|Member { name, source }| (name.text, source)).unzip()
+}
+
 fn open_archive(path: &Path) -> Result<RootPlace, DataError> {
-    let members = members_of(path)?.list.into_iter();
-    let (names, sources) = members.map(|Member { name, source }| (name.text, source)).unzip();
+    let (names, sources) = names_and_sources(members_of(path)?.list);
     Ok(RootPlace::Archive(NameIndex::new(names), sources))
 }
 

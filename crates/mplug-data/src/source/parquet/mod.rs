@@ -28,24 +28,7 @@ pub(crate) use self::texts::TextTable;
 use super::shared_file::SharedFile;
 use super::{MAX_MEMBERS, PictureSource, inside, invalid, read_file};
 use crate::error::{DataError, nearest};
-
-/// Columns that hold pictures where none is named, the first of them that fits.
-const USUAL_NAMES: [&str; 14] = [
-    "image",
-    "img",
-    "picture",
-    "photo",
-    "jpg",
-    "jpeg",
-    "png",
-    "webp",
-    "image_bytes",
-    "bytes",
-    "image_path",
-    "file_name",
-    "filename",
-    "path",
-];
+use crate::names::PICTURE_COLUMNS;
 
 /// A row of a Parquet file, whose picture is in one of its columns.
 #[derive(Debug, Clone)]
@@ -214,7 +197,7 @@ fn find_column(schema: &SchemaDescriptor, wanted: Option<&str>) -> Result<Place,
     let fields = schema.root_schema().get_fields();
     let field = |name: &str| fields.iter().find(|field| field.name() == name);
     let Some(name) = wanted else {
-        let mut usual = USUAL_NAMES.iter().filter_map(|name| place_of(schema, field(name)?));
+        let mut usual = PICTURE_COLUMNS.iter().filter_map(|name| place_of(schema, field(name)?));
         return usual.next().ok_or_else(|| ("has no column of pictures with a usual name".into(), None));
     };
     let Some(field) = field(name) else {

@@ -1,0 +1,51 @@
+"""Captions by Ray Data: a Parquet file with `id` and `path` (or `bytes`) in, Parquet files with a row for each picture out.
+
+    pip install 'mplug-rs[arrow]' 'ray[data]'
+    python ray_data.py pictures.parquet captions/ --model /models/mplug_base_zh_int8 --actors 4 --threads 8 --memory 3
+
+With `--checkpoint DIR`, a driver that was killed goes on where it was when it is started again (Ray's own checkpoints, which are beta).
+"""
+
+import argparse
+
+import ray
+from ray.data import ActorPoolStrategy, DataContext
+from ray.data.checkpoint import CheckpointConfig
+
+import mplug_rs
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("pictures", help="Parquet files with `id` and `path`, or `bytes`")
+    parser.add_argument("captions", help="folder of the captions")
+    parser.add_argument("--model", help="folder of the model on every machine [default: the demo model]")
+    parser.add_argument("--actors", type=int, default=1, help="processes, each with the model once")
+    parser.add_argument("--threads", type=int, default=1, help="threads of each of them")
+    parser.add_argument("--memory", type=float, default=0.5, help="GB that each of them takes")
+    parser.add_argument("--rows", type=int, default=64, help="pictures in a table")
+    parser.add_argument("--checkpoint", help="folder of the rows that are done; every machine must reach it")
+    args = parser.parse_args()
+
+    ray.init()
+    processors = int(ray.cluster_resources()["CPU"])
+    if args.actors * args.threads >= processors:
+        # Ray would wait for ever: what reads the table finds no processor.
+        parser.error(f"expected --actors times --threads below {processors}, the processors of the cluster: one reads and writes")
+    if args.checkpoint:
+        DataContext.get_current().checkpoint_config = CheckpointConfig(id_column="id", checkpoint_path=args.checkpoint)
+    pictures = ray.data.read_parquet(args.pictures)
+    captions = pictures.map_batches(
+        mplug_rs.BatchCaptioner,
+        fn_constructor_args=(args.model,),
+        batch_format="pyarrow",
+        batch_size=args.rows,
+        compute=ActorPoolStrategy(size=args.actors),
+        num_cpus=args.threads,  # becomes OMP_NUM_THREADS in the actor, which the engine heeds
+        memory=int(args.memory * 2**30),  # Ray does not see what a model takes
+    )
+    captions.write_parquet(args.captions)
+
+
+if __name__ == "__main__":
+    main()
