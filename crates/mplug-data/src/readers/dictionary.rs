@@ -119,13 +119,14 @@ pub(super) fn read(path: &Path, options: &ReadOptions) -> Result<Vec<Annotation>
 mod tests {
     use super::super::testing::{fails, reads};
     use super::is_dictionary;
+    use crate::annotation::Annotation;
     use crate::format::Format;
 
     #[test]
     fn captions_by_id_or_name() {
         let text = r#"{"42": ["a cat", "cats"], "7": [{"caption": "a dog", "id": 1}], "v/a.jpg": "a bird"}"#;
         let records = reads(Format::Dictionary, text);
-        assert_eq!(records.iter().map(|r| r.picture_name()).collect::<Vec<_>>(), ["42", "7", "v/a.jpg"]);
+        assert_eq!(records.iter().map(Annotation::picture_name).collect::<Vec<_>>(), ["42", "7", "v/a.jpg"]);
         assert_eq!(
             (&records[0].references[..], records[1].references[0].as_str()),
             (&["a cat".into(), "cats".into()][..], "a dog")

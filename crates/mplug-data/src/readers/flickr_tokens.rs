@@ -64,6 +64,7 @@ fn kind(name: &str) -> Option<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::super::testing::{fails, reads};
+    use crate::annotation::Annotation;
     use crate::format::Format;
 
     #[test]
@@ -81,7 +82,7 @@ mod tests {
     fn the_chinese_captions_of_flickr8k() {
         let text = "a b.jpg#zhm#0\t一只猫\nc.jpg#zhm#0 一只狗\nc.jpg#zhm#1 狗\nc.jpg#enc#0 a dog\n";
         let records = reads(Format::FlickrTokens, text);
-        assert_eq!(records.iter().map(|r| r.picture_name()).collect::<Vec<_>>(), ["a b.jpg", "c.jpg"]);
+        assert_eq!(records.iter().map(Annotation::picture_name).collect::<Vec<_>>(), ["a b.jpg", "c.jpg"]);
         assert_eq!(records[1].references, ["一只狗", "狗", "a dog"]);
         let error = fails(Format::FlickrTokens, "c.jpg#zhm#0 一\nc.jpg#zhm#0 二\n");
         assert!(error.contains("line 2: c.jpg#zhm#0 was given already, line 1"), "{error}");

@@ -28,7 +28,8 @@ pub(super) fn each_row(
     let has_pictures = table.has_pictures(image_column(&options.columns));
     let named = |what: String| DataError::annotation(path, Place::Element("rows", 0), what);
     let texts = table.names();
-    let image_path = texts.iter().position(|name| name.ends_with(".path"));
+    let image_path =
+        texts.iter().position(|name| name.split_once('.').is_some_and(|(_, part)| part == "path"));
     // The pictures' own column is no text: a heading without one stands for it.
     let is_heading = |(_, name): &(usize, &&str)| !(has_pictures && **name == "image");
     let own = has_pictures.then_some(("image", None));

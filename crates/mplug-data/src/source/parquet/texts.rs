@@ -142,7 +142,7 @@ fn text_columns(metadata: &ParquetMetaData) -> Vec<TextColumn> {
             ([name], 0) => ((*name).to_owned(), false),
             ([name, "path"], 0) => (format!("{name}.path"), false),
             // Lists as Arrow, Spark, Hive and older Arrow write them, and a repeated column.
-            ([name], 1) | ([name, _, _], 1) => ((*name).to_owned(), true),
+            ([name] | [name, _, _], 1) => ((*name).to_owned(), true),
             _ => continue,
         };
         if is_text {
