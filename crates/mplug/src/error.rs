@@ -69,9 +69,13 @@ pub enum Error {
 
 /// The system's own error where a library has put the name of a temporary file around it, which says nothing to anybody.
 pub fn plain_io_error(error: io::Error) -> io::Error {
-    let cause = error.get_ref().and_then(std::error::Error::source);
-    let code = cause.and_then(|cause| cause.downcast_ref::<io::Error>()).and_then(io::Error::raw_os_error);
-    code.map_or(error, io::Error::from_raw_os_error)
+    // `tempfile` writes `No such file or directory (os error 2) at path "/x/.mplug-d3f4da"`, and gives the error in no other way.
+    let text = error.to_string();
+    let Some((plain, _)) = text.split_once(" at path \"").filter(|_| error.get_ref().is_some()) else {
+        return error;
+    };
+    let code = plain.rsplit_once("(os error ").and_then(|(_, code)| code.strip_suffix(')')?.parse().ok());
+    code.map_or_else(|| io::Error::new(error.kind(), plain), io::Error::from_raw_os_error)
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ impl View {
     pub(super) fn show(&mut self, event: Event<'_>) -> ControlFlow<()> {
         match event {
             Event::Skipped { pictures } => {
-                report::info(format!("{pictures} pictures have a text file already (`--on-existing skip`)"))
+                report::info(format!("{pictures} pictures have a text file already (`--on-existing skip`)"));
             }
             Event::Resumed { done, inputs } => {
                 report::info(format!("{done} of {inputs} inputs were done already"));

@@ -24,7 +24,7 @@ pub struct OpenOptions {
 /// [`Error::Checkpoint`] if it is no model folder or is damaged, [`Error::WrongTask`] if its model is not for `task`.
 pub fn open(path: impl AsRef<Path>, task: Task, options: &OpenOptions) -> Result<ModelFolder, Error> {
     let (image_size, fallback_task) = (options.image_size, Some(task));
-    let overrides = ConfigOverrides { image_size, fallback_task, ..ConfigOverrides::default() };
+    let overrides = ConfigOverrides { fallback_task, image_size, ..ConfigOverrides::default() };
     let folder = ModelFolder::open(path.as_ref(), &overrides)?;
     if options.is_strict {
         folder.refuse_unexpected()?;
