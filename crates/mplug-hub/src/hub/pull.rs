@@ -61,7 +61,7 @@ impl Pull<'_> {
         };
         let needed = match self.kind {
             Kind::Model => self.needed(&api)?,
-            Kind::Dataset => self.dataset_files(&api)?,
+            Kind::Dataset => Self::dataset_files(&api)?,
         };
         // Nothing is written where nothing is missing: the cache may be a read-only one.
         if let Err(whole) = self.plan(&folder, &needed) {
@@ -92,7 +92,7 @@ impl Pull<'_> {
     }
 
     /// Every file of a dataset but those that git alone reads.
-    fn dataset_files(&self, api: &Api<'_>) -> Result<Vec<RemoteFile>, HubError> {
+    fn dataset_files(api: &Api<'_>) -> Result<Vec<RemoteFile>, HubError> {
         let mut files = api.dataset_files()?;
         files.retain(|file| !file.path.split('/').any(|part| part.starts_with(".git")));
         if files.is_empty() {
