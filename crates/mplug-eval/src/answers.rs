@@ -52,7 +52,7 @@ impl Questions {
     }
 
     /// The answers of a file to the questions of `dataset`, judged. An answer that is a failure is not scored, and is an
-    /// [`Event::Failed`](crate::Event::Failed).
+    /// [`Event::Failed`].
     ///
     /// # Errors
     /// Those of [`Questions::new`], [`EvalError::Data`] if the file cannot be read, [`EvalError::Dataset`] if a question has no
@@ -71,7 +71,7 @@ impl Questions {
     }
 
     /// Asks all of them, `batch_size` at a time, and judges the answers. A question that cannot be answered is an
-    /// [`Event::Failed`](crate::Event::Failed) and not scored.
+    /// [`Event::Failed`] and not scored.
     ///
     /// # Errors
     /// [`EvalError::Model`] for options that cannot be, [`EvalError::Dataset`] if no question can be answered, and

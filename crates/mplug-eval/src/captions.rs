@@ -30,7 +30,7 @@ pub struct CaptionSet {
 
 impl CaptionSet {
     /// The candidates of a file against the references of `dataset`; both must be of the same images. `title` says in words what
-    /// is scored. A candidate that is a failure is not scored, and is an [`Event::Failed`].
+    /// is scored. A candidate that is a failure is not scored, and is an [`Event::Failed`](crate::Event::Failed).
     ///
     /// # Errors
     /// [`EvalError::Data`] if the file cannot be read, [`EvalError::Dataset`] if an image has no candidate or no references.

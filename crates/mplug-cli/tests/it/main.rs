@@ -26,6 +26,8 @@ mod languages;
 mod messages;
 mod model_folders;
 mod models;
+#[cfg(feature = "hub")]
+mod named_models;
 mod outputs;
 #[cfg(feature = "parquet")]
 mod parquet;
