@@ -24,6 +24,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="threads of each of them")
     parser.add_argument("--memory", type=float, default=0.5, help="GB that each of them takes")
     parser.add_argument("--rows", type=int, default=64, help="pictures in a table")
+    parser.add_argument("--block", type=int, default=1024, help="pictures in a block, which is done or not as a whole")
     parser.add_argument("--checkpoint", help="folder of the rows that are done; every machine must reach it")
     args = parser.parse_args()
 
@@ -34,7 +35,8 @@ def main() -> None:
         parser.error(f"expected --actors times --threads below {processors}, the processors of the cluster: one reads and writes")
     if args.checkpoint:
         DataContext.get_current().checkpoint_config = CheckpointConfig(id_column="id", checkpoint_path=args.checkpoint)
-    pictures = ray.data.read_parquet(args.pictures)
+    # Of small files Ray makes one block, which would be lost as a whole.
+    pictures = ray.data.read_parquet(args.pictures).repartition(target_num_rows_per_block=args.block)
     captions = pictures.map_batches(
         mplug_rs.BatchCaptioner,
         fn_constructor_args=(args.model,),
