@@ -168,7 +168,7 @@ def kill_an_actor(listed, folder, paths, expected):
 def kill_the_driver(listed, folder, paths, expected):
     """Kills the driver once two blocks are committed, and starts it again."""
     output, marks = folder / "ray-driver-killed", folder / "marks"
-    arguments = ("--rows", "16", "--block", "100", "--checkpoint", str(marks))
+    arguments = ("--rows", "16", "--block", "100", "--processors", "3", "--checkpoint", str(marks))
     process = start("ray_data.py", listed, output, *arguments)
     committed = lambda: [file for file in files(marks) if "pending" not in file.name]
     wait_for(process, output, lambda: len(committed()) >= 2)
