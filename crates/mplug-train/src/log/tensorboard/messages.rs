@@ -112,8 +112,8 @@ impl Summary {
         self.add(&Message::default().text(1, tag).message(4, &image.number(3, RGB).bytes(4, jpeg)));
     }
 
-    /// A table of texts, whose first row is the head, as one text of Markdown: the reader of `SwanLab` expects one string and fails on a
-    /// tensor of several). Nothing in a cell may end it.
+    /// A table of texts, whose first row is the head, as one text of Markdown: `SwanLab`'s reader fails on a tensor of several strings.
+    /// A cell has no line end, and no bar that is not escaped.
     pub(super) fn table(&mut self, tag: &str, rows: &[Vec<String>]) {
         let mut lines: Vec<String> =
             rows.iter().map(|row| line(row.iter().map(|cell| shortened(cell)))).collect();
