@@ -34,15 +34,26 @@ rock 'n' roll|'em|'til dawn|ol' truck|y'all|ma'am|s'mores|café|Dvořák|😀|�
 ?!|&|+|=|*|~|a|I|B|<b>bold</b>|&amp;|5-6|1-2 people|24/7|3-D|iPhone 6|TV's|DVD/VCR|salt & pepper|25 °C|2nd|U.S.-based
 non-U.S.|mother-in-law's|O'Hare|L'Oreal|Wendy's/Arby's|aren’t|it’s|“quote”|‘quote’|don`t|©2012|Coca-Cola®|½|…|—|5–6
 一个男人|红色的车|T恤|3个人|C++|Co.|Bros.|Rd. sign|Prof. X|Gov.|Mass.|Calif.|Miss.|La.|Sat.|Mon.|Oct. 31|a.k.a.|Ph.D.
-4'x8'|6'2"|(left|right)|[x]|{y}|'s|s'""".replace("\n", "|").split("|")
+a\\/b|3 1\\/2 cups|AC\\/DC|4'x8'|6'2"|(left|right)|[x]|{y}|'s|s'""".replace("\n", "|").split("|")
 ENDS = ".|.|.|.|| .|. |!|?|...|..|,|;|:|\".|.\"|)|!!| !|.)|'|-|。".split("|")
 MUTATIONS = " .'\",-!?/()&0aA1$%:;"
+
+ADDRESSES = """http://bit.ly/abc|https://x.yz|www.flickr.com|www.fli|flickr.com/photos|flickr.com|fli|me@home.com|me@ho|<me@x.y
+http://|photo.com/|a.b""".replace("\n", "|").split("|")
+AFTER_ADDRESSES = [*"{}|()<>[]`'\"$_;:&\\^.,!?-/ \t", *"\u3000\xa0\u2003\u202f\u1680\u200b\ufeff\xad中é😀\ufffe\ue000\x01\x7f"]
 
 
 def draw(count, seed):
     """Captions of one to three phrases each."""
     chance = random.Random(seed)
-    for _ in range(count):
+    for number in range(count):
+        if number % 50 == 0:
+            # An address, then characters that may end it.
+            pieces = [chance.choice(ADDRESSES)]
+            for _ in range(chance.randint(1, 4)):
+                pieces += [chance.choice(AFTER_ADDRESSES), chance.choice(["", "x", "xy", ".com", "/ab", "a b"])]
+            yield "".join(pieces)
+            continue
         caption = chance.choice(SUBJECTS)
         for _ in range(chance.randint(1, 3)):
             verb = chance.choice(VERBS)

@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use mplug::preprocess::image::{ImageLimits, decode_image};
 
-const LIMITS: ImageLimits = ImageLimits { max_pixels: 256 * 256, max_file_bytes: 1 << 16 };
+const LIMITS: ImageLimits = ImageLimits { max_pixels: 256 * 256, max_file_bytes: 1 << 16, background: None };
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(image) = decode_image(bytes, &LIMITS) {

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from . import _native, errors, metrics, train
+from . import _native, errors, metrics
 from ._model import DownloadBar
 from ._results import Answer, Caption, Explanation, Keyword, Sampling, WordMap
 from .answerer import Answerer
@@ -28,6 +28,7 @@ from .errors import (
     Unsupported,
 )
 from .matcher import Matcher, check
+from .training import TrainingSummary, train
 
 __version__: str = _native.VERSION
 
@@ -71,6 +72,7 @@ __all__ = [
     "OptionError",
     "PictureError",
     "Sampling",
+    "TrainingSummary",
     "Unsupported",
     "WordMap",
     "__version__",

@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Final, SupportsIndex, final
 
-__all__ = ["VERSION", "Answerer", "Captioner", "Matcher", "_panic", "evaluate", "find_model", "picture_columns", "pull", "record_columns", "set_threads", "train"]
+__all__ = ["VERSION", "Answerer", "Captioner", "Matcher", "_panic", "convert", "evaluate", "find_model", "picture_columns", "pull", "pull_dataset", "record_columns", "set_threads", "train"]
 
 VERSION: Final[str]
 """
@@ -72,6 +72,12 @@ def _panic() -> None:
     Panics, on purpose: a test sees that nothing but an `InternalError` comes of it.
     """
 
+def convert(source: str | PathLike[str], dest: str | PathLike[str], trainer: bool = False, adapter: str | PathLike[str] | None = None) -> None:
+    """
+    Writes the model of `source` to the folder `dest`, which must not be there. `trainer` chooses PyTorch's format with the prefix
+    `model.`, as ModelScope's trainer writes it, in the place of PyTorch's own; `adapter` is merged into the weights.
+    """
+
 def evaluate(candidates: SupportsGetItem[int, str], references: SupportsGetItem[int, SupportsGetItem[int, str]], metrics: SupportsGetItem[int, str] | None = None, tokens: str | None = None) -> tuple[str, dict[str, tuple[float, list[float]]]]:
     """
     The name of the tokenization, and the figures by name.
@@ -93,6 +99,12 @@ def pull(name: str, revision: str | None = None, progress: Any | None = None) ->
     and its size. Ctrl-C keeps what came.
     """
 
+def pull_dataset(name: str, revision: str | None = None, progress: Any | None = None) -> Path:
+    """
+    Makes sure that the files of a dataset's repository are on this machine, and gives their folder. `progress` and Ctrl-C as for
+    `pull`.
+    """
+
 def record_columns() -> str:
     """
     The columns of a table of records, in JSON: the name, the kind and whether there may be nothing in it.
@@ -103,8 +115,9 @@ def set_threads(threads: SupportsIndex | None = None) -> None:
     Makes the engine's pool of this process one of `threads` threads; without, of one for each processor.
     """
 
-def train(recipe: str | PathLike[str], settings: SupportsGetItem[int, tuple[str, str]], resume: bool, callback: Any | None = None) -> tuple[int, float | None, tuple[float, float] | None, bool, int]:
+def train(recipe: SupportsGetItem[int, SupportsIndex] | str | PathLike[str], settings: SupportsGetItem[int, tuple[str, str]], resume: bool = False, from_step: SupportsIndex | None = None, callback: Any | None = None) -> tuple[int, float | None, tuple[float, float] | None, bool, int]:
     """
-    Trains as the recipe at `recipe` says, with `settings` in the place of its own. `callback` gets every event as JSON; where it
-    raises, the step at hand is saved, and the exception comes out here. Ctrl-C is such an exception.
+    Trains as `recipe` says, with `settings` in the place of its own. `resume` goes on from the last checkpoint, `from_step`
+    from that of this step. `callback` gets every event as JSON; where it raises, the step at hand is saved, and the exception comes out
+    here. Ctrl-C is such an exception.
     """

@@ -32,6 +32,8 @@ class Caption:
     """What was generated, without the start token and the prefix, with the end token where one came."""
     tags: tuple[Keyword, ...] = ()
     """Keywords of the picture, if they were requested; of the best caption alone."""
+    is_finished: bool = True
+    """Whether the end token came last; others were cut at the longest length, or when a better one ended."""
 
     def __str__(self) -> str:
         return self.text

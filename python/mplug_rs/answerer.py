@@ -142,6 +142,7 @@ def _result(found: Any, is_best_alone: bool) -> Any:
     if isinstance(found, MplugError):
         return found
     all_of_them = [
-        Answer(text, raw_text, score, tuple(token_ids)) for text, raw_text, score, token_ids in found
+        Answer(text, raw_text, score, tuple(token_ids), is_finished=is_finished)
+        for text, raw_text, score, token_ids, is_finished in found
     ]
     return all_of_them[0] if is_best_alone else all_of_them

@@ -31,6 +31,8 @@ class GenerationOptions(TypedDict, total=False):
     """Words, or several in a row, that every caption has."""
     diverse: float | None
     """Of several captions, leave out those that differ from a better one in less than this share of their tokens."""
+    finished_only: bool
+    """Replace captions that never ended (``is_finished`` is false) by captions that did; not where they are sampled."""
     tags: int | None
     """The largest number of keywords of a picture, which are ``tags`` of its best caption."""
     beams: int | None
@@ -176,6 +178,7 @@ def request_of(
     forbid: str | Sequence[str] = (),
     include: str | Sequence[str] = (),
     diverse: float | None = None,
+    finished_only: bool = False,
     tags: int | None = None,
     beams: int | None = None,
     min_new_tokens: int | None = None,
@@ -191,6 +194,7 @@ def request_of(
             "forbidden_words": _words(forbid),
             "required_words": _words(include),
             "min_difference": diverse,
+            "finished_only": finished_only,
             "keywords": tags,
             "beams": beams,
             "min_new_tokens": min_new_tokens,
@@ -210,8 +214,8 @@ def _result(found: Any, is_best_alone: bool) -> Caption | list[Caption] | MplugE
     captions, keywords = found
     tags = tuple(Keyword(word, weight) for word, weight in keywords)
     all_of_them = [
-        Caption(text, raw_text, score, tuple(token_ids), tags if index == 0 else ())
-        for index, (text, raw_text, score, token_ids) in enumerate(captions)
+        Caption(text, raw_text, score, tuple(token_ids), tags if index == 0 else (), is_finished)
+        for index, (text, raw_text, score, token_ids, is_finished) in enumerate(captions)
     ]
     if not is_best_alone:
         return all_of_them

@@ -19,8 +19,8 @@ use crate::pictures::{Picture, open_all};
 use crate::records::{self, Row, RowOptions};
 use crate::web::Fetcher;
 
-/// Text, text as the original gives it, score, token ids.
-pub(crate) type RawCaption = (String, String, f32, Vec<u32>);
+/// Text, text as the original gives it, score, token ids, whether it ended.
+pub(crate) type RawCaption = (String, String, f32, Vec<u32>, bool);
 
 /// A word and its weight.
 type RawKeyword = (String, f32);
@@ -163,7 +163,7 @@ fn reported(captions: Vec<Caption>, request: &CaptionRequest) -> (Vec<RawCaption
 }
 
 pub(crate) fn raw(caption: Caption) -> RawCaption {
-    (caption.text, caption.raw_text, caption.score, caption.token_ids)
+    (caption.text, caption.raw_text, caption.score, caption.token_ids, caption.is_finished)
 }
 
 /// A result, or an exception as a value.

@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
+use mplug::checkpoint::CheckpointError;
 use mplug::preprocess::image::{ImageError, ImageFault};
 use mplug::tasks::RequestError;
 use mplug_bulk::BulkError;
@@ -114,7 +115,9 @@ impl From<HubError> for Fault {
                 "{message}; `mplug_rs.pull({:?})` downloads it",
                 named.display().to_string()
             )),
-            HubError::NoSuchModel { .. } | HubError::NoSuchRevision { .. } => Self::ModelNotFound(message),
+            HubError::NoSuchModel { .. }
+            | HubError::NoSuchDataset { .. }
+            | HubError::NoSuchRevision { .. } => Self::ModelNotFound(message),
             HubError::Unreachable { .. } | HubError::Offline { .. } | HubError::Download { .. } => {
                 Self::Fetch(message)
             }
@@ -151,6 +154,12 @@ impl From<mplug::Error> for Fault {
             }
             _ => Self::Model(message),
         }
+    }
+}
+
+impl From<CheckpointError> for Fault {
+    fn from(error: CheckpointError) -> Self {
+        Self::Model(with_causes(&error.to_string(), &error))
     }
 }
 

@@ -1,9 +1,9 @@
-//! `mplug_rs._native.pull` and `find_model`: models by name.
+//! `mplug_rs._native.pull`, `pull_dataset` and `find_model`: models and datasets by name.
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
-use mplug_hub::{Hub, HubOptions, Progress};
+use mplug_hub::{Hub, HubError, HubOptions, ModelId, Progress};
 use pyo3::prelude::*;
 
 use crate::door;
@@ -24,6 +24,34 @@ pub(crate) fn pull(
     revision: Option<String>,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<PathBuf> {
+    fetch(py, name, progress, move |hub, id, listener| {
+        hub.pull(id, revision.as_deref(), listener).map(|pulled| pulled.folder)
+    })
+}
+
+/// Makes sure that the files of a dataset's repository are on this machine, and gives their folder. `progress` and Ctrl-C as for
+/// `pull`.
+#[pyfunction]
+#[pyo3(signature = (name, revision=None, progress=None))]
+pub(crate) fn pull_dataset(
+    py: Python<'_>,
+    name: String,
+    revision: Option<String>,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<PathBuf> {
+    fetch(py, name, progress, move |hub, id, listener| hub.pull_dataset(id, revision.as_deref(), listener))
+}
+
+/// What hears of a download.
+type Listener<'a> = &'a (dyn Fn(&Progress<'_>) -> ControlFlow<()> + Sync);
+
+/// Has `pull` fetch what is called `name`.
+fn fetch(
+    py: Python<'_>,
+    name: String,
+    progress: Option<Py<PyAny>>,
+    pull: impl FnOnce(&Hub, &ModelId, Listener<'_>) -> Result<PathBuf, HubError> + Send + 'static,
+) -> PyResult<PathBuf> {
     door::run(py, move |given_up| {
         let id = name.parse().map_err(Fault::from)?;
         let listener = |event: &Progress<'_>| {
@@ -35,8 +63,7 @@ pub(crate) fn pull(
         };
         let mut options = HubOptions::from_env()?;
         options.offline = std::env::var(OFFLINE).is_ok_and(|set| !FALSE.contains(&&*set.to_lowercase()));
-        let hub = Hub::new(options)?;
-        Ok(hub.pull(&id, revision.as_deref(), &listener)?.folder)
+        Ok(pull(&Hub::new(options)?, &id, &listener)?)
     })
 }
 

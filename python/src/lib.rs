@@ -6,6 +6,7 @@
 
 mod answerer;
 mod captioner;
+mod convert;
 mod door;
 mod errors;
 mod hub;
@@ -28,7 +29,9 @@ mod _native {
     #[pymodule_export]
     use crate::captioner::Captioner;
     #[pymodule_export]
-    use crate::hub::{find_model, pull};
+    use crate::convert::convert;
+    #[pymodule_export]
+    use crate::hub::{find_model, pull, pull_dataset};
     #[pymodule_export]
     use crate::matcher::Matcher;
     #[pymodule_export]

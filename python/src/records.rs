@@ -59,6 +59,7 @@ pub(crate) fn of_rows(
     let limits = ImageLimits {
         max_pixels: max_pixels.unwrap_or(default.max_pixels),
         max_file_bytes: max_file_bytes.unwrap_or(default.max_file_bytes),
+        ..default
     };
     let style = Style { is_raw, captions: request.captions, keywords: request.keywords, ..Style::default() };
     let inputs: Vec<Input> = rows.into_iter().map(|row| row.into_input(fetcher)).collect();

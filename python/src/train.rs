@@ -13,21 +13,51 @@ use crate::errors::Fault;
 /// pictures that could not be read.
 type RawSummary = (u64, Option<f64>, Option<(f64, f64)>, bool, usize);
 
-/// Trains as the recipe at `recipe` says, with `settings` in the place of its own. `callback` gets every event as JSON; where it
-/// raises, the step at hand is saved, and the exception comes out here. Ctrl-C is such an exception.
+/// A recipe, as Python gives it.
+#[derive(FromPyObject)]
+pub(crate) enum Recipe {
+    /// Its tables as JSON, in UTF-8.
+    #[pyo3(transparent, annotation = "bytes")]
+    Json(Vec<u8>),
+    /// A file of it in TOML.
+    #[pyo3(transparent, annotation = "str")]
+    File(PathBuf),
+}
+
+impl Recipe {
+    fn read(self, settings: &[(String, String)]) -> Result<TrainConfig, Fault> {
+        match self {
+            Self::File(path) => Ok(TrainConfig::open(&path, settings)?),
+            Self::Json(text) => {
+                let table = serde_json::from_slice(&text);
+                let table = table.map_err(|error| Fault::Option(format!("recipe: {error}")))?;
+                Ok(TrainConfig::from_table(table, settings)?)
+            }
+        }
+    }
+}
+
+/// Trains as `recipe` says, with `settings` in the place of its own. `resume` goes on from the last checkpoint, `from_step`
+/// from that of this step. `callback` gets every event as JSON; where it raises, the step at hand is saved, and the exception comes out
+/// here. Ctrl-C is such an exception.
 #[pyfunction]
-#[pyo3(signature = (recipe, settings, resume, callback=None))]
+#[pyo3(signature = (recipe, settings, resume=false, from_step=None, callback=None))]
 pub(crate) fn train(
     py: Python<'_>,
-    recipe: PathBuf,
+    recipe: Recipe,
     settings: Vec<(String, String)>,
     resume: bool,
+    from_step: Option<u64>,
     callback: Option<Py<PyAny>>,
 ) -> PyResult<RawSummary> {
     let (summary, raised) = door::run_to_the_end(py, move |given_up| {
-        let config = TrainConfig::open(&recipe, &settings)?;
+        let config = recipe.read(&settings)?;
         let mut raised = None;
-        let resume = if resume { Resume::Last } else { Resume::Never };
+        let resume = match from_step {
+            Some(step) => Resume::From(step),
+            None if resume => Resume::Last,
+            None => Resume::Never,
+        };
         let entry = Entry { resume, stop: given_up.flag() };
         let summary = mplug_train::train(&config, entry, &mut |event| {
             listen(event, callback.as_ref(), given_up, &mut raised)

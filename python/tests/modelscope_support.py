@@ -66,24 +66,27 @@ def serving(answer: Answer, tls: ssl.SSLContext | None = None) -> Iterator[Serve
 
 
 @contextmanager
-def hub(models: Mapping[str, Path]) -> Iterator[Server]:
-    """A hub with these models, folders by their ids."""
-    files = {
-        name: {path.name: path.read_bytes() for path in folder.iterdir()} for name, folder in models.items()
-    }
+def hub(models: Mapping[str, Path], datasets: Mapping[str, Path] | None = None) -> Iterator[Server]:
+    """A hub with these models and datasets, folders by their ids."""
+    listings = {f"/api/v1/models/{name}/repo/files": _contents(folder) for name, folder in models.items()}
+    listings |= {f"/api/v1/datasets/{name}/repo/tree": _contents(folder) for name, folder in (datasets or {}).items()}
 
     def answer(target: str) -> bytes | None:
         parts = urlsplit(target)
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
-        for name, contents in files.items():
-            if parts.path == f"/api/v1/models/{name}/repo/files":
+        for path, contents in listings.items():
+            if parts.path == path:
                 return _listing(contents)
-            if parts.path == f"/api/v1/models/{name}/repo":
+            if parts.path == path.rsplit("/", 1)[0]:
                 return contents.get(query["FilePath"])
         return None
 
     with serving(answer) as server:
         yield server
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def _listing(contents: Mapping[str, bytes]) -> bytes:

@@ -182,6 +182,14 @@ def test_captions_are_values(captioner: Captioner) -> None:
         caption.text = "another"  # type: ignore[misc]
 
 
+def test_captions_that_never_ended_are_marked_and_replaced(captioner: Captioner) -> None:
+    found = captioner(EXAMPLES[:3], captions=5)
+    assert all(captions[0].is_finished for captions in found)
+    assert not all(caption.is_finished for captions in found for caption in captions)
+    finished = captioner(EXAMPLES[:3], captions=5, finished_only=True)
+    assert all(len(captions) == 5 and all(caption.is_finished for caption in captions) for captions in finished)
+
+
 def test_web_addresses_are_opened_where_they_are_allowed(captioner: Captioner) -> None:
     with pytest.raises(PictureError, match="allow_urls"):
         captioner("https://example.org/cat.jpg")

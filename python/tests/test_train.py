@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def test_a_run_that_is_ended_goes_on_to_the_same_model(tmp_path: Path) -> None:
     recipe.write_text(RECIPE)
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     events: list[dict[str, Any]] = []
-    summary = train.run(recipe, {"output": str(whole)}, callback=events.append)
+    summary = train(recipe, {"output": str(whole)}, callbacks=[events.append])
     assert (summary.steps, summary.stopped_early, summary.skipped) == (6, False, 0)
     assert [event["step"] for event in events if event["event"] == "step_done"] == [1, 2, 3, 4, 5, 6]
     assert any(event["event"] == "evaluated" and "cider" in str(event) for event in events)
@@ -72,19 +73,40 @@ def test_a_run_that_is_ended_goes_on_to_the_same_model(tmp_path: Path) -> None:
             raise Enough
 
     with pytest.raises(Enough):
-        train.run(recipe, {"output": str(parts)}, callback=stop)
+        train(recipe, {"output": str(parts)}, callbacks=[stop])
     with pytest.raises(mplug_rs.OptionError, match="resume"):
-        train.run(recipe, {"output": str(parts)})
-    assert train.run(recipe, {"output": str(parts)}, resume=True).steps == 6
+        train(recipe, {"output": str(parts)})
+    assert train(recipe, {"output": str(parts)}, resume=True).steps == 6
     for name in ["last/state.safetensors", "last/model.safetensors"]:
         assert (whole / name).read_bytes() == (parts / name).read_bytes(), name
     assert str(Captioner(parts / "last")(b"", on_error="return")).startswith("picture: is empty")
+
+
+def test_recipes_may_be_tables_and_go_on_from_any_step(tmp_path: Path) -> None:
+    recipe = tomllib.loads(RECIPE)
+    recipe["output"] = str(tmp_path / "run")
+    recipe["run"] |= {"checkpoint_every": 2, "keep_last": 3}
+    heard: list[list[Any]] = [[], []]
+    train(recipe, callbacks=[lambda event: heard[0].append(event), heard[1].append])
+    assert heard[0] == heard[1] and heard[0]
+    saved = [event["step"] for event in heard[0] if event["event"] == "saved"]
+    assert {2, 4, 6} <= set(saved)
+    whole = (tmp_path / "run" / "last" / "model.safetensors").read_bytes()
+    assert train(recipe, from_step=4).steps == 6
+    assert (tmp_path / "run" / "last" / "model.safetensors").read_bytes() == whole
+    assert (tmp_path / "run" / "superseded" / "step-000006").is_dir()
+    with pytest.raises(mplug_rs.OptionError, match="5"):
+        train(recipe, from_step=5)
+    with pytest.raises(mplug_rs.OptionError, match=r"run\.steps: expected"):
+        train({**recipe, "run": {**recipe["run"], "steps": "ten"}})
+    with pytest.raises(mplug_rs.OptionError, match="callbacks: expected functions"):
+        train(recipe, callbacks=[1])  # type: ignore[list-item]
 
 
 def test_a_recipe_that_cannot_be_is_an_option_error(tmp_path: Path) -> None:
     recipe = tmp_path / "recipe.toml"
     recipe.write_text(RECIPE.replace("batch_size = 2", "batchsize = 2", 1))
     with pytest.raises(mplug_rs.OptionError, match="batch_size"):
-        train.run(recipe, {"output": str(tmp_path / "run")})
+        train(recipe, {"output": str(tmp_path / "run")})
     with pytest.raises(mplug_rs.OptionError, match="nowhere.toml"):
-        train.run(tmp_path / "nowhere.toml")
+        train(tmp_path / "nowhere.toml")

@@ -3,13 +3,14 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use mplug_data::picture::{Failure, PictureLoader};
 
 use crate::answer::Answer;
 use crate::error::BulkError;
 use crate::inputs::Input;
+use crate::metadata::{self, MetadataRow};
 use crate::parquet::ParquetDocument;
 use crate::record::{CaptionRecord, Style};
 use crate::records::{Destination, RecordFormat, RecordWriter};
@@ -24,6 +25,8 @@ pub enum CaptionFormat {
     Json,
     /// One JSON object a line, in the order of the inputs.
     Jsonl,
+    /// Lines of `file_name` and `text`: the `metadata.jsonl` of Hugging Face's image folders.
+    Metadata,
     /// A table with a head line: path, language where there are several, caption, score, error.
     Csv,
     /// A WebDataset shard: every picture with its caption (`.txt`) and record (`.json`); of several languages `.zh.txt` and so on.
@@ -32,10 +35,31 @@ pub enum CaptionFormat {
     Parquet,
 }
 
+impl CaptionFormat {
+    /// The format that a file's name says by its ending, if it says one.
+    pub fn of_name(path: &Path) -> Option<Self> {
+        let extension = path.extension()?.to_ascii_lowercase();
+        Some(match extension.to_str()? {
+            "txt" => Self::Text,
+            "json" => Self::Json,
+            "jsonl" | "ndjson" => Self::Jsonl,
+            "csv" => Self::Csv,
+            "tar" => Self::Tar,
+            "parquet" => Self::Parquet,
+            _ => return None,
+        })
+    }
+}
+
+/// What says that a text is UTF-8 where readers would take it for another encoding.
+const BYTE_ORDER_MARK: [u8; 3] = [0xef, 0xbb, 0xbf];
+
 /// Writes one document.
 pub(crate) enum Document {
     Records(RecordWriter),
     Table(Destination),
+    /// With the folder of the file.
+    Metadata(RecordWriter, Option<PathBuf>),
     Tar(Box<TarDocument>),
     Parquet(Box<ParquetDocument>),
 }
@@ -51,12 +75,15 @@ impl Document {
     pub(crate) fn begin(
         destination: Destination,
         format: CaptionFormat,
-        style: Style,
+        style: &Style,
     ) -> Result<Self, BulkError> {
         Ok(match format {
             CaptionFormat::Csv => {
                 let mut table = destination;
-                let head = csv_row(&table, &CaptionRecord::columns(style))?;
+                let mut head = csv_row(&table, &CaptionRecord::columns(style))?;
+                if style.has_byte_order_mark {
+                    head.splice(..0, BYTE_ORDER_MARK);
+                }
                 table.write_with(|to| to.write_all(&head))?;
                 Self::Table(table)
             }
@@ -65,6 +92,10 @@ impl Document {
                 Self::Tar(Box::new(TarDocument { builder, keys: HashSet::new() }))
             }
             CaptionFormat::Parquet => Self::Parquet(Box::new(ParquetDocument::create(destination, style)?)),
+            CaptionFormat::Metadata => {
+                let folder = destination.path().map(metadata::folder_of);
+                Self::Metadata(RecordWriter::new(destination, RecordFormat::Jsonl), folder)
+            }
             CaptionFormat::Json => Self::Records(RecordWriter::new(destination, RecordFormat::Json)),
             CaptionFormat::Jsonl => Self::Records(RecordWriter::new(destination, RecordFormat::Jsonl)),
             CaptionFormat::Text => Self::Records(RecordWriter::new(destination, RecordFormat::Text)),
@@ -76,15 +107,19 @@ impl Document {
         &mut self,
         input: &Input,
         answer: &Answer,
-        style: Style,
+        style: &Style,
         loader: &PictureLoader,
     ) -> Result<(), BulkError> {
-        let mut records = answer.iter().map(|found| CaptionRecord::new(&input.path, found, style));
+        let mut records = answer.iter().map(|found| CaptionRecord::new(input, found, style));
         match self {
             Self::Records(writer) => records.try_for_each(|record| writer.write(&record)),
             Self::Table(table) => records.try_for_each(|record| {
                 let row = csv_row(table, &record.row(style))?;
                 table.write_with(|to| to.write_all(&row))
+            }),
+            Self::Metadata(writer, folder) => records.try_for_each(|record| {
+                let row = MetadataRow::new(input, &record, folder.as_deref());
+                row.map_or(Ok(()), |row| writer.write_line(&row))
             }),
             Self::Tar(tar) => tar.add(input, answer, style, loader),
             Self::Parquet(parquet) => records.try_for_each(|record| parquet.add(&record)),
@@ -103,7 +138,7 @@ impl Document {
 
     fn destination(&self) -> &Destination {
         match self {
-            Self::Records(writer) => writer.destination(),
+            Self::Records(writer) | Self::Metadata(writer, _) => writer.destination(),
             Self::Table(table) => table,
             Self::Tar(tar) => tar.builder.get_ref(),
             Self::Parquet(parquet) => parquet.destination(),
@@ -113,7 +148,7 @@ impl Document {
     /// Hands what was written so far to the reader of a pipe or terminal.
     pub(crate) fn flush(&mut self) -> Result<(), BulkError> {
         match self {
-            Self::Records(writer) => writer.flush(),
+            Self::Records(writer) | Self::Metadata(writer, _) => writer.flush(),
             Self::Table(table) => table.write_with(|to| to.flush()),
             Self::Tar(_) | Self::Parquet(_) => Ok(()),
         }
@@ -122,7 +157,7 @@ impl Document {
     /// Ends the document; a file gets its name now.
     pub(crate) fn finish(self) -> Result<(), BulkError> {
         match self {
-            Self::Records(writer) => writer.finish(),
+            Self::Records(writer) | Self::Metadata(writer, _) => writer.finish(),
             Self::Table(table) => table.finish(),
             Self::Tar(tar) => tar.finish(),
             Self::Parquet(parquet) => parquet.finish(),
@@ -136,7 +171,7 @@ impl TarDocument {
         &mut self,
         input: &Input,
         answer: &Answer,
-        style: Style,
+        style: &Style,
         loader: &PictureLoader,
     ) -> Result<(), BulkError> {
         let (key, extension) = self.key(&input.relative());
@@ -154,13 +189,13 @@ impl TarDocument {
                 Err(_) => {}
             }
         }
-        let best = Style { captions: None, ..style };
+        let best = Style { captions: None, ..style.clone() };
         for found in answer.iter() {
             let key = found.language.map_or_else(|| key.clone(), |language| format!("{key}.{language}"));
             if let Ok(captions) = &found.captions {
                 self.member(&format!("{key}.txt"), best.lines(captions).as_bytes())?;
             }
-            let record = CaptionRecord::new(&input.path, found, style);
+            let record = CaptionRecord::new(input, found, style);
             let json = serde_json::to_vec(&record).map_err(|error| self.io(error.into()))?;
             self.member(&format!("{key}.json"), &json)?;
         }

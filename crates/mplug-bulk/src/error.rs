@@ -60,6 +60,26 @@ pub enum BulkError {
         /// The file.
         path: PathBuf,
     },
+    /// An output that is there already.
+    #[error("{}: exists already", path.display())]
+    OutputExists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A picture that the names of a `metadata.jsonl` cannot reach.
+    #[error("{}: expected a picture file below {}, the folder of the output, whose names begin there", path.display(), folder.display())]
+    NotBelow {
+        /// The picture.
+        path: PathBuf,
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// An ending that text files cannot have.
+    #[error("the text files: expected an ending such as .caption, which is no picture's, found {found:?}")]
+    TextEnding {
+        /// What was given.
+        found: String,
+    },
     /// A picture of the web where the output has the pictures themselves.
     #[error(
         "{}: a web address has no place in a tar, which has the pictures themselves: download it first",

@@ -12,7 +12,7 @@ use crate::record::{CaptionRecord, Style};
 use crate::writer::{Writer, Writers};
 
 /// How pictures become records.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct RecordOptions {
     /// What of a picture's captions is reported.
     pub style: Style,
@@ -35,17 +35,17 @@ pub fn caption_records(
     options: &RecordOptions,
     is_given_up: &mut dyn FnMut() -> bool,
 ) -> Result<Vec<CaptionRecord>, BulkError> {
-    let RecordOptions { style, limits, batch_size } = *options;
+    let RecordOptions { style, limits, batch_size } = options;
     if style.keywords.is_some() && cfg!(not(feature = "keywords")) {
         return Err(BulkError::NoKeywords);
     }
-    let writers = &Writers::new(writers, style.languages, limits)?;
+    let writers = &Writers::new(writers, style.languages, *limits)?;
     let pipeline = Pipeline { writers, known: &KnownCaptions::default(), explain: None };
     let indices: Vec<usize> = (0..inputs.len()).collect();
     let mut records = Vec::with_capacity(inputs.len());
-    pipeline.run(inputs, &indices, batch_size, |batch, answers| {
+    pipeline.run(inputs, &indices, *batch_size, |batch, answers| {
         for (&index, answered) in batch.iter().zip(&answers) {
-            let record = |found| CaptionRecord::new(&inputs[index].path, found, style);
+            let record = |found| CaptionRecord::new(&inputs[index], found, style);
             records.extend(answered.answer.iter().map(record));
         }
         Ok(if is_given_up() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })

@@ -1,35 +1,30 @@
 //! From names to an ordered list of pictures: files, folders, zip and tar archives, Parquet tables, patterns that no shell has
-//! expanded, web addresses, and `-` (a list); or from an annotation file. Knows names only: whether a file holds a picture is
-//! found out when it is opened.
+//! expanded, web addresses, and `-` (a list, or one picture); or from an annotation file. Knows names, and first bytes where a name
+//! says nothing: whether a file holds a picture is found out when it is opened.
 //!
 //! The order is the order given; within a folder or a zip, by name, within a tar, as it stands there. An input that cannot be
 //! listed is an entry with its reason, in its place, so that the others are unharmed.
 
 use std::collections::HashSet;
-use std::ffi::{OsStr, OsString};
-use std::fs;
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
-use glob::MatchOptions;
 use image::RgbImage;
-use mplug::io_error_is_passing;
 use mplug_data::dataset::{self, OpenOptions};
+use mplug_data::looks::PassedOver;
 use mplug_data::message::about;
-use mplug_data::picture::{Failure, PictureLoader, Remedy};
-use mplug_data::source::{PictureSource, has_picture_extension, pictures_of_archive};
+use mplug_data::picture::{Failure, PictureLoader};
+use mplug_data::source::{HeldPicture, PictureSource};
 use rayon::prelude::*;
-use serde::ser::SerializeMap;
-use serde::{Serialize, Serializer};
-use walkdir::{DirEntry, WalkDir};
 
 use crate::error::BulkError;
-use crate::hex::hex;
+use crate::expand::{Listing, is_archive, is_pattern};
+use crate::list::{Given, read_list};
 use crate::shard::Shard;
 use crate::{parquet, web};
 
-/// Longest list of inputs: ten million long names, and no end to a stream that has none.
-const MAX_LIST_BYTES: u64 = 1 << 30;
+/// Where a list is read: standard input.
+const DASH: &str = "-";
 
 /// One picture to work on, or the reason why there is none.
 #[derive(Debug)]
@@ -40,17 +35,19 @@ pub struct Input {
     pub(crate) given: usize,
     /// Where the picture is, or why this input cannot even be opened.
     pub source: Result<PictureSource, Failure>,
+    /// The name's exact bytes, where the path is what they were read as.
+    pub(crate) exact: Option<Vec<u8>>,
 }
 
 impl Input {
     /// A file to open.
     pub fn file(path: PathBuf) -> Self {
         let given = path.components().count().saturating_sub(1);
-        Self { source: Ok(PictureSource::File(path.clone())), given, path }
+        Self { source: Ok(PictureSource::File(path.clone())), given, path, exact: None }
     }
 
     /// A file found in a folder of `given` components.
-    fn found(path: PathBuf, given: usize) -> Self {
+    pub(crate) fn found(path: PathBuf, given: usize) -> Self {
         Self { given, ..Self::file(path) }
     }
 
@@ -66,16 +63,16 @@ impl Input {
             Some(bytes) => Ok(PictureSource::InMemory(bytes.into())),
             None => Err(Failure::lasting("cannot be read: the row has no picture (null)")),
         };
-        Self { path, given, source }
+        Self { path, given, source, exact: None }
     }
 
-    fn failed(path: PathBuf, problem: impl Into<String>) -> Self {
+    pub(crate) fn failed(path: PathBuf, problem: impl Into<String>) -> Self {
         Self::failing(path, Failure::lasting(problem))
     }
 
     pub(crate) fn failing(path: PathBuf, failure: Failure) -> Self {
         let given = path.components().count().saturating_sub(1);
-        Self { path, given, source: Err(failure) }
+        Self { path, given, source: Err(failure), exact: None }
     }
 
     /// The picture, resized for the model.
@@ -110,6 +107,8 @@ pub struct Inputs {
     pub list: Vec<Input>,
     /// One file was given: no folder, no list, no second name.
     pub is_single_file: bool,
+    /// What was no picture in the folders and archives.
+    pub passed_over: PassedOver,
 }
 
 /// How names become pictures.
@@ -146,7 +145,7 @@ impl Inputs {
         }
     }
 
-    /// Lists what was given. `list` is read where `-` is given: names, one a line, or separated by NUL bytes.
+    /// Lists what was given. `list` is read where `-` is given: names, one a line, or separated by NUL bytes; or one picture.
     ///
     /// # Errors
     /// When `list` cannot be read, holds no name, or was requested twice.
@@ -155,24 +154,31 @@ impl Inputs {
         options: &CollectOptions,
         mut list: impl Read,
     ) -> Result<Self, BulkError> {
-        let dash = Path::new("-");
+        let dash = Path::new(DASH);
         if names.iter().filter(|path| *path == dash).count() > 1 {
             return Err(BulkError::SecondList);
         }
-        let mut found = Vec::new();
+        let mut found = Listing { is_recursive: options.is_recursive, ..Listing::default() };
+        let mut is_picture = false;
         for path in names {
-            if path == dash {
-                for name in read_list(&mut list)? {
-                    expand(name, options.is_recursive, &mut found);
+            if path != dash {
+                found.expand(path.clone());
+                continue;
+            }
+            match read_list(&mut list)? {
+                Given::Names(names) => names.into_iter().for_each(|name| found.expand(name)),
+                Given::Picture(bytes) => {
+                    let source = PictureSource::Held(HeldPicture::new(DASH, &bytes));
+                    found.list.push(Input { source: Ok(source), ..Input::file(path.clone()) });
+                    is_picture = true;
                 }
-            } else {
-                expand(path.clone(), options.is_recursive, &mut found);
             }
         }
-        let is_one = |path: &Path| path != dash && !path.is_dir() && !is_archive(path);
+        let is_one = |path: &Path| (path != dash || is_picture) && !path.is_dir() && !is_archive(path);
         let is_file = |path: &Path| path.exists() || web::is_address(path) || !is_pattern(path);
         let is_single_file = matches!(names, [path] if is_one(path) && is_file(path));
-        Ok(parquet::expand(Self { list: found, is_single_file }, options.image_column.as_deref()))
+        let Listing { list, passed_over, .. } = found;
+        Ok(parquet::expand(Self { list, is_single_file, passed_over }, options.image_column.as_deref()))
     }
 
     /// The pictures of an annotation file, each once, in the order in which it first names them. `images` is where they are: a
@@ -197,216 +203,21 @@ impl Inputs {
                 Ok(PictureSource::File(path)) => path.clone(),
                 _ => root.join(name.trim_start_matches('/')),
             };
-            list.push(Input { path, given, source });
+            list.push(Input { path, given, source, exact: None });
         }
-        Ok(Self { list, is_single_file: false })
-    }
-}
-
-/// One name: a folder becomes its pictures, anything else stays.
-fn expand(path: PathBuf, is_recursive: bool, list: &mut Vec<Input>) {
-    // What cannot be looked at now may be a folder or an archive: taken for a picture it would make another list.
-    if let Err(error) = fs::metadata(&path)
-        && io_error_is_passing(&error)
-    {
-        let failure = Failure::new(format!("cannot be read: {error}"), true);
-        list.push(Input::failing(path, failure));
-    } else if path.is_dir() {
-        expand_folder(path, is_recursive, list);
-    } else if web::is_address(&path) {
-        list.push(web::closed(&path));
-    } else if is_archive(&path) {
-        expand_archive(path, list);
-    } else if is_pattern(&path) && !path.exists() {
-        expand_pattern(path, is_recursive, list);
-    } else {
-        list.push(Input::file(path));
-    }
-}
-
-/// Whether a name has the signs of a pattern. A file that is called so is a file.
-fn is_pattern(path: &Path) -> bool {
-    path.as_os_str().as_encoded_bytes().iter().any(|byte| b"*?[".contains(byte))
-}
-
-/// What fits a pattern that no shell has expanded, by name. One that nothing fits is a failed input.
-fn expand_pattern(pattern: PathBuf, is_recursive: bool, list: &mut Vec<Input>) {
-    let options = MatchOptions { require_literal_leading_dot: true, ..MatchOptions::new() };
-    let found = match pattern.to_str().map(|text| glob::glob_with(text, options)) {
-        Some(Ok(found)) => found,
-        Some(Err(error)) => return list.push(Input::failed(pattern, format!("is no pattern: {error}"))),
-        None => return list.push(Input::failed(pattern, "is no pattern: it is not UTF-8")),
-    };
-    let before = list.len();
-    for entry in found {
-        match entry {
-            Ok(path) => expand(path, is_recursive, list),
-            Err(error) => {
-                list.push(Input::failing(error.path().to_owned(), unreadable(error.error())));
-            }
-        }
-    }
-    if list.len() == before {
-        list.push(Input::failed(pattern, "no file fits this pattern"));
-    }
-}
-
-fn is_archive(path: &Path) -> bool {
-    let is_named =
-        path.extension().is_some_and(|e| ["tar", "zip"].iter().any(|known| e.eq_ignore_ascii_case(known)));
-    is_named && path.is_file()
-}
-
-/// The pictures of an archive. One without any, or that cannot be read, is a failed input.
-fn expand_archive(archive: PathBuf, list: &mut Vec<Input>) {
-    let members = match pictures_of_archive(&archive) {
-        Ok(members) => members,
-        Err(error) => {
-            list.push(Input::failing(archive, Failure::from(error)));
-            return;
-        }
-    };
-    if members.is_empty() {
-        list.push(Input::failed(archive, "no pictures in this archive"));
-        return;
-    }
-    let given = archive.components().count().saturating_sub(1);
-    let member = |(name, source): (String, PictureSource)| {
-        // `join` would let an absolute name take the archive's place.
-        let name = name.trim_start_matches('/');
-        Input { path: archive.join(name), given, source: Ok(source) }
-    };
-    list.extend(members.into_iter().map(member));
-}
-
-/// The pictures of a folder by name, those of its subfolders too with `is_recursive`; hidden files are left out, links to
-/// folders are not followed (so no loop is possible). A folder without any is a failed input.
-fn expand_folder(folder: PathBuf, is_recursive: bool, list: &mut Vec<Input>) {
-    let depth = if is_recursive { usize::MAX } else { 1 };
-    let walk = WalkDir::new(&folder).min_depth(1).max_depth(depth).sort_by_file_name();
-    let (before, given) = (list.len(), folder.components().count());
-    let mut subfolders = 0;
-    for entry in walk.into_iter().filter_entry(|entry| entry.depth() == 0 || !is_hidden(entry.file_name())) {
-        match entry {
-            Ok(entry) if entry.file_type().is_dir() => subfolders += 1,
-            Ok(entry) if is_picture(&entry) => list.push(Input::found(entry.into_path(), given)),
-            Ok(_) => {}
-            Err(error) => {
-                let path = error.path().unwrap_or(&folder).to_owned();
-                list.push(match error.io_error() {
-                    Some(error) => Input::failing(path, unreadable(error)),
-                    None => Input::failed(path, format!("cannot read this folder: {error}")),
-                });
-            }
-        }
-    }
-    if list.len() == before {
-        let failure = Failure::lasting("no pictures in this folder");
-        list.push(Input::failing(
-            folder,
-            match subfolders {
-                1.. if !is_recursive => failure.with_remedy(Remedy::Subfolders),
-                _ => failure,
-            },
-        ));
-    }
-}
-
-fn unreadable(error: &io::Error) -> Failure {
-    Failure::new(format!("cannot read this folder: {error}"), io_error_is_passing(error))
-}
-
-fn is_hidden(name: &OsStr) -> bool {
-    name.as_encoded_bytes().starts_with(b".")
-}
-
-fn is_picture(entry: &DirEntry) -> bool {
-    // A broken link is kept: its message says more than silence.
-    let is_folder_link =
-        || entry.path_is_symlink() && fs::metadata(entry.path()).is_ok_and(|found| found.is_dir());
-    has_picture_extension(entry.path()) && !is_folder_link()
-}
-
-/// The names of a list: separated by NUL bytes where it has any (`find -print0`), by line ends otherwise; empty ones do not count.
-fn read_list(source: impl Read) -> Result<Vec<PathBuf>, BulkError> {
-    let mut bytes = Vec::new();
-    source.take(MAX_LIST_BYTES + 1).read_to_end(&mut bytes).map_err(BulkError::List)?;
-    let content = |expected, found: String| Err(BulkError::ListContent { expected, found });
-    if bytes.len() as u64 > MAX_LIST_BYTES {
-        return content("at most 1 GiB", "more: split it".to_owned());
-    }
-    let names: Vec<PathBuf> = if bytes.contains(&0) {
-        let names = bytes.split(|&byte| byte == 0).filter(|name| !name.is_empty());
-        names.map(to_path).collect::<Result<_, _>>()?
-    } else {
-        let lines = bytes.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
-        lines.filter(|line| !line.is_empty()).map(to_path).collect::<Result<_, _>>()?
-    };
-    if names.is_empty() {
-        return content("one path a line", "no names".to_owned());
-    }
-    Ok(names)
-}
-
-#[cfg(unix)]
-#[expect(clippy::unnecessary_wraps, reason = "elsewhere names can be invalid")]
-fn to_path(name: &[u8]) -> Result<PathBuf, BulkError> {
-    use std::os::unix::ffi::OsStringExt;
-    Ok(OsString::from_vec(name.to_vec()).into())
-}
-
-#[cfg(not(unix))]
-fn to_path(name: &[u8]) -> Result<PathBuf, BulkError> {
-    match std::str::from_utf8(name) {
-        Ok(name) => Ok(OsString::from(name).into()),
-        Err(_) => Err(BulkError::ListContent {
-            expected: "names that are UTF-8",
-            found: String::from_utf8_lossy(name).into_owned(),
-        }),
-    }
-}
-
-/// A path as records carry it, to be flattened into one: `path` with U+FFFD for what is not UTF-8, and, only then, `path_bytes`,
-/// the exact bytes in hexadecimal.
-#[derive(Clone, Debug)]
-pub struct JsonPath {
-    text: String,
-    bytes: Option<Vec<u8>>,
-}
-
-impl JsonPath {
-    /// The path as text.
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// Its exact bytes, where the text is not exact.
-    pub fn bytes(&self) -> Option<&[u8]> {
-        self.bytes.as_deref()
-    }
-}
-
-impl From<&Path> for JsonPath {
-    fn from(path: &Path) -> Self {
-        let bytes = path.to_str().is_none().then(|| path.as_os_str().as_encoded_bytes().to_vec());
-        Self { text: path.to_string_lossy().into_owned(), bytes }
-    }
-}
-
-impl Serialize for JsonPath {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("path", &self.text)?;
-        if let Some(bytes) = &self.bytes {
-            map.serialize_entry("path_bytes", &hex(bytes))?;
-        }
-        map.end()
+        Ok(Self { list, is_single_file: false, passed_over: PassedOver::default() })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, io};
+
+    use mplug_data::picture::Remedy;
+
     use super::*;
+    use crate::json_path::JsonPath;
+    use crate::list::to_path;
 
     fn collect(names: &[PathBuf], is_recursive: bool) -> Result<Inputs, BulkError> {
         let options = CollectOptions { is_recursive, ..CollectOptions::default() };
@@ -415,19 +226,6 @@ mod tests {
 
     fn names(list: &[Input]) -> Vec<String> {
         list.iter().map(|input| input.path.display().to_string()).collect()
-    }
-
-    #[test]
-    fn lists_are_lines_or_nul_separated() {
-        let lines = read_list("a.jpg\r\n\n两只猫.png\nc d.gif".as_bytes()).unwrap();
-        assert_eq!(lines, ["a.jpg", "两只猫.png", "c d.gif"].map(PathBuf::from));
-        let nuls = read_list("a\nb.jpg\0c.png\0".as_bytes()).unwrap();
-        assert_eq!(nuls, ["a\nb.jpg", "c.png"].map(PathBuf::from));
-    }
-
-    #[test]
-    fn an_empty_list_is_an_error() {
-        assert!(read_list(&b"\n\n"[..]).unwrap_err().to_string().contains("no names"));
     }
 
     #[test]
@@ -442,9 +240,50 @@ mod tests {
 
         let flat = collect(&[folder.path().to_owned()], false).unwrap();
         assert_eq!(names(&flat.list), [at("a.jpg"), at("b.PNG")]);
+        assert_eq!(flat.passed_over.kinds(), [("hidden", 2), (".txt", 1), ("subfolders", 1)]);
         assert!(!flat.is_single_file);
         let deep = collect(&[folder.path().to_owned()], true).unwrap();
         assert_eq!(names(&deep.list), [at("a.jpg"), at("b.PNG"), at("deep.png/c.webp")]);
+    }
+
+    /// Case 06: by name or by their first bytes; kinds that cannot be read are inputs too, and say so when they are opened.
+    #[test]
+    fn no_picture_of_a_folder_is_left_out_without_a_word() {
+        let folder = tempfile::tempdir().unwrap();
+        let jpeg = b"\xff\xd8\xff\xe0rest";
+        for (name, bytes) in [
+            ("a.jfif", &jpeg[..]),
+            ("b.pjpeg", jpeg),
+            ("c", jpeg),
+            ("d.jpg_large", jpeg),
+            ("e.avif", b""),
+            ("f.download", b"\0\0\0\x18ftypheic"),
+            ("g.svg", b"<svg/>"),
+            ("h.txt", b"a text"),
+        ] {
+            fs::write(folder.path().join(name), bytes).unwrap();
+        }
+        let inputs = collect(&[folder.path().to_owned()], false).unwrap();
+        let at = |name: &str| folder.path().join(name).display().to_string();
+        assert_eq!(
+            names(&inputs.list),
+            ["a.jfif", "b.pjpeg", "c", "d.jpg_large", "e.avif", "f.download"].map(at)
+        );
+        assert_eq!(inputs.passed_over.kinds(), [(".svg", 1), (".txt", 1)]);
+        assert_eq!(inputs.passed_over.doubtful(), 1);
+    }
+
+    #[test]
+    fn a_picture_may_come_by_standard_input() {
+        let collect = |names: &[&str], bytes: &[u8]| {
+            let names: Vec<PathBuf> = names.iter().map(PathBuf::from).collect();
+            Inputs::collect(&names, &CollectOptions::default(), bytes).unwrap()
+        };
+        let inputs = collect(&["-"], b"GIF89a and so on");
+        assert!(inputs.is_single_file && inputs.list.len() == 1);
+        assert!(matches!(inputs.list[0].source, Ok(PictureSource::Held(_))), "{inputs:?}");
+        assert!(!collect(&["-", "a.png"], b"GIF89a").is_single_file);
+        assert!(!collect(&["-"], b"a.png").is_single_file);
     }
 
     #[test]

@@ -4,6 +4,8 @@
 //! tried again; the line of a later attempt stands at the end, with the input's number.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use mplug::config::Language;
@@ -23,14 +25,16 @@ use crate::sidecar::Text;
 const KIND: &str = "caption";
 /// What a path's journal is called: the path with this behind it.
 const ENDING: &str = ".part";
+/// Longest beginning of a journal that is looked at to see whether it has answers.
+const MAX_HEAD_BYTES: u64 = 16 << 20;
 /// What to do with the journal of a run that was stopped.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnUnfinished {
     /// Go on with it.
     Resume,
-    /// Begin anew.
+    /// Begin anew, and replace an output that is there.
     Discard,
-    /// Neither: [`BulkError::Unfinished`].
+    /// Neither: [`BulkError::Unfinished`]; an output that is there without a run that goes on is [`BulkError::OutputExists`].
     #[default]
     Refuse,
 }
@@ -84,6 +88,13 @@ struct Kept {
     raw_text: String,
     score: f32,
     token_ids: Vec<u32>,
+    #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
+    is_finished: bool,
+}
+
+/// What is not said of a caption that ended.
+fn yes() -> bool {
+    true
 }
 
 /// An answer read back.
@@ -292,6 +303,17 @@ pub(crate) fn journal_path(output: &Path) -> PathBuf {
     name.into()
 }
 
+/// Whether the journal of an output has a line behind its first, so that a run goes on.
+pub(crate) fn has_answers(output: &Path) -> bool {
+    let path = journal_path(output);
+    if !fs::symlink_metadata(&path).is_ok_and(|found| found.is_file()) {
+        return false;
+    }
+    let Ok(file) = File::open(path) else { return false };
+    let mut lines = BufReader::new(file.take(MAX_HEAD_BYTES)).split(b'\n');
+    lines.next().is_some_and(|head| head.is_ok()) && lines.next().is_some_and(|line| line.is_ok())
+}
+
 impl From<&Caption> for Kept {
     fn from(caption: &Caption) -> Self {
         Self {
@@ -299,14 +321,15 @@ impl From<&Caption> for Kept {
             raw_text: caption.raw_text.clone(),
             score: caption.score,
             token_ids: caption.token_ids.clone(),
+            is_finished: caption.is_finished,
         }
     }
 }
 
 impl From<Kept> for Caption {
     fn from(kept: Kept) -> Self {
-        let Kept { text, raw_text, score, token_ids } = kept;
-        Self { text, raw_text, score, token_ids }
+        let Kept { text, raw_text, score, token_ids, is_finished } = kept;
+        Self { text, raw_text, score, token_ids, is_finished }
     }
 }
 
@@ -361,13 +384,12 @@ fn unhex(text: &str) -> Option<Digest> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     fn answered(text: &str, is_passing: bool) -> Answered {
+        let (raw_text, is_finished) = (text.to_owned(), true);
         let caption =
-            Caption { text: text.to_owned(), raw_text: text.to_owned(), score: -0.5, token_ids: vec![7] };
+            Caption { text: text.to_owned(), raw_text, score: -0.5, token_ids: vec![7], is_finished };
         let captions = if text.is_empty() { Err(Failure::new("no", is_passing)) } else { Ok(vec![caption]) };
         let answer = Answer::new(vec![Found { language: None, captions }]);
         Answered { digest: None, answer, explained: Vec::new() }

@@ -23,23 +23,28 @@
 //! # }
 //! ```
 //!
-//! The way of a picture through the modules: `inputs` lists it (`web` where it is a web address, `parquet` where it is a row of
-//! a table), `run` plans and drives, `pipeline` opens it and captions each different file once, `writer` has the models and
-//! their languages, `answer` is what they found, `journal` keeps it, `record` says what is reported of it, `columns` what a table
-//! of records has, and `document` or `sidecar` writes that. `in_memory` gives records to programs with files of their own. Nothing here prints, reads the command line or opens a network connection that was not handed in.
+//! The way of a picture through the modules: `inputs` lists it (`list` reads names, `expand` looks into folders and archives, `web` is for
+//! web addresses, `parquet` for rows of a table), `run` plans and drives, `pipeline` opens it and captions each different file once, `writer` has the models and
+//! their languages, `answer` is what they found, `journal` keeps it, `record` says what is reported of it in which `wording`, `columns` what a table of
+//! records has, and `document` or `sidecar` writes that. `in_memory` gives records to programs with files of their own. Nothing here prints,
+//! reads the command line or opens a network connection that was not handed in.
 
 mod answer;
 mod columns;
 mod document;
 mod error;
+mod expand;
 mod failures;
 mod hex;
 mod in_memory;
 mod inputs;
 mod journal;
+mod json_path;
 #[cfg(not(feature = "keywords"))]
 #[path = "no_keywords.rs"]
 mod keywords;
+mod list;
+mod metadata;
 #[cfg(feature = "parquet")]
 mod parquet;
 #[cfg(not(feature = "parquet"))]
@@ -53,14 +58,16 @@ mod shard;
 mod sidecar;
 mod sink;
 mod web;
+mod wording;
 mod writer;
 
 pub use columns::{Column, Kind, record_columns};
 pub use document::CaptionFormat;
 pub use error::BulkError;
 pub use in_memory::{RecordOptions, caption_records};
-pub use inputs::{CollectOptions, Input, Inputs, JsonPath};
+pub use inputs::{CollectOptions, Input, Inputs};
 pub use journal::OnUnfinished;
+pub use json_path::JsonPath;
 #[cfg(feature = "keywords")]
 use mplug::keywords;
 pub use record::{CaptionRecord, Style};
@@ -72,4 +79,5 @@ pub use sink::Output;
 #[cfg(feature = "urls")]
 pub use web::HubFetcher;
 pub use web::{is_address, open_addresses};
+pub use wording::{KeywordsPlace, Replacement, Separator, Separators, Wording};
 pub use writer::{Explained, Writer};

@@ -26,7 +26,7 @@ pub(crate) fn expand(mut inputs: Inputs, _column: Option<&str>) -> Inputs {
 pub(crate) struct ParquetDocument(Infallible);
 
 impl ParquetDocument {
-    pub(crate) fn create(destination: Destination, _style: Style) -> Result<Self, BulkError> {
+    pub(crate) fn create(destination: Destination, _style: &Style) -> Result<Self, BulkError> {
         drop(destination);
         Err(BulkError::NoParquet)
     }

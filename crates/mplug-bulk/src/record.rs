@@ -1,8 +1,8 @@
 //! What is reported of one picture: its captions or the reason why there are none. From this one definition come the line of
 //! text, the JSON object, the row of a table and the row of a Parquet file.
 
+use std::collections::HashSet;
 use std::io::{self, Write};
-use std::path::Path;
 
 use mplug::config::{Language, Languages};
 use mplug::tasks::Caption;
@@ -10,12 +10,14 @@ use mplug_data::message::one_line;
 use serde::Serialize;
 
 use crate::answer::Found;
-use crate::inputs::JsonPath;
+use crate::inputs::Input;
+use crate::json_path::JsonPath;
 use crate::keywords::{Keyword, keywords};
 use crate::records::Record;
+use crate::wording::{KeywordsPlace, Wording};
 
 /// What of a picture's captions is reported.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Style {
     /// The original's spaced text.
     pub is_raw: bool,
@@ -27,12 +29,24 @@ pub struct Style {
     pub keywords: Option<usize>,
     /// The languages of the captions, in the order of their records; where there are several, a record says which it is of.
     pub languages: Languages,
+    /// What is made of the texts.
+    pub wording: Wording,
+    /// Whether a table of [`CaptionFormat::Csv`](crate::CaptionFormat::Csv) begins with a byte order mark, which Excel wants to read it
+    /// as UTF-8.
+    pub has_byte_order_mark: bool,
 }
 
 impl Style {
-    /// The text of a caption.
-    pub(crate) fn text<'a>(&self, caption: &'a Caption) -> &'a str {
-        if self.is_raw { &caption.raw_text } else { &caption.text }
+    /// What is written of a caption.
+    fn text(&self, caption: &Caption, keywords: Option<&[Keyword]>) -> String {
+        let text = if self.is_raw { &caption.raw_text } else { &caption.text };
+        let words = keywords.unwrap_or_default().iter().map(|keyword| keyword.word.as_str());
+        self.wording.of(text, words)
+    }
+
+    /// Whether keywords stand beside the captions.
+    fn are_keywords_apart(&self) -> bool {
+        self.wording.keywords == KeywordsPlace::Apart
     }
 
     /// The captions that are reported.
@@ -42,14 +56,25 @@ impl Style {
 
     /// The keywords that are reported, if any are.
     fn keywords_of(&self, captions: &[Caption]) -> Option<Vec<Keyword>> {
-        self.keywords.map(|most| keywords(captions, most))
+        let mut found = keywords(captions, self.keywords?);
+        for keyword in &mut found {
+            keyword.word = self.wording.replaced(&keyword.word);
+        }
+        let mut seen = HashSet::new();
+        found.retain(|keyword| !keyword.word.is_empty() && seen.insert(keyword.word.clone()));
+        Some(found)
     }
 
-    /// What a picture's text file says: its captions, one a line, and its keywords in a last one.
+    /// What a picture's text file says: its captions, one a line, and its keywords in a last one, where they do not stand in theirs.
     pub(crate) fn lines(&self, captions: &[Caption]) -> String {
+        let keywords = self.keywords_of(captions);
         let reported = self.reported(captions).iter();
-        let mut lines: Vec<String> = reported.map(|caption| self.text(caption).to_owned()).collect();
-        lines.extend(self.keywords_of(captions).map(|keywords| listed(&keywords, ", ")));
+        let mut lines: Vec<String> =
+            reported.map(|caption| self.text(caption, keywords.as_deref())).collect();
+        if let Some(keywords) = keywords.filter(|_| self.are_keywords_apart()) {
+            let separator = self.wording.separators.of(lines.first().map_or("", String::as_str));
+            lines.push(listed(&keywords, separator));
+        }
         lines.join("\n")
     }
 }
@@ -61,6 +86,9 @@ pub struct CaptionRecord {
     pub(crate) path: JsonPath,
     #[serde(skip)]
     text_path: Option<String>,
+    /// Whether keywords are a column of text.
+    #[serde(skip)]
+    has_keywords_column: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) language: Option<Language>,
     #[serde(flatten)]
@@ -79,14 +107,18 @@ pub(crate) struct CaptionEntry {
     pub(crate) caption: String,
     pub(crate) score: f32,
     pub(crate) token_ids: Vec<u32>,
+    /// Said of one of several captions, where it never ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    is_finished: Option<bool>,
 }
 
 impl CaptionRecord {
-    /// The record of the picture at `path`, for one language where there are several.
-    pub(crate) fn new(path: &Path, found: &Found, style: Style) -> Self {
+    /// The record of a picture, for one language where there are several.
+    pub(crate) fn new(input: &Input, found: &Found, style: &Style) -> Self {
         let mut record = Self {
-            path: path.into(),
-            text_path: style.has_path.then(|| one_line(&path.to_string_lossy())),
+            path: input.into(),
+            text_path: style.has_path.then(|| one_line(&input.path.to_string_lossy())),
+            has_keywords_column: style.are_keywords_apart(),
             language: found.language,
             best: None,
             captions: None,
@@ -95,10 +127,11 @@ impl CaptionRecord {
         };
         match &found.captions {
             Ok(captions) => {
-                let reported = style.reported(captions).iter();
-                let entries: Vec<_> = reported.map(|caption| CaptionEntry::new(caption, style)).collect();
                 record.keywords = style.keywords_of(captions);
-                record.best = entries.first().cloned();
+                let keywords = record.keywords.as_deref();
+                let entry = |caption| CaptionEntry::new(caption, keywords, style);
+                let entries: Vec<_> = style.reported(captions).iter().map(entry).collect();
+                record.best = entries.first().cloned().map(|best| CaptionEntry { is_finished: None, ..best });
                 record.captions = style.captions.is_some().then_some(entries);
             }
             Err(failure) => record.error = Some(one_line(&failure.reason)),
@@ -107,7 +140,7 @@ impl CaptionRecord {
     }
 
     /// The names of a table's columns.
-    pub(crate) fn columns(style: Style) -> Vec<String> {
+    pub(crate) fn columns(style: &Style) -> Vec<String> {
         let numbered = |number: usize| [format!("caption_{number}"), format!("score_{number}")];
         let captions = match style.captions {
             None => vec!["caption".to_owned(), "score".to_owned()],
@@ -119,7 +152,7 @@ impl CaptionRecord {
     }
 
     /// The record as a row of that table.
-    pub(crate) fn row(&self, style: Style) -> Vec<String> {
+    pub(crate) fn row(&self, style: &Style) -> Vec<String> {
         let cells = |entry: &CaptionEntry| [entry.caption.clone(), entry.score.to_string()];
         let mut captions: Vec<String> = match &self.captions {
             None => self.best.iter().flat_map(cells).collect(),
@@ -143,11 +176,12 @@ fn listed(keywords: &[Keyword], separator: &str) -> String {
 }
 
 impl CaptionEntry {
-    fn new(caption: &Caption, style: Style) -> Self {
+    fn new(caption: &Caption, keywords: Option<&[Keyword]>, style: &Style) -> Self {
         Self {
-            caption: style.text(caption).to_owned(),
+            caption: style.text(caption, keywords),
             score: caption.score,
             token_ids: caption.token_ids.clone(),
+            is_finished: (style.captions.is_some() && !caption.is_finished).then_some(false),
         }
     }
 }
@@ -156,8 +190,8 @@ impl Record for CaptionRecord {
     fn write_text(&self, to: &mut dyn Write) -> io::Result<()> {
         let path = self.text_path.as_ref().map_or_else(String::new, |path| format!("{path}\t"));
         let path = path + &self.language.map_or_else(String::new, |language| format!("{language}\t"));
-        let keywords =
-            self.keywords.as_ref().map_or_else(String::new, |_| format!("\t{}", self.listed_keywords()));
+        let has_keywords = self.keywords.is_some() && self.has_keywords_column;
+        let keywords = if has_keywords { format!("\t{}", self.listed_keywords()) } else { String::new() };
         match (&self.captions, &self.best) {
             (Some(entries), _) => entries
                 .iter()
@@ -180,8 +214,13 @@ mod tests {
             raw_text: raw.to_owned(),
             score,
             token_ids: vec![7, 102],
+            is_finished: true,
         });
         captions.collect()
+    }
+
+    fn given(path: &str) -> Input {
+        Input::file(path.into())
     }
 
     fn found() -> Found {
@@ -204,37 +243,44 @@ mod tests {
 
     #[test]
     fn text_lines() {
-        let (path, found) = (Path::new("a\nb.jpg"), found());
-        assert_eq!(text(&CaptionRecord::new(path, &found, alone())), "一只猫\n");
+        let (path, found) = (given("a\nb.jpg"), found());
+        assert_eq!(text(&CaptionRecord::new(&path, &found, &alone())), "一只猫\n");
         let raw = Style { is_raw: true, has_path: true, ..alone() };
-        assert_eq!(text(&CaptionRecord::new(path, &found, raw)), "a\\nb.jpg\t一 只 猫\n");
+        assert_eq!(text(&CaptionRecord::new(&path, &found, &raw)), "a\\nb.jpg\t一 只 猫\n");
         let all = Style { captions: Some(2), ..alone() };
-        assert_eq!(text(&CaptionRecord::new(path, &found, all)), "-0.5000\t一只猫\n-0.7500\t两只猫\n");
-        assert_eq!(text(&CaptionRecord::new(path, &failed("broken"), alone())), "");
+        assert_eq!(text(&CaptionRecord::new(&path, &found, &all)), "-0.5000\t一只猫\n-0.7500\t两只猫\n");
+        assert_eq!(text(&CaptionRecord::new(&path, &failed("broken"), &alone())), "");
     }
 
     #[test]
     fn json_objects() {
-        let (path, found) = (Path::new("a\nb.jpg"), found());
+        let (path, found) = (given("a\nb.jpg"), found());
         let json = |record: &CaptionRecord| serde_json::to_string(record).unwrap();
         let best = r#"{"path":"a\nb.jpg","caption":"一只猫","score":-0.5,"token_ids":[7,102]}"#;
-        assert_eq!(json(&CaptionRecord::new(path, &found, alone())), best);
-        let all = json(&CaptionRecord::new(path, &found, Style { captions: Some(2), ..alone() }));
+        assert_eq!(json(&CaptionRecord::new(&path, &found, &alone())), best);
+        let all = json(&CaptionRecord::new(&path, &found, &Style { captions: Some(2), ..alone() }));
         let list = r#","captions":[{"caption":"一只猫","score":-0.5,"token_ids":[7,102]},{"caption":"两只猫","score":-0.75,"token_ids":[7,102]}]}"#;
         assert_eq!(all, format!("{}{list}", &best[..best.len() - 1]));
-        let failed = json(&CaptionRecord::new(path, &failed("empty file"), alone()));
+        let cut =
+            Found { captions: Ok(vec![Caption { is_finished: false, ..captions().remove(0) }]), ..found };
+        assert_eq!(json(&CaptionRecord::new(&path, &cut, &alone())), best, "one alone is not marked");
+        let cut = json(&CaptionRecord::new(&path, &cut, &Style { captions: Some(2), ..alone() }));
+        let list =
+            r#","captions":[{"caption":"一只猫","score":-0.5,"token_ids":[7,102],"is_finished":false}]}"#;
+        assert_eq!(cut, format!("{}{list}", &best[..best.len() - 1]));
+        let failed = json(&CaptionRecord::new(&path, &failed("empty file"), &alone()));
         assert_eq!(failed, r#"{"path":"a\nb.jpg","error":"empty file"}"#);
     }
 
     #[cfg(feature = "keywords")]
     #[test]
     fn keywords_are_of_all_captions_however_many_are_reported() {
-        let (path, found) = (Path::new("a.jpg"), found());
+        let (path, found) = (given("a.jpg"), found());
         let style = Style { keywords: Some(3), ..alone() };
-        let record = CaptionRecord::new(path, &found, style);
+        let record = CaptionRecord::new(&path, &found, &style);
         assert_eq!(text(&record), "一只猫\t猫\n");
-        assert_eq!(record.row(style), ["a.jpg", "一只猫", "-0.5", "猫", ""]);
-        assert_eq!(CaptionRecord::columns(style), ["path", "caption", "score", "tags", "error"]);
+        assert_eq!(record.row(&style), ["a.jpg", "一只猫", "-0.5", "猫", ""]);
+        assert_eq!(CaptionRecord::columns(&style), ["path", "caption", "score", "tags", "error"]);
         let json = serde_json::to_value(&record).unwrap();
         assert_eq!(json["tags"][0]["tag"], "猫");
         assert!((json["tags"][0]["weight"].as_f64().unwrap() - 1.0).abs() < 1e-6);
@@ -243,33 +289,36 @@ mod tests {
 
     #[test]
     fn rows_have_the_width_of_their_table() {
-        let (path, found) = (Path::new("a.jpg"), found());
-        let failed = CaptionRecord::new(path, &failed("empty file"), alone());
-        assert_eq!(CaptionRecord::columns(alone()), ["path", "caption", "score", "error"]);
-        assert_eq!(CaptionRecord::new(path, &found, alone()).row(alone()), ["a.jpg", "一只猫", "-0.5", ""]);
-        assert_eq!(failed.row(alone()), ["a.jpg", "", "", "empty file"]);
+        let (path, found) = (given("a.jpg"), found());
+        let failed = CaptionRecord::new(&path, &failed("empty file"), &alone());
+        assert_eq!(CaptionRecord::columns(&alone()), ["path", "caption", "score", "error"]);
+        assert_eq!(
+            CaptionRecord::new(&path, &found, &alone()).row(&alone()),
+            ["a.jpg", "一只猫", "-0.5", ""]
+        );
+        assert_eq!(failed.row(&alone()), ["a.jpg", "", "", "empty file"]);
         let three = Style { captions: Some(3), ..alone() };
-        let row = CaptionRecord::new(path, &found, three).row(three);
+        let row = CaptionRecord::new(&path, &found, &three).row(&three);
         assert_eq!(row, ["a.jpg", "一只猫", "-0.5", "两只猫", "-0.75", "", "", ""]);
-        assert_eq!(CaptionRecord::columns(three).len(), row.len());
+        assert_eq!(CaptionRecord::columns(&three).len(), row.len());
     }
 
     #[test]
     fn a_record_says_its_language_where_there_are_several() {
         let style = Style { languages: "zh,en".parse().unwrap(), has_path: true, ..alone() };
-        let path = Path::new("a.jpg");
+        let path = given("a.jpg");
         let chinese = Found { language: Some(Language::Chinese), ..found() };
-        let record = CaptionRecord::new(path, &chinese, style);
+        let record = CaptionRecord::new(&path, &chinese, &style);
         assert_eq!(text(&record), "a.jpg\tzh\t一只猫\n");
-        let many = Style { captions: Some(2), has_path: false, ..style };
+        let many = Style { captions: Some(2), has_path: false, ..style.clone() };
         let lines = "zh\t-0.5000\t一只猫\nzh\t-0.7500\t两只猫\n";
-        assert_eq!(text(&CaptionRecord::new(path, &chinese, many)), lines);
+        assert_eq!(text(&CaptionRecord::new(&path, &chinese, &many)), lines);
         let json = r#"{"path":"a.jpg","language":"zh","caption":"一只猫","score":-0.5,"token_ids":[7,102]}"#;
         assert_eq!(serde_json::to_string(&record).unwrap(), json);
-        assert_eq!(CaptionRecord::columns(style), ["path", "language", "caption", "score", "error"]);
-        assert_eq!(record.row(style), ["a.jpg", "zh", "一只猫", "-0.5", ""]);
-        let failed = CaptionRecord::new(path, &failed("empty file"), style);
-        assert_eq!(failed.row(style), ["a.jpg", "", "", "", "empty file"]);
+        assert_eq!(CaptionRecord::columns(&style), ["path", "language", "caption", "score", "error"]);
+        assert_eq!(record.row(&style), ["a.jpg", "zh", "一只猫", "-0.5", ""]);
+        let failed = CaptionRecord::new(&path, &failed("empty file"), &style);
+        assert_eq!(failed.row(&style), ["a.jpg", "", "", "", "empty file"]);
         assert_eq!(serde_json::to_string(&failed).unwrap(), r#"{"path":"a.jpg","error":"empty file"}"#);
     }
 }

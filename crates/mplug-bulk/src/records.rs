@@ -73,6 +73,15 @@ impl RecordWriter {
         })
     }
 
+    /// Writes a JSON object as a line, whatever the format.
+    pub(crate) fn write_line(&mut self, record: &impl Serialize) -> Result<(), BulkError> {
+        self.count += 1;
+        self.destination.write_with(|to| {
+            write_json(to, record)?;
+            to.write_all(b"\n")
+        })
+    }
+
     /// Hands what was written so far to the reader of a pipe or terminal.
     pub fn flush(&mut self) -> Result<(), BulkError> {
         self.destination.write_with(|to| to.flush())
@@ -140,13 +149,22 @@ impl Destination {
         if let Some(permissions) = readable_by_others() {
             builder.permissions(permissions);
         }
-        let file = builder.tempfile_in(folder).map_err(BulkError::io(&path, "cannot be written"))?;
+        let file = builder.tempfile_in(folder).map_err(mplug::plain_io_error);
+        let file = file.map_err(BulkError::io(&path, "cannot be written"))?;
         Ok(Self(Kind::File { writer: BufWriter::new(file), path }))
     }
 
     /// Whether it is a file, which appears at the end.
     pub fn is_file(&self) -> bool {
         matches!(self.0, Kind::File { .. })
+    }
+
+    /// The file, if it is one.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match &self.0 {
+            Kind::Stream { .. } => None,
+            Kind::File { path, .. } => Some(path),
+        }
     }
 
     /// Refuses a file that is one of the inputs.

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use mplug::config::Language;
 use mplug::explain::ExplainOptions;
 use mplug::preprocess::image::ImageLimits;
+use mplug_data::looks::PassedOver;
 use mplug_data::picture::{Failure, PictureLoader};
 
 use crate::document::CaptionFormat;
@@ -20,11 +21,13 @@ use crate::pipeline::{Answered, KnownCaptions, Pipeline};
 use crate::record::Style;
 use crate::shard::Shard;
 use crate::sink::{Output, Prepared, Sink};
+use crate::wording::Wording;
 use crate::writer::{Explained, Writer, Writers};
 
 /// What is to be captioned, and where the captions go.
 pub struct BulkPlan {
     inputs: Vec<Input>,
+    passed_over: PassedOver,
     output: Output,
     /// Pictures that pass through the model together. Changes speed and memory, never a result.
     pub batch_size: usize,
@@ -97,6 +100,10 @@ pub type OnEvent<'a> = dyn FnMut(Event<'_>) -> ControlFlow<()> + 'a;
 pub struct Summary {
     /// All inputs.
     pub inputs: usize,
+    /// Pictures that were left out because they have a text file already.
+    pub skipped: usize,
+    /// Files that were no inputs when folders and archives were listed.
+    pub passed_over: PassedOver,
     /// Inputs that have an answer, or a failure that stays; those of an earlier run included.
     pub done: usize,
     /// Inputs that failed, those of an earlier run included. One without captions in one of its languages is one of them.
@@ -145,6 +152,7 @@ impl BulkPlan {
         }
         let style = Style { has_path: !inputs.is_single_file && format.is_some(), ..Style::default() };
         Ok(Self {
+            passed_over: inputs.passed_over.clone(),
             inputs: inputs.take(shard),
             output,
             batch_size: 4,
@@ -169,12 +177,23 @@ impl BulkPlan {
         if self.style.keywords.is_some() && cfg!(not(feature = "keywords")) {
             return Err(BulkError::NoKeywords);
         }
-        let Self { mut inputs, output, batch_size, limits, style, on_unfinished, stops_at_failure, explain } =
-            self;
-        let (output, skipped) = Prepared::of(output, &mut inputs, style)?;
+        let Self {
+            mut inputs,
+            passed_over,
+            output,
+            batch_size,
+            limits,
+            style,
+            on_unfinished,
+            stops_at_failure,
+            explain,
+        } = self;
+        let (output, skipped) = Prepared::of(output, &mut inputs, &style, on_unfinished)?;
         let is_ended = skipped > 0 && on_event(Event::Skipped { pictures: skipped }).is_break();
         Ok(BulkRun {
             inputs,
+            passed_over,
+            skipped,
             output,
             batch_size,
             limits,
@@ -190,6 +209,8 @@ impl BulkPlan {
 /// A run whose output was found usable.
 pub struct BulkRun {
     inputs: Vec<Input>,
+    passed_over: PassedOver,
+    skipped: usize,
     output: Prepared,
     batch_size: usize,
     limits: ImageLimits,
@@ -214,6 +235,8 @@ impl BulkRun {
         let captions_of = self.describe(writers);
         let Self {
             inputs,
+            passed_over,
+            skipped,
             output,
             batch_size,
             style,
@@ -241,7 +264,7 @@ impl BulkRun {
             inputs: &inputs,
             sink,
             failures,
-            style,
+            style: &style,
             stops_at_failure,
             advanced: 0,
             passing: 0,
@@ -252,10 +275,12 @@ impl BulkRun {
         let Work { sink, failures, advanced, passing, stopped_by, .. } = work;
         let is_resumable = sink.is_resumable();
         if stopped_by.is_none() {
-            sink.finish(&inputs, style, &loader)?;
+            sink.finish(&inputs, &style, &loader)?;
         }
         Ok(Summary {
             inputs: inputs.len(),
+            skipped,
+            passed_over,
             done: earlier + advanced - passing,
             failed: failures.count,
             passing,
@@ -270,9 +295,10 @@ impl BulkRun {
 
     /// What the captions depend on, in words.
     fn describe(&self, writers: &Writers<'_>) -> String {
-        let Style { is_raw, captions, keywords, .. } = self.style;
+        let Style { is_raw, captions, keywords, wording, .. } = &self.style;
+        let wording = if *wording == Wording::default() { String::new() } else { format!(", {wording:?}") };
         format!(
-            "{}, {:?}, raw {is_raw}, {captions:?} captions and {keywords:?} keywords reported",
+            "{}, {:?}, raw {is_raw}, {captions:?} captions and {keywords:?} keywords reported{wording}",
             writers.describe(),
             self.limits,
         )
@@ -284,7 +310,7 @@ struct Work<'r> {
     inputs: &'r [Input],
     sink: Sink,
     failures: Failures,
-    style: Style,
+    style: &'r Style,
     stops_at_failure: bool,
     /// Inputs of this run that have an answer or a failure.
     advanced: usize,

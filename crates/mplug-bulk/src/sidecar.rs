@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use mplug::config::{Language, Languages};
 use mplug::io_error_is_passing;
+use mplug_data::looks::is_named_as_picture as judge_name;
 use mplug_data::picture::{Failure, Remedy};
 use mplug_data::source::PictureSource;
 
@@ -20,10 +21,8 @@ use crate::inputs::Input;
 use crate::record::Style;
 use crate::records::write_whole;
 
-/// The ending of the text files.
+/// The ending of the text files where none was given.
 const ENDING: &str = "txt";
-/// What stands between an old text and a new one.
-const SEPARATOR: &str = ", ";
 /// Longest text file that is added to.
 const MAX_OLD_BYTES: u64 = 1 << 20;
 
@@ -101,8 +100,10 @@ impl Sidecars {
         inputs: &[Input],
         folder: Option<&Path>,
         on_existing: OnExisting,
+        ending: Option<&str>,
         languages: Languages,
     ) -> Result<Self, BulkError> {
+        let ending = &checked_ending(ending.unwrap_or(ENDING))?;
         let mut places = Vec::with_capacity(inputs.len());
         for input in inputs {
             places.push(match folder {
@@ -116,11 +117,12 @@ impl Sidecars {
         let given = |input: &Input| folder.map_or(input.given, |folder| folder.components().count());
         let mut short: HashMap<PathBuf, usize> = HashMap::with_capacity(places.len());
         for place in &places {
-            *short.entry(place.with_extension(ENDING)).or_default() += 1;
+            *short.entry(place.with_extension(ending)).or_default() += 1;
         }
         let name = |place: &PathBuf| {
-            let plain = place.with_extension(ENDING);
-            if short[&plain] == 1 { plain } else { longer(place) }
+            let plain = place.with_extension(ending);
+            // A picture may be called as its own text file would be.
+            if short[&plain] == 1 && plain != *place { plain } else { longer(place, ending) }
         };
         let paths: Vec<PathBuf> = places.iter().map(name).collect();
         let mut taken = HashSet::with_capacity(paths.len());
@@ -136,7 +138,7 @@ impl Sidecars {
             }
             let file = |language: Language| Place {
                 language: Some(language),
-                path: path.with_extension(format!("{language}.{ENDING}")),
+                path: of_language(&path, language, ending),
                 given,
             };
             languages.iter().map(file).collect()
@@ -171,7 +173,7 @@ impl Sidecars {
             BulkError::Io { source, .. } => io_error_is_passing(source),
             _ => false,
         };
-        let error = self.places[index].iter().find_map(|place| self.text(place, "").err())?;
+        let error = self.places[index].iter().find_map(|place| self.old_text(place).err())?;
         let cause = std::error::Error::source(&error).map_or_else(String::new, |cause| format!(": {cause}"));
         Some(Failure::new(format!("its text file {error}{cause}"), is_passing(&error)))
     }
@@ -189,12 +191,17 @@ impl Sidecars {
     ///
     /// # Errors
     /// If an old text cannot be read.
-    pub(crate) fn texts(&self, number: usize, answer: &Answer, style: Style) -> Result<Vec<Text>, BulkError> {
+    pub(crate) fn texts(
+        &self,
+        number: usize,
+        answer: &Answer,
+        style: &Style,
+    ) -> Result<Vec<Text>, BulkError> {
         let mut texts = Vec::new();
         for found in answer.iter() {
             let place = self.places[number].iter().find(|place| place.language == found.language);
             if let (Some(place), Ok(captions)) = (place, &found.captions) {
-                let text = self.text(place, &style.lines(captions))?;
+                let text = self.text(place, &style.lines(captions), style)?;
                 texts.push(Text { language: found.language, text });
             }
         }
@@ -202,16 +209,21 @@ impl Sidecars {
     }
 
     /// The text that a file will have.
-    fn text(&self, Place { path, .. }: &Place, caption: &str) -> Result<String, BulkError> {
-        let old = match self.on_existing {
-            OnExisting::Append | OnExisting::Prepend => old_text(path)?,
-            OnExisting::Skip | OnExisting::Overwrite => None,
-        };
-        Ok(match (self.on_existing, old) {
-            (OnExisting::Append, Some(old)) => format!("{old}{SEPARATOR}{caption}\n"),
-            (OnExisting::Prepend, Some(old)) => format!("{caption}{SEPARATOR}{old}\n"),
+    fn text(&self, place: &Place, caption: &str, style: &Style) -> Result<String, BulkError> {
+        let separator = style.wording.separators.of(caption);
+        Ok(match (self.on_existing, self.old_text(place)?) {
+            (OnExisting::Append, Some(old)) => format!("{old}{separator}{caption}\n"),
+            (OnExisting::Prepend, Some(old)) => format!("{caption}{separator}{old}\n"),
             _ => format!("{caption}\n"),
         })
+    }
+
+    /// The text to which a caption is added, if it is added to one.
+    fn old_text(&self, Place { path, .. }: &Place) -> Result<Option<String>, BulkError> {
+        match self.on_existing {
+            OnExisting::Append | OnExisting::Prepend => old_text(path),
+            OnExisting::Skip | OnExisting::Overwrite => Ok(None),
+        }
     }
 
     /// Writes a file of input `number`, whole or not at all.
@@ -236,11 +248,28 @@ fn has_no_folder(input: &Input) -> bool {
 }
 
 /// `a.jpg.txt`.
-fn longer(place: &Path) -> PathBuf {
+fn longer(place: &Path, ending: &str) -> PathBuf {
     let mut name: OsString = place.as_os_str().to_owned();
     name.push(".");
-    name.push(ENDING);
+    name.push(ending);
     name.into()
+}
+
+/// `a.zh.txt` for `a.txt`, whatever stops are in the ending.
+fn of_language(path: &Path, language: Language, ending: &str) -> PathBuf {
+    let stops = ending.matches('.').count();
+    let stem = (0..=stops).fold(path.to_owned(), |path, _| path.with_extension(""));
+    longer(&stem, &format!("{language}.{ending}"))
+}
+
+/// An ending of text files, without its first stop: no picture's, for it would take the picture's place, and none that leads elsewhere.
+fn checked_ending(ending: &str) -> Result<String, BulkError> {
+    let plain = ending.strip_prefix('.').unwrap_or(ending);
+    let is_name = !plain.is_empty() && !plain.ends_with('.') && !plain.contains(['/', '\\', ':', '\0']);
+    if !is_name || judge_name(Path::new(&format!("a.{plain}"))) {
+        return Err(BulkError::TextEnding { found: ending.to_owned() });
+    }
+    Ok(plain.to_owned())
 }
 
 /// The text of a file without its end; none if there is no file, or nothing in it.
@@ -282,7 +311,7 @@ mod tests {
         folder: Option<&Path>,
         on_existing: OnExisting,
     ) -> Result<Sidecars, BulkError> {
-        Sidecars::plan(list, folder, on_existing, Languages::default())
+        Sidecars::plan(list, folder, on_existing, None, Languages::default())
     }
 
     fn text(text: &str) -> Text {
@@ -300,10 +329,28 @@ mod tests {
         let few = planned(&list[..3], Some(Path::new("out")), OnExisting::Skip).unwrap();
         assert_eq!(names(&few), ["out/a.jpg.txt", "out/a.png.txt", "out/b.txt"]);
         let both = "zh,en".parse().unwrap();
-        let several = Sidecars::plan(&list[1..3], None, OnExisting::Skip, both).unwrap();
+        let several = Sidecars::plan(&list[1..3], None, OnExisting::Skip, None, both).unwrap();
         assert_eq!(names(&several), ["d/a.zh.txt", "d/a.en.txt", "d/b.zh.txt", "d/b.en.txt"]);
-        let several = Sidecars::plan(&list[..2], None, OnExisting::Skip, both).unwrap();
+        let several = Sidecars::plan(&list[..2], None, OnExisting::Skip, None, both).unwrap();
         assert_eq!(names(&several)[..2], ["d/a.jpg.zh.txt", "d/a.jpg.en.txt"]);
+    }
+
+    #[test]
+    fn text_files_may_end_otherwise() {
+        let list = inputs(&["d/a.jpg", "d/a.png", "d/b.c.jpg"]);
+        let planned = |ending, languages: &str| {
+            let languages = languages.parse().unwrap_or_default();
+            Sidecars::plan(&list, None, OnExisting::Skip, Some(ending), languages)
+        };
+        let caption = ["d/a.jpg.caption", "d/a.png.caption", "d/b.c.caption"];
+        assert_eq!(names(&planned(".caption", "").unwrap()), caption);
+        assert_eq!(names(&planned("caption", "").unwrap()), caption);
+        assert_eq!(names(&planned("my.txt", "").unwrap())[2], "d/b.c.my.txt");
+        assert_eq!(names(&planned("my.txt", "zh,en").unwrap())[4..], ["d/b.c.zh.my.txt", "d/b.c.en.my.txt"]);
+        for bad in ["", ".", ".png", "HEIC", "../x", "a/b", "x."] {
+            let error = planned(bad, "").err().unwrap().to_string();
+            assert!(error.contains("expected an ending"), "{bad}: {error}");
+        }
     }
 
     #[test]
@@ -314,7 +361,7 @@ mod tests {
         for name in ["a.zh.txt", "b.zh.txt", "b.en.txt"] {
             fs::write(at(name), "old").unwrap();
         }
-        let plan = Sidecars::plan(&list, None, OnExisting::Skip, "zh,en".parse().unwrap()).unwrap();
+        let plan = Sidecars::plan(&list, None, OnExisting::Skip, None, "zh,en".parse().unwrap()).unwrap();
         let (plan, left, skipped) = plan.left(list.into());
         assert_eq!((left.len(), skipped), (2, 1));
         for language in Language::ALL {
@@ -335,7 +382,10 @@ mod tests {
             (OnExisting::Prepend, ["new, old\n", "new\n"]),
         ] {
             let plan = planned(&list, None, on_existing).unwrap();
-            assert_eq!([0, 1].map(|number| plan.text(&plan.places[number][0], "new").unwrap()), expected);
+            assert_eq!(
+                [0, 1].map(|number| plan.text(&plan.places[number][0], "new", &Style::default()).unwrap()),
+                expected
+            );
         }
         let plan = planned(&list, None, OnExisting::Skip).unwrap();
         let (plan, left, skipped) = plan.left(list);

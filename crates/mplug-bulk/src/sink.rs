@@ -12,7 +12,8 @@ use crate::document::{CaptionFormat, Document};
 use crate::error::BulkError;
 use crate::failures::Failures;
 use crate::inputs::Input;
-use crate::journal::{CaptionJournal, OnUnfinished};
+use crate::journal::{self, CaptionJournal, OnUnfinished};
+use crate::metadata;
 use crate::pipeline::{Answered, KnownCaptions};
 use crate::record::Style;
 use crate::records::Destination;
@@ -45,6 +46,8 @@ pub enum Output {
         folder: Option<PathBuf>,
         /// What happens to a text file that is there. A link is never followed.
         on_existing: OnExisting,
+        /// How they end, `caption` say; `txt` if absent.
+        ending: Option<String>,
     },
 }
 
@@ -72,11 +75,15 @@ impl Prepared {
     pub(crate) fn of(
         output: Output,
         inputs: &mut Vec<Input>,
-        style: Style,
+        style: &Style,
+        on_unfinished: OnUnfinished,
     ) -> Result<(Self, usize), BulkError> {
         let (document, path, format) = match output {
-            Output::TextFiles { folder, on_existing } => {
-                return Self::text_files(folder.as_deref(), on_existing, style, inputs);
+            Output::TextFiles { folder, on_existing, ending } => {
+                let languages = style.languages;
+                let sidecars =
+                    Sidecars::plan(inputs, folder.as_deref(), on_existing, ending.as_deref(), languages)?;
+                return Self::text_files(folder.as_deref(), sidecars, inputs);
             }
             Output::Stream { name, writer, format } => {
                 refuse_addresses(format, inputs)?;
@@ -91,6 +98,14 @@ impl Prepared {
         };
         // A row of a table would lose its file too, and so would a member of an archive.
         document.refuse_inputs(inputs.iter().flat_map(|input| input.path.ancestors()))?;
+        if let Some(path) = &path
+            && document.is_file()
+        {
+            refuse_existing(path, on_unfinished)?;
+            if format == CaptionFormat::Metadata {
+                metadata::check(inputs.iter(), path)?;
+            }
+        }
         Ok(match path {
             Some(path) if document.is_file() => (Self::File { path, format }, 0),
             _ => (Self::Stream(document), 0),
@@ -99,11 +114,9 @@ impl Prepared {
 
     fn text_files(
         folder: Option<&Path>,
-        on_existing: OnExisting,
-        style: Style,
+        sidecars: Sidecars,
         inputs: &mut Vec<Input>,
     ) -> Result<(Self, usize), BulkError> {
-        let sidecars = Sidecars::plan(inputs, folder, on_existing, style.languages)?;
         let (sidecars, left, skipped) = sidecars.left(std::mem::take(inputs));
         *inputs = left;
         if let Some(folder) = folder {
@@ -163,6 +176,15 @@ impl Prepared {
             }
         }
     }
+}
+
+/// Refuses to replace a file that is there, unless that was requested or a run that was stopped goes on into it.
+fn refuse_existing(path: &Path, on_unfinished: OnUnfinished) -> Result<(), BulkError> {
+    let has_bytes = fs::metadata(path).is_ok_and(|found| found.is_file() && found.len() > 0);
+    if !has_bytes || on_unfinished == OnUnfinished::Discard || journal::has_answers(path) {
+        return Ok(());
+    }
+    Err(BulkError::OutputExists { path: path.to_owned() })
 }
 
 /// A tar has the pictures themselves, and those of the web may be others when they are read again.
@@ -231,7 +253,7 @@ impl Sink {
         inputs: &[Input],
         batch: &[usize],
         answers: &[Answered],
-        style: Style,
+        style: &Style,
         loader: &PictureLoader,
     ) -> Result<(), BulkError> {
         let pairs = || batch.iter().copied().zip(answers);
@@ -270,7 +292,7 @@ impl Sink {
     pub(crate) fn finish(
         self,
         inputs: &[Input],
-        style: Style,
+        style: &Style,
         loader: &PictureLoader,
     ) -> Result<(), BulkError> {
         match self {

@@ -2,15 +2,43 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
 use clap::builder::FalseyValueParser;
+use clap::{Args, ValueEnum};
 use mplug::generate::GenerationOptions;
 use mplug::generate::sampling::SamplingOptions;
-use mplug::preprocess::image::ImageLimits;
+use mplug::preprocess::image::{Background, ImageLimits};
 use mplug::tasks::SearchRequest;
 
 use crate::hint;
 use crate::precision::PrecisionArg;
+
+/// What is written to standard error.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Messages")]
+pub(crate) struct MessageArgs {
+    /// Leave out notes and progress; failures and warnings stay
+    #[arg(long, global = true)]
+    pub(crate) quiet: bool,
+    /// How messages on standard error are written
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        default_value = "text",
+        env = "MPLUG_LOG_FORMAT"
+    )]
+    pub(crate) log_format: LogFormat,
+}
+
+/// How messages are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// A line for a person
+    Text,
+    /// A JSON object a line
+    Json,
+}
 
 /// How the engine runs.
 #[derive(Args, Debug)]
@@ -36,16 +64,19 @@ pub(crate) struct BatchArg {
     pub(crate) batch_size: usize,
 }
 
-/// What a picture file may cost.
+/// What a picture file may cost, and what is seen where it is transparent.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Limits")]
 pub(crate) struct LimitArgs {
-    /// Largest number of pixels of a picture [default: 100 million]
-    #[arg(long, value_name = "N", env = "MPLUG_MAX_PIXELS")]
+    /// Largest number of pixels of a picture, such as 150M [default: 100 million]
+    #[arg(long, value_name = "N", env = "MPLUG_MAX_PIXELS", value_parser = quantity)]
     max_pixels: Option<u64>,
-    /// Largest size of a picture file in bytes [default: 256 MiB]
-    #[arg(long, value_name = "N", env = "MPLUG_MAX_FILE_BYTES")]
+    /// Largest size of a picture file in bytes, such as 500M or 1G [default: 256 MiB]
+    #[arg(long, value_name = "N", env = "MPLUG_MAX_FILE_BYTES", value_parser = quantity)]
     max_file_bytes: Option<u64>,
+    /// Lay transparent pictures over this colour: white, black, gray or #RRGGBB [default: drop alpha, as the original does]
+    #[arg(long, value_name = "COLOUR", env = "MPLUG_BACKGROUND", help_heading = "Pictures")]
+    background: Option<Background>,
 }
 
 impl LimitArgs {
@@ -55,6 +86,7 @@ impl LimitArgs {
         ImageLimits {
             max_pixels: self.max_pixels.unwrap_or(default.max_pixels),
             max_file_bytes: self.max_file_bytes.unwrap_or(default.max_file_bytes),
+            background: self.background,
         }
     }
 }
@@ -181,6 +213,39 @@ pub(crate) fn between<const MIN: usize, const MAX: usize>(text: &str) -> Result<
     }
 }
 
+/// A whole number, which may be given in thousands, millions or billions (`150M`, `1.5G`), or in powers of 1024 (`256Mi`).
+pub(crate) fn quantity(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 6] = [
+        ("Ki", 1 << 10),
+        ("Mi", 1 << 20),
+        ("Gi", 1 << 30),
+        ("K", 1000),
+        ("M", 1_000_000),
+        ("G", 1_000_000_000),
+    ];
+    let wrong = || "expected a whole number, with K, M or G (or Ki, Mi, Gi) behind it if you like".to_owned();
+    let plain =
+        text.strip_suffix('B').filter(|rest| !rest.ends_with(|c: char| c.is_ascii_digit())).unwrap_or(text);
+    let ends = |unit: &str| {
+        let (number, end) = plain.split_at_checked(plain.len().checked_sub(unit.len())?)?;
+        end.eq_ignore_ascii_case(unit).then_some(number)
+    };
+    let Some((number, unit)) = UNITS.iter().find_map(|(unit, times)| Some((ends(unit)?, *times))) else {
+        return plain.parse().map_err(|_| wrong());
+    };
+    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+    let is_digits = |text: &str| text.len() <= 9 && text.bytes().all(|byte| byte.is_ascii_digit());
+    if whole.is_empty() || !is_digits(whole) || !is_digits(part) || number.ends_with('.') {
+        return Err(wrong());
+    }
+    let part_of = part.parse::<u64>().unwrap_or(0) * unit / 10_u64.pow(part.len() as u32);
+    whole
+        .parse::<u64>()
+        .ok()
+        .and_then(|whole| whole.checked_mul(unit)?.checked_add(part_of))
+        .ok_or_else(wrong)
+}
+
 fn above_zero(text: &str) -> Result<f32, String> {
     match text.parse() {
         Ok(number) if number > 0.0 && f32::is_finite(number) => Ok(number),
@@ -207,6 +272,35 @@ mod tests {
         }
         for bad in ["0", "-1", "nan", "inf", "warm"] {
             assert!(above_zero(bad).is_err(), "{bad}");
+        }
+        for (text, expected) in [
+            ("0", 0),
+            ("123456", 123_456),
+            ("150M", 150_000_000),
+            ("1.5g", 1_500_000_000),
+            ("256Mi", 256 << 20),
+            ("1GiB", 1 << 30),
+            ("20kb", 20_000),
+            ("0.0005M", 500),
+        ] {
+            assert_eq!(quantity(text), Ok(expected), "{text}");
+        }
+        for bad in [
+            "",
+            "M",
+            "-1M",
+            "1.M",
+            ".5M",
+            "1,5M",
+            "150 M",
+            "1e9",
+            "5T",
+            "5B",
+            "99999999999G",
+            "猫M",
+            "1.1234567890M",
+        ] {
+            assert!(quantity(bad).is_err(), "{bad}");
         }
         assert_eq!(share("1"), Ok(1.0));
         assert!(share("1.01").is_err() && share("0").is_err());

@@ -28,8 +28,8 @@ Output:
 
 Examples:
   mplug ask assets/examples/cars.png '图里有几辆汽车？'
-  mplug ask --model ./mplug_vqa photo.jpg 'how many cats are there?'
-  mplug ask --model ./mplug_vqa photo.jpg 'what animal is it?' 'what colour is it?' --format json")]
+  mplug ask --model ask-large-en photo.jpg 'how many cats are there?'
+  mplug ask --model ask-large-en photo.jpg 'what animal is it?' 'what colour is it?' --format json")]
 pub(crate) struct AskArgs {
     /// Picture file, or a web address (--allow-urls)
     #[arg(value_name = "IMAGE")]
@@ -69,6 +69,7 @@ fn ask(args: &AskArgs, input: &Input) -> anyhow::Result<Status> {
     let folder = model::open_or_demo(&args.model, args.engine.image_size, Task::VisualQuestionAnswering)?;
     let answerer = Answerer::load_with(&folder, &precision::load_options(&folder, args.engine.precision))?;
     let options = args.search.options(answerer.default_options())?;
+    report::notes(&answerer.text_fit(&args.questions.iter().map(String::as_str).collect::<Vec<_>>()));
     let loader = PictureLoader {
         limits: args.limits.limits(),
         image_size: answerer.config().vision.image_size as u32,

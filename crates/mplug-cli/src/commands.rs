@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::args::MessageArgs;
 #[cfg(feature = "serve")]
 use crate::serve;
 use crate::status::Status;
@@ -24,11 +25,12 @@ Examples:
   mplug caption photo.jpg
   mplug pull caption-base-zh
   mplug caption --model caption-base-zh photos/ --format jsonl --output captions.jsonl
-  mplug ask --model ./mplug_vqa photo.jpg '图里有几只猫?'
+  mplug ask --model ask-base-zh photo.jpg '图里有几只猫?'
   mplug serve
-  mplug inspect ./mplug_base_zh
+  mplug inspect caption-base-zh
 
-Results go to standard output. Messages and progress go to standard error.
+Results go to standard output. Messages and progress go to standard error; --quiet leaves out
+notes and progress. An environment variable that is empty counts as unset.
 Without --model, a small built-in demo model is used, which knows drawn pictures only.
 
 Exit codes:
@@ -38,6 +40,8 @@ Exit codes:
   130  stopped by Ctrl-C
   143  stopped by SIGTERM")]
 pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) messages: MessageArgs,
     #[command(subcommand)]
     pub(crate) command: Command,
 }

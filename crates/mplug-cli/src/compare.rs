@@ -9,6 +9,7 @@ use mplug_eval::compare::{ComparePlan, CompareProblem, Comparison, RESAMPLES, Re
 use mplug_eval::{EvalError, Event};
 
 use crate::args::between;
+use crate::eval::events::worded;
 use crate::eval::figures::FigureArgs;
 use crate::status::Status;
 use crate::{output, report};
@@ -49,6 +50,9 @@ pub(crate) struct CompareArgs {
     /// Use only this split of the references: train, val or test
     #[arg(long, value_name = "NAME", requires = "captions")]
     split: Option<String>,
+    /// Score the images of the captions alone, where they are a part of the references
+    #[arg(long, requires = "references")]
+    subset: bool,
     /// Folder with the pictures, for the page [default: the paths in the results, or the references' folder]
     #[arg(long, value_name = "DIR", requires = "html")]
     images: Option<PathBuf>,
@@ -108,6 +112,7 @@ pub(crate) fn run(args: &CompareArgs) -> anyhow::Result<Status> {
         options: OpenOptions { split: args.split.clone(), ..OpenOptions::default() },
         figures: args.figures.plan(),
         language: None,
+        is_of_a_part: args.subset,
     });
     let beside = args.references.as_ref().and_then(|path| path.parent()).map(PathBuf::from);
     let plan = ComparePlan {
@@ -129,7 +134,7 @@ pub(crate) fn run(args: &CompareArgs) -> anyhow::Result<Status> {
         EvalError::Compare(CompareProblem::NoReferencesNeeded { .. }) => {
             anyhow::anyhow!("`--references`: {error}")
         }
-        error => error.into(),
+        error => worded(error),
     })?;
     if let Some((option, why)) = args.unused(&found) {
         anyhow::bail!("`{option}` has no meaning for these two: {why}");

@@ -8,6 +8,8 @@ use mplug::preprocess::image::ImageLimits;
 use mplug_data::dataset::{AnnotatedDataset, Language, OpenOptions, open};
 use mplug_data::format::Format;
 
+use crate::{hint, report};
+
 /// How a dataset is read.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Dataset")]
@@ -56,7 +58,15 @@ pub(crate) fn renaming(text: &str) -> Result<(String, String), String> {
 impl DatasetArgs {
     /// Opens the dataset `path`.
     pub(crate) fn open(&self, path: &Path, limits: ImageLimits) -> anyhow::Result<AnnotatedDataset> {
-        Ok(open(path, &OpenOptions { limits, ..self.options() })?)
+        let dataset = open(path, &OpenOptions { limits, ..self.options() }).map_err(hint::of_data)?;
+        let left_out = dataset.annotations().left_out;
+        if left_out > 0 {
+            let path = path.display();
+            report::message(format!(
+                "note: {path}: {left_out} pictures with an error in place of a caption are left out"
+            ));
+        }
+        Ok(dataset)
     }
 
     /// Where the pictures are, if it was typed.

@@ -1,5 +1,7 @@
 //! `mplug doctor`: does this program work on this machine? Each check stands alone; a failed one does not stop the others.
 
+mod machine;
+
 use std::env;
 use std::io::{self, Read, Seek, Write};
 
@@ -53,12 +55,16 @@ impl Record for Check {
 
 /// Runs the command.
 pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<Status> {
-    let checks: [(&str, CheckFn); 6] = [
+    let checks: [(&str, CheckFn); 10] = [
         ("version", version),
         ("processor", processor),
         ("threads", threads),
+        ("memory", machine::memory),
+        ("disk", machine::disk),
+        ("devices", machine::devices),
         ("temporary folder", temporary_folder),
         ("environment", environment),
+        ("models", machine::models),
         ("demo model", demo::self_check),
     ];
     let mut writer = args.output.create(None)?;
@@ -76,6 +82,8 @@ pub(crate) fn run(args: &DoctorArgs) -> anyhow::Result<Status> {
 #[expect(clippy::unnecessary_wraps, reason = "a check like the others")]
 fn version() -> anyhow::Result<String> {
     let features = [
+        ("demo", cfg!(feature = "demo")),
+        ("serve", cfg!(feature = "serve")),
         ("hub", cfg!(feature = "hub")),
         ("urls", cfg!(feature = "urls")),
         ("jieba", cfg!(feature = "jieba")),
@@ -166,6 +174,9 @@ fn environment() -> anyhow::Result<String> {
         unknown.join(", "),
         known.join(", ")
     );
+    set.iter_mut().filter(|name| env::var_os(name).is_some_and(|value| value.is_empty())).for_each(|name| {
+        name.push_str(" (empty, counts as unset)");
+    });
     let set = if set.is_empty() { "none".to_owned() } else { set.join(", ") };
     Ok(format!("set: {set}; recognised: {}", known.join(", ")))
 }
@@ -173,7 +184,8 @@ fn environment() -> anyhow::Result<String> {
 /// Every environment variable of the command line's own definition.
 fn known_variables() -> Vec<String> {
     let command = Cli::command();
-    let arguments = command.get_subcommands().flat_map(clap::Command::get_arguments);
+    let arguments =
+        command.get_subcommands().flat_map(clap::Command::get_arguments).chain(command.get_arguments());
     let mut known: Vec<String> = arguments
         .filter_map(|argument| argument.get_env())
         .map(|name| name.to_string_lossy().into_owned())

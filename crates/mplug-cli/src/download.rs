@@ -33,9 +33,9 @@ impl DownloadReport {
         let mut transfer = self.transfer.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
             hub::Progress::Waiting if !std::mem::replace(&mut transfer.is_waiting, true) => {
-                report::message("another program downloads this model: waiting for it");
+                report::info("another program downloads this model: waiting for it");
             }
-            hub::Progress::Checking { path } => report::message(format!("checking {path}")),
+            hub::Progress::Checking { path } => report::info(format!("checking {path}")),
             hub::Progress::Planned { files, bytes } => transfer.begin(*files, *bytes),
             hub::Progress::File { path, have, .. } => transfer.advance(path, *have),
             hub::Progress::Retrying { path, reason, wait } => {
@@ -50,9 +50,9 @@ impl DownloadReport {
 
 impl Transfer {
     fn begin(&mut self, files: usize, bytes: u64) {
-        report::message(format!("downloading {files} files, {}", megabytes(bytes)));
+        report::info(format!("downloading {files} files, {}", megabytes(bytes)));
         self.size = bytes;
-        if std::io::stderr().is_terminal() {
+        if std::io::stderr().is_terminal() && !report::is_json() && !report::is_quiet() {
             self.bar = Some(Progress::of_bytes(bytes));
         }
     }
@@ -72,7 +72,7 @@ impl Transfer {
         let tenths = (have * 10).checked_div(self.size).unwrap_or(10);
         if tenths > self.tenths_shown {
             self.tenths_shown = tenths;
-            report::message(format!("{} % of {}", tenths * 10, megabytes(self.size)));
+            report::info(format!("{} % of {}", tenths * 10, megabytes(self.size)));
         }
     }
 }

@@ -3,12 +3,17 @@
 use std::path::Path;
 
 use mplug::config::Language;
+use mplug::preprocess::image::ImageFault;
 use mplug::tasks::RequestError;
 use mplug_bulk::BulkError;
+use mplug_data::error::DataError;
 use mplug_data::journal::JournalError;
 use mplug_data::message::about;
 use mplug_data::picture::{Failure, Remedy};
 
+/// Where models come from.
+pub(crate) const MODELS: &str =
+    "`mplug models` lists the published models with their names and sizes, `mplug pull NAME` downloads one";
 /// What to do about a build that knows no Parquet.
 const PARQUET: &str = "build one that does: `cargo build --release -p mplug-cli --features parquet`";
 
@@ -26,6 +31,18 @@ fn remedy(remedy: Remedy) -> &'static str {
     }
 }
 
+/// The option that moves the limit which a picture exceeds.
+fn of_limit(fault: &ImageFault) -> Option<&'static str> {
+    match fault {
+        ImageFault::TooManyBytes { .. } => Some("`--max-file-bytes` sets another limit"),
+        ImageFault::TooManyPixels { .. }
+        | ImageFault::TooManyDecodedBytes { .. }
+        | ImageFault::TooMuchMemory { .. }
+        | ImageFault::TooLongScans { .. } => Some("`--max-pixels` sets another limit"),
+        _ => None,
+    }
+}
+
 /// `<path>: <reason>; <what helps>`.
 pub(crate) fn of_failure(path: &Path, failure: &Failure) -> String {
     of_failure_in(path, None, failure)
@@ -38,7 +55,8 @@ pub(crate) fn of_failure_in(path: &Path, language: Option<Language>, failure: &F
         Some(language) => about(path, &format!("{language}: {reason}")),
         None => about(path, reason),
     };
-    match failure.remedy.map(remedy) {
+    let limit = || failure.fault.as_deref().and_then(of_limit);
+    match failure.remedy.map(remedy).or_else(limit) {
         Some(hint) if !hint.is_empty() => format!("{message}; {hint}"),
         _ => message,
     }
@@ -49,6 +67,8 @@ pub(crate) fn of_bulk(error: BulkError) -> anyhow::Error {
     let hint = match &error {
         BulkError::Unfinished { .. } => "`--resume` goes on with it, `--force` begins anew",
         BulkError::OtherRun { .. } => "`--force` begins anew",
+        BulkError::OutputExists { .. } => "`--force` replaces it",
+        BulkError::TextEnding { .. } => "`--extension .caption` is one",
         BulkError::NoFolder { .. } => "`--output DIR` takes its text file",
         BulkError::GoneForTar { .. } => "the same command with `--resume` goes on",
         BulkError::TextFile { .. } => remedy(Remedy::OtherFolder),
@@ -90,7 +110,16 @@ pub(crate) fn of_hub(error: mplug_hub::HubError) -> anyhow::Error {
 
     let hint = match &error {
         HubError::Name { .. } => "`mplug models` lists the short names".to_owned(),
-        HubError::NotHere { named } => format!("`mplug pull {}` downloads it", named.display()),
+        HubError::NotHere { named } => {
+            let size = named.to_str().and_then(|name| mplug_hub::published_model(&name.parse().ok()?));
+            let size = size.map_or_else(String::new, |model| {
+                format!(" (about {:.1} GB)", f64::from(model.megabytes) / 1e3)
+            });
+            format!(
+                "`mplug pull {}` downloads it{size}, `mplug models` lists the published models",
+                named.display()
+            )
+        }
         HubError::NoSuchModel { .. } => "`mplug models` lists those known".to_owned(),
         HubError::Unreachable { id, .. } | HubError::Offline { id, .. } => {
             format!("`mplug pull {id}` there downloads it and prints its folder")
@@ -125,6 +154,17 @@ pub(crate) fn of_training(
     };
     let message = format!("{error}; {hint}");
     anyhow::Error::from(error).context(message)
+}
+
+/// An error of a data set, with what to build.
+pub(crate) fn of_data(error: DataError) -> anyhow::Error {
+    match error {
+        DataError::NoParquet { .. } => {
+            let message = format!("{error}; {PARQUET}");
+            anyhow::Error::from(error).context(message)
+        }
+        error => error.into(),
+    }
 }
 
 /// An error of a journal, with the command whose journal it is not.

@@ -14,6 +14,7 @@ mod demo;
 mod doctor;
 #[cfg(feature = "hub")]
 mod download;
+mod environment;
 mod eval;
 mod hint;
 mod inspect;
@@ -37,10 +38,10 @@ mod web;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 fn main() -> ExitCode {
-    match commands::Cli::parse().command.run() {
+    let cli: commands::Cli = environment::parse();
+    report::begin(&cli.messages);
+    match cli.command.run() {
         Ok(status) => status.into(),
         // `mplug caption photos | head -3`: the reader has what it wanted.
         Err(error) if status::is_closed_pipe(&error) => ExitCode::SUCCESS,

@@ -27,8 +27,8 @@ Output:
         one {path, error} if the picture cannot be read.
 
 Examples:
-  mplug match --model ./mplug_retrieval photo.jpg 'a cat on a sofa' 'a dog in the snow'
-  mplug match --model ./mplug_retrieval photo.jpg 'a cat' 'a dog' | sort -rn | head -1")]
+  mplug match --model match-large-en photo.jpg 'a cat on a sofa' 'a dog in the snow'
+  mplug match --model match-large-en photo.jpg 'a cat' 'a dog' | sort -rn | head -1")]
 pub(crate) struct MatchArgs {
     /// Picture file, or a web address (--allow-urls)
     #[arg(value_name = "IMAGE")]
@@ -60,6 +60,7 @@ fn match_texts(args: &MatchArgs, input: &Input) -> anyhow::Result<Status> {
     let mut writer = args.output.create(Some(&args.image))?;
     let folder = model::open_or_demo(&args.model, args.engine.image_size, Task::ImageTextRetrieval)?;
     let matcher = Matcher::load_with(&folder, &precision::load_options(&folder, args.engine.precision))?;
+    report::notes(&matcher.text_fit(&args.texts.iter().map(String::as_str).collect::<Vec<_>>()));
     let loader =
         PictureLoader { limits: args.limits.limits(), image_size: matcher.config().vision.image_size as u32 };
     let image = match input.load(&loader) {

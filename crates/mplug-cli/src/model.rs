@@ -2,14 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::anyhow;
+use anyhow::{anyhow, bail};
 use mplug::checkpoint::{CheckpointError, ModelFolder, bert_json_below};
 use mplug::config::{ConfigOverrides, Task};
 use mplug::tasks::OpenOptions;
 use mplug_data::message::about;
 
 use crate::args::{OptionalModelArg, OptionalModelsArg, StrictArg};
-use crate::{demo, report};
+use crate::{demo, environment, hint, report};
 
 /// Opens the model at `path`, which must be of the task `wanted`, with its adapter if it has one.
 ///
@@ -95,17 +95,22 @@ pub(crate) const NO_HUB: &str = "this build knows no models by name; build one t
     `cargo build --release -p mplug-cli` (its feature `hub` is on by default)";
 
 /// Where the model is that was named: a path that is there, or else a model by its name in the folders of ModelScope's
-/// clients. Nothing is downloaded: gigabytes come only where they were requested. What is neither is left to the loader.
+/// clients. Nothing is downloaded: gigabytes come only where they were requested.
 ///
 /// # Errors
-/// When the name is that of a model which is not here.
+/// When the name is that of a model which is not here, or of nothing.
 pub(crate) fn find(named: &Path) -> anyhow::Result<PathBuf> {
-    if named.exists() { Ok(named.to_owned()) } else { find_by_name(named) }
+    let found = if named.exists() { named.to_owned() } else { find_by_name(named)? };
+    if matches!(found.try_exists(), Ok(false)) {
+        let origin = environment::origin_of_model(named);
+        bail!("{}{origin}: there is no such file or folder; {}", named.display(), hint::MODELS);
+    }
+    Ok(found)
 }
 
 #[cfg(feature = "hub")]
 fn find_by_name(named: &Path) -> anyhow::Result<PathBuf> {
-    mplug_hub::find_model(named).map_err(crate::hint::of_hub)
+    mplug_hub::find_model(named).map_err(hint::of_hub)
 }
 
 #[cfg(not(feature = "hub"))]

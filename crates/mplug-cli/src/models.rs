@@ -57,6 +57,8 @@ mod listing {
         language: &'static str,
         size: &'static str,
         million_parameters: Option<u32>,
+        /// What is downloaded, an estimate.
+        megabytes: u32,
         is_cached: bool,
         folder: Option<String>,
     }
@@ -71,6 +73,7 @@ mod listing {
                 language: model.language,
                 size: model.size,
                 million_parameters: model.million_parameters,
+                megabytes: model.megabytes,
                 is_cached: folder.is_some(),
                 folder: folder.map(|folder| folder.display().to_string()),
             }
@@ -83,7 +86,8 @@ mod listing {
                 Some(million) => format!("{} ({million} M)", self.size),
                 None => self.size.to_owned(),
             };
-            let cached = self.folder.as_deref().unwrap_or("not downloaded");
+            let missing = || format!("not downloaded (about {:.1} GB)", f64::from(self.megabytes) / 1e3);
+            let cached = self.folder.clone().unwrap_or_else(missing);
             writeln!(
                 to,
                 "{:<17} {:<51} {:<25} {}  {size:<13} {cached}",

@@ -54,10 +54,10 @@ struct Log {
 impl Progress {
     /// Progress over `len` items called `what` ("pictures").
     pub(crate) fn new(len: usize, what: &str) -> Self {
-        if len < FEWEST_ITEMS {
+        if len < FEWEST_ITEMS || report::is_quiet() {
             return Self { bar: ProgressBar::hidden(), log: None };
         }
-        if !std::io::stderr().is_terminal() {
+        if !std::io::stderr().is_terminal() || report::is_json() {
             let started = Instant::now();
             let log = Log {
                 what: what.to_owned(),
@@ -82,7 +82,7 @@ impl Progress {
     /// A bar over `len` items called `what`, and nothing where standard error is no terminal.
     #[cfg(feature = "train")]
     fn on_terminal(len: usize, what: &str) -> Self {
-        if std::io::stderr().is_terminal() {
+        if std::io::stderr().is_terminal() && !report::is_json() {
             Self::new(len, what)
         } else {
             Self { bar: ProgressBar::hidden(), log: None }
@@ -118,7 +118,7 @@ impl Progress {
         let Some(log) = &self.log else { return };
         if log.last_line.get().elapsed() >= LINE_EVERY {
             log.last_line.set(Instant::now());
-            report::message(log.line(
+            report::info(log.line(
                 self.bar.position(),
                 self.bar.length().unwrap_or(0),
                 log.started.elapsed(),

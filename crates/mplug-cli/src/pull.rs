@@ -62,7 +62,7 @@ pub(crate) fn run(args: &PullArgs) -> anyhow::Result<Status> {
     let pulled = hub.pull(&id, args.revision.as_deref(), &|event| shown.show(event)).map_err(hint::of_hub)?;
     drop(shown);
     if pulled.downloaded == 0 {
-        report::message(format!("{} is on this machine already", pulled.id));
+        report::info(format!("{} is on this machine already", pulled.id));
     }
     let mut line = pulled.folder.into_os_string().into_encoded_bytes();
     line.push(b'\n');

@@ -1,20 +1,87 @@
-//! Messages to the person at the terminal: one line each on standard error, `mplug: <path>: <reason>`.
+//! Messages to the person at the terminal: one line each on standard error, `mplug: <path>: <reason>`, or a JSON object each.
 //! A standard error that is closed is not worth a failure, so nothing here can fail.
 
 use std::fmt;
 use std::io::{self, Write};
+use std::sync::OnceLock;
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use mplug::preprocess::text::TextFit;
 use mplug_data::message::one_line;
 
+use crate::args::{LogFormat, MessageArgs};
 use crate::progress;
 
-/// Writes `mplug: <text>` as one line, whatever line breaks and control characters `text` holds.
+/// How messages are written.
+#[derive(Clone, Copy, Debug, Default)]
+struct Style {
+    is_quiet: bool,
+    is_json: bool,
+}
+
+/// Set once, before the first message.
+static STYLE: OnceLock<Style> = OnceLock::new();
+
+fn style() -> Style {
+    STYLE.get().copied().unwrap_or_default()
+}
+
+/// From now on messages are written as typed.
+pub(crate) fn begin(args: &MessageArgs) {
+    let style = Style { is_quiet: args.quiet, is_json: args.log_format == LogFormat::Json };
+    STYLE.get_or_init(|| style);
+}
+
+/// Whether notes and progress are left out.
+pub(crate) fn is_quiet() -> bool {
+    style().is_quiet
+}
+
+/// Whether messages are JSON.
+pub(crate) fn is_json() -> bool {
+    style().is_json
+}
+
+/// What begins a message of each level but errors.
+const LEVELS: [&str; 2] = ["note", "warning"];
+
+/// Writes what failed, or what a beginning `note: ` or `warning: ` says it is, as one line, whatever line breaks and control
+/// characters `text` holds.
 pub(crate) fn message(text: impl fmt::Display) {
+    say("error", &text.to_string());
+}
+
+/// Writes what is no failure and no result: how far a run is, what was written.
+pub(crate) fn info(text: impl fmt::Display) {
+    say("note", &text.to_string());
+}
+
+/// Writes `text` at the level that it names, or else at `level`.
+fn say(level: &'static str, text: &str) {
+    let named = LEVELS.iter().find_map(|level| Some((*level, text.strip_prefix(level)?.strip_prefix(": ")?)));
+    let (level, plain) = named.unwrap_or((level, text));
+    if level == "note" && is_quiet() {
+        return;
+    }
+    let line = if is_json() { json(level, plain) } else { format!("mplug: {}\n", one_line(text)) };
     // One write call per message, so that lines of two programs on one terminal do not mix.
-    let line = format!("mplug: {}\n", one_line(&text.to_string()));
     progress::aside(|| {
         let _ = io::stderr().lock().write_all(line.as_bytes());
     });
+}
+
+/// A message as an object, with the seconds since 1970 as `mplug serve` has them.
+fn json(level: &str, message: &str) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let time = (now.as_secs_f64() * 1e3).round() / 1e3;
+    format!("{}\n", serde_json::json!({ "level": level, "message": message, "time": time }))
+}
+
+/// Says which texts a model does not read as they are.
+pub(crate) fn notes(fit: &TextFit) {
+    for note in fit.notes() {
+        message(format!("note: {note}"));
+    }
 }
 
 /// An error with its causes, `: ` between them. A cause that the error above it has already reported is not repeated.

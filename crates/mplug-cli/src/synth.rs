@@ -58,7 +58,7 @@ pub(crate) fn run(args: &SynthArgs) -> anyhow::Result<Status> {
     let progress = Progress::new(args.count, "pictures");
     write_folder(&args.dest, args.seed, args.count as u64, &options, &mut |_| progress.advance(1))?;
     let questions = if args.questions.is_empty() { "" } else { ", questions" };
-    crate::report::message(format!(
+    crate::report::info(format!(
         "{}: {} pictures{questions} and annotations.jsonl",
         mplug_data::message::one_line(&args.dest.to_string_lossy()),
         args.count

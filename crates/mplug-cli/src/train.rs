@@ -30,10 +30,10 @@ The first Ctrl-C or SIGTERM ends the run after the step at hand, saves it and sa
 on; a second one ends the program at once.
 
 Examples:
-  mplug train --init runs/mine --model mplug_base_zh --data photos.jsonl
+  mplug train --init runs/mine --model caption-base-zh --data photos.jsonl
   mplug train runs/mine/recipe.toml
   mplug train configs/demo.toml
-  mplug train configs/caption-base.toml --set start.model=mplug_base_zh --set data.train=mine.jsonl \\
+  mplug train configs/caption-base.toml --set start.model=caption-base-zh --set data.train=mine.jsonl \\
     --set data.held_out=others.jsonl
   mplug train configs/demo.toml --set run.steps=100 --set output=runs/try
   mplug train configs/demo.toml --resume
@@ -113,15 +113,13 @@ pub(crate) fn run(args: &TrainArgs) -> anyhow::Result<Status> {
             Progress::Unexpected { file, names } => Some(crate::model::unexpected(file, names)),
             event => event.text(steps),
         };
-        message.into_iter().for_each(crate::report::message);
+        message.into_iter().for_each(crate::report::info);
         if interrupt.came() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let with_hint = |error| crate::hint::of_training(error, |more| args.to_resume(more));
     if args.check {
         check(&config, &mut listener).map_err(with_hint)?;
-        crate::report::message(
-            "nothing is wrong that can be known before the first step; nothing was written",
-        );
+        crate::report::info("nothing is wrong that can be known before the first step; nothing was written");
         return Ok(Status::Good);
     }
     let entry = Entry { resume, stop: interrupt.flag() };

@@ -188,6 +188,8 @@ pub struct Annotations {
     pub format: Format,
     /// One for each picture (or question), in the file's order.
     pub records: Vec<Annotation>,
+    /// How many pictures are not among them, for the file says why they have no caption.
+    pub left_out: usize,
 }
 
 #[cfg(test)]

@@ -2,11 +2,13 @@
 //!
 //! Read are COCO's results (`[{"image_id", "caption"}, …]`; AI Challenger's submissions look the same), JSON Lines of
 //! `{"path", "caption"}` as `mplug caption` writes them (a line `{"path", "error"}` is a failure), JSON Lines of
-//! `{"image_id", "caption" or "text"}` (MUGE's submissions), and plain lines in the order of the references. Answers to
-//! questions are `{"question_id", "answer"}` in either JSON form.
+//! `{"image_id", "caption" or "text"}` (MUGE's submissions), whatever annotations are written in (tables, lines of a path and a
+//! caption, Parquet, folders and archives of pictures with texts beside them, …), and plain lines in the order of the references.
+//! Answers to questions are `{"question_id", "answer"}` in either JSON form, or columns of a table.
 //!
-//! A candidate is for the picture of its id, or else for the one whose file name ends as the candidate's does. Refuses
-//! to know metrics; a missing candidate is no error here ([`Candidates::missing`]).
+//! A candidate is for the picture of its id, or else for the one whose file name ends as the candidate's does. Lines are plain
+//! captions only if the first of them begins with no picture. Refuses to know metrics; a missing candidate is no error here
+//! ([`Candidates::missing`]).
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -16,8 +18,15 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::annotation::{Annotations, PictureId};
+use crate::dataset::{Language, OpenOptions};
 use crate::error::{DataError, Place};
-use crate::names::{Match, NameIndex};
+use crate::format::{Format, head, of_bytes, of_text, valid_text};
+use crate::names::{Match, NameIndex, has_picture_extension};
+use crate::readers::beside::has_captions;
+use crate::readers::columns::LanguageChoice;
+use crate::readers::row::Row;
+use crate::readers::table::first_cell;
+use crate::readers::{self, ReadOptions, each_row};
 use crate::text::{Lines, json_error, parse_json, read_text};
 
 /// How a file of candidates is written.
@@ -29,6 +38,28 @@ pub enum CandidateFormat {
     JsonLines,
     /// One caption a line, in the order of the references.
     Lines,
+    /// A format of annotations; of each picture one caption.
+    Annotations(Format),
+    /// A table of commas whose first line names no columns: a picture or an id, and a caption.
+    Rows,
+}
+
+/// How candidates are read.
+#[derive(Debug, Clone, Copy)]
+pub struct CandidateOptions {
+    /// How the file is written; detected by its beginning if `None`.
+    pub format: Option<CandidateFormat>,
+    /// The language of the captions, where a file has several.
+    pub language: Option<Language>,
+    /// The largest file that is read, in bytes.
+    pub max_bytes: u64,
+}
+
+impl Default for CandidateOptions {
+    /// Everything is detected from the file, of at most 2 GiB.
+    fn default() -> Self {
+        Self { format: None, language: None, max_bytes: OpenOptions::default().max_annotation_bytes }
+    }
 }
 
 /// One generated caption.
@@ -67,28 +98,29 @@ pub struct Candidates {
 }
 
 impl Candidates {
-    /// Reads candidates for the pictures of `annotations`; the format is detected by the file's beginning if not given. A
-    /// file of more than `max_bytes` is refused.
+    /// Reads candidates for the pictures of `annotations`.
     ///
     /// # Errors
     /// [`DataError::Json`] or [`DataError::Annotation`] for what is no candidate, or one whose name fits no picture or
     /// two; [`DataError::Duplicate`] for a second one of a picture; for plain lines, [`DataError::Annotation`] if there
-    /// are more or fewer than pictures.
+    /// are more or fewer than pictures, or if they begin with a picture; [`DataError::TooLarge`], and [`DataError::NoParquet`] in a
+    /// build without.
     pub fn read(
         path: &Path,
         annotations: &Annotations,
-        format: Option<CandidateFormat>,
-        max_bytes: u64,
+        options: &CandidateOptions,
     ) -> Result<Self, DataError> {
-        let format = match format {
+        let mut reader = Reader::new(path, annotations, *options);
+        let format = match options.format {
             Some(format) => format,
-            None => detect(path)?,
+            None => reader.detect()?,
         };
-        let mut reader = Reader::new(path, annotations, max_bytes);
         match format {
             CandidateFormat::CocoResults => reader.coco_results()?,
             CandidateFormat::JsonLines => reader.json_lines()?,
             CandidateFormat::Lines => reader.lines()?,
+            CandidateFormat::Annotations(format) => reader.annotations(format, false)?,
+            CandidateFormat::Rows => reader.annotations(Format::Table, true)?,
         }
         Ok(reader.candidates)
     }
@@ -105,91 +137,198 @@ impl Candidates {
     }
 }
 
-fn detect(path: &Path) -> Result<CandidateFormat, DataError> {
-    let first = Lines::open(path, u64::MAX)?.next_or_cut()?;
-    Ok(match first.as_deref().map(str::trim_start).and_then(|text| text.chars().next()) {
-        Some('[') => CandidateFormat::CocoResults,
-        Some('{') => CandidateFormat::JsonLines,
-        _ => CandidateFormat::Lines,
-    })
-}
-
+/// A result: of a list, where ids are the rule, or of JSON lines, where paths are. One definition, for either may have either.
 #[derive(Deserialize)]
-struct CocoResult<'a> {
-    #[serde(alias = "question_id")]
-    image_id: PictureId,
-    #[serde(borrow, alias = "answer")]
-    caption: Option<Cow<'a, str>>,
-}
-
-#[derive(Deserialize)]
-struct JsonLine {
-    path: Option<String>,
+struct JsonLine<'a> {
+    #[serde(borrow)]
+    path: Option<Cow<'a, str>>,
     #[serde(alias = "question_id")]
     image_id: Option<PictureId>,
-    #[serde(alias = "answer")]
-    caption: Option<String>,
-    text: Option<String>,
-    error: Option<String>,
+    #[serde(borrow, alias = "answer", alias = "candidate")]
+    caption: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    text: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    language: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    error: Option<Cow<'a, str>>,
 }
+
+/// How many lines are looked at where a file of plain lines might be something else.
+const SAMPLE: usize = 100;
 
 struct Reader<'a> {
     annotations: &'a Annotations,
     by_id: HashMap<&'a PictureId, usize>,
     by_name: NameIndex,
     seen: HashMap<usize, Place>,
+    languages: LanguageChoice,
     candidates: Candidates,
-    max_bytes: u64,
+    options: CandidateOptions,
 }
 
 impl<'a> Reader<'a> {
-    fn new(path: &Path, annotations: &'a Annotations, max_bytes: u64) -> Self {
+    fn new(path: &Path, annotations: &'a Annotations, options: CandidateOptions) -> Self {
         let names = annotations.records.iter().map(|annotation| annotation.picture_name().to_string());
         let by_name = NameIndex::new(names.collect());
         let by_id = annotations.records.iter().enumerate().map(|(index, a)| (&a.id, index)).collect();
         let candidates = Candidates { path: path.to_path_buf(), captions: Vec::new(), failures: Vec::new() };
-        Self { annotations, by_id, by_name, seen: HashMap::new(), candidates, max_bytes }
+        let languages = LanguageChoice::new(options.language);
+        Self { annotations, by_id, by_name, seen: HashMap::new(), languages, candidates, options }
+    }
+
+    /// How the file is written, by its beginning.
+    fn detect(&self) -> Result<CandidateFormat, DataError> {
+        let path = &self.candidates.path;
+        if path.is_dir() {
+            let format = if has_captions(path)? { Format::Sidecars } else { Format::WebDataset };
+            return Ok(CandidateFormat::Annotations(format));
+        }
+        let head = head(path)?;
+        if let Some(format) = of_bytes(path, &head) {
+            return Ok(CandidateFormat::Annotations(format));
+        }
+        let text = valid_text(&head).trim_start();
+        match (text.chars().next(), of_text(text)) {
+            (Some('['), _) => Ok(CandidateFormat::CocoResults),
+            (Some('{'), Ok(format @ (Format::Coco | Format::Karpathy | Format::Dictionary))) => {
+                Ok(CandidateFormat::Annotations(format))
+            }
+            (Some('{'), _) => Ok(CandidateFormat::JsonLines),
+            (_, Ok(format)) => Ok(CandidateFormat::Annotations(format)),
+            (_, Err(_)) => self.detect_lines(text),
+        }
+    }
+
+    /// How lines are written whose first one shows no format by itself: it may begin with a picture of the references.
+    fn detect_lines(&self, text: &str) -> Result<CandidateFormat, DataError> {
+        let first = text.lines().next().unwrap_or_default();
+        let expected =
+            "expected one caption a line in the order of the references, or a picture, a tab and a caption";
+        let wrong = |found: String| self.error(Place::Line(1), format!("{expected}; found {found}"));
+        if let Some((name, _)) = first.split_once('\t') {
+            return match self.index_of(name.trim()) {
+                Match::None => {
+                    Err(wrong(format!("a tab behind {name:?}, which is no picture of the references")))
+                }
+                _ => Ok(CandidateFormat::Annotations(Format::Text)),
+            };
+        }
+        let is_row = |line: &str| first_cell(line).is_some_and(|name| self.index_of(&name) != Match::None);
+        let mut sample = text.lines().take(SAMPLE).filter(|line| !line.trim().is_empty());
+        if is_row(first) && sample.all(is_row) {
+            return Ok(CandidateFormat::Rows);
+        }
+        let word = first.split([' ', ',', ';', '|']).next().unwrap_or_default().trim_matches('"');
+        if has_picture_extension(Path::new(word)) {
+            return Err(wrong(format!("a line that begins with the picture {word:?}")));
+        }
+        Ok(CandidateFormat::Lines)
+    }
+
+    /// The annotation of an id or a name.
+    fn index_of(&self, name: &str) -> Match {
+        match self.by_id.get(&PictureId::from(name)) {
+            Some(index) => Match::One(*index),
+            None => self.by_name.find(name),
+        }
+    }
+
+    /// Reads what is written as annotations are.
+    fn annotations(&mut self, format: Format, has_no_head: bool) -> Result<(), DataError> {
+        let path = self.candidates.path.clone();
+        let OpenOptions { max_annotation_bytes, .. } = OpenOptions::default();
+        let max_bytes = self.options.max_bytes.min(max_annotation_bytes);
+        // Rows are of a language each, which is chosen here.
+        let options =
+            ReadOptions { language: self.options.language, columns: Vec::new(), has_no_head, max_bytes };
+        if format.is_of_rows() {
+            let mut wrong = None;
+            let read = each_row(&path, format, &options, &mut |row| {
+                self.row(row).map_err(|error| {
+                    let what = error.to_string();
+                    wrong = Some(error);
+                    what
+                })
+            });
+            return match wrong {
+                Some(error) => Err(error),
+                None => read.map(drop),
+            };
+        }
+        for record in readers::read(&path, format, &options)?.records {
+            let [caption] = &record.references[..] else {
+                let what =
+                    format!("expected one caption of {}, found {}", record.id, record.references.len());
+                return Err(self.error(record.place, what));
+            };
+            let id = record.file_name.map_or(record.id, PictureId::from);
+            self.add(&id, record.place, Ok(caption.clone()))?;
+        }
+        Ok(())
+    }
+
+    fn row(&mut self, row: Row) -> Result<(), DataError> {
+        let place = row.place;
+        let Some(id) = row.candidate_id() else { return Ok(()) };
+        if !self.takes(row.language.as_deref(), place)? {
+            return Ok(());
+        }
+        if row.captions.len() > 1 {
+            let what = format!("expected one caption of {id}, found {}", row.captions.len());
+            return Err(self.error(place, what));
+        }
+        match row.outcome() {
+            Some(outcome) => self.add(&id, place, outcome),
+            None => Err(self.error(place, format!("expected a caption of {id}, found none"))),
+        }
+    }
+
+    fn takes(&mut self, language: Option<&str>, place: Place) -> Result<bool, DataError> {
+        self.languages
+            .takes(language)
+            .map_err(|what| DataError::annotation(&self.candidates.path, place, what))
     }
 
     fn coco_results(&mut self) -> Result<(), DataError> {
         let path = self.candidates.path.clone();
-        let text = read_text(&path, self.max_bytes)?;
-        for (index, result) in parse_json::<Vec<CocoResult<'_>>>(&path, &text)?.into_iter().enumerate() {
-            let place = Place::Element("", index);
-            let Some(caption) = result.caption else {
-                return Err(
-                    self.error(place, format!("expected a caption of {}, found none", result.image_id))
-                );
-            };
-            self.add(&result.image_id, place, Ok(caption.into_owned()))?;
+        let text = read_text(&path, self.options.max_bytes)?;
+        for (index, result) in parse_json::<Vec<JsonLine<'_>>>(&path, &text)?.into_iter().enumerate() {
+            self.json(result, Place::Element("", index))?;
         }
         Ok(())
     }
 
     fn json_lines(&mut self) -> Result<(), DataError> {
-        let mut lines = Lines::open(&self.candidates.path, self.max_bytes)?;
+        let mut lines = Lines::open(&self.candidates.path, self.options.max_bytes)?;
         while let Some((number, text)) = lines.next()? {
-            let place = Place::Line(number);
-            let line: JsonLine =
+            let line: JsonLine<'_> =
                 serde_json::from_str(&text).map_err(|e| json_error(&self.candidates.path, number, &e))?;
-            let Some(id) = line.image_id.or_else(|| line.path.map(PictureId::from)) else {
-                return Err(self.error(place, "expected image_id or path, found neither"));
-            };
-            let outcome = match (line.caption.or(line.text), line.error) {
-                (Some(caption), _) => Ok(caption),
-                (None, Some(error)) => Err(error),
-                (None, None) => {
-                    return Err(self
-                        .error(place, format!("expected a caption (caption or text) of {id}, found none")));
-                }
-            };
-            self.add(&id, place, outcome)?;
+            self.json(line, Place::Line(number))?;
         }
         Ok(())
     }
 
+    fn json(&mut self, line: JsonLine<'_>, place: Place) -> Result<(), DataError> {
+        let Some(id) = line.image_id.or_else(|| line.path.map(|path| PictureId::from(&*path))) else {
+            return Err(self.error(place, "expected image_id, question_id or path, found none of them"));
+        };
+        if !self.takes(line.language.as_deref(), place)? {
+            return Ok(());
+        }
+        let outcome = match (line.caption.or(line.text), line.error) {
+            (Some(caption), _) => Ok(caption.into_owned()),
+            (None, Some(error)) => Err(error.into_owned()),
+            (None, None) => {
+                let what = format!("expected a caption (caption, text or answer) of {id}, found none");
+                return Err(self.error(place, what));
+            }
+        };
+        self.add(&id, place, outcome)
+    }
+
     fn lines(&mut self) -> Result<(), DataError> {
-        let mut lines = Lines::open(&self.candidates.path, self.max_bytes)?;
+        let mut lines = Lines::open(&self.candidates.path, self.options.max_bytes)?;
         let expected = self.annotations.records.len();
         let mut count = 0;
         while let Some((number, caption)) = lines.next_even_blank()? {
@@ -230,11 +369,8 @@ impl<'a> Reader<'a> {
 
     /// The number of the annotation that a candidate is for.
     fn find(&self, id: &PictureId, place: Place) -> Result<usize, DataError> {
-        if let Some(index) = self.by_id.get(id) {
-            return Ok(*index);
-        }
         let (name, references) = (id.as_str(), self.annotations.path.display());
-        match self.by_name.find(name) {
+        match self.index_of(name) {
             Match::One(index) => Ok(index),
             Match::None => Err(self.error(place, format!("there is no picture {name:?} in {references}"))),
             Match::Several(first, second) => {
@@ -250,95 +386,4 @@ impl<'a> Reader<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::annotation::Annotation;
-    use crate::format::Format;
-
-    fn annotations() -> Annotations {
-        let record = |id: &str, file_name: Option<&str>| {
-            let mut annotation = Annotation::new(serde_json::from_str(id).expect("an id"), Place::Line(1));
-            annotation.file_name = file_name.map(String::from);
-            annotation
-        };
-        let records = vec![
-            record("42", Some("val/a.jpg")),
-            record("7", Some("val/b.jpg")),
-            record("\"8\"", Some("train/b.jpg")),
-            record("6700417000000000001", Some("c")),
-        ];
-        Annotations { path: "references.json".into(), format: Format::Coco, records }
-    }
-
-    fn read(text: &str) -> Result<Candidates, String> {
-        let file = tempfile::NamedTempFile::new().expect("a temporary file");
-        std::fs::write(file.path(), text).expect("written");
-        Candidates::read(file.path(), &annotations(), None, 1 << 20).map_err(|e| e.to_string())
-    }
-
-    fn pairs(candidates: &Candidates) -> Vec<(&str, &str)> {
-        candidates.captions.iter().map(|c| (c.id.as_str(), c.caption.as_str())).collect()
-    }
-
-    #[test]
-    fn coco_results_and_submissions_by_name() {
-        let text = r#" [{"image_id": "7", "caption": "b"}, {"image_id": 6700417000000000001, "caption": ""},
-            {"image_id": "a.jpg", "caption": "a"}]"#;
-        let candidates = read(text).expect("reads");
-        assert_eq!(pairs(&candidates), [("7", "b"), ("6700417000000000001", ""), ("42", "a")]);
-        assert_eq!(candidates.missing(&annotations()), [&PictureId::from(8)]);
-        let named = read(r#"[{"image_id": "c.jpg", "caption": "c"}]"#).expect("reads");
-        assert_eq!(pairs(&named), [("6700417000000000001", "c")]);
-        let answers = read(r#"[{"question_id": 7, "answer": "two"}]"#).expect("reads");
-        assert_eq!(pairs(&answers), [("7", "two")]);
-    }
-
-    #[test]
-    fn json_lines_by_path_or_id() {
-        let text = "{\"path\": \"/data/val/a.jpg\", \"caption\": \"a\", \"score\": -1, \"token_ids\": [1]}\n\
-            {\"path\": \"/data/train/b.jpg\", \"error\": \"is empty\"}\n{\"image_id\": 7, \"text\": \"b\"}\n";
-        let candidates = read(text).expect("reads");
-        assert_eq!(pairs(&candidates), [("42", "a"), ("7", "b")]);
-        assert_eq!(candidates.failures[0].error, "is empty");
-        assert_eq!(candidates.failures[0].index, 2);
-    }
-
-    #[test]
-    fn lines_in_the_order_of_the_references() {
-        assert_eq!(read("a\n\nc\r\nd\n").expect("reads").captions[1].caption, "");
-        for (text, count) in [("a\nb\nc\n", 3), ("a\nb\nc\nd\ne", 5), ("", 0)] {
-            let error = read(text).expect_err("another count");
-            assert!(error.contains(&format!("has {count} lines, but there are 4 pictures")), "{error}");
-        }
-    }
-
-    #[test]
-    fn what_cannot_be_used_is_named() {
-        for (text, expected) in [
-            (
-                r#"[{"image_id": 7, "caption": "a"}, {"image_id": "7", "caption": "b"}]"#,
-                "element [1]: 7 was given already, element [0]",
-            ),
-            (
-                "{\"image_id\": 42, \"caption\": \"a\"}\n{\"path\": \"a.jpg\", \"caption\": \"b\"}",
-                "line 2: 42 was given already, line 1",
-            ),
-            (
-                r#"{"path": "b.jpg", "caption": "x"}"#,
-                "line 1: \"b.jpg\" fits both \"val/b.jpg\" and \"train/b.jpg\"",
-            ),
-            (
-                r#"{"path": "z.jpg", "caption": "x"}"#,
-                "line 1: there is no picture \"z.jpg\" in references.json",
-            ),
-            (r#"[{"image_id": 9, "caption": "x"}]"#, "element [0]: there is no picture \"9\" in"),
-            (r#"[{"image_id": 7, "caption": null}]"#, "element [0]: expected a caption of 7"),
-            (r#"[{"image_id": 7, "caption": "x"}"#, "line 1 column"),
-            (r#"{"image_id": 7}"#, "line 1: expected a caption"),
-            (r#"{"caption": "x"}"#, "line 1: expected image_id or path"),
-        ] {
-            let error = read(text).expect_err(text);
-            assert!(error.contains(expected), "{error} lacks {expected}");
-        }
-    }
-}
+mod tests;

@@ -150,6 +150,12 @@ pub enum DataError {
         /// The columns there are.
         known: Vec<String>,
     },
+    /// A Parquet file, in a build that reads none.
+    #[error("{}: expected a build that reads Parquet (feature `parquet`), found one without", path.display())]
+    NoParquet {
+        /// The file.
+        path: PathBuf,
+    },
     /// A picture that cannot be encoded.
     #[error("{}: {source}", path.display())]
     Encode {

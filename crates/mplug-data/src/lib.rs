@@ -4,7 +4,7 @@
 //! annotation files say, whatever their [`format`](mod@format), and `readers` (one file a format) reads them; [`source`]
 //! is where pictures are: folders, archives, tables; [`candidates`] are the captions that a model wrote; [`augment`]
 //! varies pictures for training; [`synth`] draws the pictures of the demo model, writes captions and questions about them
-//! and judges captions and answers against what was drawn. [`picture`], [`batches`], [`journal`] and [`message`] are what every
+//! and judges captions and answers against what was drawn. [`mod@looks`] says which files are pictures. [`picture`], [`batches`], [`journal`] and [`message`] are what every
 //! long run over pictures shares: opening them, reading ahead, going on where it was stopped, naming what failed. This crate
 //! knows nothing of networks, tokens or gradients.
 
@@ -16,6 +16,9 @@ pub mod dataset;
 pub mod error;
 pub mod format;
 pub mod journal;
+pub mod looks;
+pub mod machine;
+mod member_names;
 pub mod message;
 mod names;
 pub mod picture;

@@ -23,7 +23,10 @@ pub fn about(path: &Path, reason: &str) -> String {
     match reason.strip_prefix(&name) {
         Some(rest) if rest.starts_with(':') => reason.to_owned(),
         Some(rest) if rest.starts_with(' ') => format!("{name}:{rest}"),
-        _ => format!("{name}: {}", reason.replacen(&format!(" {name}:"), ":", 1)),
+        _ => match reason.split_once(&format!(" {name}:")) {
+            Some((before, after)) if before.starts_with("cannot ") => format!("{name}: {before}:{after}"),
+            _ => format!("{name}: {reason}"),
+        },
     }
 }
 
@@ -63,5 +66,10 @@ mod tests {
         assert_eq!(about(path, "a b.jpg is empty"), "a b.jpg: is empty");
         assert_eq!(about(path, "cannot open a b.jpg: no such file"), "a b.jpg: cannot open: no such file");
         assert_eq!(about(path, "a b.jpgs are odd"), "a b.jpg: a b.jpgs are odd");
+        let word = Path::new("model");
+        assert_eq!(
+            about(word, "does not fit the model: 1 missing"),
+            "model: does not fit the model: 1 missing"
+        );
     }
 }

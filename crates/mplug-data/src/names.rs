@@ -8,7 +8,10 @@ use std::path::Path;
 
 /// File name extensions that mark a picture in a folder or an archive, in lower case. A name in an annotation file may lack
 /// them. A file that is named itself may have any.
-pub const PICTURE_EXTENSIONS: [&str; 9] = ["jpg", "jpeg", "jpe", "png", "webp", "gif", "bmp", "tif", "tiff"];
+pub const PICTURE_EXTENSIONS: [&str; 20] = [
+    "jpg", "jpeg", "jpe", "jfif", "pjpeg", "pjp", "png", "apng", "webp", "gif", "bmp", "dib", "tif", "tiff",
+    "ico", "pbm", "pgm", "pnm", "ppm", "tga",
+];
 
 /// Columns of a table that hold pictures where none is named, the first of them that can.
 pub const PICTURE_COLUMNS: [&str; 14] = [

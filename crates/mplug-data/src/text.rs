@@ -104,16 +104,6 @@ impl Lines {
         Ok(Some((self.number, text)))
     }
 
-    /// The next line's beginning: for telling what a file is.
-    pub(crate) fn next_or_cut(&mut self) -> Result<Option<String>, DataError> {
-        while let Some(bytes) = self.next_bytes()? {
-            if !bytes.trim_ascii().is_empty() {
-                return Ok(Some(String::from_utf8_lossy(&bytes).into_owned()));
-            }
-        }
-        Ok(None)
-    }
-
     fn place(&self) -> Place {
         Place::Line(self.number)
     }

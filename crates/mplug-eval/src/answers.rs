@@ -16,8 +16,9 @@ use mplug_data::picture::{open_example, split};
 use rayon::prelude::*;
 
 use crate::answers_report::{AnswerLine, AnswerReport};
+use crate::candidate_file::CandidateFile;
 use crate::error::{DatasetProblem, EvalError};
-use crate::event::{OnEvent, each_batch};
+use crate::event::{Event, OnEvent, each_batch, emit};
 
 /// People whose answers the official accuracy wants.
 const PEOPLE: usize = 10;
@@ -50,6 +51,25 @@ impl Questions {
         }
     }
 
+    /// The answers of a file to the questions of `dataset`, judged. An answer that is a failure is not scored, and is an
+    /// [`Event::Failed`](crate::Event::Failed).
+    ///
+    /// # Errors
+    /// Those of [`Questions::new`], [`EvalError::Data`] if the file cannot be read, [`EvalError::Dataset`] if a question has no
+    /// answer in it and must have one, or none has.
+    pub fn answered_in(
+        file: &CandidateFile<'_>,
+        dataset: AnnotatedDataset,
+        on_event: OnEvent<'_>,
+    ) -> Result<AnsweredQuestions, EvalError> {
+        let questions = Self::new(dataset)?;
+        let (dataset, answers) = file.read(questions.dataset, on_event)?;
+        if answers.iter().all(Option::is_none) {
+            return Err(EvalError::dataset(file.path, DatasetProblem::NothingAnswered));
+        }
+        Ok(AnsweredQuestions { questions: Self { dataset }, answers })
+    }
+
     /// Asks all of them, `batch_size` at a time, and judges the answers. A question that cannot be answered is an
     /// [`Event::Failed`](crate::Event::Failed) and not scored.
     ///
@@ -64,6 +84,10 @@ impl Questions {
         on_event: OnEvent<'_>,
     ) -> Result<Answers<'_>, EvalError> {
         let records = &self.dataset.annotations().records;
+        let questions: Vec<&str> = records.iter().filter_map(|record| record.question.as_deref()).collect();
+        for note in answerer.text_fit(&questions).notes() {
+            emit(on_event, Event::Note { message: &note })?;
+        }
         let indices: Vec<usize> = (0..records.len()).collect();
         let asking = Asking { records, dataset: &self.dataset, answerer, options };
         let mut lines = Vec::with_capacity(records.len());
@@ -86,6 +110,26 @@ impl Questions {
             return Err(EvalError::dataset(path, DatasetProblem::NothingAnswered));
         }
         Ok(Answers { failed: records.len() - lines.len(), lines })
+    }
+}
+
+/// Questions with the answers of a file.
+#[derive(Debug)]
+pub struct AnsweredQuestions {
+    questions: Questions,
+    /// One for each question, none where the file says what went wrong.
+    answers: Vec<Option<String>>,
+}
+
+impl AnsweredQuestions {
+    /// The answers, judged.
+    pub fn judge(&self) -> Answers<'_> {
+        let records = self.questions.dataset.annotations().records.iter();
+        let lines: Vec<AnswerLine<'_>> = records
+            .zip(&self.answers)
+            .filter_map(|(record, answer)| Some(judged(record, answer.clone()?)))
+            .collect();
+        Answers { failed: self.answers.len() - lines.len(), lines }
     }
 }
 

@@ -1,22 +1,18 @@
 //! What is scored: captions beside their references, from a file or from a model.
 
-use std::path::Path;
-
 use caption_metrics::evaluation::{Captions, Evaluator, Prepared};
+use caption_metrics::tokenize::Tokenization;
 use mplug_data::annotation::{Annotation, PictureId};
-use mplug_data::candidates::Candidates;
-use mplug_data::dataset::{AnnotatedDataset, Dataset, OpenOptions};
-use mplug_data::message::one_line;
+use mplug_data::dataset::{AnnotatedDataset, Dataset};
 use rayon::prelude::*;
 
+pub use crate::candidate_file::CandidateFile;
+use crate::candidate_file::list;
 use crate::error::{DatasetProblem, EvalError};
-use crate::event::{Event, OnEvent, emit};
+use crate::event::OnEvent;
 use crate::page::{Card, Page};
 use crate::report::{Domain, Figures, ImageReport, Scored};
 use crate::thumbnail;
-
-/// Images that an error names before it says how many more there are.
-const NAMED: usize = 5;
 
 /// Captions beside their references.
 #[derive(Debug)]
@@ -37,34 +33,14 @@ impl CaptionSet {
     /// is scored. A candidate that is a failure is not scored, and is an [`Event::Failed`].
     ///
     /// # Errors
-    /// [`EvalError::Data`] if `candidates` cannot be read, [`EvalError::Dataset`] if an image has no candidate or no references.
+    /// [`EvalError::Data`] if the file cannot be read, [`EvalError::Dataset`] if an image has no candidate or no references.
     pub fn read(
         dataset: AnnotatedDataset,
-        candidates: &Path,
+        file: &CandidateFile<'_>,
         title: String,
         on_event: OnEvent<'_>,
     ) -> Result<Self, EvalError> {
-        let max_bytes = OpenOptions::default().max_annotation_bytes;
-        let found = Candidates::read(candidates, dataset.annotations(), None, max_bytes)?;
-        let missing = found.missing(dataset.annotations());
-        if !missing.is_empty() {
-            let problem = DatasetProblem::NoCandidates {
-                references: dataset.annotations().path.clone(),
-                missing: missing.len(),
-                images: dataset.len(),
-                first: list(&missing),
-            };
-            return Err(EvalError::dataset(candidates, problem));
-        }
-        for failure in &found.failures {
-            let message =
-                format!("{}: {} is not scored: {}", candidates.display(), failure.id, failure.error);
-            emit(on_event, Event::Failed { message: &message })?;
-        }
-        let mut captions = vec![None; dataset.len()];
-        for candidate in found.captions {
-            captions[candidate.index] = Some(candidate.caption);
-        }
+        let (dataset, captions) = file.read(dataset, on_event)?;
         Self::new(dataset, captions, title)
     }
 
@@ -123,6 +99,24 @@ impl CaptionSet {
     /// What the data set says of the pictures that are scored.
     pub fn annotations(&self) -> impl ExactSizeIterator<Item = &Annotation> {
         self.indices.iter().map(|&index| &self.dataset.annotations().records[index])
+    }
+
+    /// What a reader of the figures should know of the languages: candidates of one against references of another share no tokens.
+    pub(crate) fn note_of_languages(&self) -> Option<&'static str> {
+        let of = |is_chinese: Tokenization| is_chinese == Tokenization::Char;
+        let candidates = Tokenization::suited_to(self.candidates.iter().map(String::as_str));
+        let references = self.annotations().flat_map(|annotation| &annotation.references);
+        match (of(candidates), of(Tokenization::suited_to(references.map(String::as_str)))) {
+            (true, false) => Some(
+                "the candidates are Chinese and the references are not: they share no tokens, and the figures say nothing of the \
+                 captions",
+            ),
+            (false, true) => Some(
+                "the references are Chinese and the candidates are not: they share no tokens, and the figures say nothing of the \
+                 captions",
+            ),
+            _ => None,
+        }
     }
 
     /// Candidates and references as the evaluator takes them.
@@ -242,12 +236,4 @@ impl CaptionSet {
             references: &annotation.references,
         }
     }
-}
-
-/// The first few ids, and how many more there are.
-fn list(ids: &[&PictureId]) -> String {
-    let named: Vec<String> = ids.iter().take(NAMED).map(|id| one_line(id.as_str())).collect();
-    let more = ids.len().saturating_sub(NAMED);
-    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
-    named.join(", ") + &rest
 }

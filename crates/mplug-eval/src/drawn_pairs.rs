@@ -24,12 +24,15 @@ pub fn search(drawn: &Drawn, plan: &SearchPlan<'_>, on_event: OnEvent<'_>) -> Re
     let image_size = plan.matcher.config().vision.image_size as u32;
     let open =
         |index: usize| Ok(resize_bicubic(&draw(drawn.seed, index as u64).image, image_size, image_size));
-    let search = Search { plan, open: &open };
+    let name = |index: usize| format!("picture {}", index + 1);
+    let search = Search { plan, open: &open, name: &name };
     let found = search.encode(drawn.count, on_event)?;
     if found.failed > 0 {
         return Err(mplug::Error::from(mplug::generate::NotANumber).into());
     }
-    let ranking = search.rank(found, &texts, on_event)?;
+    let Ok(ranking) = search.rank(&found, &texts, on_event)? else {
+        return Err(mplug::Error::from(mplug::generate::NotANumber).into());
+    };
     let own = ranking.recalls(|picture, text| picture == text);
     let also_true = also_true(&scenes, &texts);
     let all =

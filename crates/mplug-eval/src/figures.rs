@@ -54,6 +54,9 @@ impl FigurePlan {
         language: Option<Language>,
         on_event: OnEvent<'_>,
     ) -> Result<Evaluator, EvalError> {
+        if let Some(message) = set.note_of_languages() {
+            emit(on_event, Event::Note { message })?;
+        }
         let references = set.annotations().flat_map(|annotation| &annotation.references);
         let suited = || Tokenization::suited_to(references.map(String::as_str));
         let tokenization = self.tokenization.unwrap_or_else(suited);

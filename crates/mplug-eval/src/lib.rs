@@ -22,6 +22,7 @@
 pub mod agreement;
 pub mod answers;
 pub mod answers_report;
+mod candidate_file;
 pub mod captioning;
 pub mod captions;
 pub mod chart;

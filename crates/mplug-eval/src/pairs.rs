@@ -2,6 +2,7 @@
 //! ranks them, `caption-metrics` counts.
 
 use mplug_data::dataset::{AnnotatedDataset, Dataset};
+use mplug_data::message::one_line;
 use mplug_data::picture::open_example;
 
 use crate::error::{DatasetProblem, EvalError};
@@ -37,8 +38,8 @@ impl Pairs {
         Ok(Self { dataset, texts, picture_of_text })
     }
 
-    /// Searches among them. A picture that cannot be read is left out with its texts, and is an
-    /// [`Event::Failed`](crate::Event::Failed).
+    /// Searches among them. A picture that cannot be read, or for which the model computes no number, is left out with its texts, and
+    /// is an [`Event::Failed`](crate::Event::Failed).
     ///
     /// # Errors
     /// [`EvalError::Model`] if the model has no contrastive head or cannot read a text, [`EvalError::NotANumber`],
@@ -48,14 +49,23 @@ impl Pairs {
         let image_size = plan.matcher.config().vision.image_size as u32;
         let open =
             |index: usize| open_example(&self.dataset, index, image_size).map_err(|failure| failure.reason);
-        let search = Search { plan, open: &open };
-        let found = search.encode(self.dataset.len(), on_event)?;
-        let of_read = self.of_read(&found)?;
-        let (num_pictures, failed) = (found.numbers.len(), found.failed);
-        let texts: Vec<&str> = of_read.iter().map(|&(text, _)| self.texts[text].as_str()).collect();
-        let ranking = search.rank(found, &texts, on_event)?;
-        let recalls = ranking.recalls(|picture, text| of_read[text].1 == picture);
-        Ok(PairsReport::new([num_pictures, texts.len()], failed, plan.rerank, Recalls::of(recalls)))
+        let records = &self.dataset.annotations().records;
+        let name = |index: usize| one_line(records[index].picture_name());
+        let search = Search { plan, open: &open, name: &name };
+        let mut found = search.encode(self.dataset.len(), on_event)?;
+        loop {
+            let of_read = self.of_read(&found)?;
+            let texts: Vec<&str> = of_read.iter().map(|&(text, _)| self.texts[text].as_str()).collect();
+            match search.rank(&found, &texts, on_event)? {
+                Ok(ranking) => {
+                    let recalls = ranking.recalls(|picture, text| of_read[text].1 == picture);
+                    let sizes = [found.numbers.len(), texts.len()];
+                    return Ok(PairsReport::new(sizes, found.failed, plan.rerank, Recalls::of(recalls)));
+                }
+                // Ranked again without them: each was among the candidates of others.
+                Err(bad) => found.leave_out(&bad),
+            }
+        }
     }
 
     /// Indices of texts and of their pictures among those that were read: texts of others are left out.

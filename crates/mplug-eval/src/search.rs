@@ -11,7 +11,7 @@ use mplug_data::picture::split;
 use rayon::prelude::*;
 
 use crate::error::EvalError;
-use crate::event::{OnEvent, each_batch};
+use crate::event::{Event, OnEvent, each_batch, emit};
 use crate::retrieval::{Candidates, Features, Ranking};
 
 /// How a model searches.
@@ -29,6 +29,8 @@ pub(crate) struct Search<'a> {
     pub(crate) plan: &'a SearchPlan<'a>,
     /// Opens a picture by its number, at the model's size.
     pub(crate) open: &'a (dyn Fn(usize) -> Result<RgbImage, String> + Sync),
+    /// What a picture is called, by its number.
+    pub(crate) name: &'a (dyn Fn(usize) -> String + Sync),
 }
 
 /// Pictures that could be read, with their features.
@@ -40,6 +42,27 @@ pub(crate) struct Pictures {
     /// How many could not.
     pub(crate) failed: usize,
 }
+
+impl Pictures {
+    /// Leaves out the pictures at these places, ascending, as ones that could not be read.
+    pub(crate) fn leave_out(&mut self, places: &[usize]) {
+        let left = |place: usize| places.binary_search(&place).is_err();
+        let mut place = 0;
+        self.numbers.retain(|_| {
+            place += 1;
+            left(place - 1)
+        });
+        let features = std::mem::take(&mut self.features).into_iter().enumerate();
+        self.features = features.filter(|(place, _)| left(*place)).map(|(_, features)| features).collect();
+        self.failed += places.len();
+    }
+}
+
+/// The texts of a search ranked, or the places of the pictures for which there are no numbers, ascending.
+pub(crate) type Ranked = Result<Ranking, Vec<usize>>;
+
+/// The logarithm of the odds of texts, by picture.
+type LogOdds = Vec<Vec<(usize, f32)>>;
 
 impl Search<'_> {
     /// Encodes pictures 0 to `count - 1`; one that fails is an [`Event::Failed`](crate::Event::Failed) and left out.
@@ -60,7 +83,7 @@ impl Search<'_> {
                     if are_numbers(&features) {
                         Ok(features)
                     } else {
-                        Err(format!("picture {}: {NotANumber}", number + 1))
+                        Err(format!("{}: {NotANumber}", (self.name)(*number)))
                     }
                 };
                 Ok(indices.into_iter().zip(batch).map(features).collect::<Vec<_>>())
@@ -83,35 +106,41 @@ impl Search<'_> {
         Ok(found)
     }
 
-    /// Ranks `texts` for each of the pictures, and the pictures for each text.
+    /// Ranks `texts` for each of the pictures, and the pictures for each text. A picture that has no number with some text is an
+    /// [`Event::Failed`](crate::Event::Failed), and nothing is ranked.
     pub(crate) fn rank(
         &self,
-        found: Pictures,
+        found: &Pictures,
         texts: &[&str],
         on_event: OnEvent<'_>,
-    ) -> Result<Ranking, EvalError> {
-        let features = Features { pictures: found.features, texts: self.plan.matcher.text_features(texts)? };
+    ) -> Result<Ranked, EvalError> {
+        for note in self.plan.matcher.text_fit(texts).notes() {
+            emit(on_event, Event::Note { message: &note })?;
+        }
+        let features =
+            Features { pictures: found.features.clone(), texts: self.plan.matcher.text_features(texts)? };
         for (text, features) in texts.iter().zip(&features.texts) {
             if !are_numbers(features) {
                 return Err(EvalError::not_a_number(format!("the text `{text}`")));
             }
         }
         let candidates = Candidates::of(&features, self.plan.rerank);
-        let log_odds = self.match_pairs(&found.numbers, texts, &candidates.texts_by_picture(), on_event)?;
-        Ok(Ranking::new(features, candidates, log_odds))
+        let (log_odds, bad) =
+            self.match_pairs(&found.numbers, texts, &candidates.texts_by_picture(), on_event)?;
+        Ok(if bad.is_empty() { Ok(Ranking::new(features, candidates, log_odds)) } else { Err(bad) })
     }
 
-    /// The logarithm of the odds of `pairs`, which are texts by picture.
+    /// The logarithm of the odds of `pairs`, which are texts by picture, and the places of the pictures without a number.
     fn match_pairs(
         &self,
         numbers: &[usize],
         texts: &[&str],
         pairs: &[Vec<usize>],
         on_event: OnEvent<'_>,
-    ) -> Result<Vec<Vec<(usize, f32)>>, EvalError> {
+    ) -> Result<(LogOdds, Vec<usize>), EvalError> {
         let indices: Vec<usize> = (0..pairs.len()).filter(|&index| !pairs[index].is_empty()).collect();
         let matcher = self.plan.matcher;
-        let mut log_odds = vec![Vec::new(); pairs.len()];
+        let (mut log_odds, mut bad) = (vec![Vec::new(); pairs.len()], Vec::new());
         each_batch(
             &indices,
             self.plan.batch_size,
@@ -131,20 +160,39 @@ impl Search<'_> {
                 pairs.par_iter().map(matched).collect::<Result<Vec<_>, EvalError>>()
             },
             |batch, matched| {
+                let mut messages = Vec::new();
                 for (row, text, value) in matched {
-                    if !value.is_finite() {
-                        let what = format!("a picture and the text `{}`", texts[text]);
-                        return Err(EvalError::not_a_number(what));
+                    let place = batch[row];
+                    if value.is_finite() {
+                        log_odds[place].push((text, value));
+                    } else if bad.last() != Some(&place) {
+                        let name = (self.name)(numbers[place]);
+                        messages.push(format!("{name}: {NotANumber}, with the text `{}`", texts[text]));
+                        bad.push(place);
                     }
-                    log_odds[batch[row]].push((text, value));
                 }
-                Ok(Vec::new())
+                Ok(messages)
             },
         )?;
-        Ok(log_odds)
+        Ok((log_odds, bad))
     }
 }
 
 fn are_numbers(features: &[f32]) -> bool {
     features.iter().all(|value| value.is_finite())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_without_numbers_is_left_out() {
+        let features = |numbers: &[usize]| numbers.iter().map(|&number| vec![number as f32]).collect();
+        let mut pictures =
+            Pictures { numbers: vec![1, 4, 5, 9], features: features(&[1, 4, 5, 9]), failed: 2 };
+        pictures.leave_out(&[1, 3]);
+        assert_eq!((&pictures.numbers[..], pictures.failed), (&[1, 5][..], 4));
+        assert_eq!(pictures.features, [[1.0], [5.0]]);
+    }
 }

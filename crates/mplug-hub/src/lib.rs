@@ -25,4 +25,5 @@ mod hub;
 pub use hub::{
     Cache, CacheLayout, CachedModel, DEFAULT_ENDPOINT, DEFAULT_REVISION, Hub, HubError, HubOptions, ModelId,
     OpenError, PUBLISHED, Progress, PublishedModel, Pulled, TOKEN_VARIABLE, Token, find_model, open,
+    published_model,
 };

@@ -42,7 +42,7 @@ impl Default for Limits {
             body_bytes: 32 << 20,
             all_body_bytes: 256 << 20,
             connections: 4096,
-            picture: ImageLimits { max_pixels: 50_000_000, max_file_bytes: 32 << 20 },
+            picture: ImageLimits { max_pixels: 50_000_000, max_file_bytes: 32 << 20, background: None },
             texts_at_once: 8,
             head_timeout: Duration::from_secs(15),
             body_timeout: Duration::from_secs(30),

@@ -39,7 +39,7 @@ pub(crate) enum Found {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum WorkError {
     /// The model computed no numbers.
-    #[error("the model computed no numbers for this picture")]
+    #[error("the model's output is not a number for this picture")]
     NotANumber,
     /// No caption has all required words.
     #[error("no text with every required word was found: expected fewer words, or more beams")]

@@ -103,8 +103,17 @@ impl TrainConfig {
     /// Reads a recipe from text; `overrides` are pairs such as `("run.steps", "100")` whose values are TOML, or text
     /// where they are not.
     pub fn from_toml(text: &str, overrides: &[(String, String)]) -> Result<Self, TrainError> {
-        let mut table: toml::Table =
-            toml::from_str(text).map_err(|error| TrainError::Recipe(error.to_string()))?;
+        Self::from_table(
+            toml::from_str(text).map_err(|error| TrainError::Recipe(error.to_string()))?,
+            overrides,
+        )
+    }
+
+    /// Reads a recipe from its table; `overrides` as of [`from_toml`](Self::from_toml).
+    ///
+    /// # Errors
+    /// When it is no recipe, or has what its run does not use.
+    pub fn from_table(mut table: toml::Table, overrides: &[(String, String)]) -> Result<Self, TrainError> {
         let names = |name: &str| overrides.iter().any(|(key, _)| key == name);
         for (key, value) in overrides {
             // A length in one measure takes the place of the recipe's in the other.
@@ -229,7 +238,8 @@ impl TrainConfig {
         data.check()?;
         let is_apart = data.held_out.as_ref().is_some_and(|path| *path != data.train)
             || data.held_out_split != data.train_split;
-        ensure(is_apart, "data.held_out", || {
+        // Without evaluations nothing is held out.
+        ensure(is_apart || self.evaluation.every == 0, "data.held_out", || {
             ("another file or another split than what is learned from".to_owned(), "the same".to_owned())
         })?;
         let has_captions = matches!(self.objective.reading(), Reading::Captions | Reading::Pairs);

@@ -24,6 +24,14 @@ pub fn open(run: &RunSection) -> Result<Device, TrainError> {
     Ok(device)
 }
 
+/// Whether a GPU can be opened here.
+///
+/// # Errors
+/// If the build has no GPUs, or the machine has none.
+pub fn find_gpu() -> Result<(), TrainError> {
+    gpu().map(drop)
+}
+
 #[cfg(feature = "wgpu")]
 fn gpu() -> Result<Device, TrainError> {
     use burn::tensor::DeviceKind;

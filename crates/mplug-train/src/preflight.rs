@@ -2,15 +2,15 @@
 //! whether memory and disk suffice. Writes nothing.
 
 pub mod cost;
-pub mod machine;
 
 use std::fmt;
 
 use mplug::config::ModelConfig;
+pub use mplug_data::machine;
+use mplug_data::machine::Machine;
 use serde::Serialize;
 
 use self::cost::Cost;
-use self::machine::Machine;
 use crate::config::{DeviceKind, TrainConfig};
 use crate::error::TrainError;
 use crate::log::Progress;

@@ -17,6 +17,7 @@ pub use files::ConfigTexts;
 pub use language::{Language, UnknownLanguage};
 pub use languages::{Languages, LanguagesError};
 pub use resolve::ConfigOverrides;
+pub(crate) use resolve::FoundTask;
 
 /// What a model was fine-tuned for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,5 +1,7 @@
 //! What can go wrong between a model folder and a caption.
 
+use std::io;
+
 use mplug_kernels::gemm::Precision;
 
 use crate::checkpoint::CheckpointError;
@@ -63,4 +65,32 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+}
+
+/// The system's own error where a library has put the name of a temporary file around it, which says nothing to anybody.
+pub fn plain_io_error(error: io::Error) -> io::Error {
+    // `tempfile` writes `No such file or directory (os error 2) at path "/x/.mplug-d3f4da"`, and gives the error in no other way.
+    let text = error.to_string();
+    let Some((plain, _)) = text.split_once(" at path \"").filter(|_| error.get_ref().is_some()) else {
+        return error;
+    };
+    let code = plain.rsplit_once("(os error ").and_then(|(_, code)| code.strip_suffix(')')?.parse().ok());
+    code.map_or_else(|| io::Error::new(error.kind(), plain), io::Error::from_raw_os_error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_temporary_name_is_in_no_message() {
+        let lost = std::path::Path::new("/no such folder");
+        let error = tempfile::Builder::new().prefix(".mplug-").tempfile_in(lost).unwrap_err();
+        assert!(error.to_string().contains(".mplug-"), "the library's words changed: {error}");
+        let plain = plain_io_error(error);
+        assert_eq!(plain.kind(), io::ErrorKind::NotFound);
+        assert!(!plain.to_string().contains(".mplug-"), "{plain}");
+        let other = plain_io_error(io::Error::other("full"));
+        assert_eq!(other.to_string(), "full");
+    }
 }

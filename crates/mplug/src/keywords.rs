@@ -1,11 +1,14 @@
 //! Keywords of a picture: the words of its captions that mean something, each weighted by the captions that have it. Words are
-//! jieba's; function words of both languages are left out. Feature `keywords`.
+//! jieba's; function words of both languages are left out, and so are half words. Captions in English have English keywords. Feature
+//! `keywords`.
 
+use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use jieba_rs::Jieba;
 use serde::Serialize;
 
+use crate::preprocess::text::is_chinese;
 use crate::tasks::Caption;
 
 /// A word of a picture's captions.
@@ -41,8 +44,12 @@ pub fn keywords(captions: &[Caption], most: usize) -> Vec<Keyword> {
     let weights: Vec<f32> = captions.iter().map(|caption| (caption.score - best).exp()).collect();
     let sum: f32 = weights.iter().sum();
     let mut found: Vec<Keyword> = Vec::new();
+    // A text that was cut may go on in another language where a model writes two.
+    let is_english = captions.first().is_some_and(|best| !best.text.chars().any(is_chinese));
     for (caption, weight) in captions.iter().zip(&weights) {
-        let words = meaningful_words(&caption.text);
+        let text = whole_words(caption);
+        let mut words = meaningful_words(&text);
+        words.retain(|word| !is_english || !word.chars().any(is_chinese));
         for (index, word) in words.iter().enumerate() {
             if words[..index].contains(word) {
                 continue;
@@ -56,6 +63,38 @@ pub fn keywords(captions: &[Caption], most: usize) -> Vec<Keyword> {
     found.sort_by(|one, other| other.weight.total_cmp(&one.weight));
     found.truncate(most);
     found
+}
+
+/// The text of a caption without half words: pieces that continue a word which is not there (`##ing`), and the last word of a text
+/// that was cut before its end, which may be the beginning of a longer one.
+fn whole_words(caption: &Caption) -> Cow<'_, str> {
+    let text = caption.text.as_str();
+    let text = if caption.is_finished { text } else { &text[..last_word(text)] };
+    if !text.contains("##") {
+        return Cow::Borrowed(text);
+    }
+    let mut whole = String::with_capacity(text.len());
+    let mut parts = text.split("##");
+    whole.push_str(parts.next().unwrap_or_default());
+    for part in parts {
+        whole.push(' ');
+        // A piece of Chinese is one character.
+        let piece = match part.chars().next() {
+            Some(first) if is_chinese(first) => first.len_utf8(),
+            _ => part.find(|c: char| c.is_whitespace() || is_chinese(c)).unwrap_or(part.len()),
+        };
+        whole.push_str(&part[piece..]);
+    }
+    Cow::Owned(whole)
+}
+
+/// Where the last word of a text begins.
+fn last_word(text: &str) -> usize {
+    cut(text)
+        .iter()
+        .rev()
+        .find(|word| !word.trim().is_empty())
+        .map_or(text.len(), |word| text.rfind(word).unwrap_or(text.len()))
 }
 
 /// Chinese cut into words.
@@ -82,7 +121,7 @@ mod tests {
     use super::*;
 
     fn caption(text: &str, score: f32) -> Caption {
-        Caption { text: text.to_owned(), raw_text: String::new(), score, token_ids: Vec::new() }
+        Caption { text: text.to_owned(), score, is_finished: true, ..Caption::default() }
     }
 
     fn words(found: &[Keyword]) -> Vec<&str> {
@@ -115,6 +154,24 @@ mod tests {
     fn english_words_are_kept_but_for_function_words() {
         let found = keywords(&[caption("a red car is next to a house, and a red cat", -1.0)], 10);
         assert_eq!(words(&found), ["red", "car", "house", "cat"]);
+    }
+
+    #[test]
+    fn half_words_are_no_keywords() {
+        let cut = |text: &str| Caption { is_finished: false, ..caption(text, -1.0) };
+        assert_eq!(words(&keywords(&[cut("草地上有三辆红色的汽")], 10)), ["草地", "红色"]);
+        assert_eq!(words(&keywords(&[cut("a man with a red umb")], 10)), ["man", "red"]);
+        assert_eq!(words(&keywords(&[caption("a ##ing dog and ##s", -1.0)], 10)), ["dog"]);
+        assert_eq!(words(&keywords(&[caption("##花旁边有一只狗", -1.0)], 10)), ["狗"]);
+        assert_eq!(words(&keywords(&[cut("cat")], 10)), [""; 0]);
+    }
+
+    #[test]
+    fn english_captions_have_english_keywords() {
+        let captions = [caption("three red cars", -0.5), caption("three red cars 草地", -2.0)];
+        assert_eq!(words(&keywords(&captions, 10)), ["red", "cars"]);
+        let found = keywords(&[caption("一件红色的T恤和一辆car", -0.5)], 10);
+        assert!(words(&found).contains(&"car"), "{found:?}");
     }
 
     #[test]

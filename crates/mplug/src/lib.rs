@@ -41,7 +41,7 @@ pub mod text_encoder;
 pub mod visual_encoder;
 
 pub use encoded_picture::EncodedPicture;
-pub use error::Error;
+pub use error::{Error, plain_io_error};
 pub use mplug_kernels::gemm::Precision;
 pub use mplug_kernels::{InstructionSet, limits};
 pub use passing::io_error_is_passing;

@@ -29,3 +29,31 @@ class Trainers:
     default = "trainer"
     nlp_base_trainer = "nlp-base-trainer"
     mplug = "mplug"
+
+
+class Hooks:
+    """Kinds of hooks."""
+
+    CheckpointHook = "CheckpointHook"
+    BestCkptSaverHook = "BestCkptSaverHook"
+    TextLoggerHook = "TextLoggerHook"
+    TensorboardHook = "TensorboardHook"
+    IterTimerHook = "IterTimerHook"
+    EvaluationHook = "EvaluationHook"
+    EarlyStopHook = "EarlyStopHook"
+
+
+class Optimizers:
+    """Kinds of optimizers."""
+
+    AdamW = "AdamW"
+    Adam = "Adam"
+    SGD = "SGD"
+
+
+class LR_Schedulers:
+    """Kinds of warm-ups of the learning rate."""
+
+    ConstantWarmup = "ConstantWarmup"
+    LinearWarmup = "LinearWarmup"
+    ExponentialWarmup = "ExponentialWarmup"

@@ -36,7 +36,7 @@ pub(crate) struct ParquetDocument {
 
 impl ParquetDocument {
     /// Begins the file.
-    pub(crate) fn create(destination: Destination, style: Style) -> Result<Self, BulkError> {
+    pub(crate) fn create(destination: Destination, style: &Style) -> Result<Self, BulkError> {
         let properties = WriterProperties::builder()
             .set_compression(Compression::SNAPPY)
             .set_statistics_enabled(EnabledStatistics::Chunk);

@@ -23,7 +23,7 @@ pub(crate) fn expand(inputs: Inputs, column: Option<&str>) -> Inputs {
             list.push(input);
         }
     }
-    Inputs { list, is_single_file: false }
+    Inputs { list, is_single_file: false, passed_over: inputs.passed_over }
 }
 
 fn rows(file: Input, column: Option<&str>, list: &mut Vec<Input>) {
@@ -35,6 +35,7 @@ fn rows(file: Input, column: Option<&str>, list: &mut Vec<Input>) {
             path: file.path.join(number.to_string()),
             given: file.given,
             source: Ok(row),
+            exact: None,
         })),
         Err(error) => {
             let failure = failure_of(&error, &file.path, column);

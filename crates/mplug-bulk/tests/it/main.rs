@@ -134,7 +134,7 @@ fn a_break_before_the_first_batch_ends_the_run_there() {
     assert_eq!((summary.stopped_by, summary.done, summary.advanced), (Some(StoppedBy::Caller), 4, 0));
 
     fs::write(desk.at("pictures/0.txt"), "there").unwrap();
-    let output = Output::TextFiles { folder: None, on_existing: OnExisting::Skip };
+    let output = Output::TextFiles { folder: None, on_existing: OnExisting::Skip, ending: None };
     let plan = BulkPlan::new(desk.inputs(), None, output).unwrap();
     let (summary, _) = desk.run_until(plan, |event| matches!(event, Event::Skipped { .. })).unwrap();
     assert_eq!((summary.stopped_by, summary.advanced), (Some(StoppedBy::Caller), 0));
@@ -202,7 +202,7 @@ fn parts_behind_each_other_are_the_whole() {
 fn text_files_are_written_once() {
     let desk = Desk::new();
     let plan = || {
-        let output = Output::TextFiles { folder: None, on_existing: OnExisting::Skip };
+        let output = Output::TextFiles { folder: None, on_existing: OnExisting::Skip, ending: None };
         BulkPlan::new(desk.inputs(), None, output).unwrap()
     };
     let (summary, _) = desk.run(plan()).unwrap();
@@ -219,7 +219,7 @@ fn an_old_text_that_cannot_be_read_harms_no_other() {
     fs::write(desk.at("pictures/0.txt"), "x".repeat((1 << 20) + 1)).unwrap();
     fs::write(desk.at("pictures/1.txt"), b"\xff\xfe").unwrap();
     fs::write(desk.at("pictures/3.txt"), "old").unwrap();
-    let output = Output::TextFiles { folder: None, on_existing: OnExisting::Append };
+    let output = Output::TextFiles { folder: None, on_existing: OnExisting::Append, ending: None };
     let (summary, events) = desk.run(BulkPlan::new(desk.inputs(), None, output).unwrap()).unwrap();
     assert_eq!((summary.done, summary.failed), (7, 3), "{events:?}");
     assert!(events.contains(&"failed 0.png".to_owned()) && events.contains(&"failed 1.png".to_owned()));

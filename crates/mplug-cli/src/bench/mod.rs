@@ -31,7 +31,7 @@ decoder step with the memory bandwidth, both measured in the same run.
 
 Examples:
   mplug bench
-  mplug bench --model ./mplug_base_zh --precision int8 --images photo.jpg
+  mplug bench --model caption-base-zh --precision int8 --images photo.jpg
   mplug bench --threads 1 --batch-sizes 1,4,16 --format json")]
 pub(crate) struct BenchArgs {
     /// Captioning model: a folder, a weight file, or the name of a downloaded model [default: random weights of base size]

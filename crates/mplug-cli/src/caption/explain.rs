@@ -111,7 +111,7 @@ impl Explaining {
             }
             Kind::Sheet => {
                 let legend = explanation_sheet::legend(explanation);
-                report::message(format!("{}: {legend}", self.path.display()));
+                report::info(format!("{}: {legend}", self.path.display()));
                 explanation_sheet::png(image, explanation).map(|png| self.sheet = Some(png))
             }
         };

@@ -1,8 +1,10 @@
 //! `mplug caption`: what can be typed, as the plan of a run (`mplug_bulk`), and what is said while it runs.
 
 mod explain;
+mod help;
 mod output;
 mod view;
+mod wording;
 
 use std::path::PathBuf;
 
@@ -15,6 +17,7 @@ use mplug_bulk::{BulkPlan, CollectOptions, Inputs, Shard, Style, Writer};
 use self::explain::ExplainArgs;
 use self::output::CaptionOutputArgs;
 use self::view::{View, conclude};
+use self::wording::WordingArgs;
 use crate::args::{
     BatchArg, EngineArgs, LimitArgs, OptionalModelsArg, SamplingArgs, SearchArgs, between, share,
 };
@@ -22,57 +25,15 @@ use crate::status::Status;
 use crate::web::WebArgs;
 use crate::{hint, model, pool, precision};
 
+/// Tags of a picture where no number is typed.
+const DEFAULT_TAGS: usize = 10;
+
 /// Caption pictures
 #[derive(Args, Debug)]
-#[command(after_help = "\
-Inputs:
-  Folders: files with the extension jpg, jpeg, jpe, png, webp, gif, bmp, tif or tiff, sorted
-  by name; hidden files are skipped.
-  Archives: the same in a zip, sorted by name, and in a tar (WebDataset), in its order.
-  Parquet (builds with the feature `parquet`): each row is an input, named FILE.parquet/0 and
-  so on. The column of --image-column holds encoded pictures, paths relative to the file's
-  folder, or {bytes, path}.
-  Files with equal bytes are captioned once.
-
-Output:
-  text     The caption for a single file, else lines of path<TAB>caption. With --captions N,
-           N lines for each picture, best first: [path<TAB>]score<TAB>caption. Control
-           characters in names are escaped.
-  json     {path, caption, score, token_ids} for each input, in the order of the inputs, with
-           `captions` if --captions is given and `tags` if --tags is; {path, error} for an
-           input that failed. If a name is not UTF-8, path_bytes has its bytes in hexadecimal.
-  parquet  The columns path, path_bytes, caption, score, token_ids, captions (list of caption,
-           score, token_ids; null without --captions), tags (null without --tags), error.
-
-Several languages (--language zh,en):
-  Each picture has a record for each language, in that order. In text the language is before
-  the caption; json, csv and parquet have `language` after the path; sidecar writes NAME.zh.txt
-  and NAME.en.txt, tar KEY.zh.txt and KEY.zh.json. An input that failed has one record, without
-  a language.
-
-Bulk runs:
-  With --output FILE, results are kept in FILE.part until the run ends. After an interruption,
-  the same command with --resume continues. Inputs with temporary failures, such as a server
-  that is down, are tried again by --resume; FILE.part then stays. --shard I/N selects part I
-  of N, from 0; the concatenated outputs of all parts equal the output of one run.
-
-Explanations:
-  With --explain FILE.html, a page shows which part of the picture each word of the best caption
-  stands on; with FILE.png, numbered tiles do, and a message says which word has which number.
-
-Examples:
-  mplug caption photo.jpg
-  mplug caption photo.jpg --explain words.html
-  mplug caption --model ./mplug_base_zh --captions 3 photo.jpg
-  mplug caption --model ./base_zh --model ./base_en --language zh,en --format jsonl photos/
-  mplug caption photos/ --recursive --format jsonl --output captions.jsonl
-  find . -name '*.png' -print0 | mplug caption - --batch-size 8
-  mplug caption shards/*.tar --shard 3/64 --format jsonl --output captions.3.jsonl --resume
-  mplug caption photos/ -r --format sidecar --on-existing append
-  mplug caption --allow-urls https://example.org/cat.jpg")]
+#[command(after_help = help::AFTER)]
 pub(crate) struct CaptionArgs {
     /// Picture files, folders, zip or tar archives, Parquet files, glob patterns, web addresses (--allow-urls), or `-` to read a list
-    /// of these from standard input
+    /// of these, or one picture, from standard input
     #[arg(required_unless_present = "dataset", value_name = "INPUT")]
     inputs: Vec<PathBuf>,
     /// Caption the pictures of an annotation file, in COCO's format or another one of `mplug eval`
@@ -125,6 +86,11 @@ pub(crate) struct CaptionArgs {
     #[arg(long, value_name = "N", help_heading = "Generation", value_parser = between::<1, 1000>,
         num_args = 0..=1, require_equals = true, default_missing_value = "10")]
     tags: Option<usize>,
+    /// Replace captions that never ended (`"is_finished": false`) by captions that did
+    #[arg(long, help_heading = "Generation", conflicts_with = "sample")]
+    finished_only: bool,
+    #[command(flatten)]
+    wording: WordingArgs,
     #[command(flatten)]
     explain: ExplainArgs,
     #[command(flatten)]
@@ -147,6 +113,11 @@ impl CaptionArgs {
         self.language.unwrap_or_default()
     }
 
+    /// The number of tags that was typed, or that --tags-only means.
+    fn tags(&self) -> Option<usize> {
+        self.tags.or(self.wording.tags_only.then_some(DEFAULT_TAGS))
+    }
+
     /// How captions are to be written.
     fn request(&self) -> CaptionRequest {
         CaptionRequest {
@@ -157,7 +128,8 @@ impl CaptionArgs {
             required_words: self.include.clone(),
             captions: self.captions,
             min_difference: self.diverse,
-            keywords: self.tags,
+            finished_only: self.finished_only,
+            keywords: self.tags(),
             sampling: self.sampling.options(),
         }
     }
@@ -206,7 +178,7 @@ impl CaptionArgs {
         if let Some(explaining) = explaining.filter(|_| summary.stopped_by.is_none()) {
             explaining.write()?;
         }
-        Ok(conclude(&summary))
+        Ok(conclude(&summary, self.output.place()))
     }
 
     /// What is to be captioned, and how.
@@ -222,8 +194,15 @@ impl CaptionArgs {
         let mut plan = plan.map_err(hint::of_bulk)?;
         plan.batch_size = self.batch.batch_size;
         plan.limits = self.limits.limits();
-        let (captions, keywords, languages) = (self.captions, self.tags, self.languages());
-        plan.style = Style { is_raw: self.raw, captions, keywords, languages, ..plan.style };
+        plan.style = Style {
+            is_raw: self.raw,
+            has_path: plan.style.has_path,
+            captions: self.captions,
+            keywords: self.tags(),
+            languages: self.languages(),
+            wording: self.wording.wording(self.tags().is_some() || self.output.adds_to_texts())?,
+            has_byte_order_mark: self.output.has_byte_order_mark(),
+        };
         plan.on_unfinished = self.output.on_unfinished();
         plan.stops_at_failure = self.errors == OnError::Fail;
         self.web.open(plan.inputs_mut())?;

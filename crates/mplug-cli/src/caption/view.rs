@@ -27,11 +27,11 @@ impl View {
     /// Shows what happens, and says whether somebody wants the run to end.
     pub(super) fn show(&mut self, event: Event<'_>) -> ControlFlow<()> {
         match event {
-            Event::Skipped { pictures } => report::message(format!(
-                "{pictures} pictures have a text file already (`--on-existing skip`)"
-            )),
+            Event::Skipped { pictures } => {
+                report::info(format!("{pictures} pictures have a text file already (`--on-existing skip`)"));
+            }
             Event::Resumed { done, inputs } => {
-                report::message(format!("{done} of {inputs} inputs were done already"));
+                report::info(format!("{done} of {inputs} inputs were done already"));
             }
             Event::Started { done, inputs } => {
                 let progress = Progress::new(inputs, "pictures");
@@ -64,12 +64,37 @@ const NOT_TRIED: &str = "not tried to the end";
 /// A run of at least this many seconds is reported with its speed.
 const LONG_RUN_SECONDS: f64 = 30.0;
 
+/// Kinds of files in the last line before it says how many there are.
+const MOST_KINDS: usize = 5;
+
+/// What became of the inputs, and of the files that were none.
+fn closing_line(summary: &Summary, captioned: usize, place: Option<String>) -> String {
+    let Summary { inputs, failed, skipped, .. } = *summary;
+    let mut parts = vec![format!("{captioned} captioned")];
+    if failed > 0 {
+        parts.push(format!("{failed} of {inputs} inputs failed"));
+    }
+    if skipped > 0 {
+        parts.push(format!("{skipped} have a text file already"));
+    }
+    let passed_over = &summary.passed_over;
+    if passed_over.count() > 0 {
+        let kinds = passed_over.kinds();
+        let shown = kinds.iter().take(MOST_KINDS).map(|(what, count)| format!("{what}: {count}"));
+        let more = if kinds.len() > MOST_KINDS { ", …" } else { "" };
+        let shown = shown.collect::<Vec<_>>().join(", ");
+        parts.push(format!("{} passed over ({shown}{more})", passed_over.count()));
+    }
+    let place = place.map_or_else(String::new, |place| format!("; {place}"));
+    format!("{} in {:.1} s{place}", parts.join(", "), summary.took.as_secs_f64())
+}
+
 /// Says how a run ended.
-pub(super) fn conclude(summary: &Summary) -> Status {
+pub(super) fn conclude(summary: &Summary, place: Option<String>) -> Status {
     let Summary { inputs, done, failed, passing, is_resumable, .. } = *summary;
     let seconds = summary.took.as_secs_f64();
     if seconds >= LONG_RUN_SECONDS {
-        report::message(format!(
+        report::info(format!(
             "{} pictures in {seconds:.0} s, {:.1}/s; the model had pictures {:.0} % of the time",
             summary.advanced,
             summary.advanced as f64 / seconds,
@@ -85,8 +110,11 @@ pub(super) fn conclude(summary: &Summary) -> Status {
         report::message(format!("{why}, {done} of {inputs} inputs done{resume}"));
         return status;
     }
-    if failed > 0 && inputs > 1 {
-        report::message(format!("{failed} of {inputs} inputs failed"));
+    let (captioned, doubtful) = (done + passing - failed, summary.passed_over.doubtful());
+    let are_many = inputs > 1 || (captioned > 0 && doubtful > 0);
+    let is_news = failed > 0 || doubtful > 0 || place.is_some() || seconds >= LONG_RUN_SECONDS;
+    if are_many && is_news {
+        report::message(closing_line(summary, captioned, place));
         for (reason, count) in summary.reasons.iter().filter(|(_, count)| *count > 1) {
             report::message(format!("{count} x {reason}"));
         }

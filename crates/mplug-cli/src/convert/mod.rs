@@ -12,12 +12,13 @@ use mplug::checkpoint::{
     CheckpointError, Dtype, FileFormat, Keep, ModelFolder, WriteOptions, Written, write_int8_model_folder,
     write_model_folder,
 };
-use mplug::config::{ConfigOverrides, ModelConfig};
+use mplug::config::{ConfigOverrides, ModelConfig, Task};
 use mplug::smoothing::Smoothings;
 
 use self::calibrate::Calibration;
 use self::replaceable::check_replaceable;
 use crate::args::StrictArg;
+use crate::eval::TaskArg;
 use crate::precision::PrecisionArg;
 use crate::status::Status;
 use crate::{model, report};
@@ -43,11 +44,12 @@ that the error on calibration pictures falls clearly. Calibration pictures are t
 runs at int8 by default.
 
 Examples:
-  mplug convert ./mplug_base_zh ./mplug_base_zh_bf16 --dtype bf16
-  mplug convert ./mplug_base_zh ./mplug_base_zh_int8 --precision int8 --calibrate photos/
+  mplug convert caption-base-zh ./base-zh-bf16 --dtype bf16
+  mplug convert caption-base-zh ./base-zh-int8 --precision int8 --calibrate photos/
   mplug convert checkpoint_07.pth ./small --dtype f16 --task-only
   mplug convert ./runs/caption/best ./for_modelscope --format pytorch
-  mplug convert ./mplug_base_zh ./mine --merge ./runs/lora/best")]
+  mplug convert backbone-base-en ./start --task caption
+  mplug convert caption-base-zh ./mine --merge ./runs/lora/best")]
 pub(crate) struct ConvertArgs {
     /// Model folder, a weight file in such a folder, or the name of a downloaded model
     #[arg(value_name = "MODEL")]
@@ -58,6 +60,9 @@ pub(crate) struct ConvertArgs {
     /// Merge a LoRA adapter (the folder of PEFT's files) that was trained on MODEL into the weights
     #[arg(long, value_name = "DIR", visible_alias = "merge")]
     adapter: Option<PathBuf>,
+    /// Task of a model whose folder does not say it, such as a pre-trained backbone; written into DEST
+    #[arg(long, value_enum)]
+    task: Option<TaskArg>,
     /// Format of the weight file
     #[arg(long, value_enum, default_value = "safetensors")]
     format: FormatArg,
@@ -130,8 +135,8 @@ enum Form {
 
 /// Runs the command.
 pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<Status> {
-    let source =
-        model::open_folder(&args.model, &ConfigOverrides::default(), args.strict, args.adapter.as_ref())?;
+    let overrides = ConfigOverrides { task: args.task.map(Task::from), ..ConfigOverrides::default() };
+    let source = model::open_folder(&args.model, &overrides, args.strict, args.adapter.as_ref())?;
     if args.force {
         check_replaceable(&args.dest, &source.path)?;
     }
@@ -155,8 +160,8 @@ pub(crate) fn run(args: &ConvertArgs) -> anyhow::Result<Status> {
     }
     let dest = args.dest.display();
     match &form {
-        Form::Floats(_) => report::message(format_args!("{dest}: written")),
-        Form::Int8(calibration) => report::message(format_args!("{dest}: written; {calibration}")),
+        Form::Floats(_) => report::info(format_args!("{dest}: written")),
+        Form::Int8(calibration) => report::info(format_args!("{dest}: written; {calibration}")),
     }
     if args.format != FormatArg::Safetensors && !is_built_by_original(&source.config) {
         report::message(
@@ -221,7 +226,7 @@ fn report_errors(smoothings: &Smoothings) {
         }
     }
     let mean = |sum: f32| 100.0 * sum / count.max(1) as f32;
-    report::message(format_args!(
+    report::info(format_args!(
         "int8 error of {count} linear layers' outputs: {:.2} % in the mean ({:.2} % before smoothing), at most {:.2} % ({})",
         mean(after),
         mean(before),

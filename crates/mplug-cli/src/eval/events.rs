@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use mplug_eval::{EvalError, Event};
+use mplug_eval::{DatasetProblem, EvalError, Event};
 
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
@@ -36,7 +36,7 @@ impl<'i> Show<'i> {
     fn event(&mut self, event: Event<'_>) {
         match event {
             Event::Resumed { known, count } => {
-                report::message(format!("{known} of {count} pictures are captioned already"));
+                report::info(format!("{known} of {count} pictures are captioned already"));
             }
             Event::Started { count, what } => {
                 // The bar of the part before goes first.
@@ -56,12 +56,16 @@ impl<'i> Show<'i> {
 }
 
 /// An error in words that the library cannot know: of commands, options and builds.
-fn worded(error: EvalError) -> anyhow::Error {
+pub(crate) fn worded(error: EvalError) -> anyhow::Error {
     match error {
         EvalError::FrequencyReferences { source } => {
             anyhow::Error::from(source).context("`--document-frequencies`")
         }
         EvalError::Journal(error) => hint::of_journal(error),
+        EvalError::Data(error) => hint::of_data(error),
+        EvalError::Dataset { problem: DatasetProblem::NoCandidates { .. }, .. } => {
+            anyhow::anyhow!("{error}; `--subset` scores those that have one")
+        }
         EvalError::Metrics(error @ caption_metrics::Error::NoJieba) => {
             anyhow::anyhow!("{error}: build with `--features jieba`")
         }

@@ -48,6 +48,14 @@ pub(super) fn refuse_options_of_other_tasks(args: &EvalArgs, task: Task) -> anyh
     }
 }
 
+/// Options of captions mean nothing `where_not`.
+pub(super) fn refuse_caption_options(args: &EvalArgs, where_not: &str) -> anyhow::Result<()> {
+    match captioning(args).into_iter().find(|(_, is_typed)| *is_typed) {
+        Some((option, _)) => anyhow::bail!("`{option}` has no meaning {where_not}"),
+        None => Ok(()),
+    }
+}
+
 /// What only captions have.
 fn captioning(args: &EvalArgs) -> Vec<Typed> {
     let own = [("--resume", args.resume.is_some()), ("--html", args.output.html.is_some())];

@@ -1,9 +1,10 @@
 //! `mplug eval`, in three forms: captions of a file against references, a model of any task on a dataset, and one on freshly
-//! drawn pictures. This file and `figures` have what can be typed, `meaning` refuses what means nothing together, `run` hands it to
+//! drawn pictures. This file and `figures` have what can be typed, `meaning` refuses what means nothing together, `run` and `files` hand it to
 //! `mplug-eval` and writes what that returns, `events` shows how far it is.
 
-mod events;
+pub(crate) mod events;
 pub(crate) mod figures;
+mod files;
 mod meaning;
 mod run;
 
@@ -25,7 +26,7 @@ use crate::{model, output, pool};
 #[command(group(ArgGroup::new("captions").args(["references", "dataset"])))]
 #[command(after_help = "\
 Three forms:
-  --references FILE --candidates FILE   score the captions in a file
+  --references FILE --candidates FILE   score the captions, or the answers, in a file
   --dataset FILE|DIR [--model M]        run a model on a dataset and score its output
   neither                               draw pictures and run a model on them
 
@@ -36,10 +37,13 @@ What is computed depends on the model's task:
   retrieval           recall at 1, 5 and 10, pictures to texts and texts to pictures
 
 Formats of references and datasets, detected from name and content:
-  COCO captions and NoCaps, Karpathy's JSON, the research code's JSON, Flickr30k and COCO-CN
-  token files, AI Challenger, MUGE, JSON lines, ModelScope CSV; for questions VQA v2's pair of
-  files and the research code's. Candidates: COCO results, JSON lines of `mplug caption`, or
-  one caption a line in the order of the references.
+  COCO captions and NoCaps, Karpathy's JSON, the research code's JSON, AI Challenger, MUGE, token
+  files (Flickr8k, Flickr30k, COCO-CN, Flickr8k-CN), pycocoevalcap's dictionaries, JSON lines,
+  tables with a head line (ModelScope's, Kaggle's, metadata.csv, open_clip's), everything that
+  `mplug caption` writes, folders and tars of pictures with .txt or .caption files beside them;
+  for questions VQA v2's pair of files and the research code's.
+Candidates: COCO and VQA results, any of the above with one caption a picture, matched by id or
+  file name, or one caption a line in the order of the references.
 
 Caption scores equal the reference evaluator's (pycocoevalcap) if the tokens do; the report
 names the tokenization. English is tokenized as there (ptb), Chinese into characters (char).
@@ -47,20 +51,25 @@ METEOR needs its official jar (--meteor-jar); without it \"METEOR (exact+stem)\"
 
 Examples:
   mplug eval --references captions_val2014.json --candidates results.json --meteor-jar meteor-1.5.jar
+  mplug eval --references captions_val2014.json --candidates karpathy_test.json --subset
+  mplug eval --references v2_mscoco_val2014_annotations.json --candidates answers.json
   mplug eval --references test.json --candidates captions.jsonl --html report.html --images pictures/
-  mplug eval --model ./mplug_base_zh --dataset coco-cn/ --split test --resume captions.part
-  mplug eval --model ./mplug_vqa --dataset vqa_val.json --images val2014/ --per-image answers.jsonl
-  mplug eval --model ./mplug_retrieval --dataset flickr30k_test.json --rerank 128
+  mplug eval --model caption-base-zh --dataset coco-cn/ --split test --resume captions.part
+  mplug eval --model ask-large-en --dataset vqa_val.json --images val2014/ --per-image answers.jsonl
+  mplug eval --model match-large-en --dataset flickr30k_test.json --rerank 128
   mplug eval --count 1000 --model runs/demo/best --format json
   mplug eval --task ask --language zh")]
 pub(crate) struct EvalArgs {
-    /// Annotation file with the reference captions
+    /// Annotation file with the reference captions, or with questions and their answers
     #[arg(long, value_name = "FILE", requires = "candidates", help_heading = "Captions")]
     references: Option<PathBuf>,
-    /// File with one caption for each image of the references
+    /// File, folder or archive with one caption for each image (or one answer for each question) of the references
     #[arg(long, value_name = "FILE", requires = "references", conflicts_with_all = ["dataset", "resume"], help_heading = "Captions")]
     candidates: Option<PathBuf>,
-    /// Annotation file or folder with the pictures and the reference captions or questions
+    /// Score the images (or questions) of the candidates alone, where they are a part of the references
+    #[arg(long, requires = "candidates", help_heading = "Captions")]
+    subset: bool,
+    /// Annotation file, folder or archive with the pictures and the reference captions or questions
     #[arg(long, value_name = "FILE|DIR", help_heading = "Captions")]
     dataset: Option<PathBuf>,
     #[command(flatten)]
@@ -100,10 +109,13 @@ pub(crate) struct EvalArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TaskArg {
     /// Captions
+    #[value(alias = "image-captioning")]
     Caption,
     /// Answers to questions
+    #[value(alias = "visual-question-answering")]
     Ask,
     /// Matching and retrieval
+    #[value(alias = "image-text-retrieval")]
     Match,
 }
 
@@ -174,7 +186,7 @@ impl EvalArgs {
             ensure!(folder.config.task == wanted, "no demo model is for {name}: give one with --model");
             return Ok(folder);
         };
-        let overrides = ConfigOverrides { image_size, ..ConfigOverrides::default() };
+        let overrides = ConfigOverrides { image_size, fallback_task: wanted, ..ConfigOverrides::default() };
         let folder = model::open_folder(path, &overrides, self.model.strict, self.model.adapter.as_ref())?;
         let found = folder.config.task;
         if let Some(typed) = self.task.filter(|_| wanted != Some(found)) {

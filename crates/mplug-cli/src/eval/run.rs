@@ -7,7 +7,7 @@ use mplug::config::Task;
 use mplug::generate::GenerationOptions;
 use mplug::tasks::{Answerer, Captioner, Matcher, prompt_for};
 use mplug_data::dataset::AnnotatedDataset;
-use mplug_eval::answers::Questions;
+use mplug_eval::answers::{Answers, Questions};
 use mplug_eval::captioning::{Captioned, Captioning, JournalPlan};
 use mplug_eval::captions::CaptionSet;
 use mplug_eval::drawn::{DEFAULT_COUNT, Drawn};
@@ -17,7 +17,7 @@ use mplug_eval::retrieval::DEFAULT_RERANK;
 use mplug_eval::{EvalError, drawn_answers, drawn_captions, drawn_pairs};
 
 use super::events::Show;
-use super::{EvalArgs, meaning};
+use super::{EvalArgs, files, meaning};
 use crate::interrupt::Interrupt;
 use crate::status::Status;
 use crate::{hint, model, output, precision, report};
@@ -37,12 +37,7 @@ pub(super) fn run(args: &EvalArgs) -> anyhow::Result<Status> {
 
 fn evaluate(args: &EvalArgs, interrupt: &Interrupt) -> anyhow::Result<Status> {
     if let (Some(references), Some(candidates)) = (&args.references, &args.candidates) {
-        meaning::refuse_model_options(args)?;
-        let dataset = open(args, references)?;
-        let title = format!("{} against {}", candidates.display(), references.display());
-        let set = Show::until(interrupt)
-            .events(|on_event| CaptionSet::read(dataset, candidates, title, on_event))?;
-        return score(args, interrupt, &set);
+        return files::score(args, interrupt, references, candidates);
     }
     let folder = args.open_model()?;
     let task = folder.config.task;
@@ -59,13 +54,13 @@ fn evaluate(args: &EvalArgs, interrupt: &Interrupt) -> anyhow::Result<Status> {
     }
 }
 
-fn open(args: &EvalArgs, path: &Path) -> anyhow::Result<AnnotatedDataset> {
+pub(super) fn open(args: &EvalArgs, path: &Path) -> anyhow::Result<AnnotatedDataset> {
     args.reading.open(path, args.limits.limits())
 }
 
 /// Computes the figures and writes every report that was typed; the page and the lines first, so that a report on standard output
 /// means that all is there.
-fn score(args: &EvalArgs, interrupt: &Interrupt, set: &CaptionSet) -> anyhow::Result<Status> {
+pub(super) fn score(args: &EvalArgs, interrupt: &Interrupt, set: &CaptionSet) -> anyhow::Result<Status> {
     let plan = args.figures.plan();
     let scored = Show::until(interrupt)
         .events(|on_event| set.score(&plan.evaluator(set, args.reading.language(), on_event)?))?;
@@ -160,6 +155,10 @@ fn ask(args: &EvalArgs, interrupt: &Interrupt, folder: &ModelFolder, path: &Path
     let options = args.search.options(answerer.default_options())?;
     let answers = Show::until(interrupt)
         .events(|on_event| questions.ask(&answerer, &options, args.batch.batch_size, on_event))?;
+    write_answers(args, &answers)
+}
+
+pub(super) fn write_answers(args: &EvalArgs, answers: &Answers<'_>) -> anyhow::Result<Status> {
     if let Some(path) = &args.output.per_image {
         output::write_whole(&answers.per_question()?, Some(path))?;
     }

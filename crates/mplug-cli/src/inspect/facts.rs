@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use mplug::checkpoint::Summary;
-use mplug::config::{Language, ModelConfig, language};
+use mplug::checkpoint::{ModelFolder, Summary};
+use mplug::tasks::languages_of;
 use serde::Serialize;
 
 use super::lines::{grouped, line};
@@ -15,7 +15,9 @@ use crate::model::{command_of, task_name};
 pub(super) struct ModelFacts {
     task: &'static str,
     command: &'static str,
-    language: &'static str,
+    language: String,
+    /// Codes: that of the vocabulary, then those of the prompts.
+    languages: Vec<String>,
     vision: VisionFacts,
     text: TextFacts,
     generation: GenerationFacts,
@@ -61,6 +63,8 @@ struct GenerationFacts {
 pub(super) struct WeightFacts {
     format: String,
     file_bytes: u64,
+    #[serde(skip_serializing_if = "is_one")]
+    files: usize,
     tensors: usize,
     parameters: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -78,17 +82,27 @@ struct UnusedFacts {
     parameters: usize,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it")]
+fn is_one(files: &usize) -> bool {
+    *files == 1
+}
+
 impl ModelFacts {
-    /// The facts of a model with this vocabulary.
-    pub(super) fn new(config: &ModelConfig, vocabulary: &str) -> Self {
+    /// The facts of a model.
+    pub(super) fn new(folder: &ModelFolder) -> Self {
+        let config = &folder.config;
+        let languages: Vec<String> = languages_of(folder).into_iter().map(str::to_owned).collect();
+        let name = |code: &String| match code.as_str() {
+            "zh" => "Chinese".to_owned(),
+            "en" => "English".to_owned(),
+            other => other.to_owned(),
+        };
         let (vision, text, generation) = (&config.vision, &config.text, &config.generation);
         Self {
             task: config.task.name(),
             command: command_of(config.task),
-            language: match language(vocabulary) {
-                Language::Chinese => "Chinese",
-                Language::English => "English",
-            },
+            language: languages.iter().map(name).collect::<Vec<_>>().join(" and "),
+            languages,
             vision: VisionFacts {
                 image_size: vision.image_size,
                 patch_size: vision.patch_size,
@@ -124,6 +138,7 @@ impl From<Summary> for WeightFacts {
         Self {
             format: summary.format.to_string(),
             file_bytes: summary.file_len,
+            files: summary.num_files,
             tensors: summary.num_tensors,
             parameters: summary.num_parameters,
             parameters_used: summary.num_parameters_used,
@@ -188,7 +203,8 @@ impl ModelFacts {
 impl WeightFacts {
     /// A line a fact.
     pub(super) fn write_text(&self, to: &mut dyn Write) -> io::Result<()> {
-        line(to, "file", &format!("{}, {} bytes", self.format, grouped(self.file_bytes as usize)))?;
+        let of = if self.files == 1 { String::new() } else { format!(" in {} files", self.files) };
+        line(to, "file", &format!("{}, {} bytes{of}", self.format, grouped(self.file_bytes as usize)))?;
         let used = self.parameters_used.map_or_else(String::new, |used| format!(", {} used", grouped(used)));
         line(to, "parameters", &format!("{} in {} tensors{used}", grouped(self.parameters), self.tensors))?;
         let dtypes: Vec<_> =

@@ -1,5 +1,6 @@
 //! `mplug inspect`: what a model folder or a weight file holds, without running it. The counting is `mplug::checkpoint`'s.
 
+mod adapter;
 mod facts;
 mod lines;
 
@@ -7,15 +8,18 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use mplug::checkpoint::adapter::{Adapter, is_adapter};
 use mplug::checkpoint::{Checkpoint, ModelFolder, summarize};
-use mplug::config::ConfigOverrides;
+use mplug::config::{ConfigOverrides, Task};
 use mplug_bulk::{JsonPath, Record};
 use mplug_data::message::one_line;
 use serde::Serialize;
 
+use self::adapter::AdapterFacts;
 use self::facts::{ModelFacts, WeightFacts};
 use self::lines::line;
 use crate::args::StrictArg;
+use crate::eval::TaskArg;
 use crate::model::{self, open_folder};
 use crate::output::OutputArgs;
 use crate::status::Status;
@@ -24,14 +28,19 @@ use crate::status::Status;
 #[derive(Args, Debug)]
 #[command(after_help = "\
 A weight file without its model folder is inspected too; the reason why its model is unknown is shown.
+So are weights in several files with an index, and the folder of a LoRA adapter.
 
 Examples:
-  mplug inspect ./mplug_base_zh
-  mplug inspect ./mplug_base_zh/pytorch_model.bin --format json")]
+  mplug inspect caption-base-zh
+  mplug inspect backbone-base-en --task ask
+  mplug inspect \"$(mplug pull caption-base-zh)/pytorch_model.bin\" --format json")]
 pub(crate) struct InspectArgs {
-    /// Model folder, weight file, or the name of a downloaded model
+    /// Model folder, weight file, adapter folder, or the name of a downloaded model
     #[arg(value_name = "MODEL")]
     model: PathBuf,
+    /// Task of a model whose folder does not say it, such as a pre-trained backbone
+    #[arg(long, value_enum)]
+    task: Option<TaskArg>,
     #[command(flatten)]
     strict: StrictArg,
     #[command(flatten)]
@@ -41,9 +50,17 @@ pub(crate) struct InspectArgs {
 /// Runs the command.
 pub(crate) fn run(args: &InspectArgs) -> anyhow::Result<Status> {
     let mut writer = args.output.create(None)?;
-    let report = match open_folder(&args.model, &ConfigOverrides::default(), args.strict, None) {
+    let found = model::find(&args.model)?;
+    if is_adapter(&found) {
+        let adapter = Adapter::open(&found)?;
+        writer.write(&AdapterFacts::new(&args.model, &adapter))?;
+        writer.finish()?;
+        return Ok(Status::Good);
+    }
+    let overrides = ConfigOverrides { task: args.task.map(Task::from), ..ConfigOverrides::default() };
+    let report = match open_folder(&args.model, &overrides, args.strict, None) {
         Ok(folder) => Inspection::of_folder(&args.model, &folder),
-        Err(error) => match Checkpoint::open(&model::find(&args.model)?) {
+        Err(error) => match Checkpoint::open(&found) {
             Ok(checkpoint) => Inspection::of_checkpoint(&args.model, &checkpoint, error.to_string()),
             Err(_) => return Err(error),
         },
@@ -69,7 +86,7 @@ struct Inspection {
 impl Inspection {
     fn of_folder(path: &Path, folder: &ModelFolder) -> Self {
         let summary = summarize(folder.checkpoint(), Some(&folder.config));
-        let model = ModelFacts::new(&folder.config, folder.vocabulary());
+        let model = ModelFacts::new(folder);
         Self { path: path.into(), model: Some(model), model_unknown: None, weights: summary.into() }
     }
 

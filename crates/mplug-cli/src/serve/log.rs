@@ -6,23 +6,15 @@ use mplug_server::Event;
 
 use crate::report;
 
-/// Writes events down.
-pub(crate) struct Log {
-    /// A JSON object a line, in place of words.
-    pub(crate) is_json: bool,
-}
-
-impl Log {
-    /// Writes an event down, and reports the state to a service manager.
-    pub(crate) fn hear(&self, event: &Event<'_>) {
-        notify(event);
-        match event {
-            // The command's error says it.
-            Event::NotLoaded(_) => {}
-            // A standard error that is closed is not worth a failure.
-            event if self.is_json => drop(writeln!(io::stderr().lock(), "{}", event.to_json())),
-            event => report::message(event),
-        }
+/// Writes an event down, and reports the state to a service manager.
+pub(crate) fn hear(event: &Event<'_>) {
+    notify(event);
+    match event {
+        // The command's error says it.
+        Event::NotLoaded(_) => {}
+        // A standard error that is closed is not worth a failure.
+        event if report::is_json() => drop(writeln!(io::stderr().lock(), "{}", event.to_json())),
+        event => report::info(event),
     }
 }
 

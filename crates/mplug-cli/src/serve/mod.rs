@@ -9,13 +9,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
-use clap::{Args, ValueEnum};
+use clap::Args;
 use mplug::checkpoint::ModelFolder;
 use mplug::config::{ConfigOverrides, Task};
 use mplug_server::{ModelSource, ServeOptions, Server};
 
 use self::limits::ServeLimitArgs;
-use self::log::Log;
 use crate::args::{EngineArgs, OptionalModelsArg};
 use crate::interrupt::Interrupt;
 use crate::status::Status;
@@ -72,9 +71,6 @@ pub(crate) struct ServeArgs {
     /// Also answer at Ollama's routes /api/generate, /api/tags and /api/version, as photo libraries call them
     #[arg(long)]
     ollama: bool,
-    /// How the log on standard error is written
-    #[arg(long, value_enum, default_value = "text", env = "MPLUG_LOG_FORMAT")]
-    log_format: LogFormat,
     /// Ask the server at --listen whether it is ready and exit with 0 or 1; for health checks
     #[arg(long)]
     probe: bool,
@@ -84,15 +80,6 @@ pub(crate) struct ServeArgs {
     limits: ServeLimitArgs,
     #[command(flatten)]
     web: WebArgs,
-}
-
-/// How the log is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum LogFormat {
-    /// A line for a person
-    Text,
-    /// A JSON object a line
-    Json,
 }
 
 /// Runs the command.
@@ -121,8 +108,7 @@ pub(crate) fn run(args: &ServeArgs) -> anyhow::Result<Status> {
         handle.drain();
     };
     std::thread::Builder::new().spawn(look).context("cannot start the threads")?;
-    let log = Log { is_json: args.log_format == LogFormat::Json };
-    let ended = server.run(models, move |event| log.hear(&event))?;
+    let ended = server.run(models, |event| log::hear(&event))?;
     Ok(Status::of_failures(ended.lost))
 }
 

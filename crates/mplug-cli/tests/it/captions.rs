@@ -170,6 +170,37 @@ fn pictures_above_the_limits_are_refused() {
 }
 
 #[test]
+fn case_39_transparent_pictures_are_laid_over_the_background() {
+    let desk = Desk::new();
+    // A dark disc; around it the colour that alpha hides.
+    let is_disc = |x: u32, y: u32| (x.abs_diff(24)).pow(2) + (y.abs_diff(16)).pow(2) < 100;
+    let cut =
+        image::RgbaImage::from_fn(48, 32, |x, y| image::Rgba([9, 9, 9, if is_disc(x, y) { 255 } else { 0 }]));
+    cut.save(desk.join("cut.png")).unwrap();
+    let over = |ground: u8| move |x, y| image::Rgb([if is_disc(x, y) { 9 } else { ground }; 3]);
+    image::RgbImage::from_fn(48, 32, over(255)).save(desk.join("white.png")).unwrap();
+    image::RgbImage::from_fn(48, 32, over(9)).save(desk.join("hidden.png")).unwrap();
+
+    let score = |args: &[&str]| {
+        let outcome = desk.caption(&[args, &["--format", "jsonl"]].concat());
+        assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+        serde_json::from_str::<Value>(outcome.stdout.trim()).unwrap()["score"].clone()
+    };
+    assert!(score(&["cut.png"]).is_number());
+    assert_eq!(score(&["cut.png"]), score(&["hidden.png"]), "alpha is dropped by default");
+    assert_eq!(score(&["cut.png", "--background", "#FFFFFF"]), score(&["white.png"]));
+    assert_ne!(score(&["cut.png"]), score(&["white.png"]));
+
+    let wrong = desk.caption(&["cut.png", "--background", "whitish"]);
+    assert_eq!(wrong.code, 2);
+    assert!(
+        wrong.stderr.contains("expected white, black, gray or a colour such as #F0F0F0"),
+        "{}",
+        wrong.stderr
+    );
+}
+
+#[test]
 fn settings_can_come_from_the_environment() {
     let desk = Desk::new();
     let mut command = crate::support::mplug();

@@ -159,7 +159,7 @@ fn each_language_has_its_text_file_and_its_members() {
     assert_eq!(texts(&desk)["red.zh.txt"], format!("mine, {chinese}"));
 
     let tar = |output: &str, language: &str| {
-        let args = ["p", "--format", "tar", "--output", output, "--language", language];
+        let args = ["p", "--format", "tar", "--output", output, "--force", "--language", language];
         assert_eq!(caption(&desk, &args).code, 1);
         members(desk.join(output))
     };

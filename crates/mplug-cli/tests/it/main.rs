@@ -2,6 +2,7 @@
 
 mod archives;
 mod bulk;
+mod caption_files;
 mod captions;
 mod compare;
 #[cfg(feature = "train")]
@@ -10,6 +11,8 @@ mod engine;
 mod eval;
 mod eval_tasks;
 mod explain;
+mod field;
+mod field_models;
 #[cfg(feature = "train")]
 mod fine_tuning;
 mod foreign;
@@ -20,6 +23,7 @@ mod input_names;
 #[cfg(all(unix, feature = "train"))]
 mod kills;
 mod languages;
+mod messages;
 mod model_folders;
 mod models;
 mod outputs;

@@ -159,7 +159,28 @@ fn doctor_tells_what_it_checked() {
     let outcome = desk.run(&["doctor", "--format", "json"]);
     let checks: Vec<Value> = serde_json::from_str(&outcome.stdout).unwrap();
     let names: Vec<_> = checks.iter().map(|check| check["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["version", "processor", "threads", "temporary folder", "environment", "demo model"]);
+    let expected = [
+        "version",
+        "processor",
+        "threads",
+        "memory",
+        "disk",
+        "devices",
+        "temporary folder",
+        "environment",
+        "models",
+        "demo model",
+    ];
+    assert_eq!(names, expected);
+    let detail =
+        |name: &str| checks.iter().find(|check| check["name"] == name).unwrap()["detail"].to_string();
+    if cfg!(target_os = "linux") {
+        assert!(
+            detail("memory").contains(" GB free of ") && detail("disk").contains(" GB free in this folder")
+        );
+    }
+    assert!(detail("version").contains("features: demo") && detail("devices").contains("GPUs for training"));
+    assert!(!cfg!(feature = "hub") || detail("models").contains("`mplug pull NAME`"), "{checks:?}");
     let all_but_demo = checks.iter().filter(|check| check["name"] != "demo model");
     assert!(all_but_demo.clone().all(|check| check["ok"] == true), "{checks:?}");
     let is_good = checks.iter().all(|check| check["ok"] == true);

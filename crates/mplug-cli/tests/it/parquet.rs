@@ -87,6 +87,15 @@ fn json(field: &Field) -> Value {
     }
 }
 
+/// A record of JSON without what the table does not have: marks of captions that never ended.
+fn without_marks(record: &Value) -> Value {
+    let mut record = record.clone();
+    for caption in record.get_mut("captions").and_then(Value::as_array_mut).into_iter().flatten() {
+        caption.as_object_mut().unwrap().remove("is_finished");
+    }
+    record
+}
+
 #[test]
 fn rows_in_are_rows_out() {
     let desk = Desk::new();
@@ -111,7 +120,7 @@ fn rows_in_are_rows_out() {
     );
     assert_eq!((table.code, table.stdout.as_str()), (1, ""), "{}", table.stderr);
     let found: Vec<Value> = rows(desk.join("out.parquet")).iter().map(record).collect();
-    assert_eq!(found, records);
+    assert_eq!(found, records.iter().map(without_marks).collect::<Vec<_>>());
     assert!(!desk.join("out.parquet.part").exists());
 }
 
@@ -160,7 +169,7 @@ fn rows_say_the_language_where_there_are_several() {
     let table = caption(&desk, &[&args[..], &["parquet", "--output", "out.parquet"]].concat());
     assert_eq!(table.code, 1, "{}", table.stderr);
     let found: Vec<Value> = rows(desk.join("out.parquet")).iter().map(record).collect();
-    assert_eq!(found, records);
+    assert_eq!(found, records.iter().map(without_marks).collect::<Vec<_>>());
     let schema = schema(desk.join("out.parquet"));
     let columns = ["path (", "path_bytes;", "language (", "caption ("];
     let places = columns.map(|column| schema.find(column).expect(column));

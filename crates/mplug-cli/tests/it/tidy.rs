@@ -69,7 +69,7 @@ const OF_THE_SHELL: [&str; 6] =
     ["anyhow", "clap", "clap_complete", "clap_mangen", "indicatif", "signal-hook"];
 /// Most lines of a file of the command line, and of all of them, that are code and no test: some 280 for each of its commands.
 const MOST_LINES: usize = 200;
-const MOST_LINES_IN_ALL: usize = 4480;
+const MOST_LINES_IN_ALL: usize = 4690;
 /// Most files of the command line that may import each other in a circle.
 const LONGEST_CIRCLE: usize = 5;
 
@@ -309,7 +309,7 @@ fn fixtures_stay_small() {
         .filter(fs::Metadata::is_file)
         .map(|metadata| metadata.len())
         .sum();
-    assert!(size < 8 << 20, "fixtures take {size} bytes");
+    assert!(size < 9 << 20, "fixtures take {size} bytes");
 }
 
 /// One style of imports: a `use` for each module, as `imports_granularity = "Module"` of rustfmt writes them.

@@ -96,6 +96,50 @@ fn keywords_come_from_all_captions() {
     assert_eq!(outcome.get("captions"), None, "one caption was requested");
 }
 
+/// What trainers of LoRA adapters want: `trigger, caption, tag, tag`.
+#[cfg(feature = "jieba")]
+#[test]
+fn keywords_stand_behind_captions_or_alone() {
+    let (caption_text, tags) = text(&["cars.png", "--tags=3"])
+        .split_once('\t')
+        .map(|(c, t)| (c.to_owned(), t.replace(',', ", ")))
+        .unwrap();
+    let one_line = ["cars.png", "--tags=3", "--one-line", "--prepend", "sks style, "];
+    assert_eq!(text(&one_line), format!("sks style, {caption_text}, {tags}"));
+    assert_eq!(text(&["cars.png", "--tags=3", "--tags-only"]), tags);
+    let chinese = ["--separator", "zh=，", "--separator", "en=; "];
+    let expected = format!("{caption_text}，{}", tags.replace(", ", "，"));
+    assert_eq!(text(&[&one_line[..3], &chinese].concat()), expected);
+    let english = text(&[&one_line[..3], &chinese, &["--language", "en"]].concat());
+    assert!(english.contains("; ") && !english.contains('，'), "{english}");
+    let record = caption_json(&[&one_line[..], &["--format", "jsonl"]].concat());
+    assert_eq!(record["caption"], format!("sks style, {caption_text}, {tags}"));
+    assert_eq!(record["tags"].as_array().unwrap().len(), 3);
+    for (args, expected) in [
+        (&["--one-line"][..], "--tags"),
+        (&["--tags-only", "--captions", "2"], "cannot be used with"),
+        (&["--separator", "; "], "`--separator`: expected `--tags`"),
+    ] {
+        let outcome = run_in(examples(), &[&["caption", "cars.png"], args].concat());
+        assert!(outcome.code == 2 && outcome.stderr.contains(expected), "{args:?}: {}", outcome.stderr);
+    }
+}
+
+/// Half words of captions that were cut, and another language behind them, are no keywords.
+#[cfg(feature = "jieba")]
+#[test]
+fn keywords_are_whole_words_of_the_captions_language() {
+    let english = text(&[".", "--language", "en", "--tags"]);
+    assert!(english.is_ascii(), "{english}");
+    for line in text(&[".", "--tags"]).lines() {
+        let (_, tags) = line.rsplit_once('\t').unwrap();
+        let tags: Vec<&str> = tags.split(',').collect();
+        for half in ["汽", "橙"] {
+            assert!(!tags.contains(&half), "{line}");
+        }
+    }
+}
+
 #[cfg(feature = "jieba")]
 fn caption_json(args: &[&str]) -> serde_json::Value {
     caption(args).jsonl().remove(0)

@@ -109,6 +109,17 @@ impl AnnotatedDataset {
         &self.limits
     }
 
+    /// Keeps the examples whose index `keeps` is true of, in their order.
+    #[must_use]
+    pub fn retain(mut self, keeps: impl Fn(usize) -> bool) -> Self {
+        let mut index = 0;
+        self.annotations.records.retain(|_| {
+            index += 1;
+            keeps(index - 1)
+        });
+        self
+    }
+
     /// The annotation of example `index`.
     ///
     /// # Errors

@@ -23,19 +23,19 @@ pub(super) fn check_names(renamed: &[(String, String)]) -> Result<(), String> {
 }
 
 /// Which rows are of the language that is wanted.
-pub(super) struct LanguageChoice {
+pub(crate) struct LanguageChoice {
     wanted: Option<Language>,
     /// The first language that a row named.
     seen: Option<String>,
 }
 
 impl LanguageChoice {
-    pub(super) fn new(wanted: Option<Language>) -> Self {
+    pub(crate) fn new(wanted: Option<Language>) -> Self {
         Self { wanted, seen: None }
     }
 
     /// Whether a row is taken, whose language is `language` where it says one: a code such as `zh` or `zh-CN`.
-    pub(super) fn takes(&mut self, language: Option<&str>) -> Result<bool, String> {
+    pub(crate) fn takes(&mut self, language: Option<&str>) -> Result<bool, String> {
         let Some(language) = language.map(str::trim).filter(|language| !language.is_empty()) else {
             return Ok(true);
         };

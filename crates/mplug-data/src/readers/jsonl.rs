@@ -1,4 +1,4 @@
-//! JSON Lines: one object a line, `{"path": "a.jpg", "captions": ["a cat", …]}`.
+//! JSON Lines, and lists of the same objects: one object a line, `{"path": "a.jpg", "captions": ["a cat", …]}`.
 //!
 //! Our own form, wide enough for what people write by hand. The picture is `path`, `image` or `file_name`; the id
 //! `image_id` or `id`, or else the picture's path; the captions `captions`, `caption`, `references` or `text`, one or a
@@ -10,11 +10,15 @@
 //! given, also over several lines. Its id is `question_id`, or the picture's, with a number for its further questions. As in
 //! ModelScope's tables an answer is a caption too, where there is no other.
 //!
+//! Records of `mplug caption` are such lines: of several captions (`captions`, a list of objects) the best, which is `caption` too, is
+//! taken; a record with an `error` in place of a caption is left out and counted. Its JSON document is a list of them.
+//!
 //! Refuses to guess: two keys for one thing are an error, and so are two languages when none is requested.
 
 use std::path::Path;
 
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::collect::{Collector, QuestionIds};
@@ -23,7 +27,7 @@ use super::{OneOrMany, ReadOptions};
 use crate::annotation::{Annotation, PictureId};
 use crate::dataset::Language;
 use crate::error::{DataError, Place};
-use crate::text::{Lines, json_error};
+use crate::text::{Lines, json_error, parse_json, read_text};
 
 #[derive(Deserialize)]
 struct Line {
@@ -32,7 +36,7 @@ struct Line {
     file_name: Option<String>,
     image_id: Option<PictureId>,
     id: Option<PictureId>,
-    captions: Option<OneOrMany>,
+    captions: Option<Listed>,
     caption: Option<OneOrMany>,
     references: Option<OneOrMany>,
     text: Option<OneOrMany>,
@@ -44,11 +48,30 @@ struct Line {
     answers: Option<OneOrMany>,
     language: Option<String>,
     split: Option<String>,
+    error: Option<String>,
 }
 
-/// Reads a file of JSON Lines.
-pub(super) fn read(path: &Path, options: &ReadOptions) -> Result<Vec<Annotation>, DataError> {
-    let mut lines = Lines::open(path, options.max_bytes)?;
+/// Captions, as texts or as objects.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "expected a string or a list of strings")]
+enum Listed {
+    Texts(OneOrMany),
+    Objects(Vec<Entry>),
+}
+
+/// A caption of a record.
+#[derive(Deserialize)]
+struct Entry {
+    caption: String,
+}
+
+/// Reads a file of JSON Lines, or one list of the same objects; returns how many were left out, too, for they say why they have
+/// no caption.
+pub(super) fn read(
+    path: &Path,
+    is_list: bool,
+    options: &ReadOptions,
+) -> Result<(Vec<Annotation>, usize), DataError> {
     let mut renaming =
         Renaming::new(&options.columns).map_err(|what| DataError::annotation(path, Place::Line(1), what))?;
     let mut reading = Reading {
@@ -56,21 +79,35 @@ pub(super) fn read(path: &Path, options: &ReadOptions) -> Result<Vec<Annotation>
         questions: QuestionIds::default(),
         languages: LanguageChoice::new(options.language),
         language: options.language,
+        failed: 0,
     };
-    while let Some((number, text)) = lines.next()? {
-        let place = Place::Line(number);
+    let mut read = |text: &str, number: usize, place: Place| {
         let named = |what| DataError::annotation(path, place, what);
         let json = |e| json_error(path, number, &e);
         let line: Line = if options.columns.is_empty() {
-            serde_json::from_str(&text).map_err(json)?
+            serde_json::from_str(text).map_err(json)?
         } else {
-            let keys = renaming.rename(serde_json::from_str(&text).map_err(json)?).map_err(named)?;
+            let keys = renaming.rename(serde_json::from_str(text).map_err(json)?).map_err(named)?;
             serde_json::from_value(Value::Object(keys)).map_err(|e| named(e.to_string()))?
         };
-        reading.add(line, place).map_err(named)?;
+        reading.add(line, place).map_err(named)
+    };
+    if is_list {
+        let text = read_text(path, options.max_bytes)?;
+        for (index, object) in parse_json::<Vec<&RawValue>>(path, &text)?.into_iter().enumerate() {
+            // Where it begins in the file, for errors in it.
+            let before = object.get().as_ptr() as usize - text.as_ptr() as usize;
+            let line = text[..before].matches('\n').count() + 1;
+            read(object.get(), line, Place::Element("", index))?;
+        }
+    } else {
+        let mut lines = Lines::open(path, options.max_bytes)?;
+        while let Some((number, text)) = lines.next()? {
+            read(&text, number, Place::Line(number))?;
+        }
     }
     renaming.check_found().map_err(|what| DataError::annotation(path, Place::Line(1), what))?;
-    Ok(reading.pictures.into_records())
+    Ok((reading.pictures.into_records(), reading.failed))
 }
 
 /// Keys that are to be called otherwise.
@@ -124,6 +161,8 @@ struct Reading {
     questions: QuestionIds,
     languages: LanguageChoice,
     language: Option<Language>,
+    /// Lines with an error in place of a caption.
+    failed: usize,
 }
 
 impl Reading {
@@ -137,6 +176,10 @@ impl Reading {
         let mut captions = captions(&mut line, self.language)?.unwrap_or_default();
         if captions.is_empty() {
             captions.clone_from(&answers);
+        }
+        if captions.is_empty() && question.is_none() && line.error.is_some() {
+            self.failed += 1;
+            return Ok(());
         }
         if captions.is_empty() && question.is_none() {
             return Err(
@@ -174,7 +217,7 @@ impl Reading {
 fn captions(line: &mut Line, language: Option<Language>) -> Result<Option<Vec<String>>, String> {
     let captions = match (line.captions_zh.take(), line.captions_en.take(), language) {
         (None, None, _) => at_most_one([
-            ("captions", line.captions.take()),
+            ("captions", listed(line)),
             ("caption", line.caption.take()),
             ("references", line.references.take()),
             ("text", line.text.take()),
@@ -191,6 +234,17 @@ fn captions(line: &mut Line, language: Option<Language>) -> Result<Option<Vec<St
         (chinese, english, None) => chinese.or(english),
     };
     Ok(captions.map(OneOrMany::into_vec))
+}
+
+/// The captions under `captions`; nothing where they are a record's, whose best is its `caption`.
+fn listed(line: &mut Line) -> Option<OneOrMany> {
+    match line.captions.take()? {
+        Listed::Texts(texts) => Some(texts),
+        Listed::Objects(_) if line.caption.is_some() => None,
+        Listed::Objects(objects) => {
+            Some(OneOrMany::Many(objects.into_iter().map(|object| object.caption).collect()))
+        }
+    }
 }
 
 /// The one value that is there; two are an error that names their keys.
@@ -283,6 +337,30 @@ mod tests {
             let error = read_with(Format::JsonLines, line.as_bytes(), &options).expect_err(line).to_string();
             assert!(error.contains(expected), "{error} lacks {expected}");
         }
+    }
+
+    #[test]
+    fn our_own_records_are_read_back() {
+        let lines = [
+            r#"{"path":"x/a.jpg","caption":"a cat","score":-0.5,"token_ids":[7],"captions":[{"caption":"a cat","score":-0.5,"token_ids":[7]},{"caption":"cats","score":-0.7,"token_ids":[8]}]}"#,
+            r#"{"path":"x/b.jpg","error":"empty file"}"#,
+            r#"{"path":"x/c.jpg","caption":"a dog","score":-0.5,"token_ids":[7],"tags":[{"tag":"dog","weight":1.0}]}"#,
+        ];
+        for (format, text) in [
+            (Format::JsonLines, lines.join("\n")),
+            (Format::Json, format!("[\n  {}\n]\n", lines.join(",\n  "))),
+        ] {
+            let records = reads(format, &text);
+            let shown: Vec<_> = records.iter().map(|r| (r.picture_name(), &r.references[..])).collect();
+            assert_eq!(
+                shown,
+                [("x/a.jpg", &["a cat".to_owned()][..]), ("x/c.jpg", &["a dog".to_owned()][..])]
+            );
+        }
+        let error = fails(Format::Json, "[\n  {\"path\": \"a.jpg\"},\n {\"path\": 5}]");
+        assert!(error.contains("element [0]: expected at least one caption"), "{error}");
+        let error = fails(Format::Json, "[\n  {\"path\": 5}]");
+        assert!(error.contains("line 2 column"), "{error}");
     }
 
     #[test]

@@ -4,15 +4,21 @@
 //! use with the place where it stands. No reader opens a picture.
 
 mod ai_challenger;
+pub(crate) mod beside;
 mod blip;
 mod coco;
 mod collect;
-mod columns;
-mod flickr_tokens;
+pub(crate) mod columns;
+pub(crate) mod dictionary;
+pub(crate) mod flickr_tokens;
 mod jsonl;
 mod karpathy;
-mod modelscope_csv;
 mod muge;
+#[cfg(feature = "parquet")]
+pub(crate) mod parquet;
+pub(crate) mod row;
+pub(crate) mod table;
+mod text_lines;
 mod vqa;
 mod vqa_v2;
 
@@ -20,9 +26,10 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+use self::row::{Row, Rows};
 use crate::annotation::{Annotation, Annotations, PictureId};
 use crate::dataset::Language;
-use crate::error::DataError;
+use crate::error::{DataError, Place};
 use crate::format::Format;
 
 /// What readers need to know beside the file.
@@ -32,12 +39,15 @@ pub(crate) struct ReadOptions {
     pub(crate) language: Option<Language>,
     /// Columns of a table and keys of JSON Lines, old name and new.
     pub(crate) columns: Vec<(String, String)>,
+    /// Whether a table's first line is a row already, and names no columns.
+    pub(crate) has_no_head: bool,
     /// The largest file that is read, in bytes.
     pub(crate) max_bytes: u64,
 }
 
 /// Reads an annotation file of a known format.
 pub(crate) fn read(path: &Path, format: Format, options: &ReadOptions) -> Result<Annotations, DataError> {
+    let mut left_out = 0;
     let records: Vec<Annotation> = match format {
         Format::Coco => coco::read(path, options)?,
         Format::Karpathy => karpathy::read(path, options)?,
@@ -45,12 +55,54 @@ pub(crate) fn read(path: &Path, format: Format, options: &ReadOptions) -> Result
         Format::FlickrTokens => flickr_tokens::read(path, options)?,
         Format::AiChallenger => ai_challenger::read(path, options)?,
         Format::Muge => muge::read(path, options)?,
-        Format::JsonLines => jsonl::read(path, options)?,
-        Format::ModelScopeCsv => modelscope_csv::read(path, options)?,
+        Format::JsonLines | Format::Json => {
+            let (records, failed) = jsonl::read(path, format == Format::Json, options)?;
+            left_out = failed;
+            records
+        }
+        Format::Dictionary => dictionary::read(path, options)?,
         Format::Vqa => vqa::read(path, options)?,
         Format::VqaV2 => vqa_v2::read(path, options)?,
+        Format::ModelScopeCsv
+        | Format::Table
+        | Format::Text
+        | Format::Parquet
+        | Format::Sidecars
+        | Format::WebDataset => {
+            let mut rows = Rows::new(options);
+            let without = each_row(path, format, options, &mut |row| rows.add(row))?;
+            if let Some((count, first)) = without {
+                let what = format!("{count} of the pictures have no caption beside them: {first}");
+                return Err(DataError::annotation(path, Place::Element("pictures", 0), what));
+            }
+            let (records, failed) = rows.into_records();
+            left_out = failed;
+            records
+        }
     };
-    Ok(Annotations { path: path.to_path_buf(), format, records })
+    Ok(Annotations { path: path.to_path_buf(), format, records, left_out })
+}
+
+/// Hands on the rows of a file, archive or folder that is written in rows, one after the other; returns how many pictures have no
+/// text beside them, and the first.
+pub(crate) fn each_row(
+    path: &Path,
+    format: Format,
+    options: &ReadOptions,
+    each: &mut dyn FnMut(Row) -> Result<(), String>,
+) -> Result<Option<(usize, String)>, DataError> {
+    match format {
+        Format::Text => text_lines::each_row(path, options, each)?,
+        Format::Sidecars | Format::WebDataset => {
+            return beside::each_row(path, format == Format::WebDataset, options, each);
+        }
+        #[cfg(feature = "parquet")]
+        Format::Parquet => parquet::each_row(path, options, each)?,
+        #[cfg(not(feature = "parquet"))]
+        Format::Parquet => return Err(DataError::NoParquet { path: path.to_path_buf() }),
+        _ => table::each_row(path, options, each)?,
+    }
+    Ok(None)
 }
 
 /// One string or several.
@@ -86,7 +138,7 @@ pub(crate) mod testing {
     use super::{Annotation, DataError, Format, ReadOptions};
 
     pub(crate) const OPTIONS: ReadOptions =
-        ReadOptions { language: None, columns: Vec::new(), max_bytes: 1 << 20 };
+        ReadOptions { language: None, columns: Vec::new(), has_no_head: false, max_bytes: 1 << 20 };
 
     pub(crate) fn read_with(
         format: Format,

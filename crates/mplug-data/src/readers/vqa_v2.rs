@@ -151,7 +151,7 @@ mod tests {
         ["v2_OpenEnded_mscoco_val2014_questions.json", "v2_mscoco_val2014_annotations.json"];
 
     fn options() -> ReadOptions {
-        ReadOptions { language: None, columns: Vec::new(), max_bytes: 1 << 20 }
+        crate::readers::testing::OPTIONS
     }
 
     fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {

@@ -16,7 +16,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use mplug::preprocess::image::ImageFault;
 
 use super::shared_file::{FileCursor, SharedFile};
-use super::{Members, PictureSource, check_len, invalid, read_bounded};
+use super::{Counted, Member, Members, PictureSource, check_len, invalid, read_bounded};
 
 /// The longest id.
 const MAX_ID_BYTES: u64 = 4096;
@@ -62,10 +62,10 @@ impl fmt::Display for Base64Field {
 }
 
 /// The pictures of a table.
-pub(super) fn fields(path: &Path) -> io::Result<Vec<(String, PictureSource)>> {
+pub(super) fn fields(path: &Path) -> io::Result<Members> {
     let file = SharedFile::open(path)?;
     let mut reader = BufReader::with_capacity(1 << 18, FileCursor::at(&file, 0));
-    let mut members = Members::default();
+    let (mut members, mut counted) = (Members::default(), Counted::default());
     let mut position = 0;
     for line in 1.. {
         let mut start = Vec::new();
@@ -76,13 +76,15 @@ pub(super) fn fields(path: &Path) -> io::Result<Vec<(String, PictureSource)>> {
         let id = id(&start).ok_or_else(|| {
             invalid(format!("line {line}: expected an id and a tab, found {:?}", shown(&start)))
         })?;
+        counted.add(id.as_bytes())?;
         let offset = position + start.len() as u64;
         let (len, has_end) = skip_line(&mut reader)?;
         let field = Base64Field { file: Arc::clone(&file), id: id.into(), offset, len };
-        members.push(id.to_string(), PictureSource::Base64Field(field))?;
+        let (name, source) = (id.to_string().into(), PictureSource::Base64Field(field));
+        members.list.push(Member { name, source });
         position = offset + len + u64::from(has_end);
     }
-    Ok(members.found)
+    Ok(members)
 }
 
 /// The id of a line's beginning, up to its tab.

@@ -6,10 +6,11 @@
 //! are: nothing is unpacked to a disk, so no member's name can lead anywhere. They are listed once, and opened again when a picture is
 //! read: any number of them needs few open files.
 //!
-//! Refuses to know annotations, compressed tar files (a member could not be read without all before it) and the network: a web
+//! Refuses to know annotations, compressed tar files (a member could not be read without all before it, so they are refused by name) and the network: a web
 //! address comes with somebody who fetches it.
 
 mod base64_table;
+mod held;
 #[cfg(feature = "parquet")]
 mod parquet;
 mod remote;
@@ -23,8 +24,11 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 pub use base64_table::Base64Field;
+pub use held::HeldPicture;
 use image::RgbImage;
 use mplug::preprocess::image::{ImageError, ImageFault, ImageLimits, decode_image, load_image};
+#[cfg(feature = "parquet")]
+pub(crate) use parquet::TextTable;
 #[cfg(feature = "parquet")]
 pub use parquet::{ParquetRow, rows_of_parquet};
 pub use remote::{FetchPicture, HostNotAllowed, NotFetched, RemotePicture};
@@ -32,6 +36,8 @@ pub use tar_archive::TarMember;
 pub use zip_archive::ZipMember;
 
 use crate::error::DataError;
+use crate::looks::{PassedOver, Why, is_hidden_member, judge};
+pub use crate::member_names::MemberName;
 use crate::names::{Match, NameIndex, stem};
 pub use crate::names::{PICTURE_COLUMNS, PICTURE_EXTENSIONS, has_picture_extension};
 use crate::text::open_file;
@@ -51,6 +57,8 @@ pub enum PictureSource {
     Base64Field(Base64Field),
     /// A web address, and who fetches it.
     Remote(RemotePicture),
+    /// Bytes that are here already.
+    Held(HeldPicture),
     /// A row of a Parquet file.
     #[cfg(feature = "parquet")]
     ParquetRow(ParquetRow),
@@ -71,6 +79,7 @@ impl PictureSource {
             Self::TarMember(member) => member.file().read_unchanged(|| member.read(limit)),
             Self::Base64Field(field) => field.file().read_unchanged(|| field.read(limit)),
             Self::Remote(picture) => picture.read(limit),
+            Self::Held(picture) => picture.read(limit),
             #[cfg(feature = "parquet")]
             Self::ParquetRow(row) => row.file().read_unchanged(|| row.read(limit)),
         };
@@ -98,6 +107,7 @@ impl fmt::Display for PictureSource {
             Self::TarMember(member) => write!(f, "{member}"),
             Self::Base64Field(field) => write!(f, "{field}"),
             Self::Remote(picture) => write!(f, "{picture}"),
+            Self::Held(picture) => write!(f, "{picture}"),
             #[cfg(feature = "parquet")]
             Self::ParquetRow(row) => write!(f, "{row}"),
         }
@@ -144,7 +154,7 @@ enum RootPlace {
 }
 
 /// Most members of an archive, so that a hostile one cannot fill the memory.
-const MAX_MEMBERS: usize = 16_000_000;
+pub(crate) const MAX_MEMBERS: usize = 16_000_000;
 /// Most bytes of their names together: 1 GiB.
 const MAX_NAMES_BYTES: usize = 1 << 30;
 
@@ -155,6 +165,26 @@ impl ImageRoot {
     /// [`DataError::Io`] if it cannot be read or is damaged, [`DataError::UnknownFormat`] if it is something else.
     pub fn open(path: &Path) -> Result<Self, DataError> {
         let place = if path.is_dir() { RootPlace::Folder } else { open_archive(path)? };
+        Ok(Self { path: path.to_path_buf(), place, takes_absolute: false })
+    }
+
+    /// The members of several archives in one folder, each under its archive's name.
+    pub(crate) fn of_shards(folder: &Path) -> Result<Self, DataError> {
+        let (names, sources) = names_and_sources(members_of_shards(folder)?);
+        let place = RootPlace::Archive(NameIndex::new(names), sources);
+        Ok(Self { path: folder.to_path_buf(), place, takes_absolute: false })
+    }
+
+    /// The pictures in the rows of a Parquet file, called by the rows' numbers from 0. `column` is theirs; one with a usual name if
+    /// `None`.
+    ///
+    /// # Errors
+    /// As [`rows_of_parquet`].
+    #[cfg(feature = "parquet")]
+    pub(crate) fn of_parquet(path: &Path, column: Option<&str>) -> Result<Self, DataError> {
+        let sources = rows_of_parquet(path, column)?;
+        let names = (0..sources.len()).map(|row| row.to_string()).collect();
+        let place = RootPlace::Archive(NameIndex::new(names), sources);
         Ok(Self { path: path.to_path_buf(), place, takes_absolute: false })
     }
 
@@ -238,62 +268,161 @@ fn find_in_folder(folder: &Path, name: &str) -> Option<PathBuf> {
     None
 }
 
-/// The pictures of a zip or tar archive with their members' names, detected by their extensions: those of a tar in its order, those of
-/// a zip by name.
+/// A member of an archive, or a field of a table.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// What it is called in there.
+    pub name: MemberName,
+    /// Its bytes.
+    pub source: PictureSource,
+}
+
+/// What an archive holds.
+#[derive(Debug, Default)]
+pub struct Members {
+    /// The members that are wanted.
+    pub list: Vec<Member>,
+    /// The others.
+    pub passed_over: PassedOver,
+}
+
+/// The pictures of a zip or tar archive, detected by the endings of their names or their first bytes: those of a tar in its order, those
+/// of a zip by name.
 ///
 /// # Errors
 /// As [`ImageRoot::open`].
-pub fn pictures_of_archive(path: &Path) -> Result<Vec<(String, PictureSource)>, DataError> {
-    let mut members = members_of(path)?;
-    members.retain(|(name, _)| has_picture_extension(Path::new(name)));
-    if members.iter().any(|(_, source)| matches!(source, PictureSource::ZipMember(_))) {
-        members.sort_by(|(one, _), (other, _)| one.cmp(other));
+pub fn pictures_of_archive(path: &Path) -> Result<Members, DataError> {
+    let Members { mut list, mut passed_over } = members_of(path)?;
+    let mut passing = None;
+    list.retain(|Member { name, source }| {
+        let name = Path::new(&name.text);
+        let judged = if is_hidden_member(&name.to_string_lossy()) {
+            Err(Why::Hidden)
+        } else {
+            judge(name, || source.head())
+        };
+        if judged == Err(Why::Unreadable { is_passing: true }) {
+            passing.get_or_insert_with(|| name.to_owned());
+        }
+        judged.map_err(|why| passed_over.add(name, why)).is_ok()
+    });
+    if let Some(name) = passing {
+        // Without it this would be another list.
+        let what = format!("the first bytes of {} cannot be read now", name.display());
+        return Err(DataError::io(path, io::Error::new(io::ErrorKind::Interrupted, what)));
     }
-    Ok(members)
+    if list.iter().any(|member| matches!(member.source, PictureSource::ZipMember(_))) {
+        list.sort_by(|one, other| one.name.text.cmp(&other.name.text));
+    }
+    Ok(Members { list, passed_over })
+}
+
+/// What members are called, and where they are.
+pub(crate) fn names_and_sources(members: Vec<Member>) -> (Vec<String>, Vec<PictureSource>) {
+    members.into_iter().map(|Member { name, source }| (name.text, source)).unzip()
 }
 
 fn open_archive(path: &Path) -> Result<RootPlace, DataError> {
-    let (names, sources) = members_of(path)?.into_iter().unzip();
+    let (names, sources) = names_and_sources(members_of(path)?.list);
     Ok(RootPlace::Archive(NameIndex::new(names), sources))
 }
 
+/// Beginnings of compressed files, what they are called, and what unpacks them.
+const COMPRESSED: [(&[u8], &str, &str); 4] = [
+    (b"\x1f\x8b", "gzip", "gunzip"),
+    (b"BZh", "bzip2", "bunzip2"),
+    (b"\xfd7zXZ\0", "xz", "unxz"),
+    (b"\x28\xb5\x2f\xfd", "zstd", "unzstd"),
+];
+
+/// Whether a file is a zip or tar archive, by its beginning of 512 bytes or more, or by its name.
+pub(crate) fn is_archive(path: &Path, head: &[u8]) -> bool {
+    head.starts_with(b"PK") || is_tar(path, head)
+}
+
+fn is_tar(path: &Path, head: &[u8]) -> bool {
+    let is_compressed = COMPRESSED.iter().any(|(beginning, ..)| head.starts_with(beginning));
+    let is_named_tar = path.extension().is_some_and(|extension| extension == "tar");
+    head.get(257..262) == Some(b"ustar") || (is_named_tar && !is_compressed)
+}
+
 /// The members of an archive, or the fields of a table.
-fn members_of(path: &Path) -> Result<Vec<(String, PictureSource)>, DataError> {
+pub(crate) fn members_of(path: &Path) -> Result<Members, DataError> {
     let (file, _) = open_file(path)?;
     let mut head = Vec::new();
     file.take(512).read_to_end(&mut head).map_err(|e| DataError::io(path, e))?;
-    let is_tar = head.get(257..262) == Some(b"ustar");
-    let is_named_tar = path.extension().is_some_and(|extension| extension == "tar");
     let members = if head.starts_with(b"PK") {
         zip_archive::members(path)
-    } else if is_tar || is_named_tar {
+    } else if is_tar(path, &head) {
         tar_archive::members(path)
     } else if head.contains(&b'\t') && std::str::from_utf8(&head).is_ok() {
         base64_table::fields(path)
     } else {
-        let what = "it is no place for pictures that mplug knows".into();
+        let compressed = COMPRESSED.iter().find(|(beginning, ..)| head.starts_with(beginning));
+        let what = match compressed {
+            Some((_, kind, unpack)) => format!("is compressed ({kind}): unpack it first, with `{unpack}`"),
+            None => "it is no place for pictures that mplug knows".into(),
+        };
         let known = "a folder, a zip archive, an uncompressed tar archive, a table of base64".into();
         return Err(DataError::UnknownFormat { path: path.to_path_buf(), what, known });
     };
     members.map_err(|e| DataError::io(path, e))
 }
 
-/// Names and pictures of an archive while it is searched.
+/// The tar archives of a folder, by name: the shards of a dataset.
+pub(crate) fn shards_of(folder: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let mut shards = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(|e| DataError::io(folder, e))? {
+        let path = entry.map_err(|e| DataError::io(folder, e))?.path();
+        if path.extension().is_some_and(|extension| extension == "tar") && path.is_file() {
+            shards.push(path);
+        }
+    }
+    shards.sort();
+    Ok(shards)
+}
+
+/// The members of a folder's archives: `00000.tar/000.jpg`.
+pub(crate) fn members_of_shards(folder: &Path) -> Result<Vec<Member>, DataError> {
+    let (mut all, mut counted) = (Vec::new(), Counted::default());
+    for shard in shards_of(folder)? {
+        let shard_name = shard.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        for mut member in members_of(&shard)?.list {
+            member.name.text = format!("{shard_name}/{}", member.name.text);
+            counted.add(member.name.text.as_bytes()).map_err(|e| DataError::io(&shard, e))?;
+            all.push(member);
+        }
+    }
+    Ok(all)
+}
+
+impl PictureSource {
+    /// The first bytes of a member of an archive; of anything else none.
+    fn head(&self) -> io::Result<Vec<u8>> {
+        match self {
+            Self::ZipMember(member) => member.head(),
+            Self::TarMember(member) => member.head(),
+            _ => Ok(Vec::new()),
+        }
+    }
+}
+
+/// How many members an archive has, and how long their names are, while it is searched.
 #[derive(Default)]
-struct Members {
-    found: Vec<(String, PictureSource)>,
+struct Counted {
+    members: usize,
     names_bytes: usize,
 }
 
-impl Members {
-    fn push(&mut self, name: String, source: PictureSource) -> io::Result<()> {
+impl Counted {
+    fn add(&mut self, name: &[u8]) -> io::Result<()> {
+        self.members += 1;
         self.names_bytes += name.len();
-        if self.found.len() == MAX_MEMBERS || self.names_bytes > MAX_NAMES_BYTES {
+        if self.members > MAX_MEMBERS || self.names_bytes > MAX_NAMES_BYTES {
             let what =
                 format!("has more than {MAX_MEMBERS} members, or {MAX_NAMES_BYTES} bytes of their names");
             return Err(invalid(what));
         }
-        self.found.push((name, source));
         Ok(())
     }
 }

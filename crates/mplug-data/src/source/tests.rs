@@ -88,13 +88,115 @@ fn archives_have_the_pictures_that_folders_have() {
     write_tar(&dir.path().join("all.tar"), &members);
     for archive in ["all.zip", "all.tar"] {
         let found = pictures_of_archive(&dir.path().join(archive)).expect(archive);
-        let mut found: Vec<String> = found.into_iter().map(|(name, _)| name).collect();
+        let mut found: Vec<String> = found.list.into_iter().map(|member| member.name.text).collect();
         found.sort();
         let mut expected: Vec<String> = names.iter().cloned().chain(["B.JPE".to_owned()]).collect();
         expected.sort();
         assert_eq!(found, expected, "{archive}");
         assert!(found.iter().all(|name| has_picture_extension(Path::new(name))));
     }
+}
+
+/// What is in an archive, by its names, and what was passed over.
+fn listed(path: &Path) -> (Vec<String>, Vec<(String, usize)>) {
+    let found = pictures_of_archive(path).expect("listed");
+    let kinds = found.passed_over.kinds().into_iter().map(|(what, count)| (what.to_owned(), count)).collect();
+    (found.list.into_iter().map(|member| member.name.text).collect(), kinds)
+}
+
+#[test]
+fn every_picture_of_an_archive_is_found_by_its_name_or_its_bytes() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let bytes = png(1);
+    let members: [(&str, &[u8]); 8] = [
+        ("a.jfif", &bytes),
+        ("b.dat", &bytes),
+        ("c", &bytes),
+        ("d.heic", b"no picture"),
+        ("e.svg", b"<svg/>"),
+        ("f.txt", b"a text"),
+        ("__MACOSX/._a.jfif", b"resources"),
+        ("._b.png", b"resources"),
+    ];
+    write_zip(&dir.path().join("all.zip"), &members);
+    write_tar(&dir.path().join("all.tar"), &members);
+    for archive in ["all.zip", "all.tar"] {
+        let (names, kinds) = listed(&dir.path().join(archive));
+        assert_eq!(names, ["a.jfif", "b.dat", "c", "d.heic"], "{archive}");
+        let expected =
+            [("hidden", 2), (".svg", 1), (".txt", 1)].map(|(what, count)| (what.to_owned(), count));
+        assert_eq!(kinds, expected, "{archive}");
+    }
+}
+
+/// Case 08: a zip made by Windows in Chinese says nothing of its names.
+#[test]
+fn names_of_a_zip_from_chinese_windows_are_read() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let path = dir.path().join("gbk.zip");
+    let bytes = png(2);
+    write_zip(&path, &[("AAAA/BBBBBBBBBB.png", &bytes), ("z.png", &bytes)]);
+    let zip = fs::read(&path).expect("read");
+    let gbk = b"\xd5\xd5\xc6\xac/\xc3\xa8\xba\xcd\xd4\xc2\xc1\xc1";
+    let zip = replace(&replace(&zip, b"AAAA/", &gbk[..5]), b"BBBBBBBBBB", &[&gbk[5..], b"--"].concat());
+    fs::write(&path, zip).expect("written");
+    let found = pictures_of_archive(&path).expect("listed").list;
+    assert_eq!(found[0].name.text, "z.png");
+    assert_eq!(found[1].name.text, "照片/猫和月亮--.png");
+    assert_eq!(found[1].name.bytes.as_deref(), Some(&[&gbk[..], b"--.png"].concat()[..]));
+    let root = ImageRoot::open(&path).expect("opens");
+    assert_eq!(width(&root, "猫和月亮--.png"), Ok(2));
+}
+
+/// Case 32: the second of two hard-linked files.
+#[test]
+fn links_of_a_tar_are_the_files_that_they_lead_to() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let path = dir.path().join("a.tar");
+    let mut tar = tar::Builder::new(fs::File::create(&path).expect("created"));
+    let bytes = png(3);
+    let mut header = tar::Header::new_gnu();
+    header.set_size(bytes.len() as u64);
+    tar.append_data(&mut header, "x/a.png", &bytes[..]).expect("appended");
+    for (kind, name, target) in [
+        (EntryType::Link, "b.png", "x/a.png"),
+        (EntryType::Symlink, "x/y/c.png", "../a.png"),
+        (EntryType::Symlink, "d.png", "b.png"),
+        (EntryType::Symlink, "e.png", "/etc/e.png"),
+        (EntryType::Link, "f.png", "gone.png"),
+        (EntryType::Symlink, "g.png", "g.png"),
+    ] {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_size(0);
+        tar.append_link(&mut header, name, target).expect("appended");
+    }
+    tar.finish().expect("finished");
+    let (names, kinds) = listed(&path);
+    assert_eq!(names, ["x/a.png", "b.png", "x/y/c.png", "d.png"]);
+    assert_eq!(kinds, [("links without their file".to_owned(), 3)]);
+    let root = ImageRoot::open(&path).expect("opens");
+    assert_eq!((width(&root, "b.png"), width(&root, "d.png")), (Ok(3), Ok(3)));
+}
+
+/// Case 11: what is compressed is named, and no byte of it reaches a message.
+#[test]
+fn compressed_and_foreign_archives_are_refused_by_name() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let named = |name: &str, bytes: &[u8]| {
+        let path = dir.path().join(name);
+        fs::write(&path, bytes).expect("written");
+        pictures_of_archive(&path).expect_err(name).to_string()
+    };
+    for name in ["wds.tar.gz", "gz_named.tar"] {
+        let error = named(name, b"\x1f\x8b\x08\x08\xd9T\xff\xfe\x00rest of it");
+        assert!(error.contains("is compressed (gzip): unpack it first, with `gunzip`"), "{error}");
+    }
+    assert!(named("a.tar.zst", b"\x28\xb5\x2f\xfd....").contains("unzstd"));
+    let noise: Vec<u8> = (0..2048_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let error = named("noise.tar", &noise);
+    assert!(error.contains("noise.tar: is no tar archive"), "{error}");
+    assert!(error.is_ascii(), "{error}");
 }
 
 #[test]

@@ -204,7 +204,9 @@ fn temporary_beside(path: &Path) -> Result<NamedTempFile, DataError> {
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    builder.tempfile_in(path.parent().unwrap_or(Path::new("."))).map_err(|e| DataError::io(path, e))
+    builder
+        .tempfile_in(path.parent().unwrap_or(Path::new(".")))
+        .map_err(|e| DataError::io(path, mplug::plain_io_error(e)))
 }
 
 fn keep(file: NamedTempFile, path: &Path) -> Result<(), DataError> {

@@ -6,13 +6,13 @@ use std::io::{Cursor, Write};
 use std::path::Path;
 
 use mplug::preprocess::image::ImageLimits;
-use mplug_data::candidates::{CandidateFormat, Candidates};
+use mplug_data::candidates::{CandidateFormat, CandidateOptions, Candidates};
 use mplug_data::dataset::{Dataset, OpenOptions, open};
 use mplug_data::format::Format;
 use mplug_data::source::ImageRoot;
 use proptest::prelude::*;
 
-const SAMPLES: [(Format, &str); 9] = [
+const SAMPLES: [(Format, &str); 15] = [
     (
         Format::Coco,
         r#"{"images": [{"id": 6700417000000000001, "file_name": "a.jpg", "domain": "in-domain"}, {"id": "b"}],
@@ -35,6 +35,15 @@ const SAMPLES: [(Format, &str); 9] = [
         "{\"path\": \"a.jpg\", \"captions\": [\"A\"], \"split\": \"test\"}\n{\"image_id\": 5, \"text\": \"B\"}\n",
     ),
     (
+        Format::Json,
+        r#"[{"path": "a.jpg", "caption": "A", "score": -1.5, "captions": [{"caption": "A"}]}, {"path": "b.jpg", "error": "e"}]"#,
+    ),
+    (Format::Dictionary, r#"{"1": ["A cat", "cats"], "b.jpg": [{"caption": "B"}]}"#),
+    (Format::Table, "path,language,caption,score,error\na.jpg,zh,\"A, \"\"b\"\"\",-0.5,\r\nb.jpg,,,,empty\n"),
+    (Format::Table, "image_name| comment_number| comment\na.jpg| 0|  A cat .\na.jpg| 1   \"B\" | c\n"),
+    (Format::Table, "filepath\ttitle\na.jpg\t\"A \"\"b\"\"\"\nb.jpg\tB\n"),
+    (Format::Text, "x/a.jpg\tzh\t-0.5000\tA\tb,c\nb.jpg\tB\n"),
+    (
         Format::ModelScopeCsv,
         "image:FILE,answer:Value,question\na.jpg,\"A, \"\"b\"\"\",q\r\nb.jpg,B,q\na.jpg,C,r\n",
     ),
@@ -45,7 +54,7 @@ const SAMPLES: [(Format, &str); 9] = [
     ),
 ];
 
-const CANDIDATES: [(CandidateFormat, &str); 3] = [
+const CANDIDATES: [(CandidateFormat, &str); 8] = [
     (
         CandidateFormat::CocoResults,
         r#"[{"image_id": 1, "caption": "A"}, {"image_id": "a.jpg", "caption": ""}]"#,
@@ -55,6 +64,11 @@ const CANDIDATES: [(CandidateFormat, &str); 3] = [
         "{\"path\": \"x/a.jpg\", \"caption\": \"A\"}\n{\"image_id\": 1, \"error\": \"e\"}\n",
     ),
     (CandidateFormat::Lines, "A\nB\n"),
+    (CandidateFormat::Annotations(Format::Text), "x/a.jpg\tA\nb\tB\n"),
+    (CandidateFormat::Annotations(Format::Table), "path,caption,score,error\na.jpg,A,-0.5,\nb,,,e\n"),
+    (CandidateFormat::Annotations(Format::Table), "a.jpg,A\n"),
+    (CandidateFormat::Annotations(Format::Dictionary), r#"{"1": ["A"], "a.jpg": [{"caption": "B"}]}"#),
+    (CandidateFormat::Annotations(Format::FlickrTokens), "a.jpg#0\tA\n"),
 ];
 
 #[derive(Debug, Clone)]
@@ -168,13 +182,36 @@ proptest! {
         let (format, text) = CANDIDATES[sample];
         let path = dir.path().join("candidates");
         fs::write(&path, text).expect("written");
-        prop_assert!(Candidates::read(&path, dataset.annotations(), None, 1 << 20).is_ok());
+        prop_assert!(Candidates::read(&path, dataset.annotations(), &CandidateOptions::default()).is_ok());
         fs::write(&path, mutate(text.as_bytes(), &mutations)).expect("written");
         for format in [Some(format), None] {
-            if let Ok(candidates) = Candidates::read(&path, dataset.annotations(), format, 1 << 20) {
+            let options = CandidateOptions { format, max_bytes: 1 << 20, ..CandidateOptions::default() };
+            if let Ok(candidates) = Candidates::read(&path, dataset.annotations(), &options) {
                 let total = candidates.captions.len() + candidates.failures.len();
                 prop_assert_eq!(candidates.missing(dataset.annotations()).len() + total, 2);
             }
+        }
+    }
+
+    /// A folder's caption, an archive of pictures with captions, whole and with bytes changed.
+    #[test]
+    fn captions_beside_pictures(is_archive in any::<bool>(), mutations in mutations()) {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let path = if is_archive { dir.path().join("a.tar") } else { dir.path().join("b.txt") };
+        let mut tar = tar::Builder::new(Vec::new());
+        for (name, text) in [("a.png", ""), ("a.txt", "A\nb, c"), ("a.json", r#"{"path": "x/a.png", "caption": "A"}"#)] {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(text.len() as u64);
+            tar.append_data(&mut header, name, text.as_bytes()).expect("appended");
+        }
+        let whole = if is_archive { tar.into_inner().expect("finished") } else { b"\xEF\xBB\xBFA dog\nb, c".to_vec() };
+        if !is_archive {
+            fs::write(dir.path().join("b.png"), "").expect("written");
+        }
+        let dataset = if is_archive { path.clone() } else { dir.path().to_path_buf() };
+        for bytes in [whole.clone(), mutate(&whole, &mutations)] {
+            fs::write(&path, bytes).expect("written");
+            check(&dataset, None);
         }
     }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use image::{ImageFormat, RgbImage};
 use mplug_data::annotation::PictureId;
-use mplug_data::candidates::Candidates;
+use mplug_data::candidates::{CandidateOptions, Candidates};
 use mplug_data::dataset::{DataError, Dataset, OpenOptions, open};
 use mplug_data::format::Format;
 
@@ -174,7 +174,8 @@ fn a_file_of_the_size_of_coco() {
         (0..40_504).rev().map(|id| format!(r#"{{"image_id": {id}, "caption": "a clock"}}"#)).collect();
     let path = dir.path().join("results.json");
     fs::write(&path, format!("[{}]", results.join(","))).expect("written");
-    let candidates = Candidates::read(&path, dataset.annotations(), None, 1 << 30).expect("reads");
+    let candidates =
+        Candidates::read(&path, dataset.annotations(), &CandidateOptions::default()).expect("reads");
     assert_eq!(candidates.captions[0].id, PictureId::from(40_503));
     assert!(candidates.missing(dataset.annotations()).is_empty());
 }

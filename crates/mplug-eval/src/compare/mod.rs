@@ -25,7 +25,7 @@ pub use self::problem::CompareProblem;
 pub use self::result_comparison::{Different, FigureDifference, ResultComparison, Said};
 use self::results::{Results, ResultsFile};
 pub use self::run_comparison::{RunComparison, RunFacts, RunFigure, SettingDifference};
-use crate::captions::CaptionSet;
+use crate::captions::{CandidateFile, CaptionSet};
 use crate::error::EvalError;
 use crate::event::OnEvent;
 use crate::figures::FigurePlan;
@@ -62,6 +62,8 @@ pub struct References {
     pub figures: FigurePlan,
     /// The language of the captions in a file of document frequencies that has several.
     pub language: Option<Language>,
+    /// Whether captions may be of a part of the references; see [`CandidateFile::is_of_a_part`].
+    pub is_of_a_part: bool,
 }
 
 /// What a comparison found. Differences are the second's figure less the first's.
@@ -136,7 +138,12 @@ fn scored(
 ) -> Result<[Results; 2], EvalError> {
     let mut read = |path: &Path| {
         let dataset = open(&references.path, &references.options)?;
-        CaptionSet::read(dataset, path, String::new(), on_event)
+        let file = CandidateFile {
+            path,
+            language: references.options.language,
+            is_of_a_part: references.is_of_a_part,
+        };
+        CaptionSet::read(dataset, &file, String::new(), on_event)
     };
     let (a, b) = (read(paths[0])?, read(paths[1])?);
     let (of_a, of_b) = (a.scored_indices().to_vec(), b.scored_indices().to_vec());

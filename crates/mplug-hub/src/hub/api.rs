@@ -1,4 +1,4 @@
-//! What the hub says of a model: its files at a revision, its revisions, and the small file that names another. Answers are
+//! What the hub says of a model or a dataset: its files at a revision, its revisions, and the small file that names another. Answers are
 //! JSON in an envelope (`Code`, `Success`, `Message`, `Data`), read up to a limit. Endpoints and fields are those of
 //! ModelScope's Python clients. Downloading is `download`'s matter.
 
@@ -16,10 +16,32 @@ const LISTING_CAP: usize = 3000;
 /// Most characters of a server's message that are repeated.
 const MAX_MESSAGE: usize = 200;
 
+/// Most pages of a dataset's listing that are read.
+const MAX_PAGES: usize = 500;
+/// Entries of a page of it.
+const PAGE: usize = 200;
+
+/// What a name on the hub stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Model,
+    Dataset,
+}
+
+impl Kind {
+    /// Its part of the hub's addresses.
+    fn segment(self) -> &'static str {
+        match self {
+            Self::Model => "models",
+            Self::Dataset => "datasets",
+        }
+    }
+}
+
 /// A file that the hub has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct RemoteFile {
-    /// Path in the model's folder, `/` between its parts.
+    /// Path in the folder of the model or dataset, `/` between its parts.
     pub(super) path: String,
     pub(super) size: u64,
     /// Lower-case hexadecimal; some files are listed without.
@@ -81,9 +103,18 @@ enum Refusal {
     Error(Box<HubError>),
 }
 
-/// Sends requests about one model at one revision.
+/// A listing in either of the forms in which the hub gives it.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Page {
+    Bare(Vec<Entry>),
+    Listing(Listing),
+}
+
+/// Sends requests about one model or dataset at one revision.
 pub(super) struct Api<'a> {
     pub(super) client: &'a Client,
+    pub(super) kind: Kind,
     pub(super) id: &'a ModelId,
     pub(super) revision: &'a str,
     pub(super) retry: &'a Retry,
@@ -108,6 +139,31 @@ impl Api<'_> {
         files.filter_map(file).collect()
     }
 
+    /// All files of a dataset, those in folders included, page by page.
+    pub(super) fn dataset_files(&self) -> Result<Vec<RemoteFile>, HubError> {
+        let mut files = Vec::new();
+        for page in 1..=MAX_PAGES {
+            let path = format!(
+                "/api/v1/datasets/{}/repo/tree?Revision={}&Recursive=True&PageNumber={page}&PageSize={PAGE}",
+                self.id,
+                query_value(self.revision)
+            );
+            let entries = self.listed(self.ask(&path).map(|page: Page| match page {
+                Page::Bare(entries) => entries,
+                Page::Listing(listing) => listing.files.unwrap_or_default(),
+            }))?;
+            let is_last = entries.len() < PAGE;
+            let blobs = entries.into_iter().filter(|entry| entry.kind != "tree");
+            for file in blobs.map(|entry| self.remote_file(entry)) {
+                files.push(file?);
+            }
+            if is_last {
+                return Ok(files);
+            }
+        }
+        Err(self.odd(format!("expected at most {} files, found more", MAX_PAGES * PAGE)))
+    }
+
     /// The file at `path` in a folder below the model's own, listed alone.
     pub(super) fn file_below(&self, path: &str) -> Result<Option<RemoteFile>, HubError> {
         let (below, _) = path.rsplit_once('/').unwrap_or_default();
@@ -119,12 +175,16 @@ impl Api<'_> {
     fn entries(&self, which: &str) -> Result<Vec<Entry>, HubError> {
         let path =
             format!("/api/v1/models/{}/repo/files?Revision={}&{which}", self.id, query_value(self.revision));
-        let listing: Listing = match self.ask(&path) {
-            Ok(listing) => listing,
+        self.listed(self.ask(&path).map(|listing: Listing| listing.files.unwrap_or_default()))
+    }
+
+    /// The entries of a listing, none of which lies elsewhere.
+    fn listed(&self, listing: Result<Vec<Entry>, Refusal>) -> Result<Vec<Entry>, HubError> {
+        let entries = match listing {
+            Ok(entries) => entries,
             Err(Refusal::No { status, message }) => return Err(self.explain(status, &message)),
             Err(Refusal::Error(error)) => return Err(*error),
         };
-        let entries = listing.files.unwrap_or_default();
         match entries.iter().find(|entry| leads_out(&entry.path)) {
             Some(bad) => Err(HubError::UnsafePath { id: self.id.clone(), path: bad.path.clone() }),
             None => Ok(entries),
@@ -151,9 +211,10 @@ impl Api<'_> {
             Ok(known) => known,
             Err(Refusal::Error(error)) => return *error,
             Err(Refusal::No { .. }) => {
-                return HubError::NoSuchModel {
-                    endpoint: self.client.endpoint().to_owned(),
-                    id: self.id.clone(),
+                let (endpoint, id) = (self.client.endpoint().to_owned(), self.id.clone());
+                return match self.kind {
+                    Kind::Model => HubError::NoSuchModel { endpoint, id },
+                    Kind::Dataset => HubError::NoSuchDataset { endpoint, id },
                 };
             }
         };
@@ -165,7 +226,7 @@ impl Api<'_> {
 
     /// Branches and tags.
     fn revisions(&self) -> Result<Vec<String>, Refusal> {
-        let found: Revisions = self.ask(&format!("/api/v1/models/{}/revisions", self.id))?;
+        let found: Revisions = self.ask(&format!("/api/v1/{}/{}/revisions", self.kind.segment(), self.id))?;
         let RevisionMap { branches, tags } = found.revision_map;
         let names = branches.into_iter().chain(tags).flatten().map(|named| named.revision);
         Ok(names.collect())
@@ -185,7 +246,7 @@ impl Api<'_> {
 
     /// The text of a file of at most `limit` bytes.
     pub(super) fn small_file(&self, path: &str, limit: u64) -> Result<String, HubError> {
-        let mut answer = match self.answer(&file_address(self.id, self.revision, path)) {
+        let mut answer = match self.answer(&file_address(self.kind, self.id, self.revision, path)) {
             Ok(answer) => answer,
             Err(Refusal::Error(error)) => return Err(*error),
             Err(Refusal::No { status, message }) => {
@@ -274,8 +335,9 @@ impl Api<'_> {
 }
 
 /// Where the hub has a file.
-pub(super) fn file_address(id: &ModelId, revision: &str, path: &str) -> String {
-    format!("/api/v1/models/{id}/repo?Revision={}&FilePath={}", query_value(revision), query_value(path))
+pub(super) fn file_address(kind: Kind, id: &ModelId, revision: &str, path: &str) -> String {
+    let (segment, revision, path) = (kind.segment(), query_value(revision), query_value(path));
+    format!("/api/v1/{segment}/{id}/repo?Revision={revision}&FilePath={path}")
 }
 
 /// Whether a listed path would lie outside the folder that it is joined to, on any system.
@@ -309,8 +371,12 @@ mod tests {
     fn addresses_are_those_of_the_protocol() {
         let id: ModelId = "damo/a.b".parse().unwrap();
         assert_eq!(
-            file_address(&id, "feature/x", "a b.bin"),
+            file_address(Kind::Model, &id, "feature/x", "a b.bin"),
             "/api/v1/models/damo/a.b/repo?Revision=feature%2Fx&FilePath=a%20b.bin"
+        );
+        assert_eq!(
+            file_address(Kind::Dataset, &id, "master", "train.csv"),
+            "/api/v1/datasets/damo/a.b/repo?Revision=master&FilePath=train.csv"
         );
     }
 }

@@ -1,8 +1,10 @@
-//! Where models lie on this machine: the folders of ModelScope's Python clients, of both generations, so that nobody downloads
+//! Where models and datasets lie on this machine: the folders of ModelScope's Python clients, of both generations, so that nobody downloads
 //! twice. Both are read; the newer one is written:
 //!
 //! - new: `models/OWNER--NAME/snapshots/REVISION/`
 //! - old: `[hub/][models/]OWNER/NAME/`, a `.` of the name as `___`, the revision in a file `.mv`
+//!
+//! and of datasets `datasets/` in the place of `models/`.
 //!
 //! Beside the files that we download lies a record of what was verified, so that a later look need not hash gigabytes. Knows
 //! no network.
@@ -16,9 +18,9 @@ use std::time::{Duration, SystemTime};
 use mplug::checkpoint;
 use serde::{Deserialize, Serialize};
 
-use super::api::RemoteFile;
+use super::api::{Kind, RemoteFile};
 use super::download::sha256_of;
-use super::{DEFAULT_REVISION, HubError, ModelId};
+use super::{DEFAULT_REVISION, HubError, ModelId, PUBLISHED, PublishedModel};
 
 /// The record of what was verified.
 const RECORD: &str = ".mplug-hub.json";
@@ -79,9 +81,60 @@ impl Cache {
         self.folders(id, revision).into_iter().find(|found| is_whole(&found.folder))
     }
 
+    /// The folder below which models lie.
+    pub fn base(&self) -> &Path {
+        &self.base
+    }
+
+    /// Every model here that can be opened by its name, sorted by it: those that the newer client's folders hold, and of the older
+    /// client's the published ones.
+    pub fn models(&self) -> Vec<(ModelId, CachedModel)> {
+        let entries =
+            fs::read_dir(self.base.join("models")).into_iter().flatten().flatten().take(MAX_SNAPSHOTS);
+        let named = entries.filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let (owner, name) = name.split_once("--")?;
+            format!("{owner}/{name}").parse::<ModelId>().ok()
+        });
+        let published = PUBLISHED.iter().map(PublishedModel::id);
+        let mut found: Vec<(String, ModelId, CachedModel)> = Vec::new();
+        for id in named.chain(published) {
+            if let Some(model) = self.find(&id, None)
+                && found.iter().all(|(_, _, other)| other.folder != model.folder)
+            {
+                found.push((id.to_string(), id, model));
+            }
+        }
+        found.sort_by(|(one, ..), (other, ..)| one.cmp(other));
+        found.into_iter().map(|(_, id, model)| (id, model)).collect()
+    }
+
     /// Where a revision belongs that we download.
     pub fn snapshot(&self, id: &ModelId, revision: &str) -> PathBuf {
         self.snapshots(id).join(revision)
+    }
+
+    /// Where a revision of a model or a dataset belongs that we download.
+    pub(super) fn place(&self, kind: Kind, id: &ModelId, revision: &str) -> PathBuf {
+        match kind {
+            Kind::Model => self.snapshot(id, revision),
+            Kind::Dataset => self.dataset_snapshot(id, revision),
+        }
+    }
+
+    /// Where a revision of a dataset belongs that we download.
+    pub fn dataset_snapshot(&self, id: &ModelId, revision: &str) -> PathBuf {
+        let name = format!("{}--{}", id.owner(), id.name());
+        self.base.join("datasets").join(name).join("snapshots").join(revision)
+    }
+
+    /// A dataset that a Python client downloaded, or we did: its folder, if all of it is there. The older client's
+    /// has no revision.
+    pub fn find_dataset(&self, id: &ModelId, revision: &str) -> Option<PathBuf> {
+        let ours = self.dataset_snapshot(id, revision);
+        let roots = [self.base.join("datasets"), self.base.join("hub").join("datasets")];
+        let old = roots.into_iter().map(|root| root.join(id.owner()).join(id.name()));
+        std::iter::once(ours).chain(old).find(|folder| has_finished(folder))
     }
 
     /// Every folder of the model, whole or not; those of `revision` alone where one is given.
@@ -181,6 +234,27 @@ fn legacy_revision(folder: &Path) -> Option<String> {
     (!revision.is_empty()).then(|| revision.to_owned())
 }
 
+/// Whether a folder has files and none of them is a part of a download. Clients download into a folder of another name, or into
+/// files that are called so.
+fn has_finished(folder: &Path) -> bool {
+    let (mut folders, mut has_files) = (vec![folder.to_owned()], false);
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(folder) else { return false };
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.ends_with(".incomplete") || name.starts_with("._____temp") {
+                return false;
+            }
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                folders.push(entry.path());
+            } else {
+                has_files |= !name.starts_with('.');
+            }
+        }
+    }
+    has_files
+}
+
 /// Whether a folder has all that a model of this family is opened with. Files get their names when they are whole.
 fn is_whole(folder: &Path) -> bool {
     checkpoint::has_weights(folder)
@@ -252,7 +326,8 @@ impl Record {
         let io = |source| HubError::Io { action: "write", path: path.clone(), source };
         let text = serde_json::to_string_pretty(self).map_err(|error| io(error.into()))?;
         let mut temporary = tempfile::Builder::new();
-        let mut temporary = temporary.prefix(".mplug-").suffix(".tmp").tempfile_in(folder).map_err(io)?;
+        let temporary = temporary.prefix(".mplug-").suffix(".tmp").tempfile_in(folder);
+        let mut temporary = temporary.map_err(|error| io(mplug::plain_io_error(error)))?;
         std::io::Write::write_all(&mut temporary, text.as_bytes()).map_err(io)?;
         temporary.persist(&path).map_err(|error| io(error.error))?;
         Ok(())
@@ -315,6 +390,27 @@ mod tests {
             let is_new = place.contains("snapshots");
             assert_eq!(found.layout == CacheLayout::Snapshot, is_new, "{place}");
             assert_eq!(cache.find(&id.with_renamed_owner().unwrap(), None).unwrap().folder, model);
+        }
+    }
+
+    #[test]
+    fn datasets_of_both_clients_are_found() {
+        let id: ModelId = "modelscope/coco_captions_small_slice".parse().unwrap();
+        for place in [
+            "datasets/modelscope--coco_captions_small_slice/snapshots/master",
+            "datasets/modelscope/coco_captions_small_slice",
+            "hub/datasets/modelscope/coco_captions_small_slice",
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let cache = Cache::new(folder.path());
+            let dataset = folder.path().join(place);
+            fs::create_dir_all(&dataset).unwrap();
+            assert_eq!(cache.find_dataset(&id, "master"), None, "{place}: an empty folder is none");
+            fs::write(dataset.join("train.csv"), "a").unwrap();
+            assert_eq!(cache.find_dataset(&id, "master"), Some(dataset.clone()), "{place}");
+            fs::create_dir(dataset.join("images")).unwrap();
+            fs::write(dataset.join("images/a.png.incomplete"), "a").unwrap();
+            assert_eq!(cache.find_dataset(&id, "master"), None, "{place}: half a dataset is none");
         }
     }
 

@@ -1,4 +1,4 @@
-//! What can go wrong between a model's name and its folder. Messages say what to do; the machine's own reason is the source.
+//! What can go wrong between the name of a model or a dataset and its folder. Messages say what to do; the machine's own reason is the source.
 
 use std::path::PathBuf;
 
@@ -80,6 +80,14 @@ pub enum HubError {
         /// The hub.
         endpoint: String,
         /// The model.
+        id: ModelId,
+    },
+    /// The hub does not know the dataset.
+    #[error("{endpoint} has no dataset {id} (a private one needs an access token)")]
+    NoSuchDataset {
+        /// The hub.
+        endpoint: String,
+        /// The dataset.
         id: ModelId,
     },
     /// The hub does not know the revision.

@@ -1,4 +1,4 @@
-//! Models of ModelScope's hub: found in the folders of its Python clients, or downloaded there. Feature `hub`.
+//! Models and datasets of ModelScope's hub: found in the folders of its Python clients, or downloaded there. Feature `hub`.
 //!
 //! [`Hub::pull`] makes a model folder of a model's name: it requests its list of files from the hub (`api`), takes what this
 //! machine has already (`cache`), downloads the rest in parallel (`download`) and gives the files their names when all of
@@ -21,9 +21,10 @@ use std::time::Duration;
 pub use cache::{Cache, CacheLayout, CachedModel};
 pub use client::Token;
 pub use error::HubError;
-pub use names::{ModelId, PUBLISHED, PublishedModel};
+pub use names::{ModelId, PUBLISHED, PublishedModel, published_model};
 pub use open::{OpenError, open};
 
+use self::api::Kind;
 use self::client::Client;
 use self::listener::Listener;
 use self::pull::Pull;
@@ -206,7 +207,8 @@ impl Hub {
         let revision = revision.unwrap_or(DEFAULT_REVISION);
         let listener = &Listener::new(progress);
         let pull = |id: &ModelId| {
-            Pull { options: &self.options, client: &self.client, id, revision, listener }.run()
+            let (options, client) = (&self.options, &self.client);
+            Pull { options, client, kind: Kind::Model, id, revision, listener }.run()
         };
         match (pull(id), id.with_renamed_owner()) {
             (Err(first @ HubError::NoSuchModel { .. }), Some(renamed)) => match pull(&renamed) {
@@ -215,6 +217,36 @@ impl Hub {
             },
             (pulled, _) => pulled,
         }
+    }
+
+    /// Makes sure that a dataset is on this machine: all files of its repository. What a Python client downloaded, or an earlier
+    /// call, is taken as it is, and then the network is not used. Files that are in the hub's object storage and not in the
+    /// repository do not come. `progress` as for [`pull`](Self::pull).
+    ///
+    /// # Errors
+    /// Every [`HubError`]; what was downloaded by then is kept for the next call, unless it is wrong.
+    pub fn pull_dataset(
+        &self,
+        id: &ModelId,
+        revision: Option<&str>,
+        progress: &(dyn Fn(&Progress<'_>) -> ControlFlow<()> + Sync),
+    ) -> Result<PathBuf, HubError> {
+        let revision = revision.unwrap_or(DEFAULT_REVISION);
+        if !names::is_revision(revision) {
+            return Err(HubError::Revision { text: revision.to_owned() });
+        }
+        if let Some(found) = self.options.cache.find_dataset(id, revision) {
+            return Ok(found);
+        }
+        if self.options.offline {
+            let folder = self.options.cache.dataset_snapshot(id, revision);
+            return Err(HubError::Offline { id: id.clone(), folder });
+        }
+        let listener = &Listener::new(progress);
+        let (options, client) = (&self.options, &self.client);
+        Pull { options, client, kind: Kind::Dataset, id, revision, listener }
+            .run()
+            .map(|pulled| pulled.folder)
     }
 
     fn pull_offline(&self, id: &ModelId, revision: Option<&str>) -> Result<Pulled, HubError> {

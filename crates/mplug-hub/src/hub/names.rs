@@ -44,14 +44,14 @@ impl ModelId {
     }
 }
 
-/// Reads `owner/name`, or a short name of [`PUBLISHED`].
+/// Reads `owner/name`, or a short name or a name without its owner of [`PUBLISHED`].
 impl FromStr for ModelId {
     type Err = HubError;
 
     /// # Errors
     /// [`HubError::Name`] for anything else, and for characters that no model's name has.
     fn from_str(text: &str) -> Result<Self, HubError> {
-        if let Some(model) = PUBLISHED.iter().find(|model| model.short_name == text) {
+        if let Some(model) = PUBLISHED.iter().find(|model| model.short_name == text || model.name == text) {
             return Ok(model.id());
         }
         match text.split_once('/') {
@@ -93,6 +93,9 @@ pub struct PublishedModel {
     pub size: &'static str,
     /// Its parameters as its card says, in millions.
     pub million_parameters: Option<u32>,
+    /// What is downloaded, in MB: an estimate from the shapes of the original's network, of which a file has every value as f32.
+    /// Momentum models, which a file may have too, would take as much again.
+    pub megabytes: u32,
 }
 
 impl PublishedModel {
@@ -111,6 +114,7 @@ pub const PUBLISHED: [PublishedModel; 7] = [
             "mplug_image-captioning_coco_base_zh",
             Some(Task::ImageCaptioning),
             ["zh", "base"],
+            1800,
         )
     },
     published(
@@ -118,6 +122,7 @@ pub const PUBLISHED: [PublishedModel; 7] = [
         "mplug_image-captioning_coco_base_en",
         Some(Task::ImageCaptioning),
         ["en", "base"],
+        1900,
     ),
     PublishedModel {
         million_parameters: Some(600),
@@ -126,6 +131,7 @@ pub const PUBLISHED: [PublishedModel; 7] = [
             "mplug_image-captioning_coco_large_en",
             Some(Task::ImageCaptioning),
             ["en", "large"],
+            3000,
         )
     },
     published(
@@ -133,20 +139,23 @@ pub const PUBLISHED: [PublishedModel; 7] = [
         "mplug_visual-question-answering_coco_base_zh",
         Some(Task::VisualQuestionAnswering),
         ["zh", "base"],
+        1800,
     ),
     published(
         "ask-large-en",
         "mplug_visual-question-answering_coco_large_en",
         Some(Task::VisualQuestionAnswering),
         ["en", "large"],
+        3000,
     ),
     published(
         "match-large-en",
         "mplug_image-text-retrieval_flickr30k_large_en",
         Some(Task::ImageTextRetrieval),
         ["en", "large"],
+        2400,
     ),
-    published("backbone-base-en", "mplug_backbone_base_en", None, ["en", "base"]),
+    published("backbone-base-en", "mplug_backbone_base_en", None, ["en", "base"], 1900),
 ];
 
 const fn published(
@@ -154,8 +163,16 @@ const fn published(
     name: &'static str,
     task: Option<Task>,
     [language, size]: [&'static str; 2],
+    megabytes: u32,
 ) -> PublishedModel {
-    PublishedModel { short_name, owner: RENAMED[0], name, task, language, size, million_parameters: None }
+    let (owner, million_parameters) = (RENAMED[0], None);
+    PublishedModel { short_name, owner, name, task, language, size, million_parameters, megabytes }
+}
+
+/// The published model of that id, under either name of its owner.
+pub fn published_model(id: &ModelId) -> Option<&'static PublishedModel> {
+    let is_it = |model: &&PublishedModel| model.name == id.name() && RENAMED.contains(&id.owner());
+    PUBLISHED.iter().find(is_it)
 }
 
 #[cfg(test)]
@@ -166,10 +183,42 @@ mod tests {
     fn names_are_ids_or_short() {
         let long: ModelId = "damo/mplug_image-captioning_coco_base_zh".parse().unwrap();
         assert_eq!("caption-base-zh".parse::<ModelId>().unwrap(), long);
+        assert_eq!("mplug_image-captioning_coco_base_zh".parse::<ModelId>().unwrap(), long);
         let renamed = long.with_renamed_owner().unwrap();
         assert_eq!(renamed.to_string(), "iic/mplug_image-captioning_coco_base_zh");
         assert_eq!(renamed.with_renamed_owner().unwrap(), long);
         assert_eq!("someone/model".parse::<ModelId>().unwrap().with_renamed_owner(), None);
+    }
+
+    #[test]
+    fn sizes_are_those_of_the_original_s_tensors() {
+        use mplug::checkpoint::expected::stored_tensors;
+        use mplug::config::ModelConfig;
+
+        // CLIP's text tower lies in every file: 63.4 and 123.7 million values.
+        for (model, million_of_clip) in
+            PUBLISHED.iter().map(|m| (m, if m.size == "base" { 63.4 } else { 123.7 }))
+        {
+            let words = if model.language == "zh" { 21128 } else { 30522 };
+            let mut config = match model.size {
+                "base" => ModelConfig::base_captioning_zh(),
+                _ => ModelConfig::large_captioning(words),
+            };
+            config.text.vocab_size = words;
+            let config = config.with_task(model.task.unwrap_or(Task::ImageCaptioning));
+            let values: usize =
+                stored_tensors(&config).iter().map(|(_, shape)| shape.iter().product::<usize>()).sum();
+            let tied = if model.task == Some(Task::ImageTextRetrieval) { 0 } else { words * 768 };
+            let gigabytes = ((values - tied) as f64 / 1e6 + million_of_clip) * 4.0 / 1e3;
+            assert!(
+                (f64::from(model.megabytes) / 1e3 - gigabytes).abs() < 0.1,
+                "{}: {gigabytes}",
+                model.short_name
+            );
+        }
+        let renamed: ModelId = "iic/mplug_backbone_base_en".parse().unwrap();
+        assert_eq!(published_model(&renamed).unwrap().short_name, "backbone-base-en");
+        assert_eq!(published_model(&"someone/mplug_backbone_base_en".parse().unwrap()), None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! One pull, start to end: which files are needed, which of them this machine has, the download of the others, and their names
+//! One pull of a model or a dataset, start to end: which files are needed, which of them this machine has, the download of the others, and their names
 //! at the end. Files get their names when all are there and right, so that a model of two revisions mixed cannot come about.
 
 use std::collections::VecDeque;
@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use mplug::checkpoint::{
-    self, BERT_JSON, CONFIG_YAML, CONFIGURATION_JSON, PYTORCH, SAFETENSORS, TOKENIZER_CONFIG, VOCABULARY,
+    self, BERT_JSON, CONFIG_YAML, CONFIGURATION_JSON, INDICES, PYTORCH, SAFETENSORS, TOKENIZER_CONFIG,
+    VOCABULARY,
 };
 use mplug::config::ConfigTexts;
 
-use super::api::{Api, RemoteFile, file_address};
+use super::api::{Api, Kind, RemoteFile, file_address};
 use super::cache::{CachedModel, Record, free_space, holds};
 use super::client::{Client, random_id};
 use super::download::{Fetch, incomplete};
@@ -23,13 +24,16 @@ use crate::http::Retry;
 const MAX_SMALL_BYTES: u64 = 64 << 20;
 /// Largest `config.yaml`.
 const MAX_CONFIG_BYTES: u64 = 4 << 20;
+/// Largest index of weights in several files.
+const MAX_INDEX_BYTES: u64 = 32 << 20;
 /// Bytes that a download leaves free on the disk.
 const SPARE_BYTES: u64 = 16 << 20;
 
-/// A model to pull from the hub.
+/// A model or a dataset to pull from the hub.
 pub(super) struct Pull<'a> {
     pub(super) options: &'a HubOptions,
     pub(super) client: &'a Client,
+    pub(super) kind: Kind,
     pub(super) id: &'a ModelId,
     pub(super) revision: &'a str,
     pub(super) listener: &'a Listener<'a>,
@@ -45,11 +49,20 @@ struct Plan<'a> {
 
 impl Pull<'_> {
     pub(super) fn run(&self) -> Result<Pulled, HubError> {
-        let folder = self.options.cache.snapshot(self.id, self.revision);
+        let folder = self.options.cache.place(self.kind, self.id, self.revision);
         let retry = self.retry();
-        let api =
-            Api { client: self.client, id: self.id, revision: self.revision, retry: &retry, folder: &folder };
-        let needed = self.needed(&api)?;
+        let api = Api {
+            client: self.client,
+            kind: self.kind,
+            id: self.id,
+            revision: self.revision,
+            retry: &retry,
+            folder: &folder,
+        };
+        let needed = match self.kind {
+            Kind::Model => self.needed(&api)?,
+            Kind::Dataset => Self::dataset_files(&api)?,
+        };
         // Nothing is written where nothing is missing: the cache may be a read-only one.
         if let Err(whole) = self.plan(&folder, &needed) {
             return Ok(self.pulled(whole, 0));
@@ -78,11 +91,21 @@ impl Pull<'_> {
         Pulled { folder, id: self.id.clone(), revision: self.revision.to_owned(), downloaded }
     }
 
+    /// Every file of a dataset but those that git alone reads.
+    fn dataset_files(api: &Api<'_>) -> Result<Vec<RemoteFile>, HubError> {
+        let mut files = api.dataset_files()?;
+        files.retain(|file| !file.path.split('/').any(|part| part.starts_with(".git")));
+        if files.is_empty() {
+            api.check_revision()?;
+        }
+        Ok(files)
+    }
+
     /// The files that a model is opened with: of all weight files the one that the loader would choose.
     fn needed(&self, api: &Api<'_>) -> Result<Vec<RemoteFile>, HubError> {
         let files = api.files()?;
         let listed = |name: &str| files.iter().find(|file| file.path == name);
-        let weights = weight_file(&files).map_err(|problem| self.no_model(api, problem))?;
+        let weights = self.weights(api, &files)?;
         if listed(VOCABULARY).is_none() {
             return Err(self.no_model(api, format!("it has no {VOCABULARY}")));
         }
@@ -92,7 +115,28 @@ impl Pull<'_> {
         if let Some(large) = small.iter().find(|file| file.size > MAX_SMALL_BYTES) {
             return Err(self.no_model(api, format!("{} has {} bytes", large.path, large.size)));
         }
-        Ok(small.into_iter().chain([weights.clone()]).collect())
+        Ok(small.into_iter().chain(weights).collect())
+    }
+
+    /// The weight file that the loader would choose; of a model in several files all of them, with the index last.
+    fn weights(&self, api: &Api<'_>, files: &[RemoteFile]) -> Result<Vec<RemoteFile>, HubError> {
+        let listed = |name: &str| files.iter().find(|file| file.path == name);
+        let is_whole = [SAFETENSORS, PYTORCH].into_iter().any(|name| listed(name).is_some());
+        let Some(index) = INDICES.into_iter().find_map(listed).filter(|_| !is_whole) else {
+            let file = weight_file(files).map_err(|problem| self.no_model(api, problem))?;
+            return Ok(vec![file.clone()]);
+        };
+        let text = api.small_file(&index.path, MAX_INDEX_BYTES)?;
+        let names = checkpoint::shard_names(&text, Path::new(&index.path));
+        let names = names.map_err(|error| self.no_model(api, error.to_string()))?;
+        let mut weights = Vec::with_capacity(names.len() + 1);
+        for name in names {
+            let problem =
+                || self.no_model(api, format!("its {} names {name}, which it does not have", index.path));
+            weights.push(listed(&name).ok_or_else(problem)?.clone());
+        }
+        weights.push(index.clone());
+        Ok(weights)
     }
 
     /// The BERT json that `config.yaml` names, which the hub must have; or the one of the usual name, if there is one.
@@ -130,7 +174,10 @@ impl Pull<'_> {
         if missing.is_empty() {
             return Err(folder.to_owned());
         }
-        let others: Vec<CachedModel> = self.options.cache.folders(self.id, None);
+        let others: Vec<CachedModel> = match self.kind {
+            Kind::Model => self.options.cache.folders(self.id, None),
+            Kind::Dataset => Vec::new(),
+        };
         // Only the folder that the model's name stands for is an answer; from others, files are taken.
         let named = self.options.cache.find(self.id, None).map(|found| found.folder);
         let mut plan = Plan { to_download: missing, ..Plan::default() };
@@ -200,7 +247,7 @@ impl Pull<'_> {
             client: self.client,
             id: self.id,
             file,
-            address: &file_address(self.id, self.revision, &file.path),
+            address: &file_address(self.kind, self.id, self.revision, &file.path),
             snapshot,
             path: incomplete(&folder.join(&file.path)),
             retry: self.retry(),

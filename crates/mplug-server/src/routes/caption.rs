@@ -99,6 +99,7 @@ impl CaptionFields {
             required_words: self.include.clone(),
             captions: self.captions,
             min_difference: self.diverse,
+            finished_only: false,
             keywords: self.tags,
             sampling: self.sampling.clone(),
         }

@@ -106,7 +106,7 @@ fn given(captioner: &Captioner, resolved: &Resolved, text: &str) -> Result<Capti
     if token_ids.len() > most {
         return Err(value(&format!("at most {most} tokens"), &token_ids.len().to_string()));
     }
-    Ok(Caption { text: text.to_owned(), raw_text: String::new(), score: 0.0, token_ids })
+    Ok(Caption { text: text.to_owned(), token_ids, ..Caption::default() })
 }
 
 fn value(caption: &str, explanation: &Explanation) -> Map<String, Value> {

@@ -50,6 +50,9 @@ pub struct AnnotationsSection {
     /// spaces, at most 30 words.
     #[serde(default)]
     pub clean_captions: bool,
+    /// Whether an epoch has the examples in an order of its own, drawn from the seed; in that of the file otherwise.
+    #[serde(default = "default_shuffle")]
+    pub shuffle: bool,
     /// What the columns of a table, or the keys of JSON Lines, are called that hold something we look for.
     #[serde(default, skip_serializing_if = "ColumnsSection::is_empty")]
     pub columns: ColumnsSection,
@@ -65,6 +68,10 @@ pub struct AnnotationsSection {
     /// Most texts to learn from that may be longer than the model's, as a share; more are an error before the first step.
     #[serde(default = "default_most_lost")]
     pub max_cut: f64,
+}
+
+fn default_shuffle() -> bool {
+    true
 }
 
 fn default_most_lost() -> f64 {

@@ -1,5 +1,6 @@
 //! Annotated pictures of any format that `mplug-data` reads. Each caption of a picture is an example, or each question, or
-//! each picture; an epoch goes through all of them once, in an order drawn from the seed and the epoch. Knows no formats.
+//! each picture; an epoch goes through all of them once, in an order drawn from the seed and the epoch, or in that of the file. Knows
+//! no formats.
 
 mod inspection;
 mod skipped;
@@ -40,6 +41,8 @@ pub struct AnnotatedPictures {
     /// The held-out examples.
     held_out_examples: Vec<(usize, usize)>,
     views: Views,
+    /// Whether every epoch has an order of its own.
+    shuffles: bool,
     /// Whether captions are cleaned.
     cleans: bool,
     max_len: usize,
@@ -103,6 +106,7 @@ impl AnnotatedPictures {
             examples,
             held_out_examples,
             views,
+            shuffles: section.shuffle,
             cleans: section.clean_captions,
             max_len,
             vocabulary,
@@ -129,7 +133,9 @@ impl AnnotatedPictures {
         // Odd multipliers keep different epochs of different seeds apart.
         let seed =
             self.views.seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ epoch.wrapping_mul(0xd134_2543_de82_ef95);
-        order.shuffle(&mut Pcg64::seed_from_u64(seed));
+        if self.shuffles {
+            order.shuffle(&mut Pcg64::seed_from_u64(seed));
+        }
         let order: Arc<[usize]> = order.into();
         if orders.len() == KEPT_ORDERS {
             orders.remove(0);

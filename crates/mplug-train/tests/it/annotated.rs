@@ -188,12 +188,76 @@ fn captions_are_cleaned_where_the_recipe_says_so() {
     assert!(refused.expect_err("no captions").to_string().contains("data.clean_captions"));
 }
 
+/// Case 40: a folder of pictures with their captions in text files beside them is what is learned from.
+#[test]
+fn corrected_captions_beside_pictures_are_learned_from() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    draw(folder.path());
+    let own = folder.path().join("own");
+    std::fs::create_dir(&own).expect("made");
+    let pictures = std::fs::read_dir(folder.path().join("train/images")).expect("pictures");
+    for (picture, caption) in pictures.zip(["a red circle", "a circle"]) {
+        let picture = picture.expect("an entry").path();
+        let there = own.join(picture.file_name().expect("a name"));
+        std::fs::copy(&picture, &there).expect("copied");
+        std::fs::write(there.with_extension("txt"), format!("{caption}\n")).expect("written");
+    }
+    let held_out = folder.path().join("held_out");
+    let more =
+        [("data.train", own.to_str().expect("utf-8")), ("data.held_out", held_out.to_str().expect("utf-8"))];
+    let config = recipe(folder.path(), &more).expect("a good recipe");
+    let DataSection::Annotations(section) = &config.data else { panic!("annotations") };
+    let views = Views { size: 16, augmentation: None, seed: 0 };
+    let vocabulary = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\nred\ncircle\n";
+    let data = AnnotatedPictures::open(
+        section,
+        Reading::Captions,
+        views,
+        30,
+        vocabulary.to_owned(),
+        &BTreeMap::new(),
+    )
+    .expect("good data");
+    assert_eq!(data.train_len(), Some(2));
+    let longest = (0..2).map(|n| data.example(Split::Train, n).expect("an example").longest()).max();
+    assert_eq!(longest, Some(5), "[CLS] a red circle [SEP]");
+}
+
+#[test]
+fn rows_come_in_the_order_of_the_file_where_the_recipe_says_so() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    draw(folder.path());
+    let order = |shuffles: &str| -> Vec<u64> {
+        let config = recipe(folder.path(), &[("data.shuffle", shuffles)]).expect("a good recipe");
+        let DataSection::Annotations(section) = &config.data else { panic!("annotations") };
+        let views = Views { size: 16, augmentation: None, seed: 0 };
+        let tokens = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n";
+        let data = AnnotatedPictures::open(
+            section,
+            Reading::Captions,
+            views,
+            30,
+            tokens.to_owned(),
+            &BTreeMap::new(),
+        );
+        let data = data.expect("good data");
+        let rows = data.train_len().expect("a number");
+        (0..2 * rows).map(|index| data.example(Split::Train, index).expect("an example").picture).collect()
+    };
+    let (kept, shuffled) = (order("false"), order("true"));
+    let (first, second) = kept.split_at(kept.len() / 2);
+    assert!(first.is_sorted() && first == second, "{kept:?}");
+    assert_ne!(kept, shuffled);
+}
+
 #[test]
 fn what_makes_no_sense_is_named() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     draw(folder.path());
     let train = folder.path().join("train");
     let same = train.to_str().expect("utf-8");
+    recipe(folder.path(), &[("data.held_out", same), ("evaluation.every", "0")])
+        .expect("nothing is held out without evaluations");
     for (key, value, word) in [
         ("data.held_out", same, "data.held_out"),
         ("data.vocabulary", "vocab.txt", "data.vocabulary"),

@@ -18,7 +18,7 @@ const KINDS: [(char, &str); 7] = [
 const ALL: &str = "cbsadrp";
 
 /// Keys with a good value, and the objectives that use them. (The optimizer and the schedule have tests of their own.)
-const KEYS: [(&str, &str, &str); 92] = [
+const KEYS: [(&str, &str, &str); 93] = [
     ("output", "x", ALL),
     ("seed", "7", ALL),
     ("prompts.en", "the picture:", "cbs"),
@@ -71,6 +71,7 @@ const KEYS: [(&str, &str, &str); 92] = [
     ("data.images", "images", ALL),
     ("data.language", "en", ALL),
     ("data.clean_captions", "true", "crp"),
+    ("data.shuffle", "false", ALL),
     ("data.unreadable", "skip", ALL),
     ("data.max_unknown", "0.1", ALL),
     ("data.max_cut", "0.1", ALL),

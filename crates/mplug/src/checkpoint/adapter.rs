@@ -22,7 +22,7 @@ use self::settings::{BaseRecord, ConfigFile};
 pub use self::write::{AdapterSettings, write_adapter_files};
 use super::key_names::TIED;
 use super::names::{self, below, block};
-use super::{Checkpoint, CheckpointError, ModelFolder};
+use super::{Checkpoint, CheckpointError, ModelFolder, VOCABULARY};
 
 /// The adapter's settings.
 pub const ADAPTER_CONFIG: &str = "adapter_config.json";
@@ -88,7 +88,15 @@ pub struct Adapter {
     /// By the weight's name.
     additions: BTreeMap<String, Arc<Addition>>,
     base: Option<BaseRecord>,
+    /// What PEFT's settings call the base.
+    base_in_settings: Option<String>,
     rank: usize,
+    alpha: f32,
+}
+
+/// Whether a folder is that of an adapter and of no model.
+pub fn is_adapter(folder: &Path) -> bool {
+    folder.join(ADAPTER_CONFIG).is_file() && !folder.join(VOCABULARY).is_file()
 }
 
 impl Adapter {
@@ -133,7 +141,8 @@ impl Adapter {
             return Err(unfit(folder, format!("{ADAPTER_WEIGHTS} holds no tensors")));
         }
         let rank = additions.values().map(|addition| addition.rank).max().unwrap_or_default();
-        Ok(Self { path: folder.to_owned(), additions, base, rank })
+        let (alpha, base_in_settings) = (config.alpha(), config.base_name().map(str::to_owned));
+        Ok(Self { path: folder.to_owned(), additions, base, base_in_settings, rank, alpha })
     }
 
     /// The folder.
@@ -156,9 +165,31 @@ impl Adapter {
         self.additions.is_empty()
     }
 
+    /// What the products of its matrices are multiplied with, times their rank.
+    pub fn alpha(&self) -> f32 {
+        self.alpha
+    }
+
+    /// The number of values of its matrices.
+    pub fn num_parameters(&self) -> usize {
+        self.additions.values().map(|addition| addition.a.len() + addition.b.len()).sum()
+    }
+
+    /// The weights that it changes, with `*` in the place of a layer's number, and how many there are of each.
+    pub fn targets(&self) -> BTreeMap<String, usize> {
+        let mut targets = BTreeMap::new();
+        for name in self.additions.keys() {
+            let is_number = |part: &&str| part.bytes().all(|byte| byte.is_ascii_digit());
+            let parts: Vec<&str> =
+                name.split('.').map(|part| if is_number(&part) { "*" } else { part }).collect();
+            *targets.entry(parts.join(".")).or_default() += 1;
+        }
+        targets
+    }
+
     /// The name of the model that it was trained on, where that is recorded.
     pub fn base_name(&self) -> Option<&str> {
-        self.base.as_ref().map(|base| &base.name[..])
+        self.base.as_ref().map(|base| &base.name[..]).or(self.base_in_settings.as_deref())
     }
 
     /// The fingerprint of the weights of the model that it was trained on, where that is recorded.

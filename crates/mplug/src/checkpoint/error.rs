@@ -36,9 +36,9 @@ pub enum CheckpointError {
         /// What is wrong, and where.
         reason: String,
     },
-    /// A pickle names Python code outside the allow-list. It was not executed.
+    /// A pickle names Python code that could do harm, or has an object in the place of weights. It was not executed.
     #[error(
-        "{file} names the Python object `{global}`, which weight files have no need of; nothing was executed. \
+        "{file} names the Python object `{global}`, which weights have no need of; nothing was executed. \
          If you trust the file's author, save its state dict alone with torch.save and try again"
     )]
     ForbiddenGlobal {

@@ -23,12 +23,13 @@ pub use self::locate::{has_weights, is_weight_file};
 pub use self::write::{
     Keep, TokenizerTexts, WriteOptions, Written, write_model_folder, write_model_folder_of,
 };
+use super::adapter::is_adapter;
 use super::expected::needed_tensors;
 use super::key_names::is_never_needed;
 use super::small_files::{BERT_JSON, FolderNote, SmallFiles};
 use super::weights::square_grid;
 use super::{Checkpoint, CheckpointError, Mismatch};
-use crate::config::{ConfigOverrides, ConfigTexts, ModelConfig};
+use crate::config::{ConfigOverrides, ConfigTexts, FoundTask, ModelConfig};
 
 /// An opened model: its configuration, checked against its weights, and its vocabulary.
 #[derive(Debug)]
@@ -61,6 +62,12 @@ pub struct ModelParts {
 impl ModelFolder {
     /// Opens a model folder, or a weight file with `vocab.txt` (and, where present, the other small files) beside it.
     pub fn open(path: impl AsRef<Path>, overrides: &ConfigOverrides) -> Result<Self, CheckpointError> {
+        if is_adapter(path.as_ref()) {
+            return Err(CheckpointError::NotAModelFolder {
+                path: path.as_ref().to_owned(),
+                reason: "it holds an adapter: open the model that it was trained on, and give this folder as the adapter".into(),
+            });
+        }
         let (folder, weights) = locate(path.as_ref())?;
         let checkpoint = Checkpoint::open(&weights)?;
         let files = SmallFiles::read(&folder, &weights)?;
@@ -97,8 +104,14 @@ impl ModelFolder {
     ) -> Result<Self, CheckpointError> {
         let config = ModelConfig::resolve(&checkpoint, &files.texts, overrides)?;
         let unexpected = check_tensors(&checkpoint, &config)?;
-        let notes = files.notes(&path, &config, overrides);
-        if *overrides != ConfigOverrides::default() {
+        let mut notes = files.notes(&path, &config, overrides);
+        if overrides.task.is_none()
+            && overrides.fallback_task.is_none()
+            && let Some((named, file)) = FoundTask::of(&checkpoint, &files.texts)?.unknown
+        {
+            notes.push(FolderNote::OtherTask { path: path.join(file), named, task: config.task });
+        }
+        if (ConfigOverrides { fallback_task: None, ..overrides.clone() }) != ConfigOverrides::default() {
             // What is written from this folder must say what was requested.
             files.texts = ConfigTexts::describing(&config);
         }

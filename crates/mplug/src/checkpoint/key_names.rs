@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 
 use super::CheckpointError;
-use super::source::Source;
 use super::tensor::TensorView;
 use crate::config::{ModelConfig, Task};
 
@@ -47,27 +46,28 @@ pub fn plain_name(stored: &str) -> String {
     name
 }
 
-/// Renames all tensors of a file, and makes the two names of tied output weights one tensor.
+/// Renames all tensors of a checkpoint that messages call `label`, and makes the two names of tied output weights one tensor.
 pub(crate) fn to_plain_names(
-    source: &Source,
+    label: &str,
     stored: Vec<(String, TensorView)>,
 ) -> Result<BTreeMap<String, TensorView>, CheckpointError> {
     let mut tensors = BTreeMap::new();
     for (name, view) in stored {
         let plain = plain_name(&name);
         if tensors.insert(plain.clone(), view).is_some() {
-            return Err(source.damaged(format!("`{name}` is a second tensor for `{plain}`")));
+            let reason = format!("`{name}` is a second tensor for `{plain}`");
+            return Err(CheckpointError::Damaged { file: label.to_owned(), reason });
         }
     }
     for (later, earlier) in TIED {
-        tie(source, &mut tensors, later, earlier)?;
+        tie(label, &mut tensors, later, earlier)?;
     }
     Ok(tensors)
 }
 
 /// The original holds `later` and `earlier` as one parameter; where a file has both, loading leaves the later one (`load_state_dict` goes in the file's order).
 fn tie(
-    source: &Source,
+    label: &str,
     tensors: &mut BTreeMap<String, TensorView>,
     later: &str,
     earlier: &str,
@@ -75,7 +75,7 @@ fn tie(
     let view = match (tensors.get(later), tensors.get(earlier)) {
         (Some(a), Some(b)) if a.shape != b.shape => {
             return Err(CheckpointError::WrongShape {
-                file: source.label().to_owned(),
+                file: label.to_owned(),
                 name: later.to_owned(),
                 expected: b.shape.clone(),
                 found: a.shape.clone(),

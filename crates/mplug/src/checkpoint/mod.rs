@@ -24,6 +24,7 @@ mod pytorch_zip;
 mod quantized;
 mod safetensors;
 pub mod seeded;
+mod shards;
 mod small_files;
 mod source;
 mod state_dict;
@@ -46,8 +47,10 @@ use mplug_kernels::finite::are_finite;
 use mplug_kernels::gemm::QuantizedWeight;
 pub use position_embedding::resize_position_embedding;
 pub use pytorch_write::write_pytorch;
+use shards::ShardIndex;
+pub use shards::shard_names;
 pub use small_files::{
-    BERT_JSON, CONFIG_YAML, CONFIGURATION_JSON, FolderNote, PYTORCH, SAFETENSORS, TOKENIZER_CONFIG,
+    BERT_JSON, CONFIG_YAML, CONFIGURATION_JSON, FolderNote, INDICES, PYTORCH, SAFETENSORS, TOKENIZER_CONFIG,
     VOCABULARY, bert_json_below, has_configuration,
 };
 use source::Source;
@@ -80,11 +83,15 @@ impl std::fmt::Display for CheckpointFormat {
     }
 }
 
-/// An opened weight file: tensors by their plain names. Opening reads names and shapes alone; values are read when requested
-/// for. Can be shared between threads.
+/// Opened weights, one file or several with an index: tensors by their plain names. Opening reads names and shapes alone; values
+/// are read when requested. Can be shared between threads.
 #[derive(Debug)]
 pub struct Checkpoint {
-    source: Source,
+    files: Vec<Source>,
+    /// What messages call them all.
+    label: String,
+    /// The file, or the index of several.
+    path: Option<PathBuf>,
     format: CheckpointFormat,
     tensors: BTreeMap<String, TensorView>,
     /// Weights stored as int8, some of them besides another form.
@@ -94,10 +101,22 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Opens a weight file. The format is detected by its first bytes; a wrapping `model` or `module` entry is taken off, and
-    /// names get their plain form ([`key_names::plain_name`]).
+    /// Opens a weight file, or those that an index (`….index.json`) names. The format is detected by its first bytes; a wrapping
+    /// `model` or `module` entry is taken off, and names get their plain form ([`key_names::plain_name`]).
+    ///
+    /// # Errors
+    /// For a file that is damaged, of no known format, or holds Python code; for an index whose files are not all there, lie outside
+    /// its folder, or have other tensors than it says.
     pub fn open(path: &Path) -> Result<Self, CheckpointError> {
-        Self::from_source(Source::open(path)?)
+        if !shards::is_index(path) {
+            return Self::from_source(Source::open(path)?);
+        }
+        let index = ShardIndex::read(path)?;
+        let files = index.open()?;
+        let read: Vec<_> = files.iter().map(read_stored).collect::<Result<_, _>>()?;
+        let format = read.first().map_or(CheckpointFormat::Safetensors, |(format, _)| *format);
+        let stored = index.join(read.into_iter().map(|(_, stored)| stored).collect())?;
+        Self::from_stored(files, path.display().to_string(), Some(path.to_owned()), format, stored)
     }
 
     /// Opens a weight file that is already in memory, such as one embedded in a binary.
@@ -111,39 +130,51 @@ impl Checkpoint {
     }
 
     fn from_source(source: Source) -> Result<Self, CheckpointError> {
-        let head = source.read_vec(0, source.len().min(16))?;
-        let (format, stored) = if head.starts_with(b"PK\x03\x04") {
-            (CheckpointFormat::PytorchZip, pytorch_zip::read(&source)?)
-        } else if pytorch_legacy::starts_like(&head) {
-            (CheckpointFormat::PytorchLegacy, pytorch_legacy::read(&source)?)
-        } else if safetensors::starts_like(&head, source.len()) {
-            (CheckpointFormat::Safetensors, safetensors::read(&source)?)
-        } else {
-            return Err(CheckpointError::UnknownFormat { file: source.label().to_owned() });
-        };
-        let mut tensors = key_names::to_plain_names(&source, stored)?;
-        let quantized = quantized::take(&source, &mut tensors)?;
-        Ok(Self { source, format, tensors, quantized, additions: BTreeMap::new() })
+        let (format, stored) = read_stored(&source)?;
+        let (label, path) = (source.label().to_owned(), source.path().map(Path::to_path_buf));
+        Self::from_stored(vec![source], label, path, format, stored)
     }
 
-    /// How the file is laid out.
+    fn from_stored(
+        files: Vec<Source>,
+        label: String,
+        path: Option<PathBuf>,
+        format: CheckpointFormat,
+        stored: Vec<(String, TensorView)>,
+    ) -> Result<Self, CheckpointError> {
+        let mut tensors = key_names::to_plain_names(&label, stored)?;
+        let quantized = quantized::take(&label, &mut tensors)?;
+        Ok(Self { files, label, path, format, tensors, quantized, additions: BTreeMap::new() })
+    }
+
+    /// The file that a tensor is in.
+    fn file_of(&self, view: &TensorView) -> &Source {
+        &self.files[view.file]
+    }
+
+    /// How the file is laid out; of several the first.
     pub fn format(&self) -> CheckpointFormat {
         self.format
     }
 
-    /// What messages call this file: its path, or that it is in memory.
+    /// What messages call this file: its path, that of the index of several, or that it is in memory.
     pub fn label(&self) -> &str {
-        self.source.label()
+        &self.label
     }
 
-    /// The path of the file, if it has one.
+    /// The path of the file, or of the index of several, if it has one.
     pub fn path(&self) -> Option<PathBuf> {
-        self.source.path().map(Path::to_path_buf)
+        self.path.clone()
     }
 
-    /// Length of the file in bytes.
+    /// Length of the file in bytes, or of several together.
     pub fn file_len(&self) -> u64 {
-        self.source.len()
+        self.files.iter().map(Source::len).sum()
+    }
+
+    /// How many files it has: 1, or the shards of an index.
+    pub fn num_files(&self) -> usize {
+        self.files.len()
     }
 
     /// The plain names, sorted.
@@ -179,8 +210,14 @@ impl Checkpoint {
         let (values, not_finite) = self.read_any_f32(name)?;
         match not_finite {
             None => Ok(values),
-            Some(found) => Err(self.source.not_finite(name, found)),
+            Some(found) => Err(self.not_finite(name, found)),
         }
+    }
+
+    /// An error that says that a tensor has values that are not finite.
+    fn not_finite(&self, name: &str, found: NotFinite) -> CheckpointError {
+        let file = self.tensors.get(name).map_or(&self.files[0], |view| self.file_of(view));
+        file.not_finite(name, found)
     }
 
     /// Adds `additions` to the weights of these names whenever they are read. The caller has checked their shapes.
@@ -206,12 +243,12 @@ impl Checkpoint {
         let view = self.view(name)?;
         match self.quantized.get(name) {
             Some(quantized) if view.dtype == Dtype::I8 => {
-                let values = quantized.read(&self.source, name)?.dequantize(view.shape[1]);
+                let values = quantized.read(&self.files, name)?.dequantize(view.shape[1]);
                 let not_finite =
                     if are_finite(&values) { None } else { NotFinite::among(&values, &view.shape) };
                 Ok((values, not_finite))
             }
-            _ => view.read_any_f32(&self.source, name),
+            _ => view.read_any_f32(self.file_of(view), name),
         }
     }
 
@@ -225,7 +262,7 @@ impl Checkpoint {
         if self.additions.contains_key(name) {
             return Ok(None);
         }
-        self.quantized.get(name).map(|quantized| quantized.read(&self.source, name)).transpose()
+        self.quantized.get(name).map(|quantized| quantized.read(&self.files, name)).transpose()
     }
 
     /// The values of a tensor in row-major order: integers as i64, everything else as f32.
@@ -235,7 +272,7 @@ impl Checkpoint {
     pub fn read_values(&self, name: &str) -> Result<Values, CheckpointError> {
         match self.read_any_values(name)? {
             (values, None) => Ok(values),
-            (_, Some(found)) => Err(self.source.not_finite(name, found)),
+            (_, Some(found)) => Err(self.not_finite(name, found)),
         }
     }
 
@@ -246,10 +283,11 @@ impl Checkpoint {
             let (values, not_finite) = self.read_any_f32(name)?;
             (Values::F32(values), not_finite)
         } else {
-            self.view(name)?.read_values(&self.source, name)?
+            let view = self.view(name)?;
+            view.read_values(self.file_of(view), name)?
         };
         match not_finite {
-            Some(found) if found.value.is_finite() => Err(self.source.not_finite(name, found)),
+            Some(found) if found.value.is_finite() => Err(self.not_finite(name, found)),
             not_finite => Ok((values, not_finite)),
         }
     }
@@ -264,5 +302,22 @@ impl Checkpoint {
             name: name.to_owned(),
             file: self.label().to_owned(),
         })
+    }
+}
+
+/// A file's format, and its tensors under their stored names.
+type Stored = (CheckpointFormat, Vec<(String, TensorView)>);
+
+/// Reads names, shapes and places of a file's tensors.
+fn read_stored(source: &Source) -> Result<Stored, CheckpointError> {
+    let head = source.read_vec(0, source.len().min(16))?;
+    if head.starts_with(b"PK\x03\x04") {
+        Ok((CheckpointFormat::PytorchZip, pytorch_zip::read(source)?))
+    } else if pytorch_legacy::starts_like(&head) {
+        Ok((CheckpointFormat::PytorchLegacy, pytorch_legacy::read(source)?))
+    } else if safetensors::starts_like(&head, source.len()) {
+        Ok((CheckpointFormat::Safetensors, safetensors::read(source)?))
+    } else {
+        Err(CheckpointError::UnknownFormat { file: source.label().to_owned() })
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! A pickle is a program for a stack machine whose REDUCE instruction calls any Python function. This machine has the
 //! instructions that `torch.save` emits and calls nothing: a name on the short list of `Global` that describes a tensor
-//! becomes a description, a name on the list of harmless leftovers (an optimizer's, numpy's or argparse's values in a
-//! training checkpoint) becomes an opaque value without content, and any other name ends the reading with an error that
-//! names it. Nothing recurses, and the number of values is bounded, so nesting and repetition cannot exhaust memory.
+//! becomes a description; any other (an optimizer's, a recipe's, a trainer's or a whole module's, beside the weights of a training
+//! checkpoint) becomes an opaque value without content, which is refused where a tensor or the state dict should be. A name
+//! that could do harm if it was called ends the reading with an error that names it, wherever it is. Nothing recurses, and the number of values is bounded, so nesting and repetition cannot exhaust memory.
 //!
 //! What tensors mean, and where their values lie, is for the callers to know.
 

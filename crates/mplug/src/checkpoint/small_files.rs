@@ -9,6 +9,8 @@ use crate::config::{ConfigOverrides, ConfigTexts, ModelConfig, Task, vocabulary_
 
 /// Largest configuration file.
 const MAX_CONFIG_BYTES: u64 = 4 << 20;
+/// Characters shown of a name that a file may make long.
+const SHOWN_OF_NAME: usize = 200;
 /// Largest vocabulary file.
 const MAX_VOCABULARY_BYTES: u64 = 64 << 20;
 
@@ -26,6 +28,8 @@ pub const TOKENIZER_CONFIG: &str = "tokenizer_config.json";
 pub const SAFETENSORS: &str = "model.safetensors";
 /// The weights as the original writes them.
 pub const PYTORCH: &str = "pytorch_model.bin";
+/// What says which of several files has which weight, for both formats.
+pub const INDICES: [&str; 2] = ["model.safetensors.index.json", "pytorch_model.bin.index.json"];
 
 /// The texts of a model folder's small files.
 #[derive(Clone, Debug)]
@@ -55,6 +59,15 @@ pub enum FolderNote {
         /// What is taken.
         stride: usize,
     },
+    /// The task is named by a word that is none of ours, such as `backbone`, and nothing else says it.
+    OtherTask {
+        /// The file that has the word.
+        path: PathBuf,
+        /// The word.
+        named: String,
+        /// What is taken.
+        task: Task,
+    },
 }
 
 impl fmt::Display for FolderNote {
@@ -68,6 +81,13 @@ impl fmt::Display for FolderNote {
                     write!(f, "a text that needs one of the tokens beyond them will be refused")
                 }
             }
+            Self::OtherTask { path, named, task } => write!(
+                f,
+                "{} says `task: {}`, which is none of {}: taken for {task}",
+                path.display(),
+                named.chars().take(SHOWN_OF_NAME).collect::<String>(),
+                Task::ALL.map(Task::name).join(", ")
+            ),
             Self::GuessedStride { path, stride } => write!(
                 f,
                 "{} is missing: every {stride}th fusion layer is taken to be a connected one (`stride_layer`), as in the \
@@ -177,16 +197,22 @@ fn read_named(folder: &Path, named: String) -> Result<(String, String), Checkpoi
     if !path.exists() {
         return Err(missing());
     }
-    let io = |source| CheckpointError::Io { action: "open", path: path.clone(), source };
-    let (root, real) = (folder.canonicalize().map_err(io)?, path.canonicalize().map_err(io)?);
-    if !real.starts_with(&root) && !blobs_of(&root).is_some_and(|blobs| real.starts_with(blobs)) {
+    if let Some(real) = leads_out(folder, &path)? {
         return Err(refused(format!(
             "leads out of the model folder, to {}: put the file itself there",
             real.display()
         )));
     }
-    let text = read_text(&real, MAX_CONFIG_BYTES)?.ok_or_else(missing)?;
+    let text = read_text(&path, MAX_CONFIG_BYTES)?.ok_or_else(missing)?;
     Ok((named, text))
+}
+
+/// Where a file of `folder` really is, if links lead out of the folder to it.
+pub(super) fn leads_out(folder: &Path, path: &Path) -> Result<Option<PathBuf>, CheckpointError> {
+    let io = |source| CheckpointError::Io { action: "open", path: path.to_owned(), source };
+    let (root, real) = (folder.canonicalize().map_err(io)?, path.canonicalize().map_err(io)?);
+    let is_inside = real.starts_with(&root) || blobs_of(&root).is_some_and(|blobs| real.starts_with(blobs));
+    Ok((!is_inside).then_some(real))
 }
 
 /// Where the files of a snapshot in Hugging Face's cache are, whose names in the snapshot are links:
@@ -197,7 +223,7 @@ fn blobs_of(root: &Path) -> Option<PathBuf> {
 }
 
 /// The text of a small file, `None` when there is no such file.
-fn read_text(path: &Path, limit: u64) -> Result<Option<String>, CheckpointError> {
+pub(super) fn read_text(path: &Path, limit: u64) -> Result<Option<String>, CheckpointError> {
     use std::io::ErrorKind::{NotADirectory, NotFound};
     let io = |source| CheckpointError::Io { action: "read", path: path.to_path_buf(), source };
     let config = |reason: String| CheckpointError::Config { file: path.display().to_string(), reason };

@@ -12,8 +12,10 @@ use crate::config::ModelConfig;
 pub struct Summary {
     /// How the file is laid out.
     pub format: CheckpointFormat,
-    /// Bytes of the file.
+    /// Bytes of the file, or of several together.
     pub file_len: u64,
+    /// Files: 1, or the shards of an index.
+    pub num_files: usize,
     /// Named tensors, tied ones counted under each name.
     pub num_tensors: usize,
     /// Values stored, tied ones counted once.
@@ -47,6 +49,7 @@ pub fn summarize(checkpoint: &Checkpoint, config: Option<&ModelConfig>) -> Summa
     let mut summary = Summary {
         format: checkpoint.format(),
         file_len: checkpoint.file_len(),
+        num_files: checkpoint.num_files(),
         num_tensors: 0,
         num_parameters: 0,
         num_parameters_used: config.map(|_| 0),

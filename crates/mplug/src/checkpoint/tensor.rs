@@ -124,6 +124,8 @@ pub(crate) struct Storage {
 /// A tensor as a view of a storage. Checked: every element lies inside the storage.
 #[derive(Clone, Debug)]
 pub(crate) struct TensorView {
+    /// Which of a checkpoint's files it is in; 0 where there is one.
+    pub file: usize,
     pub dtype: Dtype,
     pub shape: Vec<usize>,
     strides: Vec<usize>,
@@ -168,7 +170,12 @@ impl TensorView {
                 ));
             }
         }
-        Ok(Self { dtype: storage.dtype, shape, strides, offset, storage })
+        Ok(Self { file: 0, dtype: storage.dtype, shape, strides, offset, storage })
+    }
+
+    /// The view as one of the checkpoint's file of that number.
+    pub(crate) fn in_file(self, file: usize) -> Self {
+        Self { file, ..self }
     }
 
     pub(crate) fn numel(&self) -> usize {
@@ -176,8 +183,8 @@ impl TensorView {
     }
 
     /// Equal for tensors that are the same values in the same order.
-    pub(crate) fn identity(&self) -> (u64, usize, Vec<usize>, Vec<usize>) {
-        (self.storage.begin, self.offset, self.shape.clone(), self.strides.clone())
+    pub(crate) fn identity(&self) -> (usize, u64, usize, Vec<usize>, Vec<usize>) {
+        (self.file, self.storage.begin, self.offset, self.shape.clone(), self.strides.clone())
     }
 
     /// The values as f32, all of them finite.

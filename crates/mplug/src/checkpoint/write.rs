@@ -11,6 +11,7 @@ use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
 use super::{CheckpointError, Dtype, Values};
+use crate::error::plain_io_error;
 
 /// The format of a weight file to write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,7 +97,7 @@ pub(crate) fn atomically(
     builder.prefix(".mplug-").suffix(".tmp");
     #[cfg(unix)]
     builder.permissions(ordinary_permissions(0o666));
-    let temporary = builder.tempfile_in(folder).map_err(io)?;
+    let temporary = builder.tempfile_in(folder).map_err(|error| io(plain_io_error(error)))?;
     let mut writer = BufWriter::with_capacity(1 << 20, temporary.as_file());
     write(&mut writer)?;
     writer.flush().map_err(io)?;

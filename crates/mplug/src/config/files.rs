@@ -2,9 +2,12 @@
 //! the original reads them too. What they mean for a model is `resolve`'s matter.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Component, Path};
 
-use serde::Deserialize;
+use serde::de::{IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_saphyr::{DuplicateKeyPolicy, UserMessageFormatter};
 
 use super::{ModelConfig, Task};
 use crate::checkpoint::CheckpointError;
@@ -26,8 +29,9 @@ pub(super) struct RawConfiguration {
     pub(super) task: Option<String>,
 }
 
-/// `config.yaml` with the original's spellings; other keys are for training.
-#[derive(Debug, Default, Deserialize)]
+/// `config.yaml` with the original's spellings; other keys are for training. Of a key that stands twice the last one counts, as
+/// for PyYAML.
+#[derive(Debug, Default)]
 pub(super) struct RawConfig {
     pub(super) task: Option<String>,
     pub(super) bert_config: Option<String>,
@@ -42,8 +46,52 @@ pub(super) struct RawConfig {
     pub(super) max_length: Option<usize>,
     pub(super) beam_size: Option<usize>,
     /// Not the original's: what is given before a text in each language.
-    #[serde(default)]
     pub(super) prompts: BTreeMap<String, String>,
+}
+
+/// By hand, because a derived one refuses a key that stands twice.
+impl<'de> Deserialize<'de> for RawConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Keys;
+
+        impl<'de> Visitor<'de> for Keys {
+            type Value = RawConfig;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("keys and values")
+            }
+
+            /// An empty file.
+            fn visit_unit<E>(self) -> Result<RawConfig, E> {
+                Ok(RawConfig::default())
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawConfig, A::Error> {
+                let mut raw = RawConfig::default();
+                while let Some(key) = map.next_key::<String>()? {
+                    match key.as_str() {
+                        "task" => raw.task = map.next_value()?,
+                        "bert_config" => raw.bert_config = map.next_value()?,
+                        "image_res" => raw.image_res = map.next_value()?,
+                        "vision_width" => raw.vision_width = map.next_value()?,
+                        "clip_vision_width" => raw.clip_vision_width = map.next_value()?,
+                        "clip_vision_patch_size" => raw.clip_vision_patch_size = map.next_value()?,
+                        "clip_vision_layers" => raw.clip_vision_layers = map.next_value()?,
+                        "clip_name" => raw.clip_name = map.next_value()?,
+                        "embed_dim" => raw.embed_dim = map.next_value()?,
+                        "min_length" => raw.min_length = map.next_value()?,
+                        "max_length" => raw.max_length = map.next_value()?,
+                        "beam_size" => raw.beam_size = map.next_value()?,
+                        "prompts" => raw.prompts = map.next_value()?,
+                        _ => drop(map.next_value::<IgnoredAny>()?),
+                    }
+                }
+                Ok(raw)
+            }
+        }
+
+        deserializer.deserialize_map(Keys)
+    }
 }
 
 impl RawConfig {
@@ -133,8 +181,12 @@ pub(super) const CONFIG_YAML: &str = "config.yaml";
 const BERT_JSON: &str = "config_bert.json";
 
 pub(super) fn parse_yaml(text: &str) -> Result<RawConfig, CheckpointError> {
-    serde_saphyr::from_str(text)
-        .map_err(|e| CheckpointError::Config { file: CONFIG_YAML.into(), reason: e.to_string() })
+    let options = serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::LastWins };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| CheckpointError::Config {
+        file: CONFIG_YAML.into(),
+        // Without the crate's own settings and pieces of the file.
+        reason: error.without_snippet().render_with_formatter(&UserMessageFormatter),
+    })
 }
 
 pub(super) fn parse_bert_json(text: &str) -> Result<RawBert, serde_json::Error> {

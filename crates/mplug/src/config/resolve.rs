@@ -7,13 +7,15 @@ use super::files::{
 };
 use super::{GenerationDefaults, MAX_TEXT_LEN, ModelConfig, Task, TextConfig, VisionConfig};
 use crate::checkpoint::names::{self, below, block, embeddings, layer, visual};
-use crate::checkpoint::{Checkpoint, CheckpointError, square_grid};
+use crate::checkpoint::{CONFIGURATION_JSON, Checkpoint, CheckpointError, square_grid};
 
 /// What a user sets against what a model folder says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ConfigOverrides {
     /// The task; what a bare weight file was trained for cannot always be detected.
     pub task: Option<Task>,
+    /// The task where neither the files nor the tensors say one.
+    pub fallback_task: Option<Task>,
     /// Side of the picture; the position table is resized. A multiple of the patch size.
     pub image_size: Option<usize>,
     /// Connected stride of the fusion encoder (3 in the base models, 6 in the large ones).
@@ -30,7 +32,10 @@ impl ModelConfig {
         overrides: &ConfigOverrides,
     ) -> Result<Self, CheckpointError> {
         let resolver = Resolver::new(checkpoint, texts)?;
-        let task = resolver.task(overrides)?;
+        let task = match overrides.task {
+            Some(task) => task,
+            None => resolver.found_task()?.task(overrides.fallback_task),
+        };
         let vision = resolver.vision(overrides)?;
         let text = resolver.text(task, overrides)?;
         let has_visual_projection = checkpoint.has(&below(names::VISUAL_PROJECTION, names::WEIGHT));
@@ -57,6 +62,26 @@ impl ModelConfig {
     }
 }
 
+/// What a model folder says of its task.
+pub(crate) struct FoundTask {
+    /// The task, where something says it.
+    task: Option<Task>,
+    /// A name that is none of ours where nothing does, and the file that has it.
+    pub(crate) unknown: Option<(String, &'static str)>,
+}
+
+impl FoundTask {
+    /// What the files and the tensors of a model say.
+    pub(crate) fn of(checkpoint: &Checkpoint, texts: &ConfigTexts) -> Result<Self, CheckpointError> {
+        Resolver::new(checkpoint, texts)?.found_task()
+    }
+
+    /// The task, or else `fallback`, or else captioning: it has the same decoder as answering, and the names do not differ.
+    fn task(&self, fallback: Option<Task>) -> Task {
+        self.task.or(fallback).unwrap_or(Task::ImageCaptioning)
+    }
+}
+
 /// The sources of a configuration, side by side.
 struct Resolver<'a> {
     checkpoint: &'a Checkpoint,
@@ -80,9 +105,7 @@ impl<'a> Resolver<'a> {
         let config = texts.config_yaml.as_deref().map(parse_yaml).transpose()?;
         Ok(Self {
             checkpoint,
-            configuration: configuration
-                .map_err(|e| json_error("configuration.json", e))?
-                .unwrap_or_default(),
+            configuration: configuration.map_err(|e| json_error(CONFIGURATION_JSON, e))?.unwrap_or_default(),
             has_config: config.is_some(),
             config: config.unwrap_or_default(),
             has_bert: texts.bert_json.is_some(),
@@ -144,46 +167,37 @@ impl<'a> Resolver<'a> {
         highest.map_or(0, |n| n.saturating_add(1).min(1024))
     }
 
-    fn task(&self, overrides: &ConfigOverrides) -> Result<Task, CheckpointError> {
-        if let Some(task) = overrides.task {
-            return Ok(task);
-        }
-        let parse = |name: &Option<String>, file: &str| -> Result<Option<Task>, CheckpointError> {
-            let Some(name) = name else { return Ok(None) };
-            let task = Task::from_name(name).ok_or_else(|| CheckpointError::Config {
-                file: file.to_owned(),
-                reason: format!(
-                    "`task: {name}` is unknown, expected image-captioning, visual-question-answering or image-text-retrieval"
-                ),
-            })?;
-            Ok(Some(task))
-        };
-        let first = parse(&self.configuration.task, "configuration.json")?;
-        let second = parse(&self.config.task, CONFIG_YAML)?;
-        match (first, second) {
-            (Some(a), Some(b)) if a != b => Err(CheckpointError::Contradiction {
-                first: format!("`task: {a}` in configuration.json"),
-                second: format!("`task: {b}` in {CONFIG_YAML}"),
-            }),
+    /// What says the task: `config.yaml`, `configuration.json`, or a matching head without a decoder. A name that is none of ours,
+    /// such as the `backbone` of pre-trained models, says nothing.
+    fn found_task(&self) -> Result<FoundTask, CheckpointError> {
+        let (said, in_config) = (self.configuration.task.as_deref(), self.config.task.as_deref());
+        let task = match (said.and_then(Task::from_name), in_config.and_then(Task::from_name)) {
+            (Some(a), Some(b)) if a != b => {
+                return Err(CheckpointError::Contradiction {
+                    first: format!("`task: {a}` in {CONFIGURATION_JSON}"),
+                    second: format!("`task: {b}` in {CONFIG_YAML}"),
+                });
+            }
             // The original's network is that of config.yaml, whatever configuration.json says.
-            (Some(task), None) if self.has_config && task != DEFAULT_TASK => {
-                Err(CheckpointError::Contradiction {
-                    first: format!("`task: {task}` in configuration.json"),
+            (Some(task), None) if self.has_config && in_config.is_none() && task != DEFAULT_TASK => {
+                return Err(CheckpointError::Contradiction {
+                    first: format!("`task: {task}` in {CONFIGURATION_JSON}"),
                     second: format!(
                         "{CONFIG_YAML} without `task`, which the original takes for `task: {DEFAULT_TASK}`"
                     ),
-                })
+                });
             }
-            (Some(task), _) | (None, Some(task)) => Ok(task),
-            (None, None)
-                if self.checkpoint.has(&below(names::MATCHING_HEAD, names::WEIGHT))
-                    && !self.checkpoint.has(&decoder_words()) =>
-            {
-                Ok(Task::ImageTextRetrieval)
+            (Some(task), _) | (None, Some(task)) => Some(task),
+            (None, None) => {
+                let can_only_match = self.checkpoint.has(&below(names::MATCHING_HEAD, names::WEIGHT))
+                    && !self.checkpoint.has(&decoder_words());
+                can_only_match.then_some(Task::ImageTextRetrieval)
             }
-            // Captioning and answering have the same decoder: the names do not differ.
-            (None, None) => Ok(Task::ImageCaptioning),
-        }
+        };
+        let unknown = [(said, CONFIGURATION_JSON), (in_config, CONFIG_YAML)]
+            .into_iter()
+            .find_map(|(name, file)| Some((name?.to_owned(), file)));
+        Ok(FoundTask { unknown: unknown.filter(|_| task.is_none()), task })
     }
 
     fn vision(&self, overrides: &ConfigOverrides) -> Result<VisionConfig, CheckpointError> {

@@ -6,6 +6,9 @@
 //! - a beam that emits the end token is recorded as finished, yet lives on and may grow past it;
 //! - the search ends when its *best* beam ends (or at the last step); then every living beam counts as finished.
 //!
+//! [`BeamSearchConfig::min_ended`] leaves out what never ended: the search goes on beyond the original's end until there are enough
+//! texts that did. Up to that end nothing changes.
+//!
 //! Ties, which PyTorch leaves open, go to the lower beam, then to the lower token id.
 
 /// How a hypothesis's log-probability is set against its length.
@@ -41,6 +44,9 @@ pub struct BeamSearchConfig {
     pub length_penalty: LengthPenalty,
     /// The token that ends a hypothesis.
     pub eos_token_id: u32,
+    /// How many hypotheses that end with that token the search goes on for; all others are left out. At the last step every beam
+    /// ends. 0 keeps the original's list.
+    pub min_ended: usize,
 }
 
 /// A finished (or, at the last step, unfinished) sequence.
@@ -67,6 +73,23 @@ struct Beam {
     log_prob: f32,
 }
 
+impl Beam {
+    /// Whether the end token is among its tokens, the last `but` of them left aside.
+    fn has_ended(&self, eos_token_id: u32, but: usize) -> bool {
+        self.token_ids.iter().rev().skip(but).any(|token| *token == eos_token_id)
+    }
+}
+
+impl BeamStep {
+    /// The step that goes on with these continuations.
+    fn of(candidates: &[Candidate]) -> Self {
+        Self {
+            parent_beams: candidates.iter().map(|candidate| candidate.beam).collect(),
+            next_token_ids: candidates.iter().map(|candidate| candidate.token).collect(),
+        }
+    }
+}
+
 /// A continuation of a beam by a token.
 #[derive(Clone, Copy)]
 pub(super) struct Candidate {
@@ -82,6 +105,8 @@ pub struct BeamSearch {
     beams: Vec<Beam>,
     finished: Vec<Hypothesis>,
     step: usize,
+    /// Whether the original's search has ended; one for ended texts may go on.
+    is_past_end: bool,
     is_done: bool,
 }
 
@@ -108,7 +133,7 @@ impl BeamSearch {
     pub fn new(config: BeamSearchConfig) -> Self {
         let is_done = config.max_new_tokens == 0;
         let beams = vec![Beam { token_ids: Vec::new(), log_prob: 0.0 }];
-        Self { config, beams, finished: Vec::new(), step: 0, is_done }
+        Self { config, beams, finished: Vec::new(), step: 0, is_past_end: false, is_done }
     }
 
     /// Beams alive: rows of log-probabilities that [`advance`](Self::advance) expects.
@@ -122,7 +147,7 @@ impl BeamSearch {
     /// # Panics
     /// If the search has ended already or `log_probs` is not whole rows.
     pub fn advance(&mut self, log_probs: &[f32]) -> Option<BeamStep> {
-        let candidates = self.best_candidates(log_probs);
+        let candidates = if self.must_end() { self.ends(log_probs) } else { self.best_candidates(log_probs) };
         self.follow(&candidates, |_| true)
     }
 
@@ -143,11 +168,54 @@ impl BeamSearch {
             })
             .collect();
         self.step += 1;
+        if self.config.min_ended > 0 {
+            return self.follow_ended(candidates, may_finish);
+        }
         self.collect_finished(candidates, may_finish);
-        (!self.is_done).then(|| BeamStep {
-            parent_beams: candidates.iter().map(|candidate| candidate.beam).collect(),
-            next_token_ids: candidates.iter().map(|candidate| candidate.token).collect(),
-        })
+        (!self.is_done).then(|| BeamStep::of(candidates))
+    }
+
+    /// What [`Self::follow`] does where texts are to end: beams past the original's end go on while they have not ended themselves.
+    fn follow_ended(
+        &mut self,
+        candidates: &[Candidate],
+        may_finish: impl Fn(&[u32]) -> bool,
+    ) -> Option<BeamStep> {
+        let end = self.config.eos_token_id;
+        for (candidate, beam) in candidates.iter().zip(&self.beams) {
+            let is_first_end = candidate.token == end && !beam.has_ended(end, 1);
+            if is_first_end && candidate.score.is_finite() && may_finish(&beam.token_ids) {
+                self.finished.push(Hypothesis { token_ids: beam.token_ids.clone(), score: candidate.score });
+            }
+        }
+        self.is_past_end |= candidates.first().is_none_or(|candidate| candidate.token == end);
+        let mut candidates = candidates.to_vec();
+        if self.is_past_end {
+            let goes_on: Vec<bool> = self.beams.iter().map(|beam| !beam.has_ended(end, 0)).collect();
+            let mut kept = goes_on.iter();
+            candidates.retain(|_| kept.next() == Some(&true));
+            let mut kept = goes_on.iter();
+            self.beams.retain(|_| kept.next() == Some(&true));
+        }
+        let are_enough = self.is_past_end && self.finished.len() >= self.config.min_ended;
+        self.is_done = self.step == self.config.max_new_tokens || are_enough || candidates.is_empty();
+        (!self.is_done).then(|| BeamStep::of(&candidates))
+    }
+
+    /// Whether the step that comes is the last one of a search for texts that end: no token but the end token is taken then.
+    pub(super) fn must_end(&self) -> bool {
+        self.config.min_ended > 0 && self.step + 1 == self.config.max_new_tokens
+    }
+
+    /// The end of every beam that has not ended, best first. `log_probs` is `(num_live_beams, vocab_size)`.
+    pub(super) fn ends(&self, log_probs: &[f32]) -> Vec<Candidate> {
+        let end = self.config.eos_token_id;
+        let rows = log_probs.chunks_exact(log_probs.len() / self.beams.len()).enumerate();
+        let not_ended = rows.filter(|(beam, _)| !self.beams[*beam].has_ended(end, 0));
+        let mut ends: Vec<Candidate> =
+            not_ended.map(|(beam, row)| self.candidate(beam, end, row[end as usize])).collect();
+        ends.sort_by(|one, other| other.score.total_cmp(&one.score));
+        ends
     }
 
     fn collect_finished(&mut self, candidates: &[Candidate], may_finish: impl Fn(&[u32]) -> bool) {
@@ -266,6 +334,7 @@ mod tests {
             max_new_tokens,
             length_penalty: LengthPenalty::Gnmt { alpha: 0.6 },
             eos_token_id: EOS,
+            min_ended: 0,
         }
     }
 
@@ -308,6 +377,41 @@ mod tests {
         let hypotheses = search.into_hypotheses();
         assert_eq!(hypotheses[0].token_ids, [0], "unfinished at the last step, kept all the same");
         assert!((hypotheses[0].score - 0.9f32.ln()).abs() < 1e-6);
+    }
+
+    /// Three tokens, and the end token with the probability `end`.
+    fn row(end: f32) -> Vec<f32> {
+        let rest = 1.0 - end;
+        log_probs(&[&[rest * 0.6, rest * 0.25, end, rest * 0.15]])
+    }
+
+    #[test]
+    fn texts_that_never_ended_are_replaced_by_texts_that_did() {
+        let found = |min_ended: usize| {
+            let mut search = BeamSearch::new(BeamSearchConfig { min_ended, ..config(3, 5) });
+            for step in 0..5 {
+                // The best beam ends at the second step, the others no sooner than at the last.
+                let rows = (0..search.num_live_beams()).flat_map(|beam| match (step, beam) {
+                    (1, 0) => row(0.98),
+                    _ => row(0.001),
+                });
+                let rows: Vec<f32> = rows.collect();
+                if search.advance(&rows).is_none() {
+                    break;
+                }
+            }
+            search.into_hypotheses()
+        };
+        let is_ended = |hypothesis: &Hypothesis| {
+            hypothesis.token_ids.iter().position(|token| *token == EOS)
+                == Some(hypothesis.token_ids.len() - 1)
+        };
+        let plain = found(0);
+        assert_eq!(plain.iter().filter(|hypothesis| is_ended(hypothesis)).count(), 1);
+        let ended = found(3);
+        assert!(ended.len() == 3 && ended.iter().all(is_ended), "{ended:?}");
+        assert_eq!(ended[0], plain[0], "what had ended stays");
+        assert_eq!(found(1), plain[..1], "the search goes on for no more than it needs");
     }
 
     #[test]

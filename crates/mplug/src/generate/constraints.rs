@@ -102,6 +102,11 @@ impl BeamSearch {
     /// As [`Self::advance`].
     pub fn advance_within(&mut self, log_probs: &[f32], constraints: &Constraints) -> Option<BeamStep> {
         let vocab_size = log_probs.len() / self.num_live_beams();
+        if self.must_end() {
+            let mut ends = self.ends(log_probs);
+            ends.retain(|candidate| constraints.are_met(self.token_ids(candidate.beam)));
+            return self.follow(&ends, |token_ids| constraints.are_met(token_ids));
+        }
         let mut offered = Vec::new();
         for (beam, row) in log_probs.chunks_exact(vocab_size).enumerate() {
             self.offer(beam, row, constraints, &mut offered);
@@ -206,6 +211,7 @@ mod tests {
             max_new_tokens: STEPS,
             length_penalty: LengthPenalty::Gnmt { alpha: 0.6 },
             eos_token_id: EOS,
+            min_ended: 0,
         });
         let mut last = vec![None];
         for step in 0..STEPS {

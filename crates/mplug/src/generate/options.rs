@@ -30,6 +30,8 @@ pub struct GenerationOptions {
     /// Of several results, each differs from every better one in at least this share of its tokens (0 to 1): those that do
     /// not are left out, so that fewer may remain.
     pub min_difference: f32,
+    /// Whether texts that never ended are replaced by texts that did; with beam search alone. Otherwise the list is the original's.
+    pub finished_only: bool,
 }
 
 impl Default for GenerationOptions {
@@ -47,6 +49,7 @@ impl Default for GenerationOptions {
             forbidden_words: Vec::new(),
             required_words: Vec::new(),
             min_difference: 0.0,
+            finished_only: false,
         }
     }
 }
@@ -93,7 +96,15 @@ impl GenerationOptions {
         if !(0.0..=1.0).contains(&self.min_difference) {
             return error("min_difference", &self.min_difference, "0 to 1".into());
         }
+        if self.finished_only && self.min_new_tokens >= self.max_new_tokens {
+            let expected = format!("below {}: the end token is one of them", self.max_new_tokens);
+            return error("min_new_tokens", &self.min_new_tokens, expected);
+        }
         if let Some(sampling) = &self.sampling {
+            if self.finished_only {
+                let why = "false where texts are sampled: only beam search goes on until they end";
+                return error("finished_only", &true, why.into());
+            }
             if !self.required_words.is_empty() {
                 let why = "none where texts are sampled: only beam search can require words";
                 return error("required_words", &self.required_words.join(", "), why.into());
@@ -108,6 +119,15 @@ impl GenerationOptions {
         Ok(())
     }
 
+    /// How many texts that end the search goes on for: what differs too little from a better one is left out later.
+    fn min_ended(&self) -> usize {
+        match (self.finished_only, self.min_difference > 0.0) {
+            (false, _) => 0,
+            (true, false) => self.num_return_sequences,
+            (true, true) => self.num_beams,
+        }
+    }
+
     pub(super) fn beam_search(&self, eos_token_id: u32) -> BeamSearchConfig {
         BeamSearchConfig {
             num_beams: self.num_beams,
@@ -115,6 +135,7 @@ impl GenerationOptions {
             max_new_tokens: self.max_new_tokens,
             length_penalty: self.length_penalty,
             eos_token_id,
+            min_ended: self.min_ended(),
         }
     }
 }

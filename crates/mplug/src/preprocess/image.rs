@@ -6,11 +6,21 @@
 //!
 //! Refuses to know where a picture comes from beyond a path or bytes (no URLs), and what the model does with it.
 
+mod background;
 mod decode;
+mod format;
+mod gif;
+mod ico;
+mod ifd;
 mod jpeg;
 mod normalize;
+mod orientation;
+mod png;
+mod pnm;
 mod resize;
+mod rgb;
 mod tiff;
+mod webp;
 
 use std::fmt;
 use std::fs::File;
@@ -19,24 +29,28 @@ use std::path::Path;
 
 pub use ::image::RgbImage;
 
+pub use self::background::{Background, NoColour};
 pub use self::decode::decode_image;
 pub use self::normalize::{IMAGE_MEAN, IMAGE_STD, bytes_of, pixel_values};
 pub use self::resize::resize_bicubic;
 use crate::passing::io_error_is_passing;
 
-/// What a picture may cost. Checked before memory is taken.
+/// What a picture may cost, checked before memory is taken, and what is seen where it is transparent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImageLimits {
     /// Most pixels (width × height) of a picture. A picture may decode to four bytes for each.
     pub max_pixels: u64,
     /// Most bytes of an encoded picture.
     pub max_file_bytes: u64,
+    /// The colour that a transparent picture is laid over. `None`, the default, drops alpha as the original does: a transparent pixel
+    /// shows the colour hidden under it, often black.
+    pub background: Option<Background>,
 }
 
 impl Default for ImageLimits {
-    /// 100 megapixels, 256 MiB.
+    /// 100 megapixels, 256 MiB, alpha dropped.
     fn default() -> Self {
-        Self { max_pixels: 100_000_000, max_file_bytes: 256 << 20 }
+        Self { max_pixels: 100_000_000, max_file_bytes: 256 << 20, background: None }
     }
 }
 
@@ -99,10 +113,13 @@ pub enum ImageFault {
     #[error("is empty (0 bytes)")]
     Empty,
     /// No known signature at the start.
-    #[error("not a picture: starts with {0}; expected PNG, JPEG, WebP, GIF, BMP or TIFF")]
+    #[error("not a picture: starts with {0}; expected PNG, JPEG, WebP, GIF, BMP, TIFF, PNM, TGA or ICO")]
     NotAPicture(String),
     /// A picture of a format that is not read.
-    #[error("is of the format {format}, which is not read; convert it to JPEG or PNG")]
+    #[error(
+        "is {format}, which is not read; convert it to JPEG or PNG, for example: {}",
+        format::conversion(.format)
+    )]
     OtherFormat {
         /// The format.
         format: String,
@@ -170,7 +187,9 @@ pub enum ImageFault {
         limit: u64,
     },
     /// A kind of the format that is not read here, or not with the pixels that the original sees.
-    #[error("is a {format} of a kind that is not read: {what}; save it again as baseline JPEG or PNG")]
+    #[error(
+        "is a {format} of a kind that is not read: {what}; save it again as baseline JPEG or PNG, for example: magick FILE FILE.png"
+    )]
     Unsupported {
         /// Name of the format.
         format: &'static str,

@@ -7,15 +7,16 @@
 
 mod basic;
 mod detokenize;
+mod fit;
 mod unicode14;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use self::basic::BasicTokenizer;
-pub(crate) use self::basic::is_chinese;
-pub use self::basic::lowercase;
+pub use self::basic::{is_chinese, lowercase};
 pub use self::detokenize::{has_word, join_chinese};
+pub use self::fit::TextFit;
 use crate::config::vocabulary_tokens;
 
 /// A word of more characters than this becomes `[UNK]` whole.

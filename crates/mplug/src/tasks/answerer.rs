@@ -16,7 +16,7 @@ use crate::encoded_picture::EncodedPicture;
 use crate::error::Error;
 use crate::generate::{GenerationEngine, GenerationOptions, Hypotheses, Resolved};
 use crate::model::{Head, Multimodal};
-use crate::preprocess::text::Tokenizer;
+use crate::preprocess::text::{TextFit, Tokenizer};
 use crate::text_decoder::TextDecoder;
 use crate::visual_encoder::VisualEncoder;
 
@@ -170,6 +170,11 @@ impl Answerer {
     /// What was generated as `resolved` said, as answers.
     pub fn read(&self, resolved: &Resolved, hypotheses: Hypotheses) -> Captions {
         captions(&self.reader.tokenizer, resolved, hypotheses)
+    }
+
+    /// How questions fit the model: how many are cut at its text length or have words that its vocabulary lacks.
+    pub fn text_fit(&self, questions: &[&str]) -> TextFit {
+        self.reader.fit(questions)
     }
 
     /// Whether the model can read a question: it has an embedding for each of its tokens.

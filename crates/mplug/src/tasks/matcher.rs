@@ -17,6 +17,7 @@ use crate::contrastive_head::ContrastiveHead;
 use crate::encoded_picture::EncodedPicture;
 use crate::error::Error;
 use crate::model::{Head, Multimodal, RetrievalHeads};
+use crate::preprocess::text::TextFit;
 use crate::visual_encoder::VisualEncoder;
 
 /// Scores how well texts fit pictures.
@@ -107,6 +108,11 @@ impl Matcher {
     pub fn log_odds(&self, picture: &EncodedPicture, text: &str) -> Result<f32, Error> {
         let classes = self.classes(picture, text)?;
         Ok(classes[1] - classes[0])
+    }
+
+    /// How texts fit the model: how many are cut at its text length or have words that its vocabulary lacks.
+    pub fn text_fit(&self, texts: &[&str]) -> TextFit {
+        self.reader.fit(texts)
     }
 
     /// Whether the model can read a text: it has an embedding for each of its tokens.

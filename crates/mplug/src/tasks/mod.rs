@@ -18,7 +18,7 @@ use mplug_kernels::can_reserve;
 use mplug_kernels::gemm::Precision;
 pub use open::{OpenOptions, open};
 use rayon::prelude::*;
-pub use request::{CaptionRequest, LanguageOptions, RequestError, SearchRequest, prompt_for};
+pub use request::{CaptionRequest, LanguageOptions, RequestError, SearchRequest, languages_of, prompt_for};
 
 use crate::checkpoint::expected::needed_tensors;
 use crate::checkpoint::{ModelFolder, TOKENIZER_CONFIG, VOCABULARY, Weights};
@@ -45,6 +45,8 @@ pub struct Caption {
     pub score: f32,
     /// What was generated, without the start token and the prefix, with the end token where one came.
     pub token_ids: Vec<u32>,
+    /// Whether the end token came last: others were cut at the longest length, or when a better one ended.
+    pub is_finished: bool,
 }
 
 /// The texts of a picture, best first, or that the model computed no numbers for it.
@@ -147,7 +149,8 @@ fn captions(tokenizer: &Tokenizer, resolved: &Resolved, hypotheses: Hypotheses) 
     let caption = |hypothesis: Hypothesis| {
         let raw_text = raw_text_of(tokenizer, resolved.begun(), &hypothesis.token_ids);
         let text = join_chinese(&raw_text);
-        Caption { text, raw_text, score: hypothesis.score, token_ids: hypothesis.token_ids }
+        let is_finished = hypothesis.token_ids.last() == Some(&tokenizer.eos_token_id());
+        Caption { text, raw_text, score: hypothesis.score, token_ids: hypothesis.token_ids, is_finished }
     };
     Ok(hypotheses?.into_iter().map(caption).collect())
 }

@@ -18,12 +18,13 @@ pub struct OpenOptions {
 }
 
 /// Opens the model folder, or the weight file in one, at `path`. [`ModelFolder::notes`] and [`ModelFolder::unexpected`] say what
-/// its user should know.
+/// its user should know. A model whose folder does not say its task, such as a pre-trained backbone, is taken for one of `task`.
 ///
 /// # Errors
 /// [`Error::Checkpoint`] if it is no model folder or is damaged, [`Error::WrongTask`] if its model is not for `task`.
 pub fn open(path: impl AsRef<Path>, task: Task, options: &OpenOptions) -> Result<ModelFolder, Error> {
-    let overrides = ConfigOverrides { image_size: options.image_size, ..ConfigOverrides::default() };
+    let (image_size, fallback_task) = (options.image_size, Some(task));
+    let overrides = ConfigOverrides { fallback_task, image_size, ..ConfigOverrides::default() };
     let folder = ModelFolder::open(path.as_ref(), &overrides)?;
     if options.is_strict {
         folder.refuse_unexpected()?;

@@ -11,7 +11,7 @@ use crate::encoded_picture::EncodedPicture;
 use crate::error::Error;
 use crate::fusion_encoder::Fused;
 use crate::model::Multimodal;
-use crate::preprocess::text::{Tokenizer, lowercase};
+use crate::preprocess::text::{TextFit, Tokenizer, lowercase};
 use crate::visual_encoder::VisualEncoder;
 
 /// The encoders of a model that reads picture and text, with its tokenizer.
@@ -40,6 +40,11 @@ impl Reader {
     pub(super) fn encode_text(&self, text: &str) -> Result<Vec<f32>, Error> {
         let input_ids = self.input_ids(text)?;
         Ok(self.multimodal.text_encoder.forward(&input_ids, input_ids.len()))
+    }
+
+    /// How texts fit the model's length and vocabulary.
+    pub(super) fn fit(&self, texts: &[&str]) -> TextFit {
+        self.tokenizer.fit(texts.iter().map(|text| lowercase(text)), self.config.max_text_len)
     }
 
     /// The tokens of `text`; an error names one for which the model has no embedding.

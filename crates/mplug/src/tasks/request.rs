@@ -41,6 +41,8 @@ pub struct CaptionRequest {
     pub captions: Option<usize>,
     /// Of several captions, leave out those that differ from a better one in less than this share of their tokens, 0 to 1.
     pub min_difference: Option<f32>,
+    /// Replace captions that never ended by captions that did; not where captions are sampled.
+    pub finished_only: bool,
     /// The largest number of keywords, which are taken from every caption that the search finds.
     pub keywords: Option<usize>,
     /// Draw words at random in place of the search.
@@ -121,13 +123,14 @@ impl CaptionRequest {
         }
         let mut found: Vec<Vec<LanguageOptions>> = folders.iter().map(|_| Vec::new()).collect();
         for language in self.languages.iter() {
-            let writes = |folder: &ModelFolder| codes(folder).contains(&language.code());
+            let writes = |folder: &ModelFolder| languages_of(folder).contains(&language.code());
             let index = folders.iter().position(writes).ok_or_else(|| unwritten(folders, language))?;
             let options = self.resolve_in(&folders[index], Some(language))?;
             found[index].push(LanguageOptions { language: Some(language), options });
         }
         let Some(index) = found.iter().position(Vec::is_empty) else { return Ok(found) };
-        let (name, writes) = (folders[index].checkpoint().label(), codes(&folders[index]).join(" or "));
+        let (name, writes) =
+            (folders[index].checkpoint().label(), languages_of(&folders[index]).join(" or "));
         let expected = format!("a language for every model ({name}, which writes {writes}, has none)");
         let requested =
             if self.languages.is_empty() { "none".to_owned() } else { self.languages.to_string() };
@@ -140,6 +143,10 @@ impl CaptionRequest {
         language: Option<Language>,
     ) -> Result<GenerationOptions, RequestError> {
         let mut options = self.search.resolve(default_options(&folder.config))?;
+        options.finished_only = self.finished_only;
+        if self.finished_only && self.search.min_new_tokens.is_none() {
+            options.min_new_tokens = options.min_new_tokens.min(options.max_new_tokens.saturating_sub(1));
+        }
         options.prompt = match language {
             Some(language) => prompt_for(folder, language)?,
             None => None,
@@ -160,6 +167,10 @@ impl CaptionRequest {
         if self.sampling.is_some() && !self.required_words.is_empty() {
             let expected = "none where captions are sampled: only the search can require words";
             return Err(RequestError::new("required_words", expected, &self.required_words.join(", ")));
+        }
+        if self.sampling.is_some() && self.finished_only {
+            let expected = "false where captions are sampled: only the search goes on until they end";
+            return Err(RequestError::new("finished_only", expected, &true));
         }
         if self.min_difference.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
             return Err(RequestError::new("min_difference", "0 to 1", &options.min_difference));
@@ -183,8 +194,8 @@ pub fn prompt_for(folder: &ModelFolder, language: Language) -> Result<Option<Str
     Err(unwritten(std::slice::from_ref(folder), language))
 }
 
-/// The codes of the languages that a captioning model writes: that which it writes by itself, then those of its prompts.
-fn codes(folder: &ModelFolder) -> Vec<&str> {
+/// The codes of the languages of a model (`zh`, `en`): that of its vocabulary, then those of its prompts.
+pub fn languages_of(folder: &ModelFolder) -> Vec<&str> {
     let first = config::language(folder.vocabulary()).code();
     let others = folder.config.generation.prompts.keys().map(String::as_str);
     std::iter::once(first).chain(others.filter(|code| *code != first)).collect()
@@ -193,7 +204,7 @@ fn codes(folder: &ModelFolder) -> Vec<&str> {
 /// The error of a language that no model writes.
 fn unwritten(folders: &[ModelFolder], language: Language) -> RequestError {
     let mut known: Vec<&str> = Vec::new();
-    for code in folders.iter().flat_map(codes) {
+    for code in folders.iter().flat_map(languages_of) {
         if !known.contains(&code) {
             known.push(code);
         }

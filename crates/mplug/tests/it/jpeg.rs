@@ -12,7 +12,8 @@ use sha2::{Digest, Sha256};
 
 use crate::golden::Golden;
 
-const LIMITS: ImageLimits = ImageLimits { max_pixels: 100_000_000, max_file_bytes: 256 << 20 };
+const LIMITS: ImageLimits =
+    ImageLimits { max_pixels: 100_000_000, max_file_bytes: 256 << 20, background: None };
 
 /// Width, height and SHA-256 of Pillow's pixels.
 type Pixels = (u32, u32, String);

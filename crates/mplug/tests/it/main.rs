@@ -8,5 +8,6 @@ mod folders;
 mod golden;
 mod jpeg;
 mod outliers;
+mod pictures;
 mod precision;
 mod preprocess;

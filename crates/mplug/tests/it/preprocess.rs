@@ -13,7 +13,8 @@ use serde_json::Value;
 
 /// Side that the golden pictures were resized to.
 const SIDE: u32 = 64;
-const LIMITS: ImageLimits = ImageLimits { max_pixels: 100_000_000, max_file_bytes: 256 << 20 };
+const LIMITS: ImageLimits =
+    ImageLimits { max_pixels: 100_000_000, max_file_bytes: 256 << 20, background: None };
 
 fn fixtures(part: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fixtures").join(part)
@@ -403,7 +404,7 @@ fn the_fuzzers_corpus_is_harmless() {
 #[ignore = "run by the_fuzzers_corpus_is_harmless, alone in its process"]
 fn decodes_the_fuzzers_corpus() {
     // The limits of fuzz/fuzz_targets/decode_image.rs.
-    let limits = ImageLimits { max_pixels: 256 * 256, max_file_bytes: 1 << 16 };
+    let limits = ImageLimits { max_pixels: 256 * 256, max_file_bytes: 1 << 16, background: None };
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/decode_image");
     let mut decoded = 0;
     for entry in std::fs::read_dir(folder).expect("the corpus") {
@@ -442,7 +443,7 @@ proptest! {
         in_header: bool,
         kept in 0.0f64..1.5,
     ) {
-        let limits = ImageLimits { max_pixels: 1_000_000, max_file_bytes: 1 << 20 };
+        let limits = ImageLimits { max_pixels: 1_000_000, max_file_bytes: 1 << 20, background: None };
         let pictures = pictures();
         let mut bytes = which.get(&pictures).1.clone();
         let reach = if in_header { bytes.len().min(200) } else { bytes.len() };

@@ -77,8 +77,8 @@ def pipeline(
     if pipeline_name != task:
         options["pipeline_name"] = pipeline_name
     _check_options({"preprocessor": preprocessor, "config_file": config_file, **options})
-    _check_device(device)
-    return _PIPELINES[task](_folder_of(_model_of(task, model), model_revision))
+    check_device(device)
+    return _PIPELINES[task](folder_of(_model_of(task, model), model_revision))
 
 
 def _check_options(options: dict[str, Any]) -> None:
@@ -93,7 +93,8 @@ def _check_options(options: dict[str, Any]) -> None:
         )
 
 
-def _check_device(device: object) -> None:
+def check_device(device: object) -> None:
+    """Warns of a GPU, which is not used, and refuses what is no device."""
     name = str(device).lower()  # a torch.device says its name too
     if re.fullmatch(r"(cpu|gpu|cuda)(:\d+)?", name) is None:
         raise OptionError(f"device: expected cpu, gpu, cuda, gpu:N or cuda:N, found {device}")
@@ -118,7 +119,7 @@ def _model_of(task: str, model: object) -> str:
     )
 
 
-def _folder_of(model: str, revision: str | None) -> str:
+def folder_of(model: str, revision: str | None) -> str:
     """The folder that was named, that of the model on this machine, or that of the one downloaded now."""
     if os.path.exists(model):
         return model

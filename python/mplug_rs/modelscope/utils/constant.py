@@ -34,6 +34,20 @@ class ModeKeys:
     INFERENCE = "inference"
 
 
+class DownloadMode:
+    """What becomes of a dataset that is on this machine."""
+
+    REUSE_DATASET_IF_EXISTS = "reuse_dataset_if_exists"
+    FORCE_REDOWNLOAD = "force_redownload"
+
+
+class Hubs:
+    """Where datasets come from."""
+
+    modelscope = "modelscope"
+    huggingface = "huggingface"
+
+
 class ModelFile:
     """Files of a model folder."""
 
@@ -41,3 +55,5 @@ class ModelFile:
     README = "README.md"
     TORCH_MODEL_BIN_FILE = "pytorch_model.bin"
     VOCAB_FILE = "vocab.txt"
+    TRAIN_OUTPUT_DIR = "output"
+    TRAIN_BEST_OUTPUT_DIR = "output_best"

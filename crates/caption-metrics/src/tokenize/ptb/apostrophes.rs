@@ -131,11 +131,11 @@ impl Lexer<'_> {
         CLITICS.iter().find_map(|clitic| self.text.word(after, clitic))
     }
 
-    /// A straight apostrophe before a letter and something more opens a quotation.
+    /// A straight apostrophe before a letter and something more opens a quotation. White space beyond these is something there.
     fn opening(&self, at: usize) -> Option<Match> {
         let opens = self.text.byte(at) == b'\''
             && self.text.byte(at + 1).is_ascii_alphabetic()
-            && !matches!(self.text.class(at + 2), Class::End | Class::Space | Class::Break);
+            && !matches!(self.text.char(at + 2), None | Some(' ' | '\t' | '\n' | '\r' | '\u{a0}'));
         opens.then(|| Match::new(at + 1, Kind::Fixed("`")).seen(self.text.after(at + 2)))
     }
 

@@ -133,7 +133,7 @@ impl<'a> Lexer<'a> {
     pub(super) fn token(&self, at: usize) -> Match {
         match self.text.class(at) {
             Class::Letter | Class::Mark | Class::Soft | Class::Digit => self.word_like(at),
-            Class::Break => Match::new(self.line_break(at), Kind::LineBreak),
+            Class::Break => self.line_break(at),
             Class::Symbol | Class::Quote | Class::Raised => self.symbol_like(at),
             Class::Space => {
                 self.nothing(at, self.text.run(at, |character| class_of(character) == Class::Space))
@@ -144,18 +144,24 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Nothing up to `end`, but for characters beyond ASCII that start a number or a host.
+    /// Nothing up to `end`, but for characters beyond ASCII that start a number, and those and control characters that start a host.
     fn nothing(&self, at: usize, end: usize) -> Match {
         let nothing = Match::new(end, Kind::Nothing);
-        if self.text.byte(at) < 0x80 {
-            return nothing;
+        match self.text.byte(at) {
+            b' ' | b'\t' => nothing,
+            0..0x80 => nothing.or_longer(self.url(at)),
+            _ => nothing.or_longer(self.number(at)).or_longer(self.url(at)),
         }
-        nothing.or_longer(self.number(at)).or_longer(self.url(at))
     }
 
-    /// A carriage return and the line feed after it are one line break.
-    fn line_break(&self, at: usize) -> usize {
-        if self.text.text[at..].starts_with("\r\n") { at + 2 } else { self.text.after(at) }
+    /// A carriage return and the line feed after it are one line break; one that ends no address may start a host.
+    fn line_break(&self, at: usize) -> Match {
+        let line_break = |end| Match::new(end, Kind::LineBreak);
+        match self.text.byte(at) {
+            b'\r' if self.text.byte(at + 1) == b'\n' => line_break(at + 2),
+            b'\n' | b'\r' | 0x0c => line_break(at + 1),
+            _ => line_break(self.text.after(at)).or_longer(self.url(at)),
+        }
     }
 
     fn word_like(&self, at: usize) -> Match {

@@ -1,8 +1,8 @@
 //! What comes from the net: addresses, tags, entities, hash tags, user names.
 //!
-//! Follows PTBTokenizer 3.4.1 as watched from outside. Knows nothing of what an address leads to.
+//! Follows PTBTokenizer 3.4.1 as watched from outside. Of all white space only five characters of ASCII end an address there: one with a
+//! no-break space, an ideographic space or a line separator behind it goes on. Knows nothing of what an address leads to.
 
-use super::chars::{Class, class_of};
 use super::lexer::{Kind, Lexer, Match};
 
 /// Domains that make a host known as one without "http" and "www".
@@ -10,8 +10,22 @@ const DOMAINS: [&str; 4] = ["com", "net", "org", "edu"];
 
 /// A character of addresses.
 fn is_of_address(character: char) -> bool {
-    !matches!(character, '"' | '(' | ')' | '<' | '>' | '{' | '|' | '}')
-        && !matches!(class_of(character), Class::Space | Class::Break)
+    is_of_path(character) && !matches!(character, '{' | '}')
+}
+
+/// A character of the path behind a host without a scheme.
+fn is_of_path(character: char) -> bool {
+    !matches!(character, '"' | '(' | ')' | '<' | '>' | '|' | ' ' | '\t' | '\n' | '\r' | '\u{c}')
+}
+
+/// A character of mail addresses.
+fn is_of_email(character: char) -> bool {
+    is_of_address(character) && character != '\u{a0}'
+}
+
+/// Whether a part has two characters or more, as Java counts them.
+fn has_two(part: &str) -> bool {
+    part.encode_utf16().nth(1).is_some()
 }
 
 impl Lexer<'_> {
@@ -27,22 +41,22 @@ impl Lexer<'_> {
 
     fn full_url(&self, host: usize) -> Option<usize> {
         let end = self.trimmed(host, self.text.run(host, is_of_address));
-        (self.text.text[host..end].chars().count() >= 2).then_some(end)
+        has_two(&self.text.text[host..end]).then_some(end)
     }
 
     /// The end of an address without the punctuation that cannot end one.
     fn trimmed(&self, start: usize, end: usize) -> usize {
         let address = &self.text.text[start..end];
-        start + address.trim_end_matches(['.', '!', '?', ',', '-']).len()
+        start + address.trim_end_matches(['.', '!', '?', ',', '-', '{', '}']).len()
     }
 
-    /// Parts of lower-case letters, a few symbols, or anything beyond ASCII, with dots between, then one of four domains and a
+    /// Parts of lower-case letters, a few symbols, control characters or anything beyond ASCII, with dots between, then one of four domains and a
     /// path or none.
     fn bare_url(&self, at: usize) -> Option<usize> {
         let is_of_host = |character: char| {
-            let is_beyond_ascii =
-                !character.is_ascii() && (is_of_address(character) || character == '\u{a0}');
-            matches!(character, 'a'..='z' | '#' | '%' | '&' | '*' | '+' | '~') || is_beyond_ascii
+            let is_printed = character.is_ascii_graphic() || character == ' ';
+            let is_other = !is_printed && is_of_address(character);
+            matches!(character, 'a'..='z' | '#' | '%' | '&' | '*' | '+' | '~') || is_other
         };
         let mut part = self.text.run(at, is_of_host);
         let mut start = at;
@@ -80,9 +94,9 @@ impl Lexer<'_> {
         if self.text.byte(host) != b'/' {
             return None;
         }
-        let run = self.text.run(host + 1, is_of_address);
+        let run = self.text.run(host + 1, is_of_path);
         let end = self.trimmed(host + 1, run);
-        (self.text.text[host + 1..end].chars().count() >= 2).then_some(end)
+        has_two(&self.text.text[host + 1..end]).then_some(end)
     }
 
     /// A mail address, with its angle brackets if there are any.
@@ -92,7 +106,7 @@ impl Lexer<'_> {
         if !self.text.byte(start).is_ascii_alphanumeric() {
             return None;
         }
-        let run = &self.text.text[start..self.text.run(start, is_of_address)];
+        let run = &self.text.text[start..self.text.run(start, is_of_email)];
         let sign = run
             .match_indices('@')
             .map(|(sign, _)| sign)

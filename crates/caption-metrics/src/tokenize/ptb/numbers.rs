@@ -72,10 +72,9 @@ impl Lexer<'_> {
 
     fn ratio(&self, at: usize) -> Option<usize> {
         let above = self.few_digits(at, 4);
-        if above == at || !matches!(self.text.char(above), Some('/' | '\u{2044}')) {
-            return None;
-        }
-        let below = self.text.after(above);
+        let is_fraction_slash = self.text.char(above) == Some('\u{2044}');
+        let below = if is_fraction_slash { Some(self.text.after(above)) } else { self.slash(above) };
+        let below = below.filter(|_| above > at)?;
         let end = self.few_digits(below, 4);
         (end > below).then_some(end)
     }

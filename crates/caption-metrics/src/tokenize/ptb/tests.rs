@@ -26,6 +26,11 @@ fn rules_by_example() {
         ("a t-shirt and/or a U.S.-based photo.jpg", "a t-shirt and/or a u.s.-based photo.jpg"),
         ("O'Hare, ma'am, o'clock; rock 'n' roll", "o'hare ma'am o'clock rock 'n' roll"),
         ("call (555) 123-4567!", "call -lrb-555-rrb-\u{a0}123-4567"),
+        ("see http://bit.ly/abc\u{3000}xy z", "see http://bit.ly/abc\u{3000}xy z"),
+        ("www.flickr.com/ab\u{a0}c{d} .", "www.flickr.com/ab\u{a0}c{d -rcb-"),
+        ("3 1\\/2 AC\\/DC a\\/ b", "3\u{a0}1\\/2 ac\\/dc a \\ / b"),
+        ("me@home.com\u{a0}me@home.com\u{3000}x", "me@home.com me@home.com\u{3000}x"),
+        ("com'x y com'x\u{3000}y", "com x y com x y"),
         ("", ""),
         (" . ", ""),
     ];

@@ -126,13 +126,18 @@ impl Lexer<'_> {
         let head = end;
         // Three parts at most: "a/b/c/d" is "a/b/c", "/" and "d".
         for _ in 0..2 {
-            if self.text.byte(end) == b'/'
-                && let Some(further) = self.slashed_group(end + 1)
+            if let Some(slash) = self.slash(end)
+                && let Some(further) = self.slashed_group(slash)
             {
                 end = further;
             }
         }
         (end > head).then(|| Match::new(end, Kind::Plain))
+    }
+
+    /// The position after a slash, which the Penn Treebank writes with a backslash before it.
+    pub(super) fn slash(&self, at: usize) -> Option<usize> {
+        self.text.word(at, "/").or_else(|| self.text.word(at, "\\/"))
     }
 
     fn slashed_group(&self, at: usize) -> Option<usize> {

@@ -8,6 +8,7 @@
 mod cursor;
 mod footer;
 mod pages;
+mod texts;
 mod thrift;
 
 use std::any::Any;
@@ -23,6 +24,7 @@ use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 use parquet::schema::types::{SchemaDescriptor, Type};
 
 use self::cursor::Cursor;
+pub(crate) use self::texts::TextTable;
 use super::shared_file::SharedFile;
 use super::{MAX_MEMBERS, PictureSource, inside, invalid, read_file};
 use crate::error::{DataError, nearest};

@@ -27,8 +27,24 @@ const MAX_PAGE_RATIO: u64 = 512;
 /// What is read at once for a page's header.
 const HEADER_BYTES: usize = 1024;
 
-/// The pages of a chunk of `rows` rows.
+/// The pages of a chunk of `rows` rows, each of one value.
 pub(super) fn of_chunk(
+    file: &Arc<SharedFile>,
+    chunk: &ColumnChunkMetaData,
+    rows: u64,
+) -> io::Result<Box<dyn PageReader>> {
+    if u64::try_from(chunk.num_values()) != Ok(rows) {
+        return Err(misplaced(chunk));
+    }
+    of_list_chunk(file, chunk, rows)
+}
+
+fn misplaced(chunk: &ColumnChunkMetaData) -> io::Error {
+    invalid(format!("is damaged: {} is not where the footer says", chunk.column_path()))
+}
+
+/// The pages of a chunk of `rows` rows, each of any number of values.
+pub(super) fn of_list_chunk(
     file: &Arc<SharedFile>,
     chunk: &ColumnChunkMetaData,
     rows: u64,
@@ -45,8 +61,8 @@ pub(super) fn of_chunk(
     let start = chunk.dictionary_page_offset().unwrap_or_else(|| chunk.data_page_offset());
     let end = u64::try_from(start).ok().zip(u64::try_from(chunk.compressed_size()).ok());
     let end = end.and_then(|(start, len)| start.checked_add(len));
-    if end.is_none_or(|end| end > file.len) || u64::try_from(chunk.num_values()) != Ok(rows) {
-        return Err(invalid(format!("is damaged: {} is not where the footer says", chunk.column_path())));
+    if end.is_none_or(|end| end > file.len) {
+        return Err(misplaced(chunk));
     }
     let file = Arc::new(PageFile(Arc::clone(file)));
     Ok(Box::new(Pages(SerializedPageReader::new(file, chunk, rows as usize, None)?)))

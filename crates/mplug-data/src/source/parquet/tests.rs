@@ -12,6 +12,9 @@ use parquet::schema::parser::parse_message_type;
 use tempfile::TempDir;
 
 use super::*;
+use crate::candidates::{CandidateOptions, Candidates};
+use crate::dataset::{OpenOptions, open};
+use crate::format::Format;
 
 const BYTES: &str = "message m { optional binary jpg; }";
 const TEXT: &str = "message m { optional binary image_path (STRING); }";
@@ -222,4 +225,89 @@ fn many_tables_hold_little() {
     let changed = fs::read(path(7)).expect("read");
     fs::write(path(7), [changed, vec![0]].concat()).expect("written");
     assert!(read(&tables[7][3]).expect_err("changed").contains("changed since its pictures were listed"));
+}
+
+/// Hugging Face's datasets: pictures in the file, captions in a list.
+#[test]
+fn captions_beside_pictures_in_one_file() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("a.parquet");
+    let schema = "message m { optional group image { optional binary bytes; optional binary path (STRING); }
+        optional group caption (LIST) { repeated group list { optional binary element (STRING); } }
+        optional binary split (STRING); }";
+    let file = fs::File::create(&path).expect("created");
+    let schema = Arc::new(parse_message_type(schema).expect("a schema"));
+    let mut writer = SerializedFileWriter::new(file, schema, Arc::default()).expect("begun");
+    let mut group = writer.next_row_group().expect("a group");
+    let columns: [(&[&str], &[i16], &[i16]); 4] = [
+        (&["one", "two"], &[2, 2], &[]),
+        (&["x/a.png", "x/b.png"], &[2, 2], &[]),
+        (&["a cat", "cats", "a dog"], &[3, 3, 3], &[0, 1, 0]),
+        (&["test", "test"], &[1, 1], &[]),
+    ];
+    for (values, levels, repetitions) in columns {
+        let values: Vec<ByteArray> = values.iter().map(|value| value.as_bytes().to_vec().into()).collect();
+        let mut out = group.next_column().expect("goes on").expect("a column");
+        let repetitions = (!repetitions.is_empty()).then_some(repetitions);
+        out.typed::<ByteArrayType>().write_batch(&values, Some(levels), repetitions).expect("written");
+        out.close().expect("closed");
+    }
+    group.close().expect("closed");
+    writer.close().expect("ended");
+
+    let dataset = open(&path, &OpenOptions::default()).expect("opens");
+    assert_eq!(dataset.annotations().format, Format::Parquet);
+    let records = &dataset.annotations().records;
+    assert_eq!(
+        (&records[0].references[..], records[1].references[0].as_str()),
+        (&["a cat".into(), "cats".into()][..], "a dog")
+    );
+    assert_eq!(records[0].split.as_deref(), Some("test"));
+    assert_eq!(read(&dataset.picture(1).expect("found")), Ok(b"two".to_vec()));
+    let references = folder.path().join("references.jsonl");
+    fs::write(
+        &references,
+        "{\"path\": \"a.png\", \"caption\": \"x\"}\n{\"path\": \"b.png\", \"caption\": \"y\"}",
+    )
+    .expect("written");
+    let references = open(&references, &OpenOptions::default()).expect("opens");
+    let error = Candidates::read(&path, references.annotations(), &CandidateOptions::default());
+    let error = error.expect_err("two captions").to_string();
+    assert!(error.contains("element rows[0]: expected one caption of x/a.png, found 2"), "{error}");
+    let none = OpenOptions { columns: vec![("split".into(), "question".into())], ..OpenOptions::default() };
+    assert!(open(&path, &none).is_ok_and(|read| read.annotations().records[0].question.is_some()));
+}
+
+#[test]
+fn a_table_without_captions_says_which_columns_it_has() {
+    let (_folder, path) = numbered(3, builder().build());
+    let error = open(&path, &OpenOptions::default()).expect_err("no captions").to_string();
+    assert!(error.contains("expected a column caption (or text), found jpg: rename one"), "{error}");
+    let texts = vec![some(1, "a"), some(1, b"\xff"), (0, None)];
+    let schema = "message m { optional binary path (STRING); optional binary caption (STRING); }";
+    write(&path, schema, builder().build(), 9, &[texts.clone(), texts]);
+    let error = open(&path, &OpenOptions::default()).expect_err("no text").to_string();
+    assert!(error.contains("expected UTF-8, found other bytes"), "{error}");
+}
+
+/// A table of captions with any bit changed is read or refused.
+#[test]
+fn damaged_texts_are_an_error() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("a.parquet");
+    let schema = "message m { optional binary path (STRING); optional binary caption (STRING); }";
+    let columns = [(0..20).map(|row| some(1, format!("{row}.jpg"))).collect(), vec![some(1, "a cat"); 20]];
+    for layout in [builder().set_compression(Compression::SNAPPY), builder().set_dictionary_enabled(false)] {
+        write(&path, schema, layout.build(), 9, &columns);
+        let whole = fs::read(&path).expect("read");
+        assert_eq!(open(&path, &OpenOptions::default()).expect("opens").annotations().records.len(), 20);
+        for index in 0..whole.len() {
+            let mut damaged = whole.clone();
+            damaged[index] ^= 1 << (index % 8);
+            fs::write(&path, damaged).expect("written");
+            let options = OpenOptions { max_annotation_bytes: 1 << 20, ..OpenOptions::default() };
+            // It comes back, in a bounded number of records.
+            assert!(open(&path, &options).map_or(0, |read| read.annotations().records.len()) <= 20);
+        }
+    }
 }

@@ -297,3 +297,40 @@ fn the_token_goes_to_the_hub_alone() {
     assert_eq!(redirected[0].range_start(), Some(1000), "the range goes along");
     assert!(!format!("{redirected:?}").contains("s3cret"));
 }
+
+#[test]
+fn weights_in_several_files_are_pulled_by_their_index() {
+    const INDEX: &str = "model.safetensors.index.json";
+    let parts = ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"];
+    let mut files = files();
+    let weights = files.remove(WEIGHTS).unwrap();
+    let (first, second) = weights.split_at(300_000);
+    files.insert(parts[0].to_owned(), first.to_vec());
+    files.insert(parts[1].to_owned(), second.to_vec());
+    files.insert("model-00003-of-00002.safetensors".to_owned(), vec![1; 10]);
+    let index = |second: &str| format!(r#"{{"weight_map": {{"a": "{}", "b": "{second}"}}}}"#, parts[0]);
+    files.insert(INDEX.to_owned(), index(parts[1]).into_bytes());
+    let server = Server::of(Repository::new(ID, files.clone()));
+    let machine = Machine::new(&server);
+    let pulled = machine.pull().unwrap();
+    for name in [parts[0], parts[1], INDEX] {
+        assert!(fs::read(pulled.folder.join(name)).unwrap() == files[name], "{name}");
+    }
+    assert!(!pulled.folder.join("model-00003-of-00002.safetensors").exists(), "no index names it");
+    assert_eq!(machine.pull().unwrap().downloaded, 0);
+    assert!(machine.options.cache.find(&id(), None).is_some());
+    fs::remove_file(pulled.folder.join(parts[1])).unwrap();
+    assert!(machine.options.cache.find(&id(), None).is_none(), "a part is missing");
+    for (name, expected) in [
+        (
+            "model-00009-of-00002.safetensors",
+            "names model-00009-of-00002.safetensors, which it does not have",
+        ),
+        ("../a.safetensors", "expected the name of a file beside the index"),
+    ] {
+        files.insert(INDEX.to_owned(), index(name).into_bytes());
+        let server = Server::of(Repository::new(ID, files.clone()));
+        let refused = Machine::new(&server).refused();
+        assert!(refused.contains(expected), "{refused}");
+    }
+}

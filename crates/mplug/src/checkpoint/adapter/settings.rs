@@ -37,6 +37,8 @@ pub(super) struct ConfigFile {
     peft_type: String,
     lora_alpha: f32,
     #[serde(default)]
+    base_model_name_or_path: Option<String>,
+    #[serde(default)]
     use_rslora: bool,
     #[serde(default)]
     alpha_pattern: BTreeMap<String, f32>,
@@ -59,6 +61,16 @@ const UNKNOWN: [&str; 9] = [
 ];
 
 impl ConfigFile {
+    /// `lora_alpha`.
+    pub(super) fn alpha(&self) -> f32 {
+        self.lora_alpha
+    }
+
+    /// The model that it was trained on, as PEFT records it.
+    pub(super) fn base_name(&self) -> Option<&str> {
+        self.base_model_name_or_path.as_deref().filter(|name| !name.is_empty())
+    }
+
     /// Reads the settings of a folder.
     pub(super) fn read(folder: &Path) -> Result<Self, CheckpointError> {
         let path = folder.join(ADAPTER_CONFIG);

@@ -3,16 +3,22 @@
 use std::path::{Path, PathBuf};
 
 use crate::checkpoint::CheckpointError;
-use crate::checkpoint::small_files::{PYTORCH, SAFETENSORS};
+use crate::checkpoint::shards::{ShardIndex, index_of_shard, is_index};
+use crate::checkpoint::small_files::{INDICES, PYTORCH, SAFETENSORS};
 
-/// The folder and the weight file in it.
+/// The folder and the weight file in it, or the index of several.
 pub(super) fn locate(path: &Path) -> Result<(PathBuf, PathBuf), CheckpointError> {
     let io = |source| CheckpointError::Io { action: "open", path: path.to_path_buf(), source };
     if std::fs::metadata(path).map_err(io)?.is_file() {
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        if let Some(index) = index_of_shard(path) {
+            let reason =
+                format!("it is one file of a model's several: name its folder, or {}", index.display());
+            return Err(CheckpointError::NotAModelFolder { path: path.to_path_buf(), reason });
+        }
         return Ok((folder.to_path_buf(), path.to_path_buf()));
     }
-    for name in [SAFETENSORS, PYTORCH] {
+    for name in [SAFETENSORS, PYTORCH].into_iter().chain(INDICES) {
         let weights = path.join(name);
         if weights.is_file() {
             return Ok((path.to_path_buf(), weights));
@@ -33,8 +39,10 @@ pub(super) fn locate(path: &Path) -> Result<(PathBuf, PathBuf), CheckpointError>
         many => Err(CheckpointError::NotAModelFolder {
             path: path.to_path_buf(),
             reason: format!(
-                "it holds {} weight files and none is called {SAFETENSORS} or {PYTORCH}: name the file itself",
-                many.len()
+                "it holds {} weight files and none is called {SAFETENSORS} or {PYTORCH}: name the file itself, or add {} if \
+                 they are parts of one model",
+                many.len(),
+                INDICES.join(" or ")
             ),
         }),
     }
@@ -48,5 +56,6 @@ pub fn is_weight_file(path: &Path) -> bool {
 
 /// Whether a folder has weights to open.
 pub fn has_weights(folder: &Path) -> bool {
-    locate(folder).is_ok()
+    let is_whole = |index: &Path| ShardIndex::read(index).is_ok();
+    locate(folder).is_ok_and(|(_, weights)| !is_index(&weights) || is_whole(&weights))
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::checkpoint::CheckpointError;
+use crate::error::plain_io_error;
 
 /// Gives the finished folder its name. An old folder of that name changes places with it at once where the system can do that,
 /// so that a program that is killed here leaves one of the two; elsewhere it steps aside first and comes back if that fails.
@@ -16,7 +17,8 @@ pub(super) fn move_into_place(
         // What is under the temporary name now, and goes with it, is the old folder.
         return Ok(());
     }
-    let old = tempfile::Builder::new().prefix(".mplug-old-").tempdir_in(parent).map_err(io)?;
+    let old = tempfile::Builder::new().prefix(".mplug-old-").tempdir_in(parent);
+    let old = old.map_err(|error| io(plain_io_error(error)))?;
     let aside = old.path().join("replaced");
     let had_old = dest.symlink_metadata().is_ok();
     if had_old {

@@ -10,6 +10,7 @@ use crate::checkpoint::small_files::{PYTORCH, SAFETENSORS, SmallFiles};
 use crate::checkpoint::write::{FileFormat, TensorReader, write_safetensors};
 use crate::checkpoint::{CheckpointError, Dtype, NotFinite, StateDict, write_pytorch};
 use crate::config::{ConfigTexts, ModelConfig};
+use crate::error::plain_io_error;
 
 /// Which tensors [`write_model_folder`] writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -119,6 +120,17 @@ pub fn write_model_folder_of<'t>(
     write_folder(dest, tensors, &files, *options)
 }
 
+/// An error of a file in the folder that is not in its place yet, with the name that the file was to get.
+fn named(error: CheckpointError, temporary: &Path, dest: &Path) -> CheckpointError {
+    match error {
+        CheckpointError::Io { action, path, source } => {
+            let path = path.strip_prefix(temporary).map_or(path.clone(), |rest| dest.join(rest));
+            CheckpointError::Io { action, path, source }
+        }
+        other => other,
+    }
+}
+
 pub(super) fn write_folder(
     dest: &Path,
     tensors: &(impl TensorReader + ?Sized),
@@ -135,16 +147,17 @@ pub(super) fn write_folder(
     builder.prefix(".mplug-").suffix(".tmp");
     #[cfg(unix)]
     builder.permissions(crate::checkpoint::write::ordinary_permissions(0o777));
-    let temporary = builder.tempdir_in(parent).map_err(io)?;
+    let temporary = builder.tempdir_in(parent).map_err(|error| io(plain_io_error(error)))?;
     let folder = temporary.path();
     files.write(folder).map_err(io)?;
     let (safetensors, pytorch) = (folder.join(SAFETENSORS), folder.join(PYTORCH));
-    match options.format {
-        FileFormat::Safetensors => write_safetensors(&safetensors, tensors, options.dtype)?,
-        FileFormat::Pytorch => write_pytorch(&pytorch, &StateDict::new(tensors), options.dtype)?,
+    let written = match options.format {
+        FileFormat::Safetensors => write_safetensors(&safetensors, tensors, options.dtype),
+        FileFormat::Pytorch => write_pytorch(&pytorch, &StateDict::new(tensors), options.dtype),
         FileFormat::PytorchTrainer => {
-            write_pytorch(&pytorch, &StateDict::new(tensors).below("model"), options.dtype)?;
+            write_pytorch(&pytorch, &StateDict::new(tensors).below("model"), options.dtype)
         }
-    }
+    };
+    written.map_err(|error| named(error, folder, dest))?;
     move_into_place(temporary, parent, dest)
 }

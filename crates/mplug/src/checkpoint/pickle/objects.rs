@@ -1,5 +1,5 @@
-//! What a pickle's names and calls stand for: the allow-list of what describes a tensor, and the list of harmless
-//! leftovers. Nothing here is ever called.
+//! What a pickle's names and calls stand for: the short list of what describes a tensor, values without content for every other
+//! class, and the list of what could do harm. Nothing here is ever called.
 
 use super::bytes::MAX_NAME_BYTES;
 use super::machine::{Machine, Step, Stop, bad};
@@ -23,8 +23,9 @@ impl<'p> Machine<'p> {
             ("torch", "Size") => Global::Size,
             _ => match storage_dtype(module, name) {
                 Some(dtype) => Global::Storage(dtype),
-                None if is_inert(module, name) => Global::Inert(self.name(format!("{module}.{name}"))),
-                None => return Err(Stop::Forbidden(format!("{module}.{name}"))),
+                None if is_code(module, name) => return Err(Stop::Forbidden(format!("{module}.{name}"))),
+                // An optimizer's, a recipe's, a trainer's: of no use here, and refused where a tensor should be.
+                None => Global::Inert(self.name(format!("{module}.{name}"))),
             },
         };
         Ok(global)
@@ -125,10 +126,16 @@ impl<'p> Machine<'p> {
             .collect()
     }
 
-    /// `('storage', type, key, device, numel)`, in legacy files with a sixth part, the view.
+    /// `('storage', type, key, device, numel)`, in legacy files with a sixth part, the view; there also `('module', class, file,
+    /// source)` for the class of a whole module, whose source is not looked at.
     pub(super) fn persistent(&mut self, id: Value<'p>) -> Step<Value<'p>> {
         let Value::Sequence(id) = id else { return bad("an external reference that is no tuple") };
         let parts = &self.out.sequences[id as usize];
+        if let (Some(Value::Str("module")), Some(&class @ Value::Global(Global::Inert(_)))) =
+            (parts.first(), parts.get(1))
+        {
+            return Ok(class);
+        }
         let (Some(Value::Str("storage")), Some(&class), Some(Value::Str(key)), Some(&Value::Int(numel))) =
             (parts.first(), parts.get(1), parts.get(2), parts.get(4))
         else {
@@ -179,74 +186,102 @@ fn storage_dtype(module: &str, name: &str) -> Option<Dtype> {
     })
 }
 
-/// Names that training checkpoints carry beside the weights. They become values without content, so listing a name here
-/// only decides whether such a file opens.
-fn is_inert(module: &str, name: &str) -> bool {
+/// Modules whose names no weights and no settings have a use for: they run programs and code, load more code, or reach the network
+/// and the disk. Listing one decides only whether its file opens; nothing is ever called.
+const CODE: [&str; 47] = [
+    "_ctypes",
+    "_pickle",
+    "_posixsubprocess",
+    "_xxsubinterpreters",
+    "aiohttp",
+    "asyncio",
+    "bdb",
+    "cPickle",
+    "cProfile",
+    "cffi",
+    "cloudpickle",
+    "code",
+    "codeop",
+    "commands",
+    "ctypes",
+    "dill",
+    "ensurepip",
+    "fileinput",
+    "ftplib",
+    "http",
+    "httplib",
+    "idlelib",
+    "importlib",
+    "joblib",
+    "lib2to3",
+    "marshal",
+    "nt",
+    "os",
+    "pdb",
+    "pickle",
+    "pip",
+    "popen2",
+    "posix",
+    "profile",
+    "pty",
+    "pydoc",
+    "requests",
+    "runpy",
+    "shutil",
+    "smtplib",
+    "socket",
+    "subprocess",
+    "sys",
+    "timeit",
+    "urllib",
+    "venv",
+    "webbrowser",
+];
+
+/// Whether a name is of a function or class that weight files have no need of and that could do harm if it was called.
+fn is_code(module: &str, name: &str) -> bool {
     match module {
-        "torch" => {
-            matches!(
-                name,
-                "device"
-                    | "dtype"
-                    | "Tensor"
-                    | "Generator"
-                    | "layout"
-                    | "strided"
-                    | "bool"
-                    | "half"
-                    | "float"
-                    | "double"
-            ) || ["float", "bfloat", "int", "uint", "complex", "qint", "quint"]
-                .iter()
-                .any(|p| name.starts_with(p))
-                || name.ends_with("Storage")
-                || name.ends_with("_format")
-        }
-        "torch._utils" => name.starts_with("_rebuild_"),
-        "torch.storage" => {
-            matches!(name, "TypedStorage" | "UntypedStorage" | "_TypedStorage" | "_UntypedStorage")
-        }
-        "torch.nn.parameter" => matches!(name, "Parameter" | "Buffer"),
-        "torch._tensor" => name == "_rebuild_from_type_v2",
-        "collections" => matches!(name, "defaultdict" | "Counter" | "deque"),
         "builtins" | "__builtin__" => matches!(
             name,
-            "set"
-                | "frozenset"
-                | "dict"
-                | "list"
-                | "tuple"
-                | "int"
-                | "float"
-                | "str"
-                | "bytes"
-                | "bytearray"
-                | "complex"
-                | "slice"
-                | "range"
-                | "bool"
-                | "object"
-                | "long"
-                | "unicode"
+            "__import__"
+                | "apply"
+                | "breakpoint"
+                | "compile"
+                | "delattr"
+                | "eval"
+                | "exec"
+                | "execfile"
+                | "exit"
+                | "file"
+                | "globals"
+                | "input"
+                | "locals"
+                | "open"
+                | "quit"
+                | "raw_input"
+                | "reload"
+                | "setattr"
+                | "vars"
         ),
-        "_codecs" => name == "encode",
-        "copyreg" | "copy_reg" => name == "_reconstructor",
-        "argparse" => name == "Namespace",
-        "types" => name == "SimpleNamespace",
-        "datetime" => matches!(name, "datetime" | "date" | "time" | "timedelta"),
-        "pathlib" | "pathlib._local" => name.ends_with("Path"),
-        "numpy" => {
-            matches!(name, "dtype" | "ndarray")
-                || ["int", "uint", "float", "bool"].iter().any(|p| name.starts_with(p))
-        }
-        "numpy.core.multiarray" | "numpy._core.multiarray" => matches!(name, "scalar" | "_reconstruct"),
-        "easydict" => name == "EasyDict",
-        "addict.addict" => name == "Dict",
-        "yacs.config" => name == "CfgNode",
+        "torch" => matches!(name, "load" | "compile"),
+        "types" => name != "SimpleNamespace",
+        "operator" | "_operator" => !name.ends_with("itemgetter"),
+        "numpy" => matches!(name, "load" | "fromfile" | "memmap"),
         _ => {
-            module.starts_with("omegaconf.")
-                || module.starts_with("torch.optim.")
-                || module.starts_with("apex.amp.")
+            let package = module.split('.').next().unwrap_or(module);
+            CODE.contains(&package)
+                || [
+                    "torch.hub",
+                    "torch.jit",
+                    "torch.package",
+                    "torch.utils.cpp_extension",
+                    "numpy.testing",
+                    "numpy.f2py",
+                ]
+                .iter()
+                .any(|code| {
+                    module.strip_prefix(code).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+                })
         }
     }
 }

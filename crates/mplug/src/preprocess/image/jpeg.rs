@@ -9,11 +9,13 @@
 mod levels;
 mod markers;
 
+use ::image::metadata::Orientation;
 use libjpeg_turbo_rs::{DecodeLimits, Decoder, JpegError, PixelFormat, read_coefficients};
 
 use self::markers::{Component, Frame, MAX_SCANS, Markers, damaged, unsupported};
 use super::decode::check_size;
-use super::{ImageFault, ImageLimits, RgbImage};
+use super::rgb::of_cmyk;
+use super::{ImageFault, ImageLimits, RgbImage, orientation};
 
 /// Bytes that decoding may take for each of [`ImageLimits::max_pixels`]: enough for all baseline files. Only a progressive one
 /// of the largest size that does not halve its colours takes more.
@@ -44,12 +46,12 @@ impl Colours {
     }
 }
 
-/// Decodes a file that begins as JPEG files do: its pixels, not yet turned upright, and its first EXIF block.
-pub(super) fn decode<'a>(
-    bytes: &'a [u8],
+/// Decodes a file that begins as JPEG files do: its pixels as they lie in it, and how that is.
+pub(super) fn decode(
+    bytes: &[u8],
     colours: Colours,
     limits: &ImageLimits,
-) -> Result<(RgbImage, Option<&'a [u8]>), ImageFault> {
+) -> Result<(RgbImage, Orientation), ImageFault> {
     let markers = markers::read(bytes, colours)?;
     let frame = &markers.frame;
     let (width, height) = (u32::from(frame.width), u32::from(frame.height));
@@ -66,7 +68,7 @@ pub(super) fn decode<'a>(
     let rgb = pixels(&markers.essential, frame, limits)?;
     let image = RgbImage::from_raw(width, height, rgb)
         .ok_or_else(|| damaged("its decoder found another size than its header claims"))?;
-    Ok((image, markers.exif))
+    Ok((image, orientation::of_metadata(markers.exif.as_deref(), markers.xmp)))
 }
 
 /// The most that the decoder holds at once: coefficients of two bytes, with the planes that a progressive file's become, or
@@ -132,19 +134,11 @@ fn fault_of(error: JpegError) -> ImageFault {
 fn rgb_of_inverted_cmyk(mut data: Vec<u8>) -> Vec<u8> {
     let pixels = data.len() / 4;
     for pixel in 0..pixels {
-        let [c, m, y, k] = [0, 1, 2, 3].map(|i| data[pixel * 4 + i]);
-        for (i, level) in [c, m, y].into_iter().enumerate() {
-            data[pixel * 3 + i] = k.saturating_sub(scaled(255 - level, k));
-        }
+        let inks = [0, 1, 2, 3].map(|i| 255 - data[pixel * 4 + i]);
+        data[pixel * 3..pixel * 3 + 3].copy_from_slice(&of_cmyk(inks));
     }
     data.truncate(pixels * 3);
     data
-}
-
-/// `a * b / 255`, rounded as Pillow's `MULDIV255` does.
-fn scaled(a: u8, b: u8) -> u8 {
-    let product = u32::from(a) * u32::from(b) + 128;
-    ((product + (product >> 8)) >> 8) as u8
 }
 
 #[cfg(test)]

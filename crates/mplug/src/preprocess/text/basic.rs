@@ -122,7 +122,7 @@ fn is_punctuation(character: char) -> bool {
 }
 
 /// Whether BERT takes the character for Chinese.
-pub(crate) fn is_chinese(character: char) -> bool {
+pub fn is_chinese(character: char) -> bool {
     contains_unsorted(&CHINESE, character)
 }
 

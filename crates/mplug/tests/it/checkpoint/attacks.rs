@@ -332,8 +332,8 @@ fn contradictions_name_both_sides() {
         (
             "configuration.json",
             "\"task\": \"image-captioning\"",
-            "\"task\": \"poetry\"",
-            ["poetry", "configuration.json"],
+            "\"task\": \"image-text-retrieval\"",
+            ["image-text-retrieval", "configuration.json"],
         ),
     ] {
         let reason = open(file, from, to);

@@ -3,6 +3,7 @@
 //! Source: ITU-T T.81, annex B, read as libjpeg reads it. The decoder finds its own way through a file; this walk is here to
 //! say beforehand what a picture costs and to refuse, by name, what decoders read differently.
 
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
 use super::super::ImageFault;
@@ -36,12 +37,15 @@ const DEFAULT_CONDITIONING: [u8; 32] = [
     5, 5,
 ];
 const EXIF_SIGNATURE: &[u8] = b"Exif\0\0";
+const XMP_SIGNATURE: &[u8] = b"http://ns.adobe.com/xap/1.0/\0";
 
 /// What the markers say.
 pub(super) struct Markers<'a> {
     pub(super) frame: Frame,
-    /// The first EXIF block, from its TIFF header on.
-    pub(super) exif: Option<&'a [u8]>,
+    /// The EXIF block before the first scan; of several, the first with the contents of the others behind it, as Pillow reads them.
+    pub(super) exif: Option<Cow<'a, [u8]>>,
+    /// The last XMP before the first scan.
+    pub(super) xmp: Option<&'a [u8]>,
     /// The file without what decides no pixel: colour profiles, previews, comments, and whatever follows its end.
     pub(super) essential: Vec<u8>,
     /// Where each scan of a sequential file has one component of several: a gray file of each.
@@ -171,7 +175,8 @@ struct Walk<'a> {
     restart_interval: u16,
     scans: usize,
     scanned_samples: u64,
-    exif: Option<&'a [u8]>,
+    exif: Option<Cow<'a, [u8]>>,
+    xmp: Option<&'a [u8]>,
     essential: Vec<u8>,
     /// The segments that hold tables, alone.
     tables: Vec<u8>,
@@ -197,6 +202,7 @@ impl<'a> Walk<'a> {
             scans: 0,
             scanned_samples: 0,
             exif: None,
+            xmp: None,
             essential,
             tables: Vec::new(),
             separate: Vec::new(),
@@ -251,7 +257,16 @@ impl<'a> Walk<'a> {
 
     fn exif(&mut self) -> Result<(), ImageFault> {
         let body = self.segment()?;
-        self.exif = self.exif.or(body.strip_prefix(EXIF_SIGNATURE));
+        if self.scans > 0 {
+            return Ok(());
+        }
+        if let Some(block) = body.strip_prefix(EXIF_SIGNATURE) {
+            match &mut self.exif {
+                Some(first) => first.to_mut().extend_from_slice(block),
+                None => self.exif = Some(block.into()),
+            }
+        }
+        self.xmp = body.strip_prefix(XMP_SIGNATURE).or(self.xmp);
         Ok(())
     }
 
@@ -423,6 +438,7 @@ impl<'a> Walk<'a> {
         Ok(Markers {
             frame,
             exif: self.exif,
+            xmp: self.xmp,
             essential: self.essential,
             separate: self.separate,
             scanned_samples: self.scanned_samples,
@@ -556,14 +572,14 @@ mod tests {
     }
 
     #[test]
-    fn the_first_exif_block_counts() {
+    fn the_first_exif_block_counts_with_the_others_behind_it() {
         let block = |name: &[u8]| [&[0xFF, EXIF, 0, 8 + name.len() as u8], EXIF_SIGNATURE, name].concat();
         let other = [0xFF, EXIF, 0, 4, 1, 2];
         let segments = [&other[..], &block(b"first"), &block(b"second")].concat();
         let file = gray(&segments, &[0xFF, END_OF_IMAGE]);
         assert_eq!(
-            read(&file, Colours::OfFile).unwrap_or_else(|fault| panic!("{fault}")).exif,
-            Some(&b"first"[..])
+            read(&file, Colours::OfFile).unwrap_or_else(|fault| panic!("{fault}")).exif.as_deref(),
+            Some(&b"firstsecond"[..])
         );
     }
 
