@@ -228,3 +228,25 @@ def test_features_are_the_originals(golden: Callable[[str], Path], model: str) -
         assert np.abs(found - expected).max() < 1e-3
     texts = matcher.text_features(records(model)["questions"])
     assert np.abs(texts - golden_tensor(model, "text_feat")).max() < 1e-4
+
+
+def test_maps_say_where_words_stand(captioner: Captioner) -> None:
+    path = next(example for example in EXAMPLES if example.stem == "cars")
+    explanation = captioner.explain(path)
+    assert explanation.caption == captioner(path)
+    assert "".join(word.text for word in explanation.words) == explanation.caption.text
+    cars = next(word for word in explanation.words if word.text == "三辆")
+    assert cars.values.shape == (8, 8) and cars.most_lost is not None and cars.most_lost > 0
+    assert cars.values[4:].sum() > cars.values[:4].sum(), "the cars are in the lower half"
+    looked = captioner.explain(path, method="attention", language="en", max_new_tokens=3)
+    assert len(looked.caption.token_ids) == 3 and all(word.most_lost is None for word in looked.words)
+    assert all(0 <= word.values.min() and word.values.sum() <= 1.001 for word in looked.words)
+
+
+def test_a_map_of_what_is_none_says_why(captioner: Captioner) -> None:
+    with pytest.raises(OptionError, match="method: expected 'ablation' or 'attention', found 'eyes'"):
+        captioner.explain(EXAMPLES[0], method="eyes")  # type: ignore[arg-type]
+    with pytest.raises(PictureError):
+        captioner.explain(b"no picture")
+    with pytest.raises(OptionError, match="'image'"):
+        captioner.explain({"picture": 1})

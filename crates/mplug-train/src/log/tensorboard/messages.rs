@@ -112,16 +112,16 @@ impl Summary {
         self.add(&Message::default().text(1, tag).message(4, &image.number(3, RGB).bytes(4, jpeg)));
     }
 
-    /// A table of texts; rows have equal lengths, the first one is the head.
+    /// A table of texts, whose first row is the head, as one text of Markdown: `SwanLab`'s reader fails on a tensor of several strings.
+    /// A cell has no line end, and no bar that is not escaped.
     pub(super) fn table(&mut self, tag: &str, rows: &[Vec<String>]) {
-        let size = |count: usize| Message::default().number(1, count as u64);
+        let mut lines: Vec<String> =
+            rows.iter().map(|row| line(row.iter().map(|cell| shortened(cell)))).collect();
         let columns = rows.first().map_or(0, Vec::len);
-        let shape = Message::default().message(2, &size(rows.len())).message(2, &size(columns));
-        let mut tensor = Message::default().number(1, DT_STRING).message(2, &shape);
-        for cell in rows.iter().flatten() {
-            let end = cell.floor_char_boundary(MAX_CELL);
-            tensor = tensor.text(8, &cell[..end]);
-        }
+        lines.insert(lines.len().min(1), line(std::iter::repeat_n("---", columns)));
+        // A shape without dimensions: one text.
+        let tensor = Message::default().number(1, DT_STRING).message(2, &Message::default());
+        let tensor = tensor.text(8, &lines.join("\n"));
         self.add(&Message::default().text(1, tag).message(8, &tensor).message(9, &metadata("text", &[])));
     }
 
@@ -143,6 +143,15 @@ impl Summary {
     }
 }
 
+/// A line of a table of Markdown.
+fn line<'c>(cells: impl Iterator<Item = &'c str>) -> String {
+    cells.fold("|".to_owned(), |line, cell| format!("{line} {cell} |"))
+}
+
+fn shortened(cell: &str) -> &str {
+    &cell[..cell.floor_char_boundary(MAX_CELL)]
+}
+
 /// A `SummaryMetadata`: plugin data 1 (name 1, content 2), data class 4.
 fn metadata(plugin: &str, content: &[u8]) -> Message {
     let data = Message::default().text(1, plugin).bytes(2, content);
@@ -152,6 +161,18 @@ fn metadata(plugin: &str, content: &[u8]) -> Message {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_table_is_one_text() {
+        let mut summary = Summary::default();
+        let row = |a: &str, b: &str| vec![a.to_owned(), b.to_owned()];
+        summary.table("t", &[row("a", "b"), row("\\|", "\u{732b}")]);
+        let text = "| a | b |\n| --- | --- |\n| \\| | \u{732b} |";
+        let tensor = [&[8, 7, 18, 0, 66, text.len() as u8][..], text.as_bytes()].concat();
+        let bytes = Event::summary(1.0, 1, &summary).bytes().to_vec();
+        assert!(bytes.windows(tensor.len()).any(|window| window == tensor), "{bytes:?}");
+        assert_eq!(shortened(&"\u{732b}".repeat(2000)).len(), 4095);
+    }
 
     #[test]
     fn an_event_is_the_protocol_buffer() {
