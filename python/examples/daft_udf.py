@@ -1,7 +1,7 @@
 """Captions by Daft: a Parquet file with `id` and `path` in, Parquet files with a row for each picture out.
 
     pip install 'mplug-rs[arrow]' daft
-    python daft_udf.py pictures.parquet captions/ --model /models/mplug_base_zh_int8 --instances 4 --threads 8
+    python daft_udf.py pictures.parquet captions/ --model /models/base-zh-int8 --instances 4 --threads 8
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Captions by Ray Data: a Parquet file with `id` and `path` (or `bytes`) in, Parquet files with a row for each picture out.
 
     pip install 'mplug-rs[arrow]' 'ray[data]'
-    python ray_data.py pictures.parquet captions/ --model /models/mplug_base_zh_int8 --actors 4 --threads 8 --memory 3
+    python ray_data.py pictures.parquet captions/ --model /models/base-zh-int8 --actors 4 --threads 8 --memory 3
 
 With `--checkpoint DIR`, a driver that was killed goes on where it was when it is started again (Ray's own checkpoints, which are beta).
 """

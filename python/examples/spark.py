@@ -1,7 +1,7 @@
 """Captions by Spark: a Parquet file with `id` and `path` (or `bytes`) in, Parquet files with a row for each picture out.
 
     pip install 'mplug-rs[arrow]' pyspark    # needs Java 17 or later
-    PYSPARK_PYTHON=$(which python) python spark.py pictures.parquet captions/ --model /models/mplug_base_zh_int8 --threads 8
+    PYSPARK_PYTHON=$(which python) python spark.py pictures.parquet captions/ --model /models/base-zh-int8 --threads 8
 """
 
 import argparse
