@@ -2,7 +2,7 @@
 //! caption have no line: the loader would want the file of each.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use mplug::config::Language;
 use mplug_data::source::PictureSource;
@@ -56,6 +56,7 @@ fn file_name(input: &Input, folder: Option<&Path>) -> Option<String> {
     let absolute = [path, folder].map(std::path::absolute);
     if let [Ok(path), Ok(folder)] = &absolute
         && let Ok(name) = path.strip_prefix(folder)
+        && !name.components().any(|part| part == Component::ParentDir)
     {
         return Some(plain(name));
     }

@@ -224,8 +224,10 @@ pub(crate) fn quantity(text: &str) -> Result<u64, String> {
         ("G", 1_000_000_000),
     ];
     let wrong = || "expected a whole number, with K, M or G (or Ki, Mi, Gi) behind it if you like".to_owned();
-    let plain =
-        text.strip_suffix('B').filter(|rest| !rest.ends_with(|c: char| c.is_ascii_digit())).unwrap_or(text);
+    let plain = text
+        .strip_suffix(['B', 'b'])
+        .filter(|rest| !rest.ends_with(|c: char| c.is_ascii_digit()))
+        .unwrap_or(text);
     let ends = |unit: &str| {
         let (number, end) = plain.split_at_checked(plain.len().checked_sub(unit.len())?)?;
         end.eq_ignore_ascii_case(unit).then_some(number)

@@ -67,9 +67,9 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
 /// Libraries of terminals and arguments, which only the command line knows.
 const OF_THE_SHELL: [&str; 6] =
     ["anyhow", "clap", "clap_complete", "clap_mangen", "indicatif", "signal-hook"];
-/// Most lines of a file of the command line, and of all of them, that are code and no test: some 280 for each of its commands.
+/// Most lines of a file of the command line, and of all of them, that are code and no test: some 300 for each of its commands.
 const MOST_LINES: usize = 200;
-const MOST_LINES_IN_ALL: usize = 4690;
+const MOST_LINES_IN_ALL: usize = 4860;
 /// Most files of the command line that may import each other in a circle.
 const LONGEST_CIRCLE: usize = 5;
 
