@@ -155,7 +155,7 @@ def hear(event):
 
 
 files = {"data.train": str(folder / "train.jsonl"), "data.held_out": str(folder / "held_out.jsonl"), "output": str(folder / "run")}
-summary = mplug_rs.train.run(folder / "recipe.toml", files, callback=hear)
+summary = mplug_rs.train(folder / "recipe.toml", files, callbacks=[hear])
 print(f"{summary.steps} steps; the loss fell below a tenth: {losses[-1] < losses[0] / 10}")
 
 # %%

@@ -55,11 +55,11 @@ def records(table: Any) -> list[dict[str, Any]]:
 
 
 def rounded(found: Any) -> Any:
-    """Numbers of 32 bits, wherever they are."""
+    """Numbers of 32 bits, wherever they are, and nothing of what tables have no column for."""
     if isinstance(found, float):
         return pyarrow.scalar(found, pyarrow.float32()).as_py()
     if isinstance(found, dict):
-        return {key: rounded(value) for key, value in found.items()}
+        return {key: rounded(value) for key, value in found.items() if key != "is_finished"}
     return [rounded(value) for value in found] if isinstance(found, list) else found
 
 

@@ -104,6 +104,7 @@ fn source_of_arguments() -> String {
         ("args.rs", "EngineArgs"),
         ("args.rs", "OptionalModelsArg"),
         ("args.rs", "StrictArg"),
+        ("args.rs", "MessageArgs"),
         ("web.rs", "WebArgs"),
     ];
     let body = |(file, name): (&str, &str)| {
@@ -114,12 +115,12 @@ fn source_of_arguments() -> String {
     structs.map(body).join("\n")
 }
 
-/// Names of options: the fields below `#[arg(long …)]`.
+/// Names of options: the fields below `#[arg(long …)]`, of one line or several.
 fn options_of_serve() -> BTreeSet<String> {
     let source = source_of_arguments();
     let field = |after: &str| {
         let (attribute, field) = after.split_once(")]\n")?;
-        let is_long = attribute.split([',', ' ']).any(|word| word == "long");
+        let is_long = attribute.split([',', ' ', '\n']).any(|word| word == "long");
         let name = field.trim_start().trim_start_matches("pub(crate) ").split(':').next()?;
         is_long.then(|| name.replace('_', "-"))
     };
