@@ -37,7 +37,7 @@ pub(crate) fn run<T: Send + 'static>(
     py: Python<'_>,
     work: impl FnOnce(&GivenUp) -> Result<T, Fault> + Send + 'static,
 ) -> PyResult<T> {
-    let (receiver, given_up) = begin(work).map_err(|fault| fault.into_error(py))?;
+    let (receiver, given_up) = begin(py, work).map_err(|fault| fault.into_error(py))?;
     let done = wait(py, receiver, |error| {
         given_up.0.store(true, Ordering::Relaxed);
         Some(error)
@@ -50,7 +50,7 @@ pub(crate) fn run_to_the_end<T: Send + 'static>(
     py: Python<'_>,
     work: impl FnOnce(&GivenUp) -> Result<T, Fault> + Send + 'static,
 ) -> PyResult<T> {
-    let (receiver, given_up) = begin(work).map_err(|fault| fault.into_error(py))?;
+    let (receiver, given_up) = begin(py, work).map_err(|fault| fault.into_error(py))?;
     let mut raised = None;
     let done = wait(py, receiver, |error| {
         given_up.0.store(true, Ordering::Relaxed);
@@ -71,16 +71,23 @@ pub(crate) fn run_to_the_end<T: Send + 'static>(
 type End<T> = Result<T, Fault>;
 
 fn begin<T: Send + 'static>(
+    py: Python<'_>,
     work: impl FnOnce(&GivenUp) -> End<T> + Send + 'static,
 ) -> Result<(Receiver<End<T>>, GivenUp), Fault> {
     let (sender, receiver) = mpsc::sync_channel(1);
     let given_up = GivenUp::default();
     let seen_by_work = given_up.clone();
-    pool::current()?.spawn(move || {
+    let run = move || {
         let done = catch_unwind(AssertUnwindSafe(|| work(&seen_by_work)));
         // Nobody may be waiting any more.
         let _ = sender.send(done.unwrap_or_else(|panic| Err(Fault::Internal(text_of(panic.as_ref())))));
-    });
+    };
+    if rayon::current_thread_index().is_some() {
+        // A callback of work at hand: its thread would wait for itself.
+        py.detach(run);
+    } else {
+        pool::current()?.spawn(run);
+    }
     Ok((receiver, given_up))
 }
 

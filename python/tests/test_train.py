@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from conftest import EXAMPLES
+
 import mplug_rs
 from mplug_rs import Captioner, train
 
@@ -101,6 +103,24 @@ def test_recipes_may_be_tables_and_go_on_from_any_step(tmp_path: Path) -> None:
         train({**recipe, "run": {**recipe["run"], "steps": "ten"}})
     with pytest.raises(mplug_rs.OptionError, match="callbacks: expected functions"):
         train(recipe, callbacks=[1])  # type: ignore[list-item]
+
+
+def test_a_callback_may_use_a_model(tmp_path: Path) -> None:
+    recipe = tomllib.loads(RECIPE)
+    recipe["output"] = str(tmp_path / "run")
+    captions: list[str] = []
+
+    def look(event: dict[str, Any]) -> None:
+        if event["event"] == "saved":
+            captions.append(Captioner(tmp_path / "run" / f"step-{event['step']:06}")(EXAMPLES[0]).raw_text)
+
+    # With one thread, the callback's is the only one.
+    mplug_rs.set_threads(1)
+    try:
+        train(recipe, callbacks=[look])
+    finally:
+        mplug_rs.set_threads(None)
+    assert captions
 
 
 def test_a_recipe_that_cannot_be_is_an_option_error(tmp_path: Path) -> None:
