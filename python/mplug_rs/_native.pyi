@@ -36,7 +36,7 @@ class Captioner:
         """
         Captions of each picture, or an exception in its place. `request` is a `CaptionRequest` in JSON.
         """
-    def explain(self, /, picture: tuple[SupportsIndex, SupportsIndex, SupportsGetItem[int, SupportsIndex]] | tuple[str, str | PathLike[str]] | SupportsGetItem[int, SupportsIndex], request: str, attention: bool) -> tuple[tuple[str, str, float, list[int]], int, list[tuple[str, float, float | None, list[float]]]]:
+    def explain(self, /, picture: tuple[SupportsIndex, SupportsIndex, SupportsGetItem[int, SupportsIndex]] | tuple[str, str | PathLike[str]] | SupportsGetItem[int, SupportsIndex], request: str, attention: bool) -> tuple[tuple[str, str, float, list[int], bool], int, list[tuple[str, float, float | None, list[float]]]]:
         """
         The best caption of a picture, the patches a side of its maps, and for each word its text, its log-probability, the largest loss
         of that, and its map. `request` is a `CaptionRequest` in JSON; by `attention`, or else by ablation.

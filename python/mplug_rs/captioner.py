@@ -147,7 +147,8 @@ class Captioner(Model):
         good, order = prepared([picture], exif)
         raised(order[0], "raise")
         found, grid, words = self._native.explain(good[0], request_of(None, **options), method == "attention")
-        caption = Caption(found[0], found[1], found[2], tuple(found[3]))
+        text, raw_text, score, token_ids, is_finished = found
+        caption = Caption(text, raw_text, score, tuple(token_ids), (), is_finished)
         maps = (WordMap(text, log_prob, lost, np.array(values, np.float32).reshape(grid, grid)) for text, log_prob, lost, values in words)
         return Explanation(caption, tuple(maps))
 
