@@ -16,7 +16,7 @@ use crate::output::OutputArgs;
 use crate::progress::Progress;
 use crate::status::Status;
 use crate::web::WebArgs;
-use crate::{hint, model, pool, precision, report};
+use crate::{hint, model, pool, precision, report, texts};
 
 /// Answer questions about a picture
 #[derive(Args, Debug)]
@@ -58,6 +58,7 @@ pub(crate) struct AskArgs {
 
 /// Runs the command.
 pub(crate) fn run(mut args: AskArgs) -> anyhow::Result<Status> {
+    texts::check(&args.questions, "a question")?;
     let input = args.web.input(&args.image)?;
     // Without a password, if it had one.
     args.image.clone_from(&input.path);

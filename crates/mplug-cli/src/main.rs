@@ -33,6 +33,7 @@ mod report;
 mod serve;
 mod status;
 mod synth;
+mod texts;
 mod train;
 mod web;
 

@@ -16,7 +16,7 @@ use crate::args::{EngineArgs, LimitArgs, OptionalModelArg};
 use crate::output::OutputArgs;
 use crate::status::Status;
 use crate::web::WebArgs;
-use crate::{hint, model, pool, precision, report};
+use crate::{hint, model, pool, precision, report, texts};
 
 /// Score how well texts describe a picture
 #[derive(Args, Debug)]
@@ -50,6 +50,7 @@ pub(crate) struct MatchArgs {
 
 /// Runs the command.
 pub(crate) fn run(mut args: MatchArgs) -> anyhow::Result<Status> {
+    texts::check(&args.texts, "a text")?;
     let input = args.web.input(&args.image)?;
     // Without a password, if it had one.
     args.image.clone_from(&input.path);

@@ -69,7 +69,7 @@ const OF_THE_SHELL: [&str; 6] =
     ["anyhow", "clap", "clap_complete", "clap_mangen", "indicatif", "signal-hook"];
 /// Most lines of a file of the command line, and of all of them, that are code and no test: some 300 for each of its commands.
 const MOST_LINES: usize = 200;
-const MOST_LINES_IN_ALL: usize = 4860;
+const MOST_LINES_IN_ALL: usize = 4880;
 /// Most files of the command line that may import each other in a circle.
 const LONGEST_CIRCLE: usize = 5;
 

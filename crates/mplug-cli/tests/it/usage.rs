@@ -31,6 +31,12 @@ fn usage_errors_are_exit_code_2() {
         (&["caption", "--model", "model", "--output", ".", "red.png"], "is a folder"),
         (&["caption", "--model", "model", "--output", "none/out.txt", "red.png"], "cannot be written"),
         (&["ask", "--model", "model", "red.png"], "QUESTION"),
+        // Case 37: the names of further pictures are no questions and no texts.
+        (
+            &["ask", "red.png", "red.png", "what is it?"],
+            "red.png: expected a question, found the name of a picture",
+        ),
+        (&["match", "red.png", "red.png", "a cat"], "red.png: expected a text, found the name of a picture"),
         (&["train", "recipe.toml", "--set", "epochs"], "key=value"),
         (&["completions", "dosshell"], "invalid value"),
     ];
